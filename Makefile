@@ -1,0 +1,152 @@
+# Everything lands in .venv; what the machine itself must have is checked first, in one line each.
+PYTHON ?= python3
+CLANG ?= $(firstword $(shell which clang clang-19 clang-18 clang-17 clang-16 clang-15 clang-14 2> /dev/null))
+BIN = .venv/bin
+SOURCES = $(shell find routing_core geoip gateway -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
+# -m pytest: the folder of the project comes first on the path, as the tests expect it.
+PYTEST = $(BIN)/python -m pytest
+SUITES = $(wildcard tests/checks tests/unit tests/oracle tests/io tests/drain tests/k8s)
+# What runs on instrumented builds: all that enters code without the GIL.
+HOT = $(wildcard tests/unit/routing_core tests/unit/geoip tests/unit/gateway/dataplane tests/oracle tests/io)
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | sort | expand -t 14
+
+# --- Build ---
+build: .venv/built ## make .venv with the isochrone command
+
+.venv/installed: requirements.lock
+	@$(PYTHON) tests/checks/machine.py
+	@echo "build: Python environment in .venv"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+# One build at a time: two makes in one tree would write the same files.
+.venv/built: .venv/installed setup.py pyproject.toml $(SOURCES)
+	@echo "build: compiling the data plane and the routing core (about a minute from nothing)"
+	@mkdir -p build
+	@flock .venv/lock $(BIN)/python setup.py -q build_ext --inplace -j 2
+	@test -x $(BIN)/isochrone || $(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+lock: ## renew requirements.lock
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  pyproject.toml --group dev -o requirements.lock
+
+clean: ## remove what was built; .venv stays
+	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .venv/built
+	find routing_core geoip gateway -name '*.so' -delete
+
+# --- Run ---
+demo: build ## six PoPs, a gateway and traffic from twenty countries
+	@if [ -t 1 ]; then $(BIN)/isochrone demo; else $(BIN)/isochrone demo --once; fi
+
+# --- Tests ---
+# Status 70: the machine refuses namespaces (a container without rights); one loud line then, an error in CI.
+SANDBOXED = $(BIN)/python tests/e2e/sandboxed.py $(PYTEST) tests/e2e $(1) || \
+  { test $$? = 70 -a "$$CI" != true && echo "SKIPPED tests/e2e, all of it: no namespaces of its own on this machine (reason above)"; }
+
+# Whole in breadth, under 8 minutes on two cores. The second part needs `make kube-assets` and says so when they are not there.
+test: build ## all tests but their long forms
+	$(PYTEST) $(SUITES) -m "not long"
+	$(call SANDBOXED,-m "not long")
+
+test-all: export HYPOTHESIS_PROFILE = deep
+test-all: export FUZZ_S = 60
+test-all: build ## everything: long forms, real clusters, sanitizers, coverage, fuzzing (under 45 minutes)
+	$(PYTEST) $(SUITES)
+	$(call SANDBOXED)
+	$(MAKE) asan tsan coverage HYPOTHESIS_PROFILE=quick FUZZ_S=5
+	$(MAKE) fuzz
+
+kube-assets: .venv/installed ## build etcd and Kubernetes' API server and controllers into a cache
+	@$(BIN)/python tests/e2e/assets/build.py
+
+# --- Checks ---
+check: format-check lint types imports gates ## exactly what CI judges before the tests
+	$(PYTEST) tests/checks tests/unit/test_layout.py -q
+
+format-check: .venv/installed
+	$(BIN)/ruff format --check --quiet .
+
+lint: .venv/installed
+	$(BIN)/ruff check --quiet .
+	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint $(filter %.pyx %.pxd,$(SOURCES))
+
+types: .venv/installed
+	$(BIN)/mypy
+
+imports: .venv/installed
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m tests.checks.imports
+
+gates: build ## no Python in nogil functions, and stubs that say what is there
+	$(BIN)/python -m tests.checks.annotate
+	$(BIN)/python -m tests.checks.gil
+	$(BIN)/python -m tests.checks.stubs
+
+# --- Instrumented builds, each in a folder of its own that comes first on the path ---
+RUNTIME = $(shell gcc -print-file-name=lib$(1).so)
+# PYTHONSAFEPATH and pythonpath: the plain build lies beside the sources and must not be found first.
+ON = VARIANT=$(1) PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/build/$(1)
+PYTEST_ON = $(PYTEST) -o pythonpath="build/$(1) ." -p no:cacheprovider -m "not long"
+
+build-%: .venv/installed
+	flock .venv/lock env VARIANT=$* $(BIN)/python setup.py -q build -j 2 --build-lib build/$* --build-temp build/tmp-$*
+
+# PYTHONMALLOC=malloc: each object is a block of its own. No leak suppressions: CPython needs none, and leak:libpython
+# would hide ours too, because every stack here begins in libpython.
+asan: build-asan ## the tests under AddressSanitizer, UBSan and LeakSanitizer
+	$(call ON,asan) LD_PRELOAD="$(call RUNTIME,asan) $(call RUNTIME,ubsan)" ASAN_OPTIONS=detect_leaks=1 \
+	UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc $(call PYTEST_ON,asan) tests/checks/test_sanitizers.py $(HOT)
+
+# -s: pytest would swallow the reports of tests that pass. The exit status is 66 when there was a report.
+tsan: build-tsan ## the tests under ThreadSanitizer
+	$(call ON,tsan) LD_PRELOAD="$(call RUNTIME,tsan)" $(call PYTEST_ON,tsan) -s tests/checks/test_sanitizers.py $(HOT)
+
+coverage: coverage-python build-gcov ## lines and branches, of nogil functions and of the Python side
+	find build/tmp-gcov -name '*.gcda' -delete
+	$(call ON,gcov) $(call PYTEST_ON,gcov) -q $(HOT)
+	$(BIN)/python -m tests.checks.gcov
+
+coverage-python: build
+	$(BIN)/coverage run -m pytest $(SUITES) -q -m "not long"
+	$(BIN)/coverage report
+
+# A target includes the generated C, so the functions without the GIL are in reach; Python is linked and never started.
+FUZZERS = $(patsubst tests/checks/fuzz_%.c,fuzz-%,$(wildcard tests/checks/fuzz_*.c))
+VARIABLE = $(shell $(BIN)/python -c "import sysconfig; print(sysconfig.get_config_var('$(1)'))")
+SEEDS = $(wildcard tests/checks/seeds/*)
+# Without clang there is no libFuzzer: the targets then mutate their seeds blindly, which finds less.
+ifneq ($(CLANG),)
+FUZZ_CC = $(CLANG) -fsanitize=fuzzer
+FUZZ_ARGUMENTS = -max_total_time=$${FUZZ_S:-20} -print_final_stats=1 -artifact_prefix=build/fuzz/$*- build/fuzz/$*-corpus tests/checks/seeds
+else
+FUZZ_CC = gcc -DALONE
+FUZZ_ARGUMENTS = $(SEEDS)
+endif
+
+fuzz: $(FUZZERS) ## the parsers under ASan and UBSan for FUZZ_S seconds each (20)
+
+fuzz-%: build
+	@mkdir -p build/fuzz/$*-corpus
+	@echo "fuzz: $* by $(FUZZ_CC)"
+	@$(FUZZ_CC) -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -w -I$(call VARIABLE,INCLUDEPY) \
+	  $(foreach room,routing_core geoip gateway/dataplane,-I$(room) -Ibuild/c-normal/$(room)) \
+	  tests/checks/fuzz_$*.c -o build/fuzz/$* -L$(call VARIABLE,LIBDIR) -Wl,-rpath,$(call VARIABLE,LIBDIR) -lpython$(call VARIABLE,LDVERSION)
+	FUZZ_S=$${FUZZ_S:-20} build/fuzz/$* $(FUZZ_ARGUMENTS)
+
+# --- Benches: bench/core for pytest-benchmark, each other in bench/NAME/run.py ---
+BENCHES = core $(patsubst bench/%/run.py,%,$(wildcard bench/*/run.py))
+
+bench: $(addprefix bench-,$(or $(NAME),$(BENCHES))) ## all benches, or one: make bench NAME=core
+
+bench-core: build
+	@mkdir -p bench/results
+	$(PYTEST) bench/core --benchmark-only --benchmark-json=bench/results/core.json
+
+bench-%: build
+	$(BIN)/python bench/$*/run.py
+
+.PHONY: help build lock clean demo test test-all kube-assets check format-check lint types imports gates asan tsan coverage coverage-python fuzz bench bench-core

@@ -1,0 +1,177 @@
+"""Timeouts, limits, lifecycle and what is told to operators: the sections that hold for the whole gateway. Knows no file and no line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import model_validator
+
+from gateway import _config_units as units
+from gateway._config_model import Bind, ClientIp, Flag, Gateway, GeoIp, Listener, Pop, Route, Section, Service
+from gateway._config_units import Address, Duration, Size, choice, duration, size, whole
+
+
+class Timeouts(Section):
+    """Every wait has an end. What a client waits for ends in 408 or 504 when it still can, else in a closed connection."""
+
+    request_head: Annotated[Duration, duration("100ms", "5m")] = Duration(10)
+    """From a head's first byte to its end, in total, as HAProxy's `timeout http-request`: one byte a second must not hold a
+    connection. 408."""
+    body_progress: Annotated[Duration, duration("100ms", "1h")] = Duration(30)
+    """Longest pause of a body that moves, either side, either way."""
+    keep_alive_idle: Annotated[Duration, duration("100ms", "24h")] = Duration(75)
+    """How long a client's connection is kept between requests. Longer than that of a load balancer in front (AWS ALB: 60 s), or it sends
+    on a connection just being closed."""
+    connect: Annotated[Duration, duration("10ms", "1m")] = Duration(2)
+    """To open a connection to an endpoint. The next endpoint or PoP is tried then."""
+    first_byte: Annotated[Duration, duration("10ms", "1h")] = Duration(60)
+    """From the end of the request to the first byte of the answer. 504."""
+    upstream_idle: Annotated[Duration, duration("100ms", "1h")] = Duration(4)
+    """How long a pooled connection to an endpoint is kept for reuse. Shorter than the endpoint keeps it (Node.js: 5 s), or a request
+    meets its close."""
+    queue: Annotated[Duration, duration("1ms", "1m")] = Duration(1)
+    """Longest wait for a free connection to an endpoint. 503 with Retry-After."""
+    tunnel_idle: Annotated[Duration, duration("1s", "168h")] = Duration(3600)
+    """How long an upgraded connection (WebSocket) may be silent."""
+    linger: Annotated[Duration, duration("0s", "1m")] = Duration(1)
+    """After the last answer: how long the client's end is waited for, so that it can read that answer (RFC 9112 9.6; Envoy's is 1 s)."""
+
+
+class Limits(Section):
+    """Bounds on what one client or one endpoint may take. They hold for the whole gateway, over all workers."""
+
+    head_bytes: Annotated[Size, size("1KiB", "60KiB")] = Size(32 << 10)
+    """A request's or answer's head. nginx has 32 KiB, Envoy 60 KiB. 431, or 414 when the request line alone is over; 502 from upstream."""
+    fields: Annotated[int, whole(1, 128)] = 100
+    """Header fields of a head. HAProxy has 101. 431."""
+    body_bytes: Annotated[Size, size("1B", "1024GiB", or_none=True)] = Size(0)
+    """A request's body. Bodies stream through in constant memory, so the default is no limit. 413."""
+    connections: Annotated[int, whole(1, 10_000_000)] = 50_000
+    """Clients' connections per listener; beyond it the one idle longest is closed. Envoy's edge default. Each needs two descriptors
+    at worst."""
+    connections_per_endpoint: Annotated[int, whole(1, 1_000_000)] = 1_024
+    """To one endpoint; further requests wait in its queue. Envoy's default."""
+    queue_per_endpoint: Annotated[int, whole(0, 1_000_000)] = 128
+    """Requests that wait for one endpoint; beyond it 503 with Retry-After."""
+
+
+class Retries(Section):
+    """When another endpoint or PoP is tried. A request of which no byte was sent: always, whatever its method. An idempotent one also after
+    a reset without a byte of the answer. Never after a byte of the answer."""
+
+    max: Annotated[int, whole(0, 5)] = 2
+    """Further attempts a request."""
+    budget_share: Annotated[float, units.SHARE] = 0.2
+    """Share of a service's requests that may be retries (Envoy and Linkerd: 20 %), so that an outage is not multiplied. Attempts that
+    wrote no byte don't count."""
+    budget_floor: Annotated[int, whole(0, 100_000, " a second")] = 10
+    """Retries a second that are always within the budget, for services with little traffic (Linkerd: 10)."""
+
+
+class Kubernetes(Section):
+    """What holds for all clusters."""
+
+    sync_deadline: Annotated[Duration, duration("1s", "10m")] = Duration(30)
+    """How long the start waits for a cluster's first answer. Then it is called stale, and the gateway gets ready without it."""
+
+
+class Drain(Section):
+    """The end of this gateway: SIGTERM, or `isochrone drain`. A pod's terminationGracePeriodSeconds must be `deadline` and 5 s more."""
+
+    lameduck: Annotated[Duration, duration("0s", "1h")] = Duration(5)
+    """How long everyone is still served while /readyz says 503 and more and more answers say `Connection: close`. At least what it
+    takes for load balancers to look away: 20-30 s behind AWS ALB or NLB, twice the TTL behind DNS."""
+    deadline: Annotated[Duration, duration("0s", "24h")] = Duration(60)
+    """From the signal to the end of what still runs; sooner when nothing does. At least `lameduck`."""
+
+
+class Admin(Section):
+    """The admin API. It has no password: keep it on loopback or a unix socket. A change needs a restart."""
+
+    bind: Bind = Address("127.0.0.1", 9901)
+    """Where it listens."""
+
+
+class Status(Section):
+    """A read-only listener with /healthz, /readyz and /metrics alone, for kubelets and scrapers that can't reach loopback. A change
+    needs a restart."""
+
+    bind: Bind
+    """Where it listens."""
+
+
+class AccessLog(Section):
+    """One JSON object a line for each exchange. Off when the section is absent; `access_log: {}` writes all to standard output."""
+
+    path: Annotated[Path | Literal["-"], units.LOG_PATH] = "-"
+    """The file, or `-` for standard output. Records are dropped and counted, never waited for, when it can't be written."""
+    sample: Annotated[float, units.SHARE] = 1.0
+    """Share of the exchanges that are logged."""
+
+
+class Log(Section):
+    """The program's own log, on standard error."""
+
+    format: Annotated[Literal["auto", "json", "text"], choice("auto", "json", "text")] = "auto"
+    """`auto`: text on a terminal, else JSON."""
+    level: Annotated[Literal["debug", "info", "warning", "error"], choice("debug", "info", "warning", "error")] = "info"
+    """What is worth a line."""
+
+
+class Config(Section):
+    """The whole file."""
+
+    gateway: Gateway = Gateway()
+    """This gateway."""
+    listeners: tuple[Listener, ...] = ()
+    """Where clients connect; at least one."""
+    client_ip: ClientIp = ClientIp()
+    """Who the client is."""
+    geoip: GeoIp = GeoIp()
+    """Where clients are."""
+    pops: tuple[Pop, ...] = ()
+    """Points of presence, in the order of last resort; at least one."""
+    services: tuple[Service, ...] = ()
+    """Applications; at least one."""
+    routes: tuple[Route, ...] = ()
+    """Which requests go to which service; at least one. A request that no route matches is answered with 404."""
+    timeouts: Timeouts = Timeouts()
+    """Every wait's end."""
+    limits: Limits = Limits()
+    """Bounds."""
+    retries: Retries = Retries()
+    """Further attempts."""
+    kubernetes: Kubernetes = Kubernetes()
+    """All clusters."""
+    drain: Drain = Drain()
+    """The end of this gateway."""
+    admin: Admin = Admin()
+    """The admin API."""
+    status: Status | None = None
+    """The read-only listener; off when absent."""
+    access_log: AccessLog | None = None
+    """The access log; off when absent."""
+    log: Log = Log()
+    """The program's log."""
+    debug_headers: Flag = False
+    """Whether answers say `x-isochrone-pop` and `x-isochrone-reason`. They tell clients how your network is made."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _route_names(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or not isinstance(data.get("routes"), tuple):
+            return data
+        routes = data["routes"]
+        taken = {route["name"] for route in routes if isinstance(route, dict) and isinstance(route.get("name"), str)}
+        named = []
+        for route in routes:
+            if isinstance(route, dict) and route.get("name") is None and isinstance(service := route.get("service"), str):
+                name, n = service, 1
+                while name in taken:
+                    n += 1
+                    name = f"{service}-{n}"
+                taken.add(name)
+                route = {**route, "name": name}
+            named.append(route)
+        return {**data, "routes": tuple(named)}

@@ -1,0 +1,187 @@
+"""Gateway: every part of one serving process, wired together. No logic: what a part does is in its module.
+
+    gateway = Gateway(config, load=lambda: read(path).config, parts=(Admin, AccessLogWriter))
+    await gateway.run()         # until drained; StartError when it can't begin
+
+A part beside these (admin API, access log, metrics) is a class that takes the gateway and has `start`, `stop`: see Part.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from gateway.config import Config
+from gateway.control.beat import INTERVAL_S, Beat
+from gateway.control.drains import PopDrains
+from gateway.control.gates import Gates
+from gateway.control.geo import Geo
+from gateway.control.lifecycle import Event, Lifecycle, Phase
+from gateway.control.listeners import Listeners
+from gateway.control.probes import Probe, Prober, probe
+from gateway.control.publisher import Publisher
+from gateway.control.ready import Ready
+from gateway.control.refresh import Refresh
+from gateway.control.reload import Outcome, Reload
+from gateway.control.resolver import Lookup, Resolver, lookup
+from gateway.control.rows import Key, Rows
+from gateway.control.settings import n_workers
+from gateway.control.sources import NewCluster, Sources, new_cluster
+from gateway.control.tasks import Tasks
+from gateway.control.workers import WorkerHands, Workers
+from gateway.control.world import Identity, World
+from gateway.dataplane import Counters
+from routing_core import Figures
+
+logger = logging.getLogger("isochrone.gateway")
+
+WAIT_S = 0.02  # between looks at what the start waits for
+STOP_S = 5.0
+
+
+class Part(Protocol):
+    """Something that stands beside the data plane for as long as the gateway runs."""
+
+    async def start(self) -> None:
+        """Called first, right after the listeners are bound. StartError when it can't be."""
+
+    async def stop(self) -> None:
+        """Called last: workers have ended, and still hold their last log records."""
+
+
+NewPart = Callable[["Gateway"], Part]
+
+
+class Gateway:
+    """One object that holds everything. All of it belongs to the thread of the event loop."""
+
+    def __init__(
+        self,
+        config: Config,
+        load: Callable[[], Config],
+        *,
+        parts: Sequence[NewPart] = (),
+        listeners: Listeners | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        rng: random.Random | None = None,
+        ask: Probe = probe,
+        resolve: Lookup = lookup,
+        make_cluster: NewCluster = new_cluster,
+    ) -> None:
+        """`load` reads the configuration again, for a reload. `listeners`: sockets that are open already; absent, run() binds them."""
+        self.clock = clock
+        self.started_at = clock()
+        self.listeners = listeners or Listeners()
+        self.tasks = Tasks()
+        self.figures = Figures(n_workers(config))
+        self.counters = Counters(self.figures.n_workers)
+        self.world = World()
+        self.rows = Rows(self.figures)
+        self.workers = Workers(self.counters)
+        self.geo = Geo(config, clock)
+        self.gates = Gates(self.figures, clock, self._on_open)
+        self.refresh = Refresh(self.figures, self.rows, self.gates, clock)
+        self.prober = Prober(self.gates, self.figures, self.tasks, clock, rng or random.Random(), self.refresh.on_connect, ask)
+        self.publisher = Publisher(
+            config,
+            self.world,
+            self.rows,
+            self.figures,
+            self.gates,
+            self.geo.locator,
+            clock,
+            self.prober.ask_all,
+            self._on_collect,
+            self.workers.wake,
+        )
+        self.snapshots = self.publisher.snapshots
+        self.geo.on_locator = self.publisher.publish_locator
+        self.resolver = Resolver(self.tasks, clock, self._on_names, resolve)
+        self.sources = Sources(self.world, self.resolver, self.tasks, clock, self.publisher.request, make_cluster)
+        self.drains = PopDrains(self.publisher, clock)
+        self.lifecycle = Lifecycle(config.drain, WorkerHands(self.workers, self.snapshots, self.listeners), clock)
+        self.ready = Ready(self.lifecycle, self.geo, self.sources, self.prober, lambda: self.config.kubernetes.sync_deadline, clock)
+        self.reloader = Reload(load, self.publisher, self.sources, self.resolver, self.geo, [self._on_config])
+        self.beat = Beat(
+            self.gates, self.prober, self.refresh, self.publisher, self.resolver, self.workers, self.drains, self.lifecycle, clock
+        )
+        self.parts = [new(self) for new in parts]
+
+    @property
+    def config(self) -> Config:
+        """The one in use."""
+        return self.publisher.config
+
+    async def run(self) -> None:
+        """Serve until drained. StartError when it can't begin; nothing is left open then."""
+        begun: list[Part] = []
+        try:
+            if not self.listeners.all:
+                self.listeners.all += Listeners.open((one.name, one.bind) for one in self.config.listeners).all
+            for part in self.parts:
+                await part.start()
+                begun.append(part)
+            await self._begin()
+            await self.lifecycle.done.wait()
+        finally:
+            await self._end(begun)
+
+    def terminate(self) -> None:
+        """SIGTERM: drain. A second one: end now."""
+        if self.lifecycle.phase is not Phase.EXIT:
+            self.lifecycle.handle(Event.TERMINATE)
+
+    async def reload(self) -> Outcome:
+        return await self.reloader.run()
+
+    async def _begin(self) -> None:
+        await self.geo.turn()
+        self.sources.apply(self.config)
+        self.publisher.publish()
+        self.tasks.repeat("beat", self.beat.turn, INTERVAL_S)
+        self.tasks.repeat("geoip", self._watch_databases, 0.0)
+        while self.ready.obstacles() and not self.lifecycle.done.is_set():
+            await asyncio.sleep(WAIT_S)
+        if self.lifecycle.done.is_set():
+            return
+        self.refresh.turn(self.publisher.table.spec)
+        self.gates.begin()
+        self.listeners.listen()
+        self.workers.start(self.snapshots, self.figures, self.listeners.descriptors(), self.clock())
+        self.lifecycle.handle(Event.STARTED)
+        logger.info("serving", extra={"workers": self.counters.n_workers, "not_ready": self.ready.reasons()})
+
+    async def _end(self, begun: list[Part]) -> None:
+        self.listeners.close()
+        has_ended = await self.workers.stop(STOP_S)
+        for part in reversed(begun):
+            await part.stop()
+        self.publisher.stop()
+        await self.tasks.stop(STOP_S)
+        if has_ended:
+            self.workers.close()
+
+    async def _watch_databases(self) -> None:
+        await asyncio.sleep(self.config.geoip.check_interval)
+        await self.geo.turn()
+
+    def _on_open(self, identity: Identity) -> None:
+        if self.world.count(identity):
+            self.publisher.request()
+
+    def _on_collect(self, gone: list[Key]) -> None:
+        for kind, identity in gone:
+            if kind == "endpoint" and isinstance(identity, Identity):
+                self.gates.forget(identity)
+            elif kind == "pool" and isinstance(identity, tuple):
+                self.refresh.forget(identity)
+
+    def _on_names(self) -> None:
+        self.sources.on_names()
+
+    def _on_config(self, config: Config) -> None:
+        self.lifecycle.drain = config.drain

@@ -1,0 +1,177 @@
+"""Configuration: one YAML file becomes one frozen tree, whole or not at all. Owns reading, judging, schema and writing back.
+
+Must not know who uses it: a part gets the sub-tree it needs. The models are in `_config_model` and `_config_limits`, values in
+`_config_units`, lines in `_config_tree`, the words of faults in `_config_faults`, what concerns several sections in `_config_checks`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from pydantic.json_schema import GenerateJsonSchema
+
+from gateway._config_checks import doubts, judge
+from gateway._config_faults import all_sections, place, prune, translate
+from gateway._config_limits import AccessLog, Admin, Config, Drain, Kubernetes, Limits, Log, Retries, Status, Timeouts
+from gateway._config_model import (
+    Backend,
+    ClientIp,
+    Gateway,
+    GeoIp,
+    Health,
+    Jurisdiction,
+    KubernetesAccess,
+    KubernetesBackend,
+    Listener,
+    Match,
+    Override,
+    Place,
+    Pop,
+    Route,
+    Section,
+    Service,
+    Steering,
+)
+from gateway._config_tree import read_tree
+from gateway._config_units import Address, Duration, Network, Size, Statuses
+from gateway.errors import ConfigError, Fault
+
+__all__ = [
+    "AccessLog", "Address", "Admin", "Backend", "ClientIp", "Config", "Drain", "Duration", "Gateway", "GeoIp", "Health", "Jurisdiction",
+    "Kubernetes", "KubernetesAccess", "KubernetesBackend", "Limits", "Listener", "Loaded", "Log", "Match", "Network", "Override",
+    "Place", "Pop", "Retries", "Route", "Section", "Service", "Size", "Status", "Statuses", "Steering", "Timeouts", "defaults",
+    "effective", "load", "parse", "schema",
+]  # fmt: skip
+
+MAX_BYTES = 16 << 20  # of a file; a named pipe or a device must not fill the memory
+_MAX_ROUNDS = 8  # of taking faulty parts out: what lacks a part that was taken out goes in the next round
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration that can be used, and what in it is doubtful."""
+
+    config: Config
+    warnings: tuple[Fault, ...]
+
+
+def load(path: Path) -> Loaded:
+    """Reads a file. Relative paths in it start from its folder. ConfigError has every fault."""
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError([Fault(str(path), None, "", f"can't be read: {error.strerror or error}")]) from error
+    if len(content) > MAX_BYTES:
+        raise ConfigError([Fault(str(path), None, "", f"must be at most {Size(MAX_BYTES)}")])
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError([Fault(str(path), line, "", f"must be UTF-8, got the byte 0x{content[error.start]:02x}")]) from error
+    return parse(text, str(path), path.absolute().parent)
+
+
+def parse(text: str, file: str = "isochrone.yaml", folder: Path | None = None) -> Loaded:
+    """Reads a text. `file` is for faults; `folder` is where relative paths start, the working directory when absent."""
+    root, wrong = read_tree(text)
+    faults = [Fault(file, fault.line, place(root, fault.loc)[1] if root else _path(fault.loc), fault.text) for fault in wrong]
+    if root is None:
+        raise ConfigError(faults)
+    if not isinstance(root.value, dict):
+        raise ConfigError([*faults, Fault(file, root.line, "", f"must be a mapping with keys among {', '.join(Config.model_fields)}")])
+    context = {"folder": folder or Path.cwd()}
+    left, lost = root, set()
+    config: Config | None = None
+    for turn in range(_MAX_ROUNDS):
+        try:
+            config = Config.model_validate(left.plain(), context=context)
+            break
+        except ValidationError as error:
+            if turn == 0:
+                faults += translate(error, root, file)
+                lost = {str(detail["loc"][0]) for detail in error.errors(include_url=False) if detail["loc"]}
+                left = copy.deepcopy(root)
+            prune(left, error)
+    if config is not None:
+        faults += judge(config, left, root, file, lost)
+    if faults or config is None:
+        raise ConfigError(faults)
+    return Loaded(config, tuple(doubts(config, root, file)))
+
+
+def _path(loc: tuple[str | int, ...]) -> str:
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in loc).removeprefix(".")
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True  # equal values are written out, not referred to
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)  # items of a list are indented under their key
+
+
+def effective(config: Config) -> str:
+    """The whole tree as YAML, every default written out. Reading it again gives an equal configuration."""
+    return str(yaml.dump(config.model_dump(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120))
+
+
+def defaults(section: type[Section]) -> dict[str, Any]:
+    """Of the keys that have one, as it would be written. A route's name has one only in its company."""
+    return {key: value for key, value in section.model_construct().model_dump(warnings=False).items() if value != ""}
+
+
+class _Schema(GenerateJsonSchema):
+    def encode_default(self, dft: Any) -> Any:
+        return None  # `schema` puts them in: pydantic would write a duration as a number
+
+
+_SINGLES = (("GeoIp", "city"), ("GeoIp", "asn"), ("Health", "expect"), ("Route", "match"))  # one value where a list is legal too
+_FILLED = ("listeners", "pops", "services", "routes")
+
+
+def schema() -> dict[str, Any]:
+    """A JSON Schema (2020-12) for editors. It knows keys, types, ranges and meanings; what spans sections only `parse` knows."""
+    whole = Config.model_json_schema(schema_generator=_Schema)
+    for name, key in _SINGLES:
+        known = whole["$defs"][name]["properties"]
+        kept = {word: value for word, value in known[key].items() if word in ("description", "default", "title")}
+        many = {word: value for word, value in known[key].items() if word not in kept}
+        known[key] = {**kept, "anyOf": [many["items"], many]}
+    for section in all_sections():
+        known = whole if section is Config else whole["$defs"][section.__name__]
+        written = defaults(section)
+        for key, value in known["properties"].items():
+            value.pop("default", None)
+            if key in written and written[key] is not None:
+                value["default"] = _lists(written[key])
+    for key in _FILLED:
+        whole["properties"][key]["minItems"] = 1
+        del whole["properties"][key]["default"]
+    whole["required"] = list(_FILLED)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_one_line(whole), "title": "Isochrone configuration"}
+
+
+def _lists(value: Any) -> Any:
+    """Tuples as lists, as JSON has them; without the keys that have no value."""
+    if isinstance(value, dict):
+        return {key: _lists(inner) for key, inner in value.items() if inner is not None}
+    return [_lists(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def _one_line(value: Any) -> Any:
+    """Descriptions without the line breaks of the source, and no titles: they only repeat the keys."""
+    if isinstance(value, Mapping):
+        return {
+            key: " ".join(inner.split()) if key == "description" and isinstance(inner, str) else _one_line(inner)
+            for key, inner in value.items()
+            if not (key == "title" and isinstance(inner, str))
+        }
+    return [_one_line(item) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,1 @@
+"""Builds tables and watches the world: sources, probes, gates, drains. Never touches a request's socket."""

@@ -1,0 +1,275 @@
+"""Gates: whether an endpoint takes new exchanges, and how much of its share. One state machine, one transition function.
+
+Owns each selectable endpoint's state, its runs of good and bad probes, its ramp, and what is written into its gate. Judges
+what probes and traffic report; must not know how a probe is made or a table built. docs/health.md shows the same table.
+
+The workers shut a gate by themselves: a refused connect makes the sum of `connect_failures` differ from the gate's `forgiven`,
+which no worker passes. Control finds that at its next look, has it confirmed by a probe, and forgives what happened before
+that probe began, never what came after.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from gateway.config import Service
+from gateway.control.world import Identity, Origin
+from routing_core import Figures
+
+logger = logging.getLogger("isochrone.health")
+
+FIRST_WEIGHT = 0.1  # of a returning endpoint; grows to 1 over the service's slow_start
+LOOKS_PER_TURN = 1000  # endpoints looked at each turn: bounds the cost of a turn, all are seen in turns
+
+
+class State(enum.Enum):
+    WAITING = "waiting"  # there from the start, not yet judged: takes nothing
+    JOINING = "joining"  # came later, not yet judged: takes nothing
+    ADMITTING = "admitting"  # takes its share
+    RAMPING = "ramping"  # came or came back: takes a growing part of its share
+    DOUBTED = "doubted"  # traffic could not connect: takes nothing until a probe has
+    SHUT = "shut"  # probes failed: takes nothing
+
+
+class Event(enum.Enum):
+    GOOD = "good probe"  # not yet up_after of them
+    UP = "up_after good probes"
+    BAD = "bad probe"  # not yet down_after of them
+    DOWN = "down_after bad probes"
+    CONNECT_FAILED = "failed connect"  # of traffic, not forgiven
+    RAMPED = "ramp over"
+    RETURNED = "selected again"  # was known, was not selectable, is again
+
+
+_TAKING: dict[Event, State | None] = {
+    Event.GOOD: None,
+    Event.UP: None,
+    Event.BAD: None,  # being confirmed, at confirm_interval
+    Event.DOWN: State.SHUT,
+    Event.CONNECT_FAILED: State.DOUBTED,
+    Event.RETURNED: State.RAMPING,
+}
+# What is not listed is an error. None: stays as it is; a state, also the same one: is entered anew.
+TRANSITIONS: dict[State, dict[Event, State | None]] = {
+    State.WAITING: {
+        Event.GOOD: State.ADMITTING,  # one is enough for an endpoint that never failed
+        Event.UP: State.ADMITTING,
+        Event.BAD: None,
+        Event.DOWN: State.SHUT,
+        Event.CONNECT_FAILED: None,  # in a panic it was tried all the same
+        Event.RETURNED: None,
+    },
+    State.JOINING: {
+        Event.GOOD: State.RAMPING,
+        Event.UP: State.RAMPING,
+        Event.BAD: None,
+        Event.DOWN: State.SHUT,
+        Event.CONNECT_FAILED: None,
+        Event.RETURNED: None,
+    },
+    State.ADMITTING: _TAKING,
+    State.RAMPING: {**_TAKING, Event.RAMPED: State.ADMITTING},
+    State.DOUBTED: {
+        Event.GOOD: State.RAMPING,
+        Event.UP: State.RAMPING,
+        Event.BAD: None,
+        Event.DOWN: State.SHUT,
+        Event.CONNECT_FAILED: None,
+        Event.RETURNED: None,
+    },
+    State.SHUT: {
+        Event.GOOD: None,  # being confirmed, at confirm_interval
+        Event.UP: State.RAMPING,
+        Event.BAD: None,
+        Event.DOWN: None,
+        Event.CONNECT_FAILED: None,
+        Event.RETURNED: None,
+    },
+}
+# The state as workers see it: GateState of the live figures.
+GATE_STATES = {
+    State.WAITING: "probing",
+    State.JOINING: "probing",
+    State.ADMITTING: "admitting",
+    State.RAMPING: "admitting",
+    State.DOUBTED: "probing",
+    State.SHUT: "shut",
+}
+
+
+def transition(state: State, event: Event) -> State | None:
+    """The one place that says what follows. ValueError for a pair that is not listed: a bug."""
+    try:
+        return TRANSITIONS[state][event]
+    except KeyError:
+        raise ValueError(f"a gate that is {state.value} can't have: {event.value}") from None
+
+
+def is_admitting(state: State) -> bool:
+    return GATE_STATES[state] == "admitting"
+
+
+@dataclass(slots=True)
+class Gate:
+    """One endpoint's. Times are monotonic seconds."""
+
+    identity: Identity
+    row: int
+    service: Service  # its health and slow start
+    origin: Origin
+    state: State
+    since: float
+    weight: float = 1.0
+    good_run: int = 0
+    bad_run: int = 0
+    forgiven: int = 0
+    connect_failures: int = 0  # as last seen
+    is_parked: bool = False  # not selectable at the moment: not probed, state kept
+    is_judged: bool = False  # has had a probe's result
+    detail: str = ""  # of the last probe, for people
+
+    @property
+    def is_taking(self) -> bool:
+        """Whether workers send it new exchanges, as last seen."""
+        return not self.is_parked and is_admitting(self.state) and self.connect_failures == self.forgiven
+
+    @property
+    def is_confirming(self) -> bool:
+        """Whether a change is being confirmed, so that probes come at the shorter interval."""
+        if self.state is State.DOUBTED:
+            return True
+        if self.state is State.SHUT:
+            return self.good_run > 0
+        return self.bad_run > 0
+
+
+@dataclass(slots=True)
+class Gates:
+    """All of them. `on_open` is told of an endpoint's first admission."""
+
+    figures: Figures
+    clock: Callable[[], float]
+    on_open: Callable[[Identity], None] = lambda identity: None
+    all: dict[Identity, Gate] = field(default_factory=dict)
+    is_starting: bool = True  # until serving begins nobody ramps: all are new alike
+    _next_look: int = 0
+
+    def select(self, selected: Iterable[tuple[Identity, int, Service, Origin]]) -> list[Gate]:
+        """The endpoints of a new table that may be chosen. Newcomers get a gate, others are parked. Returns who needs a first probe."""
+        now = self.clock()
+        chosen = set()
+        begun = []
+        for identity, row, service, origin in selected:
+            chosen.add(identity)
+            gate = self.all.get(identity)
+            if gate is None:
+                gate = self.all[identity] = self._appear(identity, row, service, origin, now)
+                begun.append(gate)
+                continue
+            gate.service = service
+            if gate.is_parked:
+                gate.is_parked = False
+                gate.good_run = gate.bad_run = 0
+                self._apply(gate, Event.RETURNED, now)
+                begun.append(gate)
+        for identity in self.all.keys() - chosen:
+            self.all[identity].is_parked = True
+        return begun
+
+    def forget(self, identity: Identity) -> None:
+        """Its row is given back."""
+        self.all.pop(identity, None)
+
+    def judge(self, identity: Identity, is_good: bool, connect_failures_before: int, detail: str = "") -> None:
+        """A probe's result. `connect_failures_before`: their sum before the probe began; later ones it does not outdate."""
+        gate = self.all.get(identity)
+        if gate is None or gate.is_parked:
+            return
+        gate.is_judged = True
+        gate.detail = detail
+        if is_good and gate.state is State.DOUBTED and connect_failures_before < gate.connect_failures:
+            return  # it began before traffic failed: says nothing about now
+        gate.good_run, gate.bad_run = (gate.good_run + 1, 0) if is_good else (0, gate.bad_run + 1)
+        health = gate.service.health
+        if is_good:
+            event = Event.UP if gate.good_run >= health.up_after else Event.GOOD
+            if not is_admitting(gate.state):
+                gate.forgiven = connect_failures_before
+        else:
+            event = Event.DOWN if gate.bad_run >= health.down_after else Event.BAD
+        self._apply(gate, event, self.clock())
+
+    def turn(self) -> list[Gate]:
+        """Look for failed connects and move ramps on. Returns those that a probe must confirm now."""
+        now = self.clock()
+        doubted = []
+        for gate in self._slice():
+            if gate.is_parked:
+                continue
+            gate.connect_failures = self.figures.read_endpoint(gate.row)["connect_failures"]
+            if gate.connect_failures > gate.forgiven and is_admitting(gate.state):
+                gate.good_run = 0
+                self._apply(gate, Event.CONNECT_FAILED, now)
+                doubted.append(gate)
+            elif gate.state is State.RAMPING:
+                slow_start = gate.service.slow_start
+                if now - gate.since >= slow_start:
+                    self._apply(gate, Event.RAMPED, now)
+                else:
+                    gate.weight = FIRST_WEIGHT + (1 - FIRST_WEIGHT) * (now - gate.since) / slow_start
+                    self.figures.set_endpoint(gate.row, weight=gate.weight)
+        return doubted
+
+    def begin(self) -> None:
+        """Serving begins: whoever comes from here on ramps."""
+        self.is_starting = False
+
+    def _slice(self) -> list[Gate]:
+        gates = list(self.all.values())
+        if len(gates) <= LOOKS_PER_TURN:
+            return gates
+        first = self._next_look % len(gates)
+        self._next_look = first + LOOKS_PER_TURN
+        return (gates + gates)[first : first + LOOKS_PER_TURN]
+
+    def _appear(self, identity: Identity, row: int, service: Service, origin: Origin, now: float) -> Gate:
+        failures = self.figures.read_endpoint(row)["connect_failures"]
+        # Kubernetes has probed what it calls ready. For a static endpoint nobody has; and at the start there is time to look.
+        if self.is_starting:
+            state = State.WAITING
+        else:
+            state = State.RAMPING if origin is Origin.KUBERNETES else State.JOINING
+        gate = Gate(identity, row, service, origin, state, now, forgiven=failures, connect_failures=failures)
+        self._enter(gate, state, now)
+        return gate
+
+    def _apply(self, gate: Gate, event: Event, now: float) -> None:
+        before = gate.state
+        after = transition(before, event)
+        if after is None:
+            return
+        self._enter(gate, after, now)
+        if event is not Event.RAMPED:
+            logger.log(
+                logging.INFO if is_admitting(after) else logging.WARNING,
+                "endpoint is %s",
+                after.value,
+                extra={
+                    "service": gate.identity.service,
+                    "pop": gate.identity.pop,
+                    "endpoint": str(gate.identity),
+                    "was": before.value,
+                    "event": event.value,
+                    "detail": gate.detail,
+                },
+            )
+
+    def _enter(self, gate: Gate, state: State, now: float) -> None:
+        gate.state, gate.since = state, now
+        gate.weight = FIRST_WEIGHT if state is State.RAMPING and gate.service.slow_start > 0 else 1.0
+        self.figures.set_endpoint(gate.row, state=GATE_STATES[state], forgiven=gate.forgiven, weight=gate.weight)
+        if is_admitting(state):
+            self.on_open(gate.identity)

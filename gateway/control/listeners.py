@@ -1,0 +1,197 @@
+"""Listeners: the sockets that clients connect to. Opened first, before anything else starts; closed by name, never shut down.
+
+Owns addresses, socket options and the files of unix sockets. Must not know who accepts: workers get the descriptors.
+
+Bound at once, so that an address in use is the first thing said; listening only from `listen()` on, when the gateway can
+serve. Until then a client or a load balancer is refused, which it understands, instead of waiting in a queue that nobody
+empties. A socket may also come from outside already open (`Listener` takes any): nothing here assumes that it was bound here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import logging
+import os
+import socket
+import stat
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway.config import Address
+from gateway.errors import StartError
+
+logger = logging.getLogger("isochrone.listeners")
+
+BACKLOG = 4096  # the kernel cuts it to net.core.somaxconn
+# A client that says nothing is no connection yet: saves a wake-up for each. After this the kernel hands it over anyway.
+DEFER_ACCEPT_S = 1
+PROBE_UNIX_S = 1.0
+
+SO_ATTACH_FILTER = 26  # asm-generic/socket.h; the socket module has no name for it
+# Classic BPF over the TCP header: a segment with SYN and without ACK is dropped, everything else passes.
+_NO_NEW_CONNECTIONS = (
+    (0x30, 0, 0, 13),  # ldb [13]: the flags
+    (0x54, 0, 0, 0x12),  # and SYN|ACK
+    (0x15, 0, 1, 0x02),  # jeq SYN alone
+    (0x06, 0, 0, 0),  # ret 0: drop
+    (0x06, 0, 0, 0xFFFFFFFF),  # ret all
+)
+
+
+class _Program(ctypes.Structure):  # struct sock_fprog of linux/filter.h
+    _fields_ = (("n_lines", ctypes.c_ushort), ("lines", ctypes.c_char_p))
+
+
+@dataclass(slots=True)
+class Listener:
+    """One accepting socket. `address` is the real one: port 0 has become a number."""
+
+    name: str
+    address: Address
+    socket: socket.socket
+    inode: tuple[int, int] | None = None  # device and inode of a unix socket's file that this process made
+    is_listening: bool = False
+
+    def close(self) -> None:
+        """Close this process's descriptor. The file of a unix socket goes if it is still ours: a successor may have put its own there."""
+        if self.inode is not None and self.inode == _inode(self.address.host):
+            os.unlink(self.address.host)
+        self.inode = None
+        self.socket.close()
+
+    def refuse_new(self) -> None:
+        """Take no connection that has not begun. Those in the queue or in their handshake come through, so closing afterwards
+        resets nobody: a client whose SYN is dropped repeats it and is then refused."""
+        if self.socket.family in (socket.AF_INET, socket.AF_INET6):
+            code = b"".join(struct.pack("HBBI", *line) for line in _NO_NEW_CONNECTIONS)
+            program = _Program(len(_NO_NEW_CONNECTIONS), code)
+            self.socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, bytes(program))  # the kernel copies what it points to
+
+
+@dataclass(slots=True)
+class Listeners:
+    """All of them, in the order of the configuration: a listener's number is its index."""
+
+    all: list[Listener] = field(default_factory=list)
+
+    @classmethod
+    def open(cls, wanted: Iterable[tuple[str, Address]]) -> Listeners:
+        """Bind every one; StartError in one line for the first that can't be, and none is left open."""
+        opened = cls()
+        try:
+            for name, address in wanted:
+                opened.all.append(bind(name, address))
+        except BaseException:
+            opened.close()
+            raise
+        return opened
+
+    def listen(self) -> None:
+        """From here on clients are accepted by the kernel. StartError when another process was quicker."""
+        for listener in self.all:
+            if listener.is_listening:
+                continue
+            try:
+                listener.socket.listen(BACKLOG)
+            except OSError as error:
+                raise StartError(_reason(listener.name, listener.address, error)) from error
+            listener.is_listening = True
+            logger.info("listening", extra={"listener": listener.name, "address": str(listener.address)})
+
+    def descriptors(self) -> list[tuple[int, int]]:
+        """(descriptor, number) as workers take them."""
+        return [(listener.socket.fileno(), number) for number, listener in enumerate(self.all)]
+
+    def refuse_new(self) -> None:
+        for listener in self.all:
+            try:
+                listener.refuse_new()
+            except OSError as error:  # a kernel without filters: a connection may then be reset in the last moment
+                logger.warning("can't hold new connections back", extra={"listener": listener.name, "error": str(error)})
+
+    def close(self) -> None:
+        """Close this process's descriptors. Names and addresses stay, for those who still count connections by listener."""
+        for listener in self.all:
+            listener.close()
+
+
+def bind(name: str, address: Address) -> Listener:
+    """A bound, non-blocking socket that does not listen yet. StartError says what is in the way."""
+    try:
+        return _bind_unix(name, address) if address.is_unix else _bind_tcp(name, address)
+    except OSError as error:
+        raise StartError(_reason(name, address, error)) from error
+
+
+def _bind_tcp(name: str, address: Address) -> Listener:
+    is_v6 = ":" in address.host
+    opened = socket.socket(socket.AF_INET6 if is_v6 else socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        # A restart meets its own connections in TIME_WAIT. Never SO_REUSEPORT: a queue of its own is lost with its process.
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_ACCEPT_S)
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # inherited by what is accepted
+        if is_v6:
+            # "[::]" means IPv6 alone, whatever the machine's default: "0.0.0.0" beside it is then no conflict.
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        opened.bind((address.host, address.port))
+        return Listener(name, Address(address.host, opened.getsockname()[1]), opened)
+    except BaseException:
+        opened.close()
+        raise
+
+
+def _bind_unix(name: str, address: Address) -> Listener:
+    opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        try:
+            opened.bind(address.host)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or not _is_stale(address.host):
+                raise
+            os.unlink(address.host)  # left behind by a process that was killed
+            opened.bind(address.host)
+        return Listener(name, address, opened, _inode(address.host))
+    except BaseException:
+        opened.close()
+        raise
+
+
+def _is_stale(path: str) -> bool:
+    """Whether a unix socket's file is there and nobody listens behind it. Anything but a socket is never taken away."""
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            return False
+    except OSError:
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(PROBE_UNIX_S)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            return True
+        except OSError:  # a full queue, no permission: somebody's
+            return False
+    return False
+
+
+def _inode(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino)
+
+
+def _reason(name: str, address: Address, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        what = "is not a socket and in the way" if address.is_unix and not _is_socket(address.host) else "is already in use"
+        return f"listener {name}: {address} {what}"
+    return f"listener {name}: can't listen on {address}: {error.strerror or error}"
+
+
+def _is_socket(path: str) -> bool:
+    return Path(path).is_socket()

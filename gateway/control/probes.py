@@ -1,0 +1,196 @@
+"""Probes: asks every endpoint in its turn whether it is well. Owns when and how; the verdict is the gates'.
+
+`Prober.turn` starts what is due and returns; a probe is one connection of its own, never one of the pool's: it must meet the
+endpoint as a new client would. Its connect time is evidence of the path to the PoP.
+
+A result that says more about this machine than about the endpoint (no descriptor or port left, the event loop held up) is no
+verdict: a gateway in trouble must not call the world dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import heapq
+import logging
+import random
+import re
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+
+from gateway.config import Health
+from gateway.control.gates import Gate, Gates
+from gateway.control.tasks import Tasks
+from gateway.control.world import Identity, PoolKey
+from routing_core import Figures
+
+logger = logging.getLogger("isochrone.health")
+
+MAX_AT_ONCE = 256  # descriptors that probes may hold
+MAX_READ_BYTES = 65_536  # of an answer: read so that the endpoint sees its answer taken, not a reset
+LATE_S = 0.25  # a timer that comes this much late says that the loop was held up
+OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
+_STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: [^\r\n]*)?\r?\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """is_good None: no verdict."""
+
+    is_good: bool | None
+    detail: str
+    connect_s: float | None = None
+
+
+Probe = Callable[[Identity, Health], Awaitable[Result]]
+
+
+async def probe(target: Identity, health: Health, clock: Callable[[], float] = time.monotonic) -> Result:
+    """One probe over a new connection. Never raises. (The loop's own time is too coarse: uvloop's moves in whole milliseconds.)"""
+    began = clock()
+    connect_s: list[float] = []
+    try:
+        async with asyncio.timeout(health.timeout):
+            return await _ask(target, health, clock, began, connect_s)
+    except TimeoutError:
+        if clock() - began > health.timeout + LATE_S:
+            return Result(None, "the control thread was held up")
+        what = "no answer" if connect_s else "no connection"
+        return Result(False, f"{what} within {health.timeout}", connect_s[0] if connect_s else None)
+    except OSError as error:
+        what = error.strerror or str(error) or type(error).__name__
+        return Result(None if error.errno in OURS else False, what, connect_s[0] if connect_s else None)
+
+
+async def _ask(target: Identity, health: Health, clock: Callable[[], float], began: float, connect_s: list[float]) -> Result:
+    if target.address.startswith("/"):
+        reader, writer = await asyncio.open_unix_connection(target.address, limit=MAX_READ_BYTES)
+    else:
+        reader, writer = await asyncio.open_connection(target.address, target.port, limit=MAX_READ_BYTES)
+    connect_s.append(clock() - began)
+    try:
+        if health.type == "tcp":
+            return Result(True, "connected", connect_s[0])
+        host = health.host or ("localhost" if target.address.startswith("/") else str(target))
+        head = f"GET {health.path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: isochrone-probe\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+        writer.write(head.encode())
+        try:
+            line = await reader.readuntil(b"\n")
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            return Result(False, "no HTTP status line", connect_s[0])
+        found = _STATUS.fullmatch(line)
+        if found is None:
+            return Result(False, "no HTTP status line", connect_s[0])
+        status = int(found[1])
+        is_good = any(status in expected for expected in health.expect)
+        await _finish(reader)
+        return Result(is_good, f"status {status}", connect_s[0])
+    finally:
+        writer.close()
+
+
+async def _finish(reader: asyncio.StreamReader) -> None:
+    """Take the rest of an answer of ordinary size. Its verdict is known: whatever happens here changes nothing."""
+    left = MAX_READ_BYTES
+    try:
+        async with asyncio.timeout(0.2):
+            while left > 0 and (piece := await reader.read(left)):
+                left -= len(piece)
+    except (TimeoutError, OSError):
+        pass
+
+
+@dataclass(slots=True)
+class Prober:
+    gates: Gates
+    figures: Figures
+    tasks: Tasks
+    clock: Callable[[], float]
+    rng: random.Random
+    on_connect: Callable[[PoolKey, float], None]  # a pool's path: seconds of one connect
+    ask: Probe = probe
+    # When an endpoint is due: a heap of (time, number, identity), the entry with the latest number counts.
+    _due: list[tuple[float, int, Identity]] = field(default_factory=list)
+    _numbers: dict[Identity, int] = field(default_factory=dict)
+    _count: int = 0
+    _running: set[Identity] = field(default_factory=set)
+    _again: set[Identity] = field(default_factory=set)  # asked for while their probe was running
+    _is_short: bool = False  # of descriptors or the like: said once
+
+    def ask_soon(self, gate: Gate) -> None:
+        """A probe at the next turn, whatever was planned."""
+        if gate.identity in self._running:
+            self._again.add(gate.identity)
+        else:
+            self._plan(gate.identity, self.clock())
+
+    def ask_all(self, gates: Iterable[Gate]) -> None:
+        for gate in gates:
+            self.ask_soon(gate)
+
+    def turn(self) -> int:
+        """Start the probes that are due, as many as may run at once. Returns how many were started."""
+        now = self.clock()
+        started = 0
+        while self._due and self._due[0][0] <= now and len(self._running) < MAX_AT_ONCE:
+            _, number, identity = heapq.heappop(self._due)
+            if self._numbers.get(identity) != number:
+                continue  # planned anew since
+            del self._numbers[identity]
+            gate = self.gates.all.get(identity)
+            if gate is None or gate.is_parked:
+                continue  # select() has it probed when it comes back
+            self._running.add(identity)
+            self.tasks.start(f"probe {identity.service} {identity.pop} {identity}", self._probe(gate))
+            started += 1
+        return started
+
+    @property
+    def unjudged(self) -> list[Identity]:
+        """Selectable endpoints without any result: the first round is done when there are none."""
+        return [gate.identity for gate in self.gates.all.values() if not gate.is_judged and not gate.is_parked]
+
+    async def _probe(self, gate: Gate) -> None:
+        identity = gate.identity
+        before = self.figures.read_endpoint(gate.row)["connect_failures"]
+        result = None
+        try:
+            result = await self.ask(identity, gate.service.health)
+        finally:
+            self._running.discard(identity)
+            if result is None:
+                self._plan(identity, self.clock() + gate.service.health.confirm_interval)
+        if result.connect_s is not None:
+            self.on_connect((identity.service, identity.pop), result.connect_s)
+        if result.is_good is None:
+            self._say_short(result)
+        elif self.gates.all.get(identity) is gate:
+            self._is_short = False
+            self.gates.judge(identity, result.is_good, before, result.detail)
+        self._plan_next(identity, has_verdict=result.is_good is not None)
+
+    def _plan_next(self, identity: Identity, has_verdict: bool) -> None:
+        gate = self.gates.all.get(identity)
+        is_asked = identity in self._again
+        self._again.discard(identity)
+        if gate is None or gate.is_parked:
+            return
+        health = gate.service.health
+        if is_asked:
+            wait = 0.0
+        elif not has_verdict or gate.is_confirming:
+            wait = float(health.confirm_interval)
+        else:
+            wait = health.interval * (1 + health.jitter * self.rng.uniform(-1, 1))
+        self._plan(identity, self.clock() + wait)
+
+    def _plan(self, identity: Identity, at: float) -> None:
+        self._count += 1
+        self._numbers[identity] = self._count
+        heapq.heappush(self._due, (at, self._count, identity))
+
+    def _say_short(self, result: Result) -> None:
+        if not self._is_short:
+            self._is_short = True
+            logger.warning("probes can't judge: the fault is on this side", extra={"detail": result.detail})

@@ -1,0 +1,130 @@
+"""Publisher: from what is known now to the snapshot that workers use. The one place that publishes.
+
+Owns the table, locator and compiled settings in use, their generation, and when a change becomes a table: changes within
+10 ms become one. Must not know who changes what.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from gateway.config import Config
+from gateway.control.builder import Built, build
+from gateway.control.gates import Gate, Gates
+from gateway.control.rows import Key, Rows
+from gateway.control.settings import settings_of
+from gateway.control.world import World
+from gateway.dataplane import CompiledSettings, Snapshots
+from geoip import Locator
+from routing_core import Figures, Table
+
+logger = logging.getLogger("isochrone.table")
+
+COALESCE_S = 0.010
+
+
+@dataclass(slots=True)
+class Publisher:
+    config: Config
+    world: World
+    rows: Rows
+    figures: Figures
+    gates: Gates
+    locator: Locator
+    clock: Callable[[], float]
+    on_select: Callable[[list[Gate]], None]  # endpoints that want a probe
+    on_collect: Callable[[list[Key]], None] = lambda gone: None  # identities whose rows were given back
+    wake: Callable[[], None] = lambda: None  # has sleeping workers look
+    table: Table = field(init=False)
+    snapshots: Snapshots = field(init=False)
+    settings: CompiledSettings = field(init=False)
+    built_at: float = field(init=False)  # monotonic: the age of the table
+    build_s: float = 0.0  # what the last build took
+    _planned: asyncio.TimerHandle | None = None
+
+    def __post_init__(self) -> None:
+        self.settings = CompiledSettings(settings_of(self.config), self.figures.n_workers)
+        built = self._build(1)
+        self.snapshots = Snapshots(self.table, self.locator, self.settings)
+        self._settle(built)
+
+    @property
+    def generation(self) -> int:
+        """Of the table in use. Snapshots are counted apart: a new locator or new settings keep the table."""
+        return self.table.spec.generation
+
+    def request(self, coalesce_s: float = COALESCE_S) -> None:
+        """Something changed: a new table within `coalesce_s` (0 where the source has gathered changes already). When building takes
+        longer than that, no more than half of the time goes into it."""
+        loop = asyncio.get_running_loop()
+        at = loop.time() + max(coalesce_s, self.build_s if self.clock() - self.built_at < self.build_s else 0.0)
+        if self._planned is not None:
+            if self._planned.when() <= at:
+                return
+            self._planned.cancel()
+        self._planned = loop.call_at(at, self._rebuild)
+
+    def publish(self) -> None:
+        """A new table now."""
+        if self._planned is not None:
+            self._planned.cancel()
+            self._planned = None
+        built = self._build(self.snapshots.generation + 1)
+        self.snapshots.publish(self.table, self.locator, self.settings)
+        self._settle(built)
+
+    def publish_locator(self, locator: Locator) -> None:
+        """The same table with a new idea of where clients are."""
+        self.locator = locator
+        self.snapshots.publish(self.table, self.locator, self.settings)
+        self.wake()
+
+    def publish_config(self, config: Config, locator: Locator) -> None:
+        """All of a new configuration at once. What can fail is done before anything is changed: on an error all is as it was."""
+        settings = CompiledSettings(settings_of(config), self.figures.n_workers)
+        before = self.config, self.locator, self.settings, self.table
+        self.config, self.locator, self.settings = config, locator, settings
+        try:
+            self.publish()
+        except BaseException:
+            self.config, self.locator, self.settings, self.table = before
+            raise
+
+    def collect(self) -> None:
+        """Free what workers have let go of, then the rows that nobody can reach any more."""
+        self.snapshots.reclaim()
+        gone = self.rows.collect(self.snapshots.oldest())
+        if gone:
+            self.on_collect(gone)
+
+    def stop(self) -> None:
+        if self._planned is not None:
+            self._planned.cancel()
+            self._planned = None
+
+    def _rebuild(self) -> None:
+        self._planned = None
+        try:
+            self.publish()
+        except Exception:  # a bug in a source must not take the last good table away
+            logger.exception("no new table: the last one stays")
+
+    def _build(self, generation: int) -> Built:
+        began = self.clock()
+        built = build(self.config, self.world, self.rows, generation)
+        self.table = Table(built.spec, self.figures)
+        self.built_at = self.clock()
+        self.build_s = self.built_at - began
+        return built
+
+    def _settle(self, built: Built) -> None:
+        self.rows.keep(built.used, self.snapshots.generation)
+        begun = self.gates.select((known.identity, row, service, known.origin) for known, row, service in built.selected)
+        self.on_select(begun)
+        self.wake()
+        logger.debug(
+            "table", extra={"generation": self.generation, "endpoints": len(built.selected), "build_ms": round(self.build_s * 1000, 1)}
+        )

@@ -1,0 +1,63 @@
+"""Ready: may traffic be sent here, and if not, why not. Owns the list of conditions; must not know who asks.
+
+Ready is a table, databases open, every cluster synced once or called stale by its deadline, and the first probe round done. Once
+it was true only the lifecycle takes it back: a database or a cluster that fails later is no reason to send all traffic away.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from gateway.control.geo import Geo
+from gateway.control.lifecycle import Lifecycle, Phase
+from gateway.control.probes import Prober
+from gateway.control.sources import Sources
+
+logger = logging.getLogger("isochrone.ready")
+
+FIRST_ROUND_S = 30.0  # the start waits no longer for probes: what is not judged by then takes nothing until it is
+
+
+@dataclass(slots=True)
+class Ready:
+    lifecycle: Lifecycle
+    geo: Geo
+    sources: Sources
+    prober: Prober
+    sync_deadline_s: Callable[[], float]
+    clock: Callable[[], float]
+    _began: float = field(init=False)
+    _has_probed: bool = False
+    _was_ready: bool = False
+
+    def __post_init__(self) -> None:
+        self._began = self.clock()
+
+    def obstacles(self) -> list[str]:
+        """What the start still waits for before anyone is served. Each ends by a deadline."""
+        waiting = [f"cluster in {pop}: not synced yet" for pop in self.sources.unsynced(self.sync_deadline_s())]
+        waiting += [f"name {name}: not resolved yet" for name, answer in self.sources.resolver.answers.items() if answer.is_new]
+        if not self._has_probed:
+            unjudged = self.prober.unjudged
+            if unjudged and self.clock() - self._began < FIRST_ROUND_S:
+                waiting.append(f"first probe round: {len(unjudged)} endpoints to go")
+            elif not waiting:
+                self._has_probed = True
+                if unjudged:
+                    logger.warning("first probe round not done in time", extra={"endpoints": len(unjudged)})
+        return waiting
+
+    def reasons(self) -> list[str]:
+        """Why not; empty: ready."""
+        phase = self.lifecycle.phase
+        if phase not in (Phase.STARTING, Phase.SERVING):
+            return [f"draining: {self.lifecycle.state}"]
+        if self._was_ready and phase is Phase.SERVING:
+            return []
+        reasons = [*self.obstacles(), *(f"geoip: {fault}" for fault in self.geo.missing)]
+        if phase is Phase.STARTING:
+            return reasons or ["starting"]
+        self._was_ready = not reasons
+        return reasons

@@ -1,0 +1,67 @@
+"""Settings: the part of the configuration that a worker reads for each request, in the data plane's terms. Pure translation."""
+
+from __future__ import annotations
+
+import os
+
+from gateway.config import Config
+from gateway.dataplane import Settings
+from geoip import Override
+from routing_core import MAX_WORKERS
+
+
+def settings_of(config: Config) -> Settings:
+    timeouts, limits, retries, client = config.timeouts, config.limits, config.retries, config.client_ip
+    return Settings(
+        request_head_ms=timeouts.request_head.ms,
+        keep_alive_idle_ms=timeouts.keep_alive_idle.ms,
+        body_progress_ms=timeouts.body_progress.ms,
+        connect_ms=timeouts.connect.ms,
+        first_byte_ms=timeouts.first_byte.ms,
+        upstream_idle_ms=timeouts.upstream_idle.ms,
+        queue_ms=timeouts.queue.ms,
+        tunnel_idle_ms=timeouts.tunnel_idle.ms,
+        linger_ms=timeouts.linger.ms,
+        head_bytes=limits.head_bytes,
+        max_fields=limits.fields,
+        body_bytes=limits.body_bytes,
+        connections_per_listener=limits.connections,
+        connections_per_endpoint=limits.connections_per_endpoint,
+        queue_per_endpoint=limits.queue_per_endpoint,
+        max_retries=retries.max,
+        budget_share=retries.budget_share,
+        budget_floor_per_s=retries.budget_floor,
+        trusted=tuple(str(prefix) for prefix in client.trusted_proxies),
+        forwarded_hops=client.forwarded_hops,
+        forwarded_header=client.header,
+        debug_headers=config.debug_headers,
+        log_share=config.access_log.sample if config.access_log is not None else 0.0,
+        name=config.gateway.name,
+    )
+
+
+def overrides_of(config: Config) -> list[Override]:
+    return [Override(str(one.prefix), one.lat, one.lon, one.country) for one in config.geoip.overrides]
+
+
+def home_of(config: Config) -> tuple[float, float] | None:
+    """Where private clients stand."""
+    place = config.gateway.location
+    return None if place is None else (place.lat, place.lon)
+
+
+def n_workers(config: Config) -> int:
+    if config.gateway.workers != "auto":
+        return config.gateway.workers
+    return max(1, min(MAX_WORKERS, len(os.sched_getaffinity(0)), _cpu_quota()))
+
+
+def _cpu_quota(path: str = "/sys/fs/cgroup/cpu.max") -> int:
+    """CPUs that the container may use (cgroup v2), rounded up; a large number when nothing says so. More threads than that would
+    only be throttled together."""
+    try:
+        with open(path) as file:
+            quota, period = file.read().split()
+        return MAX_WORKERS if quota == "max" else max(1, -(-int(quota) // int(period)))
+    except (OSError, ValueError):
+        return MAX_WORKERS

@@ -1,0 +1,175 @@
+"""Sources: who says which endpoints there are. Configured addresses and names, and Kubernetes Services, one task a cluster.
+
+Writes the world, and asks for a new table when it changed. Must not know gates or tables. A cluster that is gone or slow costs
+the others nothing, and what was last known stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from gateway.config import Backend, Config, KubernetesAccess, Pop
+from gateway.control.resolver import Resolver
+from gateway.control.tasks import Tasks, cancel
+from gateway.control.world import Identity, Known, Origin, PoolKey, World
+from k8s import Cluster, ClusterAccess, ServiceKey, State
+
+logger = logging.getLogger("isochrone.sources")
+
+NewCluster = Callable[[str, KubernetesAccess, list[ServiceKey], Callable[[Cluster], None]], Cluster]
+
+
+def new_cluster(name: str, access: KubernetesAccess, services: list[ServiceKey], on_change: Callable[[Cluster], None]) -> Cluster:
+    def load() -> ClusterAccess:
+        kubeconfig = str(access.kubeconfig) if access.kubeconfig is not None else None
+        return ClusterAccess.load(context=access.context, kubeconfig=kubeconfig, in_cluster=access.in_cluster)
+
+    return Cluster(name, load, services, on_change)
+
+
+@dataclass(slots=True)
+class _Running:
+    cluster: Cluster
+    access: KubernetesAccess
+    task: asyncio.Task[None]
+    began: float
+    is_stale: bool = False  # did not sync by its deadline: the start no longer waits for it
+
+
+def key_of(backend: Backend) -> ServiceKey | None:
+    named = backend.kubernetes
+    return None if named is None else ServiceKey(named.namespace, named.service, named.port)
+
+
+@dataclass(slots=True)
+class Sources:
+    world: World
+    resolver: Resolver
+    tasks: Tasks
+    clock: Callable[[], float]
+    on_change: Callable[[float], None]  # with the seconds in which further changes may still be gathered
+    make_cluster: NewCluster = new_cluster
+    clusters: dict[str, _Running] = field(default_factory=dict)  # by PoP
+    _config: Config | None = None
+
+    def apply(self, config: Config) -> None:
+        """Follow what this configuration names, no longer what only the last one did. Asks for no table: the caller does."""
+        self._config = config
+        self.world.keep(((s.name, b.pop) for s in config.services for b in s.backends), (pop.name for pop in config.pops))
+        self.resolver.want(names_of(config))
+        self._follow_clusters(config)
+        self._describe_static()
+        for pop in self.clusters:
+            self._describe_cluster(pop)
+
+    def on_names(self) -> None:
+        """A name has other addresses now."""
+        if self._describe_static():
+            self.on_change(0.010)
+
+    def unsynced(self, deadline_s: float) -> list[str]:
+        """Clusters that the start still waits for. One silent for longer than the deadline is called stale and not waited for."""
+        waiting = []
+        for pop, running in self.clusters.items():
+            if running.cluster.synced or running.is_stale:
+                continue
+            if self.clock() - running.began >= deadline_s:
+                running.is_stale = True
+                logger.warning("cluster stale: no first answer in time", extra={"pop": pop, "error": running.cluster.error})
+            else:
+                waiting.append(pop)
+        return waiting
+
+    def cluster(self, pop: str) -> Cluster | None:
+        """The one in this PoP, for `/pops` and metrics."""
+        running = self.clusters.get(pop)
+        return running.cluster if running is not None else None
+
+    def age_s(self, pool: PoolKey) -> float | None:
+        """Seconds since the source of this pool was heard; None: never, or it needs none (addresses in the configuration)."""
+        key = self._key(pool)
+        running = self.clusters.get(pool[1])
+        return running.cluster.age_s(self.clock(), key) if key is not None and running is not None else None
+
+    async def stop(self) -> None:
+        for running in self.clusters.values():
+            await cancel(running.task)
+
+    def _key(self, pool: PoolKey) -> ServiceKey | None:
+        if self._config is None:
+            return None
+        found = (b for s in self._config.services for b in s.backends if (s.name, b.pop) == pool)
+        return next((key for b in found if (key := key_of(b)) is not None), None)
+
+    def _follow_clusters(self, config: Config) -> None:
+        wanted = {pop.name: (pop.kubernetes, services_in(config, pop)) for pop in config.pops if pop.kubernetes is not None}
+        for pop in list(self.clusters):
+            running = self.clusters[pop]
+            if pop not in wanted or not wanted[pop][1] or wanted[pop][0] != running.access:
+                del self.clusters[pop]
+                running.task.cancel()
+        for pop, (access, services) in wanted.items():
+            if pop in self.clusters:
+                self.clusters[pop].cluster.set_services(services)
+            elif services and access is not None:
+                cluster = self.make_cluster(pop, access, services, self._on_cluster)
+                task = self.tasks.start(f"cluster {pop}", cluster.run())
+                self.clusters[pop] = _Running(cluster, access, task, self.clock())
+
+    def _on_cluster(self, cluster: Cluster) -> None:
+        running = self.clusters.get(cluster.name)
+        # The reflectors have gathered changes for 10 ms: no second wait.
+        if running is not None and running.cluster is cluster and self._describe_cluster(cluster.name):
+            self.on_change(0.0)
+
+    def _describe_cluster(self, pop: str) -> bool:
+        """The last word of a cluster on each of its pools. What it has not spoken of yet stays as it was (fail static)."""
+        cluster = self.clusters[pop].cluster
+        is_news = False
+        for service in self._config.services if self._config is not None else ():
+            for backend in service.backends:
+                key = key_of(backend)
+                if backend.pop == pop and key is not None and cluster.is_synced(key):
+                    found = (
+                        Known(Identity(service.name, pop, one.uid, one.address, one.port), one.state, Origin.KUBERNETES)
+                        for one in cluster.endpoints(key)
+                    )
+                    is_news |= self.world.describe((service.name, pop), found)
+        return is_news
+
+    def _describe_static(self) -> bool:
+        is_news = False
+        for service in self._config.services if self._config is not None else ():
+            for backend in service.backends:
+                if backend.endpoints is None:
+                    continue
+                found = {
+                    (address, one.port)
+                    for one in backend.endpoints
+                    for address in self._addresses(one.host, one.ip is None and not one.is_unix)
+                }
+                if not found and (service.name, backend.pop) not in self.world.pools:
+                    continue  # no name resolved yet: the first answer is the first word
+                known = (
+                    Known(Identity(service.name, backend.pop, "", address, port), State.READY, Origin.STATIC) for address, port in found
+                )
+                is_news |= self.world.describe((service.name, backend.pop), known)
+        return is_news
+
+    def _addresses(self, host: str, is_name: bool) -> Iterable[str]:
+        return self.resolver.addresses(host) if is_name else (host,)
+
+
+def names_of(config: Config) -> set[str]:
+    """Hosts of endpoints that have to be resolved."""
+    backends = (backend for service in config.services for backend in service.backends)
+    return {one.host for backend in backends for one in backend.endpoints or () if one.ip is None and not one.is_unix}
+
+
+def services_in(config: Config, pop: Pop) -> list[ServiceKey]:
+    """What is wanted of the cluster in a PoP, each once."""
+    backends = (backend for service in config.services for backend in service.backends if backend.pop == pop.name)
+    return list(dict.fromkeys(key for backend in backends if (key := key_of(backend)) is not None))

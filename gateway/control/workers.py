@@ -1,0 +1,116 @@
+"""Workers: the threads that serve. Starts, names, watches and ends them. Must not know what a worker does with a request."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from gateway.control.blocking import in_thread
+from gateway.control.listeners import Listeners
+from gateway.dataplane import Counters, Snapshots, Worker
+from routing_core import Figures
+
+logger = logging.getLogger("isochrone.workers")
+
+SILENT_S = 2.0  # a worker turns at least every 100 ms: this long without a beat means that it hangs
+
+
+@dataclass(slots=True)
+class Workers:
+    counters: Counters
+    all: list[Worker] = field(default_factory=list)
+    _threads: list[threading.Thread] = field(default_factory=list)
+    _silent: set[int] = field(default_factory=set)
+
+    def start(self, snapshots: Snapshots, figures: Figures, listeners: Sequence[tuple[int, int]], now: float) -> None:
+        """One thread for each column of the counters. `listeners`: (descriptor, number), listening."""
+        for number in range(self.counters.n_workers):
+            seed = secrets.randbits(63) | 1
+            self.all.append(Worker(number, snapshots, figures, self.counters, listeners, int(now * 1e6), seed))
+        for number, worker in enumerate(self.all):
+            thread = threading.Thread(target=_run, args=(number, worker), name=f"worker-{number}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def wake(self) -> None:
+        """Have sleeping workers look at snapshot and orders now."""
+        for worker in self.all:
+            worker.wake()
+
+    def turn(self, now: float) -> None:
+        """Look for beats that fail to come. `now`: monotonic, as the beats are."""
+        if not self._threads:
+            return
+        for number, beat_ms in enumerate(self.counters.read()["beats_ms"]):
+            silent_s = now - beat_ms / 1000
+            if silent_s > SILENT_S and number not in self._silent and beat_ms:
+                self._silent.add(number)
+                is_alive = self._threads[number].is_alive()
+                logger.error("worker silent", extra={"worker": number, "silent_s": round(silent_s, 1), "is_alive": is_alive})
+            elif silent_s <= SILENT_S and number in self._silent:
+                self._silent.discard(number)
+                logger.info("worker beats again", extra={"worker": number})
+
+    def connections(self) -> int:
+        """Clients' connections now, over all workers."""
+        counted = self.counters.read()
+        return sum(counted["idle"]) + sum(counted["active"])
+
+    async def stop(self, deadline_s: float) -> bool:
+        """Have the threads end. Whether all did; one that hangs is left behind, a daemon."""
+        for worker in self.all:
+            worker.stop()
+        threads = self._threads
+
+        def join() -> None:
+            for thread in threads:
+                thread.join()
+
+        try:
+            if threads:
+                await in_thread("join-workers", join, deadline_s)
+        except TimeoutError:
+            logger.error("workers don't end", extra={"workers": [t.name for t in threads if t.is_alive()]})
+            return False
+        return True
+
+    def close(self) -> None:
+        """Give back what ended workers hold. Their log records are gone afterwards."""
+        for worker, thread in zip(self.all, self._threads, strict=True):
+            if not thread.is_alive():
+                worker.close()
+
+
+@dataclass(slots=True)
+class WorkerHands:
+    """Carries out the steps of a drain: see lifecycle.Hands."""
+
+    workers: Workers
+    snapshots: Snapshots
+    listeners: Listeners
+    _phase: str = "serving"
+
+    def order(self, phase: str, close_share: float) -> None:
+        self.snapshots.order(phase, close_share)
+        if phase != self._phase:
+            self._phase = phase
+            self.workers.wake()
+
+    def refuse_new(self) -> None:
+        self.listeners.refuse_new()
+
+    def close_listeners(self) -> None:
+        self.listeners.close()
+
+    def connections(self) -> int:
+        return self.workers.connections()
+
+
+def _run(number: int, worker: Worker) -> None:
+    try:
+        worker.run()
+    except BaseException:  # nothing is above this frame to see it
+        logger.exception("worker failed", extra={"worker": number})

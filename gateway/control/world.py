@@ -1,0 +1,101 @@
+"""World: what is known of the endpoints of each pool, and which PoPs the operator drained. Plain facts, no judgement.
+
+Sources write it, the builder reads it. Must not know gates, tables, or where a fact came from beyond its `Origin`.
+Losing sight of a source changes nothing here: the last that it said stays.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from k8s import State
+
+PoolKey = tuple[str, str]  # service, PoP
+
+
+class Origin(enum.Enum):
+    STATIC = "static"  # the configuration's addresses and names
+    KUBERNETES = "kubernetes"  # a Service, whose readiness somebody probes already
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What an endpoint's figures, gate and connections belong to. Never the address alone: another pod may get it."""
+
+    service: str
+    pop: str
+    uid: str  # of the pod; "" for a static one
+    address: str  # an IP address without brackets, or the "/path" of a unix socket
+    port: int
+
+    def __str__(self) -> str:
+        if self.address.startswith("/"):
+            return f"unix:{self.address}"
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """One endpoint, as its source describes it."""
+
+    identity: Identity
+    state: State
+    origin: Origin
+
+    @property
+    def is_terminating(self) -> bool:
+        return self.state in (State.SERVING_TERMINATING, State.TERMINATING)
+
+
+@dataclass(slots=True)
+class World:
+    pools: dict[PoolKey, tuple[Known, ...]] = field(default_factory=dict)
+    drained: set[str] = field(default_factory=set)
+    # Endpoints that count in a pool's total: they have been ready, or were there at the first sync. The others would make
+    # every scale-up look like an outage (DESIGN 1.3).
+    counted: set[Identity] = field(default_factory=set)
+
+    def describe(self, pool: PoolKey, endpoints: Iterable[Known]) -> bool:
+        """What a source now says of a pool; whether that is news. The first word on a pool counts whole, ready or not."""
+        said = tuple(sorted(endpoints, key=lambda known: (known.identity.address, known.identity.port, known.identity.uid)))
+        is_first = pool not in self.pools
+        if not is_first and said == self.pools[pool]:
+            return False
+        old = {known.identity for known in self.pools.get(pool, ())}
+        self.pools[pool] = said
+        self.counted -= old - {known.identity for known in said}
+        for known in said:
+            # A static endpoint that comes later has nobody's word for it but our own probe's: see count().
+            if is_first or (known.origin is Origin.KUBERNETES and known.state is State.READY):
+                self.counted.add(known.identity)
+        return True
+
+    def count(self, identity: Identity) -> bool:
+        """An endpoint was found ready by our own means; whether that is news."""
+        if identity in self.counted:
+            return False
+        self.counted.add(identity)
+        return True
+
+    def keep(self, pools: Iterable[PoolKey], pops: Iterable[str]) -> None:
+        """Forget pools and drains of what a new configuration no longer has."""
+        for gone in self.pools.keys() - set(pools):
+            self.counted -= {known.identity for known in self.pools.pop(gone)}
+        self.drained &= set(pops)
+
+    def selectable(self, pool: PoolKey) -> tuple[Known, ...]:
+        """Those that may be chosen: the ready; if none is, those that terminate but still serve (KEP-1669)."""
+        known = self.pools.get(pool, ())
+        ready = tuple(one for one in known if one.state is State.READY)
+        return ready or tuple(one for one in known if one.state is State.SERVING_TERMINATING)
+
+    def total(self, pool: PoolKey) -> int:
+        """What availability counts: unready ones included, terminating ones and those that were never ready not."""
+        return sum(one.identity in self.counted and not one.is_terminating for one in self.pools.get(pool, ()))
+
+    def tally(self, pool: PoolKey) -> dict[str, int]:
+        """Endpoints by the state their source gives, for metrics and `/pops`."""
+        states = [one.state.value for one in self.pools.get(pool, ())]
+        return {state.value: states.count(state.value) for state in State}

@@ -1,0 +1,17 @@
+"""Accept: new connections, and room for them.
+
+Must not know what is said on a connection.
+"""
+from libc.stdint cimport uint8_t
+
+from gateway.dataplane._core cimport Connection, Core
+
+# A downstream for an accepted socket; owns fd, also when it returns NULL.
+cdef Connection *welcome(Core *core, int fd, int listener, const uint8_t *address) noexcept nogil
+# False: there was none to accept, or it could not be.
+cdef bint accept_one(Core *core, Connection *listener) noexcept nogil
+# 0, or errno.
+cdef int start_accepting(Core *core) noexcept nogil
+cdef void stop_accepting(Core *core) noexcept nogil
+# Takes what waits in the listeners' queues, then no more.
+cdef void drain_backlog(Core *core) noexcept nogil

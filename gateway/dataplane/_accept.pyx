@@ -1,0 +1,95 @@
+"""One accept an event: the listener is level-triggered, and a second accept that finds nothing costs 1-3 us."""
+from libc.errno cimport EMFILE, ENFILE, errno
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.string cimport memcpy
+from posix.unistd cimport close
+
+from gateway.dataplane._client cimport is_trusted, read_peer, write_address
+from gateway.dataplane._connection cimport enter_idle, oldest_idle, open_connection, set_deadline, watch
+from gateway.dataplane._core cimport *
+from gateway.dataplane._counters cimport *
+from gateway.dataplane._exchange cimport close_downstream
+from gateway.dataplane._linux cimport *
+from routing_core._atomic cimport add_own
+
+
+cdef Connection *welcome(Core *core, int fd, int listener, const uint8_t *address) noexcept nogil:
+    """A downstream for an accepted socket; owns fd, also when it returns NULL."""
+    cdef Connection *downstream = open_connection(core, fd, READING)
+    if downstream == NULL:
+        count_cause(core.column, CAUSE_NO_MEMORY)
+        return NULL
+    downstream.listener = listener
+    downstream.is_writable = True
+    memcpy(downstream.peer, address, 16)
+    downstream.peer_length = <uint8_t>write_address(downstream.peer, downstream.peer_text)
+    downstream.is_trusted = is_trusted(core.snapshot.settings, downstream.peer)
+    core.n_open[listener] += 1
+    add_own(&core.column.idle[listener], 1)
+    count(core.column, ACCEPTED)
+    enter_idle(core, downstream)
+    set_deadline(core, downstream, core.snapshot.settings.request_head_ms)
+    return downstream
+
+
+cdef bint make_room(Core *core) noexcept nogil:
+    """The client that has been idle for longest goes, for a new one."""
+    cdef Connection *downstream = oldest_idle(core)
+    if downstream == NULL:
+        return False
+    close_downstream(core, downstream)
+    return True
+
+
+cdef bint accept_one(Core *core, Connection *listener) noexcept nogil:
+    cdef sockaddr_storage peer
+    cdef uint32_t size = sizeof(peer)
+    cdef uint8_t address[16]
+    cdef int one = 1
+    cdef int number = listener.listener
+    cdef int fd = accept4(listener.fd, <sockaddr *>&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
+    if fd < 0:
+        if errno == EMFILE or errno == ENFILE:
+            count_cause(core.column, CAUSE_NO_DESCRIPTORS)
+            if not make_room(core):
+                stop_accepting(core)    # or this event would come again at once, for nothing; the next tick tries anew
+        return False
+    if core.n_open[number] >= core.snapshot.settings.max_connections:
+        count_cause(core.column, CAUSE_TOO_MANY_CONNECTIONS)
+        if not make_room(core):
+            close(fd)
+            return True
+    if size < sizeof(uint16_t):
+        peer.ss_family = AF_UNIX
+    read_peer(&peer, address)
+    if peer.ss_family != AF_UNIX:
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
+    welcome(core, fd, number, address)
+    return True
+
+
+cdef void stop_accepting(Core *core) noexcept nogil:
+    cdef int i
+    for i in range(MAX_LISTENERS):
+        if core.listeners[i].fd >= 0:
+            epoll_ctl(core.epoll, EPOLL_CTL_DEL, core.listeners[i].fd, NULL)
+    core.is_accepting = False
+
+
+cdef int start_accepting(Core *core) noexcept nogil:
+    """0, or errno."""
+    cdef int i
+    for i in range(MAX_LISTENERS):
+        if core.listeners[i].fd >= 0 and not watch(core, &core.listeners[i], EPOLLIN | <uint32_t>EPOLLEXCLUSIVE):
+            return errno
+    core.is_accepting = True
+    return 0
+
+
+cdef void drain_backlog(Core *core) noexcept nogil:
+    cdef int i
+    for i in range(MAX_LISTENERS):
+        if core.listeners[i].fd >= 0 and core.is_accepting:
+            while accept_one(core, &core.listeners[i]):
+                pass
+    stop_accepting(core)

@@ -1,0 +1,44 @@
+"""Account: what an exchange leaves behind: figures of its service, PoP and endpoint, and its line in the access log."""
+from gateway.dataplane._core cimport Core, Exchange
+from gateway.dataplane._head cimport RequestHead
+from routing_core._figures cimport RetryOutcome
+
+# An attempt has an endpoint now, or no longer.
+cdef void begin_attempt(Core *core, Exchange *exchange) noexcept nogil
+cdef void end_attempt(Core *core, Exchange *exchange) noexcept nogil
+# The answer's first byte came from the endpoint of the attempt.
+cdef void note_first_byte(Core *core, Exchange *exchange) noexcept nogil
+cdef void note_connect(Core *core, Exchange *exchange) noexcept nogil
+cdef void count_retry(Core *core, Exchange *exchange, RetryOutcome outcome) noexcept nogil
+# Keeps what the log wants of the request, when this one is logged.
+cdef void note_request(Core *core, Exchange *exchange, const char *text, const RequestHead *head, const char *id, unsigned int id_length,
+                       const char *trace) noexcept nogil
+# The end: figures, log.
+cdef void close_account(Core *core, Exchange *exchange) noexcept nogil
+
+
+cdef struct Record:         # one exchange in the log ring; texts follow, in the order of Texts
+    long long ended_us      # monotonic
+    long long duration_us
+    long long first_byte_us # after the start; -1: none
+    long long bytes_in
+    long long bytes_out
+    unsigned char client[16]
+    unsigned int asn
+    unsigned short country
+    short reason            # Reason; -1: not decided
+    int status
+    int attempts
+    unsigned int lengths[9]
+
+cdef enum Texts:
+    TEXT_METHOD
+    TEXT_HOST
+    TEXT_PATH
+    TEXT_ID
+    TEXT_TRACE
+    TEXT_ROUTE
+    TEXT_SERVICE
+    TEXT_POP
+    TEXT_ENDPOINT
+    N_RECORD_TEXTS

@@ -1,0 +1,137 @@
+"""Interim answers are passed down as they come; the final one settles framing, reuse and close."""
+from libc.stdint cimport int64_t, uint32_t
+from libc.string cimport memmove
+
+from gateway.dataplane._account cimport note_first_byte
+from gateway.dataplane._connection cimport AT_END, DRAINED, FILLED, Filled, fill, grow_buffer, open_buffer
+from gateway.dataplane._core cimport *
+from gateway.dataplane._flow cimport begin_body
+from gateway.dataplane._forward cimport compose_response
+from gateway.dataplane._head cimport BAD, METHOD_HEAD, WHOLE, ResponseHead, Verdict, has_end, parse_response
+from gateway.dataplane._snapshot cimport CLOSING, LAMEDUCK, Orders, orders_of
+from routing_core._atomic cimport load_relaxed
+from routing_core._figures cimport SCALE, reason_text
+from routing_core._random cimport next_u64
+
+
+cdef bint announces_end(Core *core, Connection *downstream) noexcept nogil:
+    cdef const Orders *orders = orders_of(core.board)
+    cdef int64_t phase = load_relaxed(&orders.phase)
+    if phase < <int64_t>LAMEDUCK or downstream.input.begin < downstream.input.end:
+        return False
+    return phase >= <int64_t>CLOSING or <int64_t>(next_u64(&core.rng) % SCALE) < load_relaxed(&orders.close_share)
+
+
+cdef Framing framing_of(const Exchange *exchange, const ResponseHead *head) noexcept nogil:
+    if exchange.method == METHOD_HEAD or head.status == 204 or head.status == 304:
+        return NO_BODY
+    if head.is_chunked:
+        return BY_CHUNKS
+    return BY_LENGTH if head.content_length >= 0 else BY_END
+
+
+cdef Answered pass_interim(Exchange *exchange, const char *text, const ResponseHead *head) noexcept nogil:
+    """1xx but 101: to those who understand it; 100 to those who wait for it."""
+    if exchange.minor >= 1 and (head.status != 100 or exchange.expects_continue):
+        if not compose_response(&exchange.down.head, text, head, NO_BODY, False, False, NULL, 0, NULL):
+            return ANSWER_BAD   # more interim answers than anyone can want
+    return ANSWER_NEEDS_DATA
+
+
+cdef Answered take_final(Core *core, Exchange *exchange, const char *text, const ResponseHead *head) noexcept nogil:
+    cdef Connection *downstream = exchange.downstream
+    cdef Flow *down = &exchange.down
+    cdef bint is_debug = exchange.snapshot.settings.has_debug_fields
+    cdef const char *pop = exchange.pool.pop.name.at if is_debug else NULL
+    exchange.status = head.status
+    down.framing = framing_of(exchange, head)
+    down.left = head.content_length
+    down.is_unchunked = down.framing == BY_CHUNKS and exchange.minor == 0
+    exchange.is_upstream_reusable = not head.close and down.framing != BY_END
+    if (exchange.close_asked or down.framing == BY_END or down.is_unchunked or exchange.is_up_broken
+            or announces_end(core, downstream)):
+        downstream.must_close = True
+    if not compose_response(&down.head, text, head, NO_BODY if down.is_unchunked else down.framing, downstream.must_close,
+                            exchange.minor == 0 and not downstream.must_close, pop, exchange.pool.pop.name.length,
+                            reason_text(exchange.decision.reason)):
+        return ANSWER_BAD
+    begin_body(down)
+    return ANSWER_BEGINS
+
+
+cdef Answered take_head(Core *core, Exchange *exchange, const char *text, const ResponseHead *head) noexcept nogil:
+    cdef Buffer *out = &exchange.down.head
+    cdef uint32_t needed = head.length + 512
+    if out.at == NULL and not open_buffer(core, out, needed):
+        return ANSWER_NO_MEMORY
+    if out.capacity - out.end < needed:
+        grow_buffer(core, out)  # interim answers lie before: what does not fit is found by compose_response
+    if head.status == 101:
+        if not (exchange.is_upgrade and head.is_upgrade and exchange.up.is_done):
+            return ANSWER_BAD
+        exchange.status = 101
+        exchange.downstream.must_close = True
+        return ANSWER_IS_TUNNEL if compose_response(out, text, head, NO_BODY, False, False, NULL, 0, NULL) else ANSWER_BAD
+    if head.status < 200:
+        return pass_interim(exchange, text, head)
+    return take_final(core, exchange, text, head)
+
+
+cdef Answered parse(Core *core, Exchange *exchange) noexcept nogil:
+    """What lies in the buffer, head by head. ANSWER_NEEDS_DATA: no final head in it."""
+    cdef Connection *upstream = exchange.upstream
+    cdef Buffer *buffer = &upstream.input
+    cdef uint32_t limit = exchange.snapshot.settings.head_bytes
+    cdef uint32_t length
+    cdef const char *text
+    cdef Verdict verdict
+    cdef Answered answered
+    while buffer.begin < buffer.end:
+        text = buffer.at + buffer.begin
+        length = buffer.end - buffer.begin
+        if upstream.scanned and length <= limit and not has_end(text, length, &upstream.scanned):
+            return ANSWER_NEEDS_DATA
+        verdict = parse_response(text, length, limit, &core.response)
+        if verdict == BAD:
+            return ANSWER_BAD
+        if verdict != WHOLE:
+            if upstream.scanned == 0:
+                has_end(text, length, &upstream.scanned)
+            return ANSWER_NEEDS_DATA
+        upstream.scanned = 0
+        answered = take_head(core, exchange, text, &core.response)
+        buffer.begin += core.response.length
+        if answered != ANSWER_NEEDS_DATA:
+            return answered
+    return ANSWER_NEEDS_DATA
+
+
+cdef Answered read_answer(Core *core, Exchange *exchange) noexcept nogil:
+    cdef Connection *upstream = exchange.upstream
+    cdef Buffer *buffer = &upstream.input
+    cdef Answered answered
+    cdef Filled filled
+    while True:
+        if not upstream.is_readable:
+            return ANSWER_ENDED if upstream.has_ended else ANSWER_NEEDS_DATA
+        if buffer.at == NULL and not open_buffer(core, buffer, SMALL_BYTES):
+            return ANSWER_NO_MEMORY
+        if buffer.begin == buffer.end:
+            buffer.begin = buffer.end = 0
+        elif buffer.end == buffer.capacity:
+            if buffer.begin > 0:
+                memmove(buffer.at, buffer.at + buffer.begin, buffer.end - buffer.begin)
+                buffer.end -= buffer.begin
+                buffer.begin = 0
+            elif not grow_buffer(core, buffer):
+                return ANSWER_NO_MEMORY
+        filled = fill(upstream)
+        if filled == DRAINED:
+            return ANSWER_NEEDS_DATA
+        if filled != FILLED:
+            return ANSWER_ENDED
+        if exchange.first_byte_us == 0:
+            note_first_byte(core, exchange)
+        answered = parse(core, exchange)
+        if answered != ANSWER_NEEDS_DATA:
+            return answered

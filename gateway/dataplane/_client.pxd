@@ -1,0 +1,19 @@
+"""Client: whose request it is. The socket's peer, or the Nth address from the right behind trusted hops.
+
+Addresses are 16 bytes, IPv4 as ::ffff:a.b.c.d. Must not know connections.
+"""
+from libc.stdint cimport uint8_t
+
+from gateway.dataplane._head cimport RequestHead
+from gateway.dataplane._linux cimport sockaddr_storage
+from gateway.dataplane._settings cimport Settings
+
+cdef bint is_trusted(const Settings *settings, const uint8_t *address) noexcept nogil
+# False, and nothing set, when the field names fewer hops than configured or no address there: the peer counts then.
+cdef bint read_forwarded(const Settings *settings, const char *text, const RequestHead *head, uint8_t *address) noexcept nogil
+# A unix socket's peer is on this machine: 127.0.0.1.
+cdef void read_peer(const sockaddr_storage *peer, uint8_t *address) noexcept nogil
+# Writes at most 46 bytes, without a zero counted; returns how many.
+cdef int write_address(const uint8_t *address, char *text) noexcept nogil
+# A literal address, not terminated; False when it is none. With port or brackets: "192.0.2.1:80", "[2001:db8::1]:80".
+cdef bint parse_address(const char *text, size_t length, uint8_t *address) noexcept nogil

@@ -1,0 +1,42 @@
+"""Connection: how one begins, waits and ends; its buffers and its deadline.
+
+Must not know what is said on a connection, nor what an exchange is.
+"""
+from libc.stdint cimport int64_t, uint32_t
+
+from gateway.dataplane._core cimport Buffer, Connection, ConnectionState, Core
+
+cdef enum:
+    NEVER_MS = 1 << 30          # from now: a deadline that is none
+
+# False when there is no memory. wanted: bytes, at most LARGE_BYTES.
+cdef bint open_buffer(Core *core, Buffer *buffer, uint32_t wanted) noexcept nogil
+cdef void close_buffer(Core *core, Buffer *buffer) noexcept nogil
+# Moves what is held to a large buffer. False when it is large already, or there is no memory.
+cdef bint grow_buffer(Core *core, Buffer *buffer) noexcept nogil
+
+cdef bint watch(Core *core, Connection *connection, uint32_t events) noexcept nogil
+# Owns fd from here on, also when it fails: then NULL.
+cdef Connection *open_connection(Core *core, int fd, ConnectionState state) noexcept nogil
+# Closes it; freed after the batch. What points to it is the caller's affair.
+cdef void bury(Core *core, Connection *connection) noexcept nogil
+cdef void sweep_graveyard(Core *core) noexcept nogil
+cdef void free_spares(Core *core) noexcept nogil
+# Cheap when the deadline moves on: the timer is armed again only when it fires early.
+cdef void set_deadline(Core *core, Connection *connection, int64_t in_ms) noexcept nogil
+# To be looked at again in this turn, after the events.
+cdef void resume_later(Core *core, Connection *connection) noexcept nogil
+# The ring of idle downstreams, by age.
+cdef void enter_idle(Core *core, Connection *downstream) noexcept nogil
+cdef void leave_idle(Core *core, Connection *downstream) noexcept nogil
+cdef Connection *oldest_idle(Core *core) noexcept nogil
+
+cdef enum Filled:
+    FILLED                  # at least one byte came
+    DRAINED                 # nothing to read now
+    AT_END                  # the peer has ended
+    FAILED                  # reset
+    NO_ROOM                 # the buffer is full
+
+# Reads once into the input buffer, which must be open.
+cdef Filled fill(Connection *connection) noexcept nogil

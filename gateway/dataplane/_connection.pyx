@@ -1,0 +1,180 @@
+"""Buffers and structs go round in the worker's own free lists; a deadline is a field, its timer follows lazily."""
+from libc.errno cimport EAGAIN, errno
+from libc.stdint cimport int64_t, uint32_t
+from libc.string cimport memcpy, memset
+from posix.unistd cimport close
+
+from gateway.dataplane._core cimport *
+from gateway.dataplane._counters cimport CLOSED, count
+from gateway.dataplane._linux cimport *
+from gateway.dataplane._timers cimport arm, disarm
+from routing_core._memory cimport BUFFER, CONNECTION, EXCHANGE, give, take
+
+
+cdef bint open_buffer(Core *core, Buffer *buffer, uint32_t wanted) noexcept nogil:
+    cdef bint is_small = wanted <= <uint32_t>SMALL_BYTES
+    cdef char **spare = &core.spare_small if is_small else &core.spare_large
+    buffer.capacity = <uint32_t>SMALL_BYTES if is_small else <uint32_t>LARGE_BYTES
+    buffer.begin = buffer.end = 0
+    buffer.at = spare[0]
+    if buffer.at != NULL:
+        spare[0] = (<char **>buffer.at)[0]
+    else:
+        buffer.at = <char *>take(BUFFER, buffer.capacity)
+    return buffer.at != NULL
+
+
+cdef void close_buffer(Core *core, Buffer *buffer) noexcept nogil:
+    cdef char **spare = &core.spare_small if buffer.capacity == <uint32_t>SMALL_BYTES else &core.spare_large
+    if buffer.at != NULL:
+        (<char **>buffer.at)[0] = spare[0]
+        spare[0] = buffer.at
+    buffer.at = NULL
+    buffer.begin = buffer.end = 0
+
+
+cdef bint grow_buffer(Core *core, Buffer *buffer) noexcept nogil:
+    cdef Buffer larger
+    if buffer.capacity == <uint32_t>LARGE_BYTES or not open_buffer(core, &larger, LARGE_BYTES):
+        return False
+    memcpy(larger.at, buffer.at, buffer.end)
+    larger.begin = buffer.begin
+    larger.end = buffer.end
+    close_buffer(core, buffer)
+    buffer[0] = larger
+    return True
+
+
+cdef bint watch(Core *core, Connection *connection, uint32_t events) noexcept nogil:
+    cdef epoll_event event
+    event.events = events
+    event.data.ptr = connection
+    return epoll_ctl(core.epoll, EPOLL_CTL_ADD, connection.fd, &event) == 0
+
+
+cdef Connection *open_connection(Core *core, int fd, ConnectionState state) noexcept nogil:
+    cdef Connection *connection = core.spare_connections
+    if connection != NULL:
+        core.spare_connections = connection.next
+        memset(connection, 0, sizeof(Connection))
+    else:
+        connection = <Connection *>take(CONNECTION, sizeof(Connection))
+        if connection == NULL:
+            close(fd)
+            return NULL
+    connection.fd = fd
+    connection.state = state
+    if not watch(core, connection, EPOLLIN | EPOLLOUT | EPOLLRDHUP | <uint32_t>EPOLLET):
+        close(fd)
+        connection.next = core.spare_connections
+        core.spare_connections = connection
+        return NULL
+    connection.deadline_ms = core.now_ms + NEVER_MS
+    arm(&core.wheel, &connection.timer, connection.deadline_ms)
+    return connection
+
+
+cdef void bury(Core *core, Connection *connection) noexcept nogil:
+    if connection.state == DEAD:
+        return
+    leave_idle(core, connection)
+    connection.state = DEAD
+    connection.exchange = NULL
+    connection.next = core.graveyard
+    core.graveyard = connection
+    disarm(&connection.timer)
+    close(connection.fd)
+    close_buffer(core, &connection.input)
+    count(core.column, CLOSED)
+
+
+cdef void sweep_graveyard(Core *core) noexcept nogil:
+    cdef Connection *connection
+    cdef Connection *following = core.graveyard
+    core.graveyard = NULL
+    while following != NULL:
+        connection = following
+        following = connection.next
+        if connection.is_resumed:       # still on that list: next time
+            connection.next = core.graveyard
+            core.graveyard = connection
+        else:
+            connection.next = core.spare_connections
+            core.spare_connections = connection
+
+
+cdef void free_spares(Core *core) noexcept nogil:
+    cdef Connection *connection
+    cdef Exchange *exchange
+    while core.spare_connections != NULL:
+        connection = core.spare_connections
+        core.spare_connections = connection.next
+        give(CONNECTION, connection)
+    while core.spare_exchanges != NULL:
+        exchange = core.spare_exchanges
+        core.spare_exchanges = exchange.next
+        give(EXCHANGE, exchange)
+    free_chain(&core.spare_small)
+    free_chain(&core.spare_large)
+
+
+cdef void free_chain(char **spare) noexcept nogil:
+    cdef char *block
+    while spare[0] != NULL:
+        block = spare[0]
+        spare[0] = (<char **>block)[0]
+        give(BUFFER, block)
+
+
+cdef void set_deadline(Core *core, Connection *connection, int64_t in_ms) noexcept nogil:
+    connection.deadline_ms = core.now_ms + in_ms
+    if connection.timer.before == NULL or connection.timer.due_ms > connection.deadline_ms:
+        arm(&core.wheel, &connection.timer, connection.deadline_ms)
+
+
+cdef void resume_later(Core *core, Connection *connection) noexcept nogil:
+    if not connection.is_resumed:
+        connection.is_resumed = True
+        connection.next_resumed = core.resumed
+        core.resumed = connection
+
+
+cdef void enter_idle(Core *core, Connection *downstream) noexcept nogil:
+    downstream.older = core.idle.older      # the head's "older" is the newest: it is linked in at the end
+    downstream.newer = &core.idle
+    core.idle.older.newer = downstream
+    core.idle.older = downstream
+
+
+cdef void leave_idle(Core *core, Connection *downstream) noexcept nogil:
+    if downstream.older != NULL:
+        downstream.older.newer = downstream.newer
+        downstream.newer.older = downstream.older
+        downstream.older = downstream.newer = NULL
+
+
+cdef Connection *oldest_idle(Core *core) noexcept nogil:
+    return core.idle.newer if core.idle.newer != &core.idle else NULL
+
+
+cdef Filled fill(Connection *connection) noexcept nogil:
+    cdef Buffer *buffer = &connection.input
+    cdef size_t room = buffer.capacity - buffer.end
+    cdef ssize_t n
+    if room == 0:
+        return NO_ROOM
+    n = recv(connection.fd, buffer.at + buffer.end, room, 0)
+    if n > 0:
+        buffer.end += <uint32_t>n
+        # A short read has drained the socket, unless the peer's end lies behind it: what comes later is a new edge.
+        if <size_t>n < room and not connection.is_ending:
+            connection.is_readable = False
+        return FILLED
+    if n == 0:
+        connection.is_readable = False
+        connection.has_ended = True
+        return AT_END
+    if errno == EAGAIN:
+        connection.is_readable = False
+        return DRAINED
+    return FAILED

@@ -1,0 +1,199 @@
+"""Core: what a worker, a connection and an exchange consist of. Structs and enums only, no functions.
+
+Ownership stands beside each pointer. All of it belongs to one worker; nothing here is read by another thread but
+what the counters, the figures and the ring publish.
+"""
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from gateway.dataplane._chunks cimport Chunks
+from gateway.dataplane._counters cimport MAX_LISTENERS, Column
+from gateway.dataplane._head cimport Method, RequestHead, ResponseHead
+from gateway.dataplane._linux cimport epoll_event
+from gateway.dataplane._ring cimport Ring
+from gateway.dataplane._snapshot cimport Board, Snapshot
+from gateway.dataplane._timers cimport Timer, Wheel
+from geoip._cache cimport Cache
+from routing_core._figures cimport EndpointColumn, EndpointGate
+from routing_core._location cimport Location
+from routing_core._random cimport Random
+from routing_core._steer cimport Decision, Weighed
+from routing_core._table cimport Endpoint, Pool, Route
+
+cdef enum:
+    SMALL_BYTES = 8192          # a buffer for heads and small bodies
+    LARGE_BYTES = 65536         # for what a small one is too small for
+    BATCH = 64                  # events a turn
+    MAX_ATTEMPTS = 4            # connections tried for one exchange, the first included
+    PEER_TEXT = 46              # INET6_ADDRSTRLEN
+    N_BLOCKS = 1024             # blocks of upstream pools, by row
+    BLOCK_POOLS = 256
+
+cdef enum ConnectionState:
+    LISTENING           # a listener
+    WAKING              # the eventfd
+    READING             # downstream: between exchanges, or inside a request's head
+    EXCHANGING          # downstream: its exchange is under way
+    LINGERING           # downstream: all is said, the write side is shut, the client's end is awaited
+    CONNECTING          # upstream, with an exchange
+    SERVING_UPSTREAM    # upstream, with an exchange
+    POOLED              # upstream, without
+    DEAD                # freed after the batch: a later event of it may still point here
+
+cdef struct Buffer:
+    char *at                # owned; NULL when there is nothing to hold
+    uint32_t capacity       # SMALL_BYTES or LARGE_BYTES
+    uint32_t begin          # bytes before it are done with
+    uint32_t end            # bytes from here on are free
+
+cdef struct Connection:
+    Timer timer             # first, so that a Timer * of the wheel is a Connection *; armed until DEAD
+    int64_t deadline_ms     # may be later than the timer: then it is armed again when due
+    int fd                  # owned, but of a listener
+    ConnectionState state
+    bint is_readable        # an edge came, and not yet EAGAIN
+    bint is_writable
+    bint is_ending          # EPOLLRDHUP was seen: read until 0, short reads prove nothing
+    bint has_ended          # read 0
+    bint is_resumed         # on the worker's list of those to look at again
+    Connection *next        # in the pool or the graveyard
+    Connection *next_resumed
+    Connection *older       # downstream: ring of those that are idle, by age
+    Connection *newer
+    Exchange *exchange      # not owned by the connection: the exchange names both
+    Buffer input            # what was read and not yet used
+    # downstream
+    int32_t listener        # number
+    bint has_head_begun     # bytes of a head came: the deadline is the head's
+    bint must_close         # after the exchange
+    bint is_trusted         # the peer is a trusted hop
+    bint is_located
+    size_t scanned          # of the head in work: see has_end
+    int64_t n_exchanges
+    uint8_t peer[16]
+    uint8_t peer_length     # of peer_text
+    char peer_text[PEER_TEXT]
+    Location location       # of the peer
+    # upstream
+    UpstreamPool *pool      # whose it is
+    int64_t opened_us
+    bint is_reused          # has served an exchange before this one
+
+cdef enum Framing:
+    NO_BODY
+    BY_LENGTH
+    BY_CHUNKS
+    BY_END                  # until the source ends
+    RAW                     # a tunnel
+
+cdef struct Flow:           # one direction of an exchange
+    Buffer head             # composed by us, goes first; begin: sent so far
+    Framing framing
+    bint is_unchunked       # the framing is taken off: an HTTP/1.0 client
+    bint is_whole           # all of the body is in the source's buffer, or past
+    bint is_done            # and has been sent
+    bint keeps              # sent bytes stay in the source's buffer: the request may be sent again
+    int64_t left            # BY_LENGTH: bytes not yet seen
+    int64_t limit           # most bytes of body; 0: none
+    int64_t bytes           # of body data seen
+    uint32_t ready          # sound bytes at the front of the source's buffer
+    Chunks chunks
+
+cdef enum ExchangeState:
+    QUEUED                  # waits for a connection to its endpoint
+    REACHING                # its upstream connection is being made
+    AWAITING                # the request is on its way; nothing of the answer yet
+    ANSWERING               # the answer's head is known; it is on its way
+    TUNNELLING              # after a 101
+    REPLYING                # the gateway's own answer is on its way
+    ENDED
+
+cdef struct Note:           # what the access log wants of the request; text in one buffer
+    uint32_t method_length
+    uint32_t host_length
+    uint32_t path_length
+    uint32_t id_length
+    uint32_t trace_length
+    char *text              # owned, SMALL_BYTES; NULL: not logged
+
+cdef struct Exchange:
+    Exchange *next          # in the free list, or in an endpoint's queue
+    ExchangeState state
+    Connection *downstream
+    Connection *upstream    # NULL when there is none
+    UpstreamPool *queue     # where it is QUEUED
+    const Snapshot *snapshot    # held
+    const Route *route      # NULL: not routed
+    Decision decision
+    const Pool *pool        # of the current attempt
+    const Endpoint *endpoint    # NULL between attempts
+    int32_t next_fallback
+    int32_t n_attempts
+    int32_t n_retries
+    int32_t n_tried
+    int32_t tried[MAX_ATTEMPTS]     # rows not to pick again
+    bint is_its_turn        # it has waited: it goes before those who come now, and waits on in front
+    bint wants_fresh        # no pooled connection: one has just failed
+    bint has_sent           # a byte of this attempt has gone up
+    bint is_up_broken       # the upstream takes no more of the request: it may have answered
+    Method method
+    int minor               # of the client's HTTP/1
+    bint is_upgrade
+    bint expects_continue
+    bint close_asked        # the client said so
+    uint32_t body_at        # in the downstream's buffer: where the request's body begins
+    int64_t body_length     # by Content-Length; -1
+    Flow up
+    Flow down
+    bint is_upstream_reusable   # by the answer's head
+    int32_t status          # answered; 0: none yet
+    int64_t started_us
+    int64_t sent_us         # when the request's last byte went up, as far as it did
+    int64_t first_byte_us   # of the answer; 0: none yet
+    uint8_t client[16]      # whom it was decided for
+    Location location
+    Note note
+
+cdef struct UpstreamPool:   # a worker's connections to one endpoint
+    Connection *idle        # newest first
+    Exchange *first_waiting
+    Exchange *last_waiting
+    int32_t n_idle
+    int32_t n_open
+    int32_t n_waiting
+    const EndpointGate *gate
+    EndpointColumn *columns
+
+cdef struct Core:
+    int epoll               # owned
+    int number
+    int n_workers
+    int64_t now_us
+    int64_t now_ms
+    int64_t stopping        # atomic; written by any thread
+    int64_t ticked_ms       # when housekeeping was last done
+    int64_t phase           # of the orders: what was last acted on
+    Board *board            # of Snapshots
+    Column *column          # of Counters, this worker's own
+    const Snapshot *snapshot    # looked at once a turn
+    Random rng
+    Cache *geo              # owned
+    Ring *log               # owned
+    Connection wake
+    Connection listeners[MAX_LISTENERS]     # fd not owned; -1: none
+    bint is_accepting
+    int32_t n_open[MAX_LISTENERS]           # downstream connections
+    Connection idle         # head of the ring of idle downstreams
+    Connection *resumed
+    Connection *graveyard
+    UpstreamPool *pools[N_BLOCKS]           # owned blocks of BLOCK_POOLS, by row
+    int64_t n_pooled
+    int64_t n_queued
+    Connection *spare_connections   # free lists
+    Exchange *spare_exchanges
+    char *spare_small
+    char *spare_large
+    Wheel wheel
+    RequestHead request     # scratch of the parser
+    ResponseHead response
+    Weighed weighed         # scratch of the decision
+    epoll_event events[BATCH]

@@ -1,0 +1,69 @@
+"""Counters: what a worker counts about itself and its connections; a column per worker.
+
+A worker writes its own column only; anyone may read all of them, and a sum may be a few events old.
+What concerns a service, a PoP or an endpoint is in routing_core._figures.
+"""
+from libc.stdint cimport int64_t
+
+from gateway.dataplane._head cimport N_CAUSES
+from geoip._locator cimport N_LOOKUPS
+from routing_core._atomic cimport add_own
+
+cdef enum:
+    MAX_LISTENERS = 16
+    MAX_CAUSES = 64         # the parser's, then those of Cause
+
+cdef enum Figure:
+    ACCEPTED
+    CLOSED
+    TURNS
+    LOG_DROPPED             # no room in the log ring
+    BAD_TRANSITIONS         # a bug: a state machine was asked for what is not listed
+    UPSTREAM_OPENED
+    UPSTREAM_REUSED
+    N_FIGURES
+
+cdef enum Cause:            # why a request or a connection was refused, after the parser's causes
+    CAUSE_SLOW_HEAD
+    CAUSE_SLOW_BODY
+    CAUSE_BODY_TOO_LARGE
+    CAUSE_BAD_BODY          # chunks
+    CAUSE_TOO_MANY_CONNECTIONS
+    CAUSE_NO_DESCRIPTORS
+    CAUSE_NO_MEMORY
+    CAUSE_NO_ROUTE
+    CAUSE_NO_PERMITTED_POP
+    CAUSE_NO_ENDPOINT
+    CAUSE_QUEUE_FULL
+    CAUSE_QUEUE_TIMEOUT
+    N_OWN_CAUSES
+
+cdef enum Forced:           # what a drain's deadline cut
+    FORCED_REQUEST
+    FORCED_TUNNEL
+    FORCED_IDLE             # clients that did not close in time
+    N_FORCED
+
+cdef struct Column:         # whole cache lines, so that no line has two writers
+    int64_t figures[8]
+    int64_t lookups[8]
+    int64_t forced[8]
+    int64_t causes[MAX_CAUSES]
+    int64_t idle[MAX_LISTENERS]         # connections now, by listener
+    int64_t active[MAX_LISTENERS]
+    int64_t beat_ms                     # when this worker last turned
+    int64_t generation                  # of the snapshot it last looked at
+    int64_t phase                       # of the orders it last acted on
+    int64_t unused[5]
+
+# Inline, in the interface: a call through another module's pointer would cost more than the add.
+cdef inline void count(Column *column, Figure figure) noexcept nogil:
+    add_own(&column.figures[<int>figure], 1)
+
+cdef inline void count_cause(Column *column, Cause cause) noexcept nogil:
+    add_own(&column.causes[<int>N_CAUSES + <int>cause], 1)
+
+cdef class Counters:
+    cdef Column *columns    # [n_workers], owned; workers keep this object alive
+    cdef readonly int n_workers
+    cdef Column *column(self, int worker) except NULL

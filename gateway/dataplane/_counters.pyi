@@ -1,0 +1,20 @@
+from typing import TypedDict, final
+
+class Counted(TypedDict):
+    figures: dict[str, int]  # accepted, closed, turns, log_dropped, bad_transitions, upstream_opened, upstream_reused
+    lookups: dict[str, int]  # geoip lookups by result: found, overridden, not_found, broken
+    forced: dict[str, int]  # what a drain's deadline cut: request, tunnel, idle
+    causes: dict[str, int]  # refusals by cause
+    idle: list[int]  # connections now, by listener
+    active: list[int]
+    beats_ms: list[int]  # by worker: when it last turned, on CLOCK_MONOTONIC
+    phases: list[str]  # by worker: the order it last acted on
+    generations: list[int]  # by worker: the snapshot it last looked at
+
+@final
+class Counters:
+    """The figures of all workers about themselves."""
+    def __new__(cls, n_workers: int) -> Counters: ...
+    @property
+    def n_workers(self) -> int: ...
+    def read(self) -> Counted: ...

@@ -1,0 +1,5 @@
+"""Drain: what a worker does as the orders change. Control gives the orders; the sequence is its affair (DRAINING 2(b))."""
+from gateway.dataplane._core cimport Core
+
+# Once a turn.
+cdef void follow_orders(Core *core) noexcept nogil

@@ -1,0 +1,58 @@
+"""Idle connections end by a half-close and a wait for the client's end; what has never been used gets one more second."""
+from libc.stdint cimport int64_t
+
+from gateway.dataplane._accept cimport drain_backlog
+from gateway.dataplane._connection cimport set_deadline
+from gateway.dataplane._core cimport *
+from gateway.dataplane._counters cimport FORCED_IDLE, FORCED_REQUEST, FORCED_TUNNEL
+from gateway.dataplane._exchange cimport abort, close_downstream, linger_on
+from gateway.dataplane._pools cimport drop_upstream
+from gateway.dataplane._snapshot cimport ABORTING, CLOSING, Orders, orders_of
+from gateway.dataplane._timers cimport Timer, expire_all
+from routing_core._atomic cimport add_own, load_relaxed, store_relaxed
+
+
+cdef void follow_orders(Core *core) noexcept nogil:
+    cdef int64_t phase = load_relaxed(&orders_of(core.board).phase)
+    if phase == core.phase:
+        if phase == <int64_t>CLOSING:
+            close_idle(core)
+        return
+    core.phase = phase
+    store_relaxed(&core.column.phase, phase)
+    if phase == <int64_t>CLOSING:
+        drain_backlog(core)
+        close_idle(core)
+    elif phase == <int64_t>ABORTING:
+        cut_all(core)
+
+
+cdef void close_idle(Core *core) noexcept nogil:
+    """Those that have had an answer end now; those that have not yet said a word may still be about to."""
+    cdef Connection *downstream = core.idle.newer
+    cdef Connection *following
+    while downstream != &core.idle:
+        following = downstream.newer
+        if downstream.n_exchanges > 0:
+            linger_on(core, downstream)
+        elif downstream.deadline_ms > core.now_ms + core.snapshot.settings.linger_ms:
+            set_deadline(core, downstream, core.snapshot.settings.linger_ms)
+        downstream = following
+
+
+cdef void cut_all(Core *core) noexcept nogil:
+    expire_all(&core.wheel, on_cut, core)
+
+
+cdef void on_cut(void *owner, Timer *timer) noexcept nogil:
+    cdef Core *core = <Core *>owner
+    cdef Connection *connection = <Connection *>timer
+    cdef Exchange *exchange = connection.exchange
+    if exchange != NULL:
+        add_own(&core.column.forced[<int>FORCED_TUNNEL if exchange.state == TUNNELLING else <int>FORCED_REQUEST], 1)
+        abort(core, exchange)
+    elif connection.pool != NULL:
+        drop_upstream(core, connection)
+    else:
+        add_own(&core.column.forced[<int>FORCED_IDLE], 1)
+        close_downstream(core, connection)

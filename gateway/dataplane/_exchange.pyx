@@ -1,0 +1,557 @@
+"""The states and who may follow whom stand in allowed_after(); every change goes through move().
+
+An attempt ends in an answer's head, or in fail_attempt(), which alone decides on a retry.
+"""
+from libc.errno cimport EADDRNOTAVAIL, EMFILE, ENFILE, errno
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.string cimport memset
+
+from gateway.dataplane._account cimport begin_attempt, close_account, count_retry, end_attempt, note_connect
+from gateway.dataplane._answer cimport *
+from gateway.dataplane._connection cimport *
+from gateway.dataplane._core cimport *
+from gateway.dataplane._counters cimport *
+from gateway.dataplane._flow cimport *
+from gateway.dataplane._head cimport METHOD_HEAD, is_idempotent
+from gateway.dataplane._linux cimport SHUT_WR, SO_ERROR, SOL_SOCKET, getsockopt, setsockopt, shutdown
+from gateway.dataplane._pools cimport *
+from gateway.dataplane._reply cimport compose_reply
+from gateway.dataplane._snapshot cimport hold, let_go
+from routing_core._atomic cimport add_own
+from routing_core._budget cimport spend
+from routing_core._endpoints cimport AVAILABLE, FULL, Availability, choose_endpoint
+from routing_core._figures cimport *
+from routing_core._memory cimport EXCHANGE, take
+from routing_core._steer cimport FAILOVER, PANIC
+from routing_core._table cimport Endpoint
+
+cdef extern from "<sys/socket.h>" nogil:
+    enum: SO_LINGER
+    struct linger:
+        int l_onoff
+        int l_linger
+
+cdef enum Failed:           # how an attempt ended without an answer
+    FAILED_CONNECT          # no connection: refused, unreachable, too slow
+    FAILED_RESET            # the connection ended before a byte of the answer
+    FAILED_TIMEOUT          # no answer in time
+    FAILED_GARBAGE          # an answer that is no HTTP, or not for this request
+
+
+cdef inline int bit(ExchangeState state) noexcept nogil:
+    return 1 << <int>state
+
+
+cdef int allowed_after(ExchangeState state) noexcept nogil:
+    if state == QUEUED:         # also the state in which an exchange begins
+        return bit(REACHING) | bit(AWAITING) | bit(QUEUED) | bit(REPLYING) | bit(ENDED)
+    if state == REACHING:
+        return bit(AWAITING) | bit(REACHING) | bit(QUEUED) | bit(REPLYING) | bit(ENDED)
+    if state == AWAITING:
+        return bit(ANSWERING) | bit(TUNNELLING) | bit(REACHING) | bit(AWAITING) | bit(QUEUED) | bit(REPLYING) | bit(ENDED)
+    if state == ANSWERING or state == TUNNELLING or state == REPLYING:
+        return bit(ENDED)
+    return 0
+
+
+cdef void move(Core *core, Exchange *exchange, ExchangeState to) noexcept nogil:
+    if not allowed_after(exchange.state) & bit(to):
+        count(core.column, BAD_TRANSITIONS)
+    exchange.state = to
+
+
+cdef Exchange *open_exchange(Core *core, Connection *downstream) noexcept nogil:
+    cdef Exchange *exchange = core.spare_exchanges
+    if exchange != NULL:
+        core.spare_exchanges = exchange.next
+        memset(exchange, 0, sizeof(Exchange))
+    else:
+        exchange = <Exchange *>take(EXCHANGE, sizeof(Exchange))
+        if exchange == NULL:
+            return NULL
+    exchange.downstream = downstream
+    exchange.started_us = core.now_us
+    exchange.snapshot = core.snapshot
+    exchange.minor = 1
+    begin_body(&exchange.up)
+    hold(core.snapshot, core.number)
+    leave_idle(core, downstream)
+    downstream.state = EXCHANGING
+    downstream.exchange = exchange
+    downstream.n_exchanges += 1
+    set_deadline(core, downstream, NEVER_MS)
+    add_own(&core.column.idle[downstream.listener], -1)
+    add_own(&core.column.active[downstream.listener], 1)
+    return exchange
+
+
+# --- Attempts ---
+
+cdef bint has_tried_all(Exchange *exchange) noexcept nogil:
+    return exchange.n_attempts >= MAX_ATTEMPTS
+
+
+cdef bint next_pool(Exchange *exchange) noexcept nogil:
+    if exchange.next_fallback >= exchange.decision.n_fallbacks:
+        return False
+    exchange.pool = exchange.decision.fallbacks[exchange.next_fallback]
+    exchange.next_fallback += 1
+    exchange.decision.reason = FAILOVER
+    return True
+
+
+cdef void attempt(Core *core, Exchange *exchange) noexcept nogil:
+    cdef const Endpoint *endpoint = NULL
+    cdef Availability found
+    cdef bint ignores_gates = exchange.decision.reason == PANIC
+    while True:
+        found = choose_endpoint(exchange.pool, core.number, core.n_workers, core.now_ms, &core.rng, exchange.tried, exchange.n_tried,
+                                ignores_gates, &endpoint)
+        if found == AVAILABLE or found == FULL:
+            if attempt_at(core, exchange, endpoint, found == FULL):
+                return
+        elif not next_pool(exchange):
+            if exchange.n_attempts:
+                give_up(core, exchange, 502)
+            else:
+                refuse(core, exchange, 503, CAUSE_NO_ENDPOINT, False)
+            return
+
+
+cdef bint attempt_at(Core *core, Exchange *exchange, const Endpoint *endpoint, bint is_full) noexcept nogil:
+    """False: failed at once, and another is to be chosen."""
+    cdef UpstreamPool *pool = pool_of(core, endpoint)
+    cdef Connection *upstream = NULL
+    if pool == NULL:
+        refuse(core, exchange, 503, CAUSE_NO_MEMORY, False)
+        return True
+    if is_full or (pool.first_waiting != NULL and not exchange.is_its_turn):
+        return wait_at(core, exchange, pool)
+    if not exchange.wants_fresh:
+        upstream = borrow(core, pool, not is_idempotent(exchange.method))
+    if upstream == NULL:
+        if pool.n_open >= exchange.snapshot.settings.max_upstream and not make_room(core, pool):
+            return wait_at(core, exchange, pool)
+        upstream = reach(core, pool, endpoint)
+    exchange.n_attempts += 1
+    if upstream == NULL and (errno == EMFILE or errno == ENFILE or errno == EADDRNOTAVAIL):
+        # The gateway's own lack: no endpoint's fault.
+        refuse(core, exchange, 503, CAUSE_NO_DESCRIPTORS, False)
+        return True
+    exchange.endpoint = endpoint
+    begin_attempt(core, exchange)
+    if upstream == NULL:
+        return not may_go_on(core, exchange, FAILED_CONNECT)
+    exchange.upstream = upstream
+    upstream.exchange = exchange
+    upstream.scanned = 0
+    if upstream.state == CONNECTING:
+        move(core, exchange, REACHING)
+        set_deadline(core, upstream, exchange.snapshot.settings.connect_ms)
+    else:
+        begin_sending(core, exchange)
+    return True
+
+
+cdef bint make_room(Core *core, UpstreamPool *pool) noexcept nogil:
+    """A fresh connection is wanted where only pooled ones are left: one of them goes."""
+    if pool.idle == NULL:
+        return False
+    drop_upstream(core, pool.idle)
+    return True
+
+
+cdef bint wait_at(Core *core, Exchange *exchange, UpstreamPool *pool) noexcept nogil:
+    """False: no room to wait here, but another PoP may have some."""
+    if pool.n_waiting >= exchange.snapshot.settings.max_queue and not exchange.is_its_turn:
+        if next_pool(exchange):
+            return False
+        refuse(core, exchange, 503, CAUSE_QUEUE_FULL, False)
+        return True
+    move(core, exchange, QUEUED)
+    enqueue(core, pool, exchange)
+    set_deadline(core, exchange.downstream, exchange.snapshot.settings.queue_ms)
+    return True
+
+
+cdef void resume_queued(Core *core, Exchange *exchange) noexcept nogil:
+    """It may be its turn: there is, or may be, room at its endpoint."""
+    cdef UpstreamPool *pool = exchange.queue
+    cdef Connection *downstream = exchange.downstream
+    cdef int64_t deadline_ms = downstream.deadline_ms
+    if pool.first_waiting != exchange or (pool.idle == NULL and pool.n_open >= exchange.snapshot.settings.max_upstream):
+        return
+    dequeue(core, exchange)
+    exchange.is_its_turn = True
+    attempt(core, exchange)
+    if downstream.exchange == exchange and exchange.state == QUEUED:
+        downstream.deadline_ms = deadline_ms    # the wait is one, however often it is looked at
+
+
+cdef void begin_sending(Core *core, Exchange *exchange) noexcept nogil:
+    move(core, exchange, AWAITING)
+    exchange.has_sent = False
+    exchange.sent_us = core.now_us
+    exchange.is_up_broken = False
+    exchange.up.head.begin = 0
+    set_deadline(core, exchange.upstream, NEVER_MS)
+    drive(core, exchange)
+
+
+cdef void on_connected(Core *core, Connection *upstream) noexcept nogil:
+    cdef int error = 0
+    cdef uint32_t size = sizeof(error)
+    if getsockopt(upstream.fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0 or error != 0:
+        fail_attempt(core, upstream.exchange, FAILED_CONNECT)
+        return
+    upstream.state = SERVING_UPSTREAM
+    upstream.is_writable = True
+    note_connect(core, upstream.exchange)
+    begin_sending(core, upstream.exchange)
+
+
+cdef void release_upstream(Core *core, Exchange *exchange, bint is_reusable) noexcept nogil:
+    """The attempt is over: its accounts and its connection."""
+    cdef Connection *upstream = exchange.upstream
+    if exchange.endpoint != NULL:
+        end_attempt(core, exchange)
+    if upstream == NULL:
+        return
+    exchange.upstream = NULL
+    upstream.exchange = NULL
+    if is_reusable:
+        close_buffer(core, &upstream.input)
+        put_back(core, upstream)
+    else:
+        drop_upstream(core, upstream)
+
+
+cdef void rewind(Exchange *exchange) noexcept nogil:
+    """Back to the request's first byte: what was sent still lies in the client's buffer."""
+    exchange.up.head.begin = 0
+    exchange.downstream.input.begin = exchange.body_at
+    if exchange.up.framing == BY_LENGTH:
+        exchange.up.left = exchange.body_length
+    begin_body(&exchange.up)
+
+
+cdef bint may_go_on(Core *core, Exchange *exchange, Failed how) noexcept nogil:
+    """Ends a failed attempt. True: prepared for the next one; False: the client has been given its answer."""
+    cdef EndpointColumn *own = &exchange.endpoint.columns[core.number]
+    cdef bint was_reused = exchange.upstream != NULL and exchange.upstream.is_reused
+    cdef int32_t row = exchange.endpoint.row
+    if how == FAILED_CONNECT:
+        add_own(&own.connect_failures, 1)
+    elif not was_reused:    # a pooled connection that ends as it is used is the peer's right (RFC 9112 9.3.1)
+        add_own(&own.failures, 1)
+    release_upstream(core, exchange, False)
+    exchange.endpoint = NULL
+    if how == FAILED_TIMEOUT or how == FAILED_GARBAGE:
+        give_up(core, exchange, 504 if how == FAILED_TIMEOUT else 502)
+        return False
+    if exchange.has_sent and not (is_idempotent(exchange.method) and (exchange.up.framing == NO_BODY or exchange.up.keeps)):
+        count_retry(core, exchange, RETRY_REFUSED_UNSAFE)
+        give_up(core, exchange, 502)
+        return False
+    if exchange.n_retries >= exchange.snapshot.settings.max_retries or has_tried_all(exchange):
+        count_retry(core, exchange, RETRY_REFUSED_TRIES)
+        give_up(core, exchange, 502)
+        return False
+    # What wrote no byte costs the PoPs nothing: it does not draw on the budget.
+    if exchange.has_sent and not spend(&exchange.pool.service.columns[core.number], &exchange.snapshot.settings.budget, core.now_ms):
+        count_retry(core, exchange, RETRY_REFUSED_BUDGET)
+        give_up(core, exchange, 502)
+        return False
+    exchange.n_retries += 1
+    exchange.wants_fresh = exchange.wants_fresh or how == FAILED_RESET
+    exchange.has_sent = False
+    if not was_reused:
+        exchange.tried[exchange.n_tried] = row
+        exchange.n_tried += 1
+    # The next endpoint, then the next PoP: the last try is not spent where the others failed.
+    if exchange.n_retries == exchange.snapshot.settings.max_retries:
+        next_pool(exchange)
+    rewind(exchange)
+    return True
+
+
+cdef void fail_attempt(Core *core, Exchange *exchange, Failed how) noexcept nogil:
+    if may_go_on(core, exchange, how):
+        attempt(core, exchange)
+
+
+cdef void give_up(Core *core, Exchange *exchange, int status) noexcept nogil:
+    if exchange.n_retries:
+        count_retry(core, exchange, RETRY_BAD)
+    reply(core, exchange, status, False)
+
+
+# --- The gateway's own answers ---
+
+cdef void refuse(Core *core, Exchange *exchange, int status, Cause cause, bint close) noexcept nogil:
+    count_cause(core.column, cause)
+    reply(core, exchange, status, close)
+
+
+cdef void reply(Core *core, Exchange *exchange, int status, bint close) noexcept nogil:
+    cdef Connection *downstream = exchange.downstream
+    dequeue(core, exchange)
+    if exchange.upstream != NULL or exchange.endpoint != NULL:
+        release_upstream(core, exchange, False)
+        exchange.endpoint = NULL
+    move(core, exchange, REPLYING)
+    exchange.status = status
+    # A body that is still to come can't be told from the next request.
+    if close or exchange.close_asked or not exchange.up.is_whole or exchange.up.ready or announces_end(core, downstream):
+        downstream.must_close = True
+    close_buffer(core, &exchange.down.head)
+    if not open_buffer(core, &exchange.down.head, SMALL_BYTES) or not compose_reply(
+            &exchange.down.head, status, exchange.method == METHOD_HEAD, downstream.must_close,
+            exchange.minor == 0 and not downstream.must_close):
+        abort(core, exchange)
+        return
+    drive(core, exchange)
+
+
+# --- Relay ---
+
+cdef void drive(Core *core, Exchange *exchange) noexcept nogil:
+    if exchange.state == AWAITING or exchange.state == ANSWERING or exchange.state == TUNNELLING:
+        if not exchange.up.is_done and not exchange.is_up_broken and not drive_up(core, exchange):
+            return
+    if exchange.state == AWAITING:
+        if not drive_answer(core, exchange):
+            return
+        # Behind the request there may be the tunnel's first bytes already.
+        if exchange.state == TUNNELLING and not drive_up(core, exchange):
+            return
+    if exchange.state == ANSWERING or exchange.state == TUNNELLING:
+        drive_down(core, exchange)
+    elif exchange.state == REPLYING:
+        drive_reply(core, exchange)
+
+
+cdef bint drive_up(Core *core, Exchange *exchange) noexcept nogil:
+    """False: the exchange is in other hands now."""
+    cdef Pumped pumped = pump(core, &exchange.up, exchange.downstream, exchange.upstream, False)
+    cdef int64_t patience = exchange.snapshot.settings.body_progress_ms
+    exchange.has_sent = exchange.has_sent or exchange.up.head.begin > 0
+    exchange.sent_us = core.now_us if exchange.state == AWAITING else exchange.sent_us
+    if exchange.state == TUNNELLING:
+        patience = exchange.snapshot.settings.tunnel_idle_ms
+    if pumped == PUMP_DONE:
+        set_deadline(core, exchange.downstream, NEVER_MS)
+        if exchange.state == TUNNELLING:
+            shutdown(exchange.upstream.fd, SHUT_WR)
+        elif exchange.state == AWAITING:
+            set_deadline(core, exchange.upstream, exchange.snapshot.settings.first_byte_ms)
+        return True
+    if pumped == PUMP_WAIT_SOURCE:
+        set_deadline(core, exchange.downstream, patience)
+        return True
+    if pumped == PUMP_WAIT_SINK:
+        set_deadline(core, exchange.upstream, patience)
+        return True
+    if pumped == PUMP_SINK_BROKEN:
+        exchange.is_up_broken = True    # it may have answered before it ended
+        exchange.upstream.is_readable = True
+        return True
+    if exchange.state != AWAITING or pumped == PUMP_ENDED or pumped == PUMP_BROKEN:
+        abort(core, exchange)
+    elif pumped == PUMP_BAD:
+        refuse(core, exchange, 400, CAUSE_BAD_BODY, True)
+    elif pumped == PUMP_TOO_LARGE:
+        refuse(core, exchange, 413, CAUSE_BODY_TOO_LARGE, True)
+    else:
+        refuse(core, exchange, 503, CAUSE_NO_MEMORY, True)
+    return False
+
+
+cdef bint drive_answer(Core *core, Exchange *exchange) noexcept nogil:
+    """Reads the answer's head. True: it is on its way down."""
+    cdef Answered answered = read_answer(core, exchange)
+    if exchange.down.head.begin < exchange.down.head.end and send_head(&exchange.down, exchange.downstream) == PUMP_SINK_BROKEN:
+        abort(core, exchange)   # an interim answer met no client
+        return False
+    if answered == ANSWER_NEEDS_DATA:
+        return False
+    if answered == ANSWER_BEGINS or answered == ANSWER_IS_TUNNEL:
+        move(core, exchange, ANSWERING if answered == ANSWER_BEGINS else TUNNELLING)
+        if exchange.n_retries:
+            count_retry(core, exchange, RETRY_GOOD)
+        set_deadline(core, exchange.upstream, NEVER_MS)
+        if answered == ANSWER_IS_TUNNEL:
+            begin_tunnel(exchange)
+        return True
+    if answered == ANSWER_ENDED and exchange.first_byte_us == 0:
+        fail_attempt(core, exchange, FAILED_RESET)
+    elif answered == ANSWER_NO_MEMORY:
+        refuse(core, exchange, 503, CAUSE_NO_MEMORY, True)
+    else:
+        fail_attempt(core, exchange, FAILED_GARBAGE)
+    return False
+
+
+cdef void begin_tunnel(Exchange *exchange) noexcept nogil:
+    exchange.up.framing = exchange.down.framing = RAW
+    exchange.up.limit = 0
+    exchange.up.keeps = False
+    begin_body(&exchange.up)
+    begin_body(&exchange.down)
+
+
+cdef void drive_down(Core *core, Exchange *exchange) noexcept nogil:
+    cdef Connection *downstream = exchange.downstream
+    cdef bint was_done = exchange.down.is_done
+    cdef int64_t patience = exchange.snapshot.settings.body_progress_ms
+    cdef Pumped pumped = PUMP_DONE
+    if not was_done:
+        pumped = pump(core, &exchange.down, exchange.upstream, downstream, ends_with_close(exchange))
+    if exchange.state == TUNNELLING:
+        patience = exchange.snapshot.settings.tunnel_idle_ms
+    if pumped == PUMP_WAIT_SOURCE:
+        set_deadline(core, exchange.upstream, patience)
+        if exchange.up.is_done:
+            set_deadline(core, downstream, NEVER_MS)
+    elif pumped == PUMP_WAIT_SINK:
+        set_deadline(core, downstream, patience)
+    elif pumped != PUMP_DONE:
+        abort(core, exchange)
+    elif exchange.state == TUNNELLING and not exchange.up.is_done:
+        if not was_done:
+            shutdown(downstream.fd, SHUT_WR)
+    else:
+        finish(core, exchange)
+
+
+cdef void drive_reply(Core *core, Exchange *exchange) noexcept nogil:
+    cdef Pumped pumped = send_head(&exchange.down, exchange.downstream)
+    if pumped == PUMP_WAIT_SINK:
+        set_deadline(core, exchange.downstream, exchange.snapshot.settings.body_progress_ms)
+    elif pumped == PUMP_DONE:
+        finish(core, exchange)
+    else:
+        abort(core, exchange)
+
+
+# --- The end ---
+
+cdef inline bint ends_with_close(Exchange *exchange) noexcept nogil:
+    """The client asked for the end and has sent all: the connection is closed right behind the answer."""
+    return (exchange.downstream.must_close and exchange.close_asked and exchange.up.is_done
+            and exchange.downstream.input.begin == exchange.downstream.input.end)
+
+
+cdef void end(Core *core, Exchange *exchange) noexcept nogil:
+    """Accounts, table, memory: what is common to all ends. The downstream is without exchange after it."""
+    cdef Connection *downstream = exchange.downstream
+    cdef Buffer note
+    close_account(core, exchange)
+    move(core, exchange, ENDED)
+    add_own(&core.column.active[downstream.listener], -1)
+    add_own(&core.column.idle[downstream.listener], 1)
+    downstream.exchange = NULL
+    let_go(exchange.snapshot, core.number)
+    close_buffer(core, &exchange.up.head)
+    close_buffer(core, &exchange.down.head)
+    if exchange.note.text != NULL:
+        note.at = exchange.note.text
+        note.capacity = SMALL_BYTES
+        close_buffer(core, &note)
+    exchange.next = core.spare_exchanges
+    core.spare_exchanges = exchange
+
+
+cdef void finish(Core *core, Exchange *exchange) noexcept nogil:
+    """The answer is sent, whole."""
+    cdef Connection *downstream = exchange.downstream
+    cdef Connection *upstream = exchange.upstream
+    cdef bint is_read = exchange.up.is_done or exchange.state == REPLYING
+    cdef bint closes_at_once = ends_with_close(exchange) or exchange.state == TUNNELLING
+    if not is_read:     # an early answer: the rest of the request is nobody's (RFC 9112 9.3)
+        downstream.must_close = True
+    if upstream != NULL:
+        release_upstream(core, exchange, is_read and exchange.is_upstream_reusable and exchange.state == ANSWERING
+                         and not upstream.has_ended and upstream.input.begin == upstream.input.end)
+    end(core, exchange)
+    if closes_at_once:
+        close_downstream(core, downstream)
+    elif downstream.must_close or (downstream.has_ended and downstream.input.begin == downstream.input.end):
+        linger_on(core, downstream)
+    else:
+        await_next(core, downstream)
+
+
+cdef void await_next(Core *core, Connection *downstream) noexcept nogil:
+    downstream.state = READING
+    downstream.has_head_begun = False
+    downstream.scanned = 0
+    enter_idle(core, downstream)
+    set_deadline(core, downstream, core.snapshot.settings.keep_alive_idle_ms)
+    if downstream.input.begin < downstream.input.end or downstream.is_readable:
+        resume_later(core, downstream)
+    else:
+        close_buffer(core, &downstream.input)
+
+
+cdef void linger_on(Core *core, Connection *downstream) noexcept nogil:
+    # RFC 9112 9.6: half-close, then read until the client's end, or it may lose the answer to a reset.
+    leave_idle(core, downstream)
+    if downstream.has_ended:
+        close_downstream(core, downstream)
+        return
+    shutdown(downstream.fd, SHUT_WR)
+    downstream.state = LINGERING
+    close_buffer(core, &downstream.input)
+    set_deadline(core, downstream, core.snapshot.settings.linger_ms)
+    if downstream.is_readable:
+        resume_later(core, downstream)
+
+
+cdef void close_downstream(Core *core, Connection *downstream) noexcept nogil:
+    if downstream.state != DEAD:
+        add_own(&core.column.idle[downstream.listener], -1)
+        core.n_open[downstream.listener] -= 1
+        bury(core, downstream)
+
+
+cdef void abort(Core *core, Exchange *exchange) noexcept nogil:
+    cdef Connection *downstream = exchange.downstream
+    cdef linger at_once
+    dequeue(core, exchange)
+    if exchange.status == 0:
+        exchange.status = 499   # nginx's code for a client that went before its answer
+    if exchange.state == ANSWERING and exchange.down.framing == BY_END:
+        # A plain close would look like the answer's end.
+        at_once.l_onoff = 1
+        at_once.l_linger = 0
+        setsockopt(downstream.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once))
+    release_upstream(core, exchange, False)
+    end(core, exchange)
+    close_downstream(core, downstream)
+
+
+cdef void on_lost(Core *core, Connection *connection) noexcept nogil:
+    cdef Exchange *exchange = connection.exchange
+    if connection == exchange.downstream:
+        abort(core, exchange)
+    elif exchange.state == REACHING:
+        fail_attempt(core, exchange, FAILED_CONNECT)
+    else:                       # what it said before is still to be read
+        connection.is_readable = True
+        drive(core, exchange)
+
+
+cdef void on_late(Core *core, Connection *connection) noexcept nogil:
+    cdef Exchange *exchange = connection.exchange
+    if exchange.state == REACHING:
+        fail_attempt(core, exchange, FAILED_CONNECT)
+    elif exchange.state == QUEUED:
+        refuse(core, exchange, 503, CAUSE_QUEUE_TIMEOUT, False)
+    elif exchange.state == AWAITING and exchange.first_byte_us == 0:
+        if connection == exchange.upstream:
+            fail_attempt(core, exchange, FAILED_TIMEOUT)
+        else:
+            refuse(core, exchange, 408, CAUSE_SLOW_BODY, True)
+    else:
+        abort(core, exchange)

@@ -1,0 +1,206 @@
+"""judge() finds what is sound, send() passes it on, refill() reads more: in turn, until one of them has to wait."""
+from libc.errno cimport EAGAIN, errno
+from libc.stdint cimport int64_t, uint32_t
+from libc.string cimport memmove, memset
+
+from gateway.dataplane._chunks cimport CHUNK_BAD, CHUNK_DATA, CHUNK_END, Step, begin_chunks, feed_chunks
+from gateway.dataplane._connection cimport AT_END, DRAINED, FAILED, FILLED, Filled, close_buffer, fill, grow_buffer, open_buffer
+from gateway.dataplane._core cimport *
+from gateway.dataplane._linux cimport MSG_MORE, MSG_NOSIGNAL, iovec, msghdr, sendmsg
+
+
+cdef void begin_body(Flow *flow) noexcept nogil:
+    flow.is_whole = flow.framing == NO_BODY or (flow.framing == BY_LENGTH and flow.left == 0)
+    flow.is_done = False
+    flow.ready = 0
+    flow.bytes = 0
+    if flow.framing == BY_CHUNKS:
+        begin_chunks(&flow.chunks)
+
+
+cdef Pumped judge_chunks(Flow *flow, Buffer *buffer) noexcept nogil:
+    cdef char *at
+    cdef size_t length
+    cdef size_t taken = 0
+    cdef size_t data_at = 0
+    cdef size_t data_length = 0
+    cdef Step step
+    while buffer.begin + flow.ready < buffer.end:
+        at = buffer.at + buffer.begin + flow.ready
+        length = buffer.end - buffer.begin - flow.ready
+        step = feed_chunks(&flow.chunks, at, length, &taken, &data_at, &data_length)
+        if step == CHUNK_DATA:
+            flow.bytes += data_length
+        else:
+            data_length = 0
+        if flow.is_unchunked:
+            # Keep the data only: close the gap before them, and the one behind.
+            if data_length:
+                memmove(at, at + data_at, data_length)
+            memmove(at + data_length, at + taken, length - taken)
+            buffer.end -= <uint32_t>(taken - data_length)
+            taken = data_length
+        flow.ready += <uint32_t>taken
+        if step == CHUNK_BAD:
+            return PUMP_BAD
+        if step == CHUNK_END:
+            flow.is_whole = True
+            return PUMP_DONE
+        if step != CHUNK_DATA:
+            return PUMP_DONE
+    return PUMP_DONE
+
+
+cdef Pumped judge(Flow *flow, Connection *source) noexcept nogil:
+    """Marks what has come and is sound as ready. PUMP_DONE: judged."""
+    cdef Buffer *buffer = &source.input
+    cdef int64_t fresh = <int64_t>buffer.end - buffer.begin - flow.ready
+    cdef Pumped judged = PUMP_DONE
+    if not flow.is_whole and fresh > 0:
+        if flow.framing == BY_CHUNKS:
+            judged = judge_chunks(flow, buffer)
+        elif flow.framing == BY_LENGTH:
+            fresh = min(fresh, flow.left)
+            flow.left -= fresh
+            flow.ready += <uint32_t>fresh
+            flow.bytes += fresh
+            flow.is_whole = flow.left == 0
+        else:
+            flow.ready += <uint32_t>fresh
+            flow.bytes += fresh
+    if flow.limit and flow.bytes > flow.limit:
+        return PUMP_TOO_LARGE
+    return judged
+
+
+cdef Pumped send_vector(Connection *sink, iovec *vector, int n, int flags, ssize_t *sent) noexcept nogil:
+    cdef msghdr message
+    memset(&message, 0, sizeof(message))
+    message.msg_iov = vector
+    message.msg_iovlen = n
+    sent[0] = sendmsg(sink.fd, &message, flags | MSG_NOSIGNAL)
+    if sent[0] >= 0:
+        return PUMP_DONE
+    sent[0] = 0
+    if errno == EAGAIN:
+        sink.is_writable = False
+        return PUMP_WAIT_SINK
+    return PUMP_SINK_BROKEN
+
+
+cdef Pumped send(Flow *flow, Connection *source, Connection *sink, bint is_last) noexcept nogil:
+    """Sends head and ready bytes. PUMP_DONE: nothing is left to send."""
+    cdef iovec vector[2]
+    cdef Buffer *body = &source.input
+    cdef uint32_t head
+    cdef ssize_t sent = 0
+    cdef Pumped pumped
+    while True:
+        head = flow.head.end - flow.head.begin
+        if head == 0 and flow.ready == 0:
+            return PUMP_DONE
+        if not sink.is_writable:
+            return PUMP_WAIT_SINK
+        vector[0].iov_base = flow.head.at + flow.head.begin
+        vector[0].iov_len = head
+        vector[1].iov_base = body.at + body.begin
+        vector[1].iov_len = flow.ready
+        pumped = send_vector(sink, &vector[0 if head else 1], 1 + (head > 0 and flow.ready > 0),
+                             MSG_MORE if is_last and flow.is_whole else 0, &sent)
+        if pumped != PUMP_DONE:
+            return pumped
+        if sent < head:
+            flow.head.begin += <uint32_t>sent
+            continue
+        flow.head.begin = flow.head.end
+        sent -= head
+        body.begin += <uint32_t>sent
+        flow.ready -= <uint32_t>sent
+
+
+cdef Pumped send_head(Flow *flow, Connection *sink) noexcept nogil:
+    cdef iovec vector
+    cdef ssize_t sent = 0
+    cdef Pumped pumped
+    while flow.head.begin < flow.head.end:
+        if not sink.is_writable:
+            return PUMP_WAIT_SINK
+        vector.iov_base = flow.head.at + flow.head.begin
+        vector.iov_len = flow.head.end - flow.head.begin
+        pumped = send_vector(sink, &vector, 1, 0, &sent)
+        if pumped != PUMP_DONE:
+            return pumped
+        flow.head.begin += <uint32_t>sent
+    return PUMP_DONE
+
+
+cdef Pumped refill(Core *core, Flow *flow, Connection *source) noexcept nogil:
+    """Reads more of the body into the source's buffer. PUMP_DONE: something came."""
+    cdef Buffer *buffer = &source.input
+    cdef Filled filled
+    if buffer.at == NULL:
+        if not open_buffer(core, buffer, SMALL_BYTES if flow.framing == BY_LENGTH and flow.left <= SMALL_BYTES else LARGE_BYTES):
+            return PUMP_NO_MEMORY
+    elif flow.keeps and buffer.end < buffer.capacity:
+        pass                            # sent bytes stay, in case the request must be sent again
+    elif buffer.begin == buffer.end:
+        flow.keeps = False
+        if buffer.capacity == SMALL_BYTES and (flow.framing != BY_LENGTH or flow.left > SMALL_BYTES):
+            close_buffer(core, buffer)
+            if not open_buffer(core, buffer, LARGE_BYTES):
+                return PUMP_NO_MEMORY
+        buffer.begin = buffer.end = 0
+    elif buffer.end == buffer.capacity:
+        flow.keeps = False
+        if buffer.begin > 0:
+            memmove(buffer.at, buffer.at + buffer.begin, buffer.end - buffer.begin)
+            buffer.end -= buffer.begin
+            buffer.begin = 0
+        elif not grow_buffer(core, buffer):
+            return PUMP_NO_MEMORY
+    filled = fill(source)
+    if filled == FILLED:
+        return PUMP_DONE
+    if filled == DRAINED:
+        return wait_for_source(core, flow, source)
+    return PUMP_ENDED if filled == AT_END else PUMP_BROKEN
+
+
+cdef Pumped pump(Core *core, Flow *flow, Connection *source, Connection *sink, bint is_last) noexcept nogil:
+    cdef Pumped pumped
+    cdef Pumped judged
+    while True:
+        judged = judge(flow, source)
+        if judged == PUMP_TOO_LARGE:
+            return judged
+        pumped = send(flow, source, sink, is_last and judged == PUMP_DONE)
+        if pumped != PUMP_DONE:
+            return pumped
+        if judged != PUMP_DONE:
+            return judged
+        if flow.is_whole:
+            flow.is_done = True
+            return PUMP_DONE
+        if source.has_ended:
+            return end_of_source(flow)
+        if not source.is_readable:
+            return wait_for_source(core, flow, source)
+        pumped = refill(core, flow, source)
+        if pumped == PUMP_ENDED:
+            return end_of_source(flow)
+        if pumped != PUMP_DONE:
+            return pumped
+
+
+cdef Pumped wait_for_source(Core *core, Flow *flow, Connection *source) noexcept nogil:
+    # A stream that pauses holds no buffer.
+    if source.input.begin == source.input.end and not flow.keeps:
+        close_buffer(core, &source.input)
+    return PUMP_WAIT_SOURCE
+
+
+cdef Pumped end_of_source(Flow *flow) noexcept nogil:
+    if flow.framing == BY_END or flow.framing == RAW:
+        flow.is_whole = flow.is_done = True
+        return PUMP_DONE
+    return PUMP_ENDED

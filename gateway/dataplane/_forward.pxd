@@ -1,0 +1,33 @@
+"""Forward: heads as the gateway passes them on. Bytes in, bytes out; no sockets.
+
+Hop-by-hop fields and those that Connection names go first (RFC 9110 7.6.1), then ours are added.
+"""
+from libc.stdint cimport uint32_t
+
+from gateway.dataplane._core cimport Buffer, Framing
+from gateway.dataplane._head cimport RequestHead, ResponseHead
+from gateway.dataplane._settings cimport Settings
+
+cdef enum:
+    ID_BYTES = 128          # longest x-request-id that is kept
+    TRACE_BYTES = 55        # a traceparent of version 00
+
+cdef struct Facts:          # what is added to a request
+    const char *peer        # text of the socket's peer
+    uint32_t peer_length
+    bint is_trusted         # the peer is a trusted hop: what it says of the client is kept
+    char id[ID_BYTES]
+    uint32_t id_length
+    char trace[TRACE_BYTES]
+
+# False: does not fit the buffer.
+cdef bint append(Buffer *out, const char *text, uint32_t length) noexcept nogil
+cdef bint append_number(Buffer *out, long long number) noexcept nogil
+# The id and the trace context to go on with: the client's where they are sound (the id's only from a trusted hop), else made of two random numbers each.
+cdef void settle_ids(const char *text, const RequestHead *head, unsigned long long a, unsigned long long b, unsigned long long c,
+                     Facts *facts) noexcept nogil
+cdef bint compose_request(Buffer *out, const char *text, const RequestHead *head, const Settings *settings, const Facts *facts) noexcept nogil
+# framing: of the body as it goes down. close: the connection ends after it. keep_alive: an HTTP/1.0 client is told that it does not.
+# debug_pop NULL: no debug fields.
+cdef bint compose_response(Buffer *out, const char *text, const ResponseHead *head, Framing framing, bint close, bint keep_alive,
+                           const char *debug_pop, uint32_t debug_pop_length, const char *debug_reason) noexcept nogil

@@ -1,0 +1,154 @@
+"""Head: start line plus fields, of a request or a response.
+
+A parser takes bytes and returns what they mean. It keeps nothing and sees no socket.
+All offsets count from the first byte of the text that was given, also when an empty line came first.
+"""
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
+
+cdef enum:
+    MAX_FIELDS = 128
+
+cdef enum Verdict:
+    BAD = -1            # no continuation can make it legal: head.status and head.cause say why; of the rest only n_fields is set
+    NEED_DATA = 0       # legal so far
+    WHOLE = 1
+
+# Why a head was refused: isochrone_rejected_total{cause}. Names for people are CAUSES in _parsing_testing.
+cdef enum RejectCause:
+    CAUSE_NONE = 0
+    CAUSE_START_LINE        # not method SP target SP version, or not version SP status; HTTP/0.9
+    CAUSE_VERSION           # well-formed, but not HTTP/1
+    CAUSE_METHOD_UNKNOWN
+    CAUSE_METHOD_REFUSED    # CONNECT, TRACE
+    CAUSE_TARGET            # no known form, or an octet that is never legal there
+    CAUSE_PATH              # backslash, %00, %0a, %0d
+    CAUSE_LINE_END          # bare LF, bare CR, two empty lines before a request
+    CAUSE_FIELD_NAME        # empty, no colon, space before it, an octet that is no token's, `_` in a request
+    CAUSE_FIELD_VALUE       # control octet
+    CAUSE_FOLD              # a line that begins with space
+    CAUSE_HOST_ABSENT
+    CAUSE_HOST_REPEATED
+    CAUSE_HOST              # not host [":" port]
+    CAUSE_CONTENT_LENGTH    # not one decimal number, or repeated
+    CAUSE_TRANSFER_ENCODING     # not "chunked" alone, repeated, or with HTTP/1.0
+    CAUSE_CODING_UNKNOWN    # ends in chunked after a coding that the gateway does not know
+    CAUSE_BOTH_LENGTHS      # Content-Length beside Transfer-Encoding
+    CAUSE_CONNECTION        # no list of tokens, too many, or names Host or the framing
+    CAUSE_EXPECT
+    CAUSE_TARGET_TOO_LONG
+    CAUSE_HEAD_TOO_LARGE
+    CAUSE_TOO_MANY_FIELDS
+    N_CAUSES
+
+cdef enum FieldId:
+    FIELD_OTHER = 0
+    FIELD_HOST
+    FIELD_CONTENT_LENGTH
+    FIELD_TRANSFER_ENCODING
+    FIELD_CONNECTION
+    FIELD_KEEP_ALIVE
+    FIELD_PROXY_CONNECTION
+    FIELD_TE
+    FIELD_TRAILER
+    FIELD_UPGRADE
+    FIELD_EXPECT
+    FIELD_MAX_FORWARDS
+    FIELD_X_FORWARDED_FOR
+    FIELD_X_FORWARDED_PROTO
+    FIELD_X_FORWARDED_HOST
+    FIELD_FORWARDED
+    FIELD_X_REAL_IP
+    FIELD_X_REQUEST_ID
+    FIELD_TRACEPARENT
+    FIELD_TRACESTATE
+    FIELD_VIA
+    FIELD_X_ISOCHRONE       # any name that begins with x-isochrone-
+    FIELD_PROXY_AUTHENTICATE
+    FIELD_PROXY_AUTHORIZATION
+    FIELD_RETRY_AFTER
+    FIELD_DATE
+    FIELD_SERVER
+    FIELD_COOKIE
+    FIELD_EARLY_DATA
+    N_FIELD_IDS
+
+cdef enum Method:
+    METHOD_OTHER = 0        # registered with IANA, but nothing special here
+    METHOD_GET
+    METHOD_HEAD
+    METHOD_POST
+    METHOD_PUT
+    METHOD_DELETE
+    METHOD_OPTIONS
+    METHOD_PATCH
+    METHOD_TRACE
+    METHOD_CONNECT
+
+# A line is text[name_at:line_end_at], its CRLF included: runs of kept fields are copied in one piece.
+cdef struct Field:
+    uint32_t name_at
+    uint32_t value_at           # without the spaces around it
+    uint32_t value_length
+    uint32_t line_end_at        # after CRLF: where the next line begins
+    uint16_t name_length
+    uint8_t id                  # FieldId
+    uint8_t is_named_by_connection  # Connection lists it: hop-by-hop. Not said of Upgrade and Keep-Alive, which have ids
+
+cdef struct RequestHead:
+    uint32_t length             # bytes, with the empty line; and with the one that may come first
+    Method method
+    uint32_t method_at
+    uint32_t method_length
+    uint32_t target_at          # as received
+    uint32_t target_length
+    uint32_t path_at            # raw; of the absolute form its path, where path_length 0 means "/"
+    uint32_t path_length
+    uint32_t query_at           # raw, without "?"
+    uint32_t query_length
+    uint32_t host_at            # without port, with the brackets of IPv6; of the absolute form, else of Host
+    uint32_t host_length        # 0: HTTP/1.0 without Host
+    uint32_t authority_at       # with port
+    uint32_t authority_length
+    uint32_t fields_at          # where the first field's line begins
+    int64_t content_length      # bytes; -1 when absent
+    int minor                   # 0 or 1: HTTP/1.2 to 1.9 are served as 1.1 (RFC 9110 2.5)
+    bint is_absolute            # absolute form: Host is to be overwritten with the authority
+    bint is_asterisk            # OPTIONS for the server itself: "*", or an absolute form without path
+    bint is_chunked
+    bint close                  # Connection: close, or HTTP/1.0 without keep-alive
+    bint keep_alive_asked       # Connection: keep-alive
+    bint is_upgrade             # Connection: upgrade with Upgrade, on 1.1; never for h2c (it would carry requests past the gateway)
+    bint expects_continue       # on 1.1 only (RFC 9110 10.1.1)
+    uint16_t status             # BAD: what to answer
+    RejectCause cause
+    int32_t n_fields
+    Field fields[MAX_FIELDS]    # the first n_fields are set
+
+cdef struct ResponseHead:
+    uint32_t length
+    int minor
+    uint16_t status             # 100 to 999
+    uint32_t reason_at
+    uint32_t reason_length
+    uint32_t fields_at
+    int64_t content_length      # bytes; -1 when absent
+    bint is_chunked
+    bint close                  # Connection: close, or HTTP/1.0 without keep-alive
+    bint is_upgrade             # 101 with Upgrade
+    RejectCause cause
+    int32_t n_fields
+    Field fields[MAX_FIELDS]
+
+# limit: bytes a head may have, at most 1 GiB. Without its end in reach of it: 414 when not even the start line ended, else 431.
+# May be called with any prefix, and says BAD as soon as it can.
+cdef Verdict parse_request(const char *text, size_t length, size_t limit, RequestHead *head) noexcept nogil
+
+# How the body is framed (RFC 9112 6.3) depends on the request too: the exchange decides. BAD: the connection is of no more use.
+cdef Verdict parse_response(const char *text, size_t length, size_t limit, ResponseHead *head) noexcept nogil
+
+# Whether an empty line of any kind (CRLF CRLF, LF LF ...) is in text[scanned:length]; if not, *scanned moves on and the next call
+# goes on from there. Begins with *scanned = 0. Cheap for senders that come byte by byte.
+cdef bint has_end(const char *text, size_t length, size_t *scanned) noexcept nogil
+
+# RFC 9110 9.2.2. Other registered methods count as not idempotent.
+cdef bint is_idempotent(Method method) noexcept nogil

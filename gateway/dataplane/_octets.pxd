@@ -1,0 +1,151 @@
+"""Octets: what an octet may be, and the smallest questions about runs of them. Shared by the parsers of heads and of chunks.
+
+Inline, all of it: these are called per octet or per word. Tables and the reason for C stand in _octets.h.
+"""
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcpy, strlen, strncmp
+
+cdef extern from "_octets.h" nogil:
+    const unsigned char token_octets[256]
+    const unsigned char name_octets[256]
+    const unsigned char host_octets[256]
+    const unsigned char hex_octets[256]
+    const unsigned char target_octets[256]
+    ctypedef struct known_field "struct known_field":
+        unsigned char length
+        char name[20]
+    const known_field known_fields[]
+    const unsigned char field_slots[64]
+    const char *const registered_methods[]
+    const char *const barred_trailers[]
+
+ctypedef const unsigned char *Octets
+
+cdef enum:
+    PREFIX = 21     # of known_fields, the one that is a prefix
+
+# name is in lower case; octet is a token of as many octets.
+cdef inline bint is_same(Octets octet, const char *name, size_t length) noexcept nogil:
+    cdef size_t i
+    for i in range(length):
+        if token_octets[octet[i]] != <unsigned char>name[i]:
+            return False
+    return True
+
+cdef inline bint is_word(Octets octet, size_t length, const char *word) noexcept nogil:
+    return length == strlen(word) and is_same(octet, word, length)
+
+# The first octet from at on that no value may have, or HTAB; end when there is none. Eight at a time: a byte below 0x20 borrows into
+# its top bit, and so does 0x7f after the exclusive or. What is found is exact up to the first hit, so the word is then looked at singly.
+cdef inline Octets find_control(Octets at, Octets end) noexcept nogil:
+    cdef uint64_t ones = 0x0101010101010101u
+    cdef uint64_t tops = 0x8080808080808080u
+    cdef uint64_t word = 0
+    cdef uint64_t deleted
+    while end - at >= 8:
+        memcpy(&word, at, 8)
+        deleted = word ^ (ones * 0x7f)
+        if (((word - ones * 0x20) & ~word) | ((deleted - ones) & ~deleted)) & tops:
+            break
+        at += 8
+    while at < end and at[0] >= 0x20 and at[0] != 0x7f:
+        at += 1
+    return at
+
+# The next element of a comma list, without the spaces around it; *at goes behind its comma. False after the last one.
+cdef inline bint next_element(Octets *at, Octets end, Octets *element, size_t *length) noexcept nogil:
+    if at[0] > end:
+        return False
+    cdef Octets start = at[0]
+    cdef Octets stop = start
+    while stop < end and stop[0] != c',':
+        stop += 1
+    at[0] = stop + 1
+    while start < stop and (start[0] == c' ' or start[0] == c'\t'):
+        start += 1
+    while start < stop and (stop[-1] == c' ' or stop[-1] == c'\t'):
+        stop -= 1
+    element[0] = start
+    length[0] = stop - start
+    return True
+
+cdef inline bint is_token(Octets octet, size_t length) noexcept nogil:
+    cdef size_t i
+    for i in range(length):
+        if not token_octets[octet[i]]:
+            return False
+    return length > 0
+
+# One decimal number below 10**18; -1 for anything else: signs, lists, spaces, 0x.
+cdef inline int64_t number(Octets octet, size_t length) noexcept nogil:
+    cdef int64_t value = 0
+    cdef size_t i
+    if length == 0 or length > 18:
+        return -1
+    for i in range(length):
+        if not c'0' <= octet[i] <= c'9':
+            return -1
+        value = value * 10 + (octet[i] - c'0')
+    return value
+
+# Its number in known_fields, which is that of enum FieldId; 0 when unknown. name is a token, not empty.
+cdef inline unsigned int find_field(Octets name, size_t length) noexcept nogil:
+    cdef unsigned int slot = 23 * <unsigned int>length + 55 * token_octets[name[length - 1]] + token_octets[name[0]]
+    cdef unsigned int id = field_slots[slot & 63]
+    if known_fields[id].length == length and is_same(name, known_fields[id].name, length):
+        return id
+    if length > 12 and is_same(name, known_fields[PREFIX].name, 12):
+        return PREFIX
+    return 0
+
+# Its number in registered_methods, which begin as enum Method does; 0 when it is not there. By case (RFC 9110 9.1).
+cdef inline unsigned int find_method(const char *name, size_t length) noexcept nogil:
+    cdef unsigned int i = 1
+    while registered_methods[i] != NULL:
+        if strncmp(registered_methods[i], name, length) == 0 and registered_methods[i][length] == 0:
+            return i
+        i += 1
+    return 0
+
+cdef inline bint is_port(Octets at, Octets end) noexcept nogil:
+    cdef int port = 0
+    if end - at > 5:
+        return False
+    while at < end:
+        if not c'0' <= at[0] <= c'9':
+            return False
+        port = port * 10 + (at[0] - c'0')
+        at += 1
+    return port <= 65535
+
+# How many octets of host [":" port] are the host, brackets and all; 0 when it is no such thing: userinfo, paths and lists have an octet
+# that no host has. The port may be empty (RFC 3986 3.2.3).
+cdef inline size_t find_host(Octets start, Octets end) noexcept nogil:
+    cdef Octets at = start
+    cdef int colons = 0
+    if at < end and at[0] == c'[':
+        at += 1
+        while at < end and (hex_octets[at[0]] or at[0] == c':' or at[0] == c'.'):
+            colons += at[0] == c':'
+            at += 1
+        if at == end or at[0] != c']' or colons < 2 or colons > 8 or at - start > 46:
+            return 0
+        at += 1
+    else:
+        while at < end and host_octets[at[0]]:
+            at += 1
+        if at - start > 255:
+            return 0
+    if at < end and not (at[0] == c':' and is_port(at + 1, end)):
+        return 0
+    return at - start
+
+# In any case; token_octets has no letter case but knows neither ":" nor "/".
+cdef inline bint has_scheme(Octets at, size_t length, const char *scheme, size_t scheme_length) noexcept nogil:
+    cdef size_t i
+    if length < scheme_length:
+        return False
+    for i in range(scheme_length):
+        if at[i] != <unsigned char>scheme[i] and token_octets[at[i]] != <unsigned char>scheme[i]:
+            return False
+    return True

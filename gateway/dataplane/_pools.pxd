@@ -1,0 +1,27 @@
+"""Pools: a worker's connections to upstream endpoints, and the exchanges that wait for one.
+
+Reused newest first, so that the rest can age; one that the peer has ended is noticed before reuse.
+Must not know what an exchange does with a connection.
+"""
+from libc.stdint cimport int32_t
+
+from gateway.dataplane._core cimport Connection, Core, Exchange, UpstreamPool
+from routing_core._table cimport Endpoint
+
+# The pool of an endpoint's row, made when it is first asked for; NULL when there is no memory or no such row.
+cdef UpstreamPool *pool_of(Core *core, const Endpoint *endpoint) noexcept nogil
+# The newest idle connection that is still alive, taken out; NULL when there is none. careful: asks the socket itself.
+cdef Connection *borrow(Core *core, UpstreamPool *pool, bint careful) noexcept nogil
+# A new connection, CONNECTING or, when it is there at once, SERVING_UPSTREAM; NULL: failed at once.
+cdef Connection *reach(Core *core, UpstreamPool *pool, const Endpoint *endpoint) noexcept nogil
+# A connection made elsewhere joins the pool's accounts.
+cdef void adopt(Core *core, UpstreamPool *pool, Connection *upstream) noexcept nogil
+# Back into the pool. The gate may say that it is of no more use: then it is closed.
+cdef void put_back(Core *core, Connection *upstream) noexcept nogil
+# Closes an upstream connection of any state, with its accounts.
+cdef void drop_upstream(Core *core, Connection *upstream) noexcept nogil
+cdef void enqueue(Core *core, UpstreamPool *pool, Exchange *exchange) noexcept nogil
+cdef void dequeue(Core *core, Exchange *exchange) noexcept nogil
+# Once a tick: closes idle connections to endpoints that take no more; wakes those who wait where there is room again.
+cdef void tend_pools(Core *core) noexcept nogil
+cdef void free_pools(Core *core) noexcept nogil

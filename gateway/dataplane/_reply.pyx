@@ -1,0 +1,57 @@
+"""A status line, what the client should know of the connection, and the reason once more as text for a person."""
+from libc.stdint cimport uint32_t
+from libc.string cimport strlen
+
+from gateway.dataplane._core cimport Buffer
+from gateway.dataplane._forward cimport append, append_number
+
+
+cdef const char *reason_phrase(int status) noexcept nogil:
+    if status == 400:
+        return "Bad Request"
+    if status == 404:
+        return "Not Found"
+    if status == 405:
+        return "Method Not Allowed"
+    if status == 408:
+        return "Request Timeout"
+    if status == 413:
+        return "Content Too Large"
+    if status == 414:
+        return "URI Too Long"
+    if status == 417:
+        return "Expectation Failed"
+    if status == 431:
+        return "Request Header Fields Too Large"
+    if status == 501:
+        return "Not Implemented"
+    if status == 502:
+        return "Bad Gateway"
+    if status == 503:
+        return "Service Unavailable"
+    if status == 504:
+        return "Gateway Timeout"
+    if status == 505:
+        return "HTTP Version Not Supported"
+    return "Error"
+
+
+cdef bint compose_reply(Buffer *out, int status, bint is_head, bint close, bint keep_alive) noexcept nogil:
+    cdef const char *phrase = reason_phrase(status)
+    cdef uint32_t length = <uint32_t>strlen(phrase)
+    if not (append(out, "HTTP/1.1 ", 9) and append_number(out, status) and append(out, " ", 1) and append(out, phrase, length)
+            and append(out, "\r\ncontent-type: text/plain\r\ncontent-length: ", 44) and append_number(out, length + 1)
+            and append(out, "\r\n", 2)):
+        return False
+    if status == 503 and not append(out, "retry-after: 1\r\n", 16):
+        return False
+    # RFC 9110 15.5.6: a 405 says what is allowed.
+    if status == 405 and not append(out, "allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n", 53):
+        return False
+    if close and not append(out, "connection: close\r\n", 19):
+        return False
+    if keep_alive and not append(out, "connection: keep-alive\r\n", 24):
+        return False
+    if not append(out, "\r\n", 2):
+        return False
+    return is_head or (append(out, phrase, length) and append(out, "\n", 1))

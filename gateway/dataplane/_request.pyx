@@ -1,0 +1,223 @@
+"""The head is parsed as soon as it may be whole; what a slow sender adds is only searched for the end."""
+from libc.stdint cimport int32_t, uint8_t, uint32_t
+from libc.string cimport memcpy, memmove
+
+from gateway.dataplane._account cimport note_request
+from gateway.dataplane._client cimport read_forwarded
+from gateway.dataplane._connection cimport *
+from gateway.dataplane._core cimport *
+from gateway.dataplane._counters cimport *
+from gateway.dataplane._exchange cimport *
+from gateway.dataplane._flow cimport begin_body
+from gateway.dataplane._forward cimport Facts, compose_request, settle_ids
+from gateway.dataplane._head cimport *
+from geoip._cache cimport locate_cached
+from geoip._locator cimport Lookup
+from routing_core._atomic cimport add_own
+from routing_core._budget cimport earn
+from routing_core._location cimport Location
+from routing_core._random cimport next_u64
+from routing_core._routes cimport FieldView, RequestFacts, match_route
+from routing_core._steer cimport NO_PERMITTED_POP, steer
+
+
+cdef void refuse_head(Core *core, Connection *downstream, int status, RejectCause cause) noexcept nogil:
+    """The head is no request: answered, then closed, for where the next one begins is anyone's guess."""
+    cdef Exchange *exchange = open_exchange(core, downstream)
+    add_own(&core.column.causes[<int>cause], 1)
+    if exchange == NULL:
+        close_downstream(core, downstream)
+        return
+    exchange.downstream.input.begin = exchange.downstream.input.end
+    reply(core, exchange, status, True)
+
+
+cdef void on_late_head(Core *core, Connection *downstream) noexcept nogil:
+    cdef Exchange *exchange
+    if not downstream.has_head_begun:
+        close_downstream(core, downstream)
+        return
+    exchange = open_exchange(core, downstream)
+    if exchange == NULL:
+        close_downstream(core, downstream)
+        return
+    downstream.input.begin = downstream.input.end
+    refuse(core, exchange, 408, CAUSE_SLOW_HEAD, True)
+
+
+cdef Lookup find_place(Core *core, const uint8_t *address, Location *place) noexcept nogil:
+    cdef Lookup lookup = locate_cached(core.geo, core.snapshot.locator, address, place)
+    add_own(&core.column.lookups[<int>lookup], 1)
+    return lookup
+
+
+cdef void identify_client(Core *core, Exchange *exchange, const char *text, const RequestHead *head) noexcept nogil:
+    cdef Connection *downstream = exchange.downstream
+    if downstream.is_trusted and read_forwarded(core.snapshot.settings, text, head, exchange.client):
+        find_place(core, exchange.client, &exchange.location)
+        return
+    memcpy(exchange.client, downstream.peer, 16)
+    if not downstream.is_located:
+        downstream.is_located = True
+        find_place(core, downstream.peer, &downstream.location)
+    exchange.location = downstream.location
+
+
+cdef void find_route(Core *core, Exchange *exchange, const char *text, const RequestHead *head) noexcept nogil:
+    cdef RequestFacts facts
+    cdef FieldView views[MAX_FIELDS]
+    cdef const Field *field
+    cdef int32_t i
+    for i in range(head.n_fields):
+        field = &head.fields[i]
+        views[i].name = text + field.name_at
+        views[i].name_length = field.name_length
+        views[i].value = text + field.value_at
+        views[i].value_length = field.value_length
+    facts.host.at = text + head.host_at
+    facts.host.length = head.host_length
+    facts.path.at = text + head.path_at
+    facts.path.length = head.path_length
+    if facts.path.length == 0:
+        facts.path.at = "/"
+        facts.path.length = 1
+    facts.query.at = text + head.query_at
+    facts.query.length = head.query_length
+    facts.method.at = text + head.method_at
+    facts.method.length = head.method_length
+    facts.fields = views
+    facts.n_fields = head.n_fields
+    exchange.route = match_route(core.snapshot.table, &facts)
+
+
+cdef bint compose(Core *core, Exchange *exchange, const char *text, const RequestHead *head) noexcept nogil:
+    cdef Facts facts
+    facts.peer = exchange.downstream.peer_text
+    facts.peer_length = exchange.downstream.peer_length
+    facts.is_trusted = exchange.downstream.is_trusted
+    settle_ids(text, head, next_u64(&core.rng), next_u64(&core.rng), next_u64(&core.rng), &facts)
+    note_request(core, exchange, text, head, facts.id, facts.id_length, facts.trace)
+    return (open_buffer(core, &exchange.up.head, head.length + 1024)
+            and compose_request(&exchange.up.head, text, head, core.snapshot.settings, &facts))
+
+
+cdef void frame_body(Exchange *exchange, const RequestHead *head) noexcept nogil:
+    exchange.up.limit = exchange.snapshot.settings.body_bytes
+    exchange.up.keeps = True
+    exchange.body_length = exchange.up.left = head.content_length
+    if head.is_chunked:
+        exchange.up.framing = BY_CHUNKS
+    elif head.content_length > 0:
+        exchange.up.framing = BY_LENGTH
+    begin_body(&exchange.up)
+
+
+cdef void begin(Core *core, Connection *downstream, const char *text, const RequestHead *head) noexcept nogil:
+    cdef Exchange *exchange = open_exchange(core, downstream)
+    cdef bint is_composed
+    if exchange == NULL:
+        count_cause(core.column, CAUSE_NO_MEMORY)
+        close_downstream(core, downstream)
+        return
+    exchange.method = head.method
+    exchange.minor = head.minor
+    exchange.close_asked = head.close
+    exchange.is_upgrade = head.is_upgrade
+    exchange.expects_continue = head.expects_continue
+    identify_client(core, exchange, text, head)
+    find_route(core, exchange, text, head)
+    is_composed = compose(core, exchange, text, head)
+    frame_body(exchange, head)
+    downstream.input.begin += head.length
+    exchange.body_at = downstream.input.begin
+    if exchange.route == NULL:
+        refuse(core, exchange, 404, CAUSE_NO_ROUTE, False)
+        return
+    if not is_composed:
+        add_own(&core.column.causes[<int>CAUSE_HEAD_TOO_LARGE], 1)
+        reply(core, exchange, 431, True)
+        return
+    if exchange.up.limit and head.content_length > exchange.up.limit:
+        refuse(core, exchange, 413, CAUSE_BODY_TOO_LARGE, True)
+        return
+    earn(&exchange.route.service.columns[core.number], &core.snapshot.settings.budget, core.now_ms)
+    steer(core.snapshot.table, exchange.route, &exchange.location, &core.rng, &core.weighed, &exchange.decision)
+    if exchange.decision.pool == NULL:
+        refuse(core, exchange, 503, CAUSE_NO_PERMITTED_POP if exchange.decision.failure == NO_PERMITTED_POP else CAUSE_NO_ENDPOINT,
+               False)
+        return
+    exchange.pool = exchange.decision.pool
+    attempt(core, exchange)
+
+
+cdef Verdict try_head(Core *core, Connection *downstream) noexcept nogil:
+    """Begins an exchange, or refuses, when what has come allows it; NEED_DATA else."""
+    cdef Buffer *buffer = &downstream.input
+    cdef const char *text = buffer.at + buffer.begin
+    cdef size_t length = buffer.end - buffer.begin
+    cdef uint32_t limit = core.snapshot.settings.head_bytes
+    cdef Verdict verdict
+    if downstream.scanned and length <= limit and not has_end(text, length, &downstream.scanned):
+        return NEED_DATA
+    verdict = parse_request(text, length, limit, &core.request)
+    if verdict == WHOLE and core.request.n_fields > core.snapshot.settings.max_fields:
+        refuse_head(core, downstream, 431, CAUSE_TOO_MANY_FIELDS)
+    elif verdict == WHOLE:
+        begin(core, downstream, text, &core.request)
+    elif verdict == BAD:
+        refuse_head(core, downstream, core.request.status, core.request.cause)
+    else:
+        if downstream.scanned == 0:
+            has_end(text, length, &downstream.scanned)
+    return verdict
+
+
+cdef bint make_room(Core *core, Buffer *buffer) noexcept nogil:
+    """For more of a head."""
+    if buffer.at == NULL:
+        return open_buffer(core, buffer, SMALL_BYTES)
+    if buffer.begin == buffer.end:
+        buffer.begin = buffer.end = 0
+    if buffer.end < buffer.capacity:
+        return True
+    if buffer.begin > 0:
+        memmove(buffer.at, buffer.at + buffer.begin, buffer.end - buffer.begin)
+        buffer.end -= buffer.begin
+        buffer.begin = 0
+        return True
+    return grow_buffer(core, buffer)
+
+
+cdef void begin_head(Core *core, Connection *downstream) noexcept nogil:
+    if not downstream.has_head_begun:
+        downstream.has_head_begun = True
+        leave_idle(core, downstream)
+        set_deadline(core, downstream, core.snapshot.settings.request_head_ms)
+
+
+cdef void receive(Core *core, Connection *downstream) noexcept nogil:
+    cdef Buffer *buffer = &downstream.input
+    cdef Filled filled
+    # What was left of the last exchange's buffer comes first: pipelining.
+    if buffer.begin < buffer.end:
+        begin_head(core, downstream)
+        if try_head(core, downstream) != NEED_DATA:
+            return
+    while downstream.is_readable:
+        if not make_room(core, buffer):
+            count_cause(core.column, CAUSE_NO_MEMORY)
+            close_downstream(core, downstream)
+            return
+        filled = fill(downstream)
+        if filled == DRAINED:
+            break
+        if filled != FILLED:
+            close_downstream(core, downstream)
+            return
+        begin_head(core, downstream)
+        if try_head(core, downstream) != NEED_DATA:
+            return
+    if downstream.has_ended:
+        close_downstream(core, downstream)
+    elif buffer.begin == buffer.end:
+        close_buffer(core, buffer)

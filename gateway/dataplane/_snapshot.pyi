@@ -1,0 +1,20 @@
+from typing import final
+
+from gateway.dataplane._settings import CompiledSettings
+from geoip import Locator
+from routing_core import Table
+
+@final
+class Snapshots:
+    """Publishes snapshots to workers. For one control thread."""
+    def __new__(cls, table: Table, locator: Locator, settings: CompiledSettings) -> Snapshots: ...
+    @property
+    def generation(self) -> int: ...
+    def publish(self, table: Table, locator: Locator, settings: CompiledSettings) -> int:
+        """Swap in; returns how many older snapshots are still held."""
+    def reclaim(self) -> int:
+        """Free what all workers have let go of; returns how many older snapshots are still held."""
+    def oldest(self) -> int:
+        """Generation of the oldest snapshot not yet freed: rows absent from all since then may be released."""
+    def order(self, phase: str, close_share: float = 0.0) -> None:
+        """phase: serving, lameduck, closing, aborting. close_share: answers that announce the end, 0 to 1."""

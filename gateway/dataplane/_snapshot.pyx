@@ -1,0 +1,128 @@
+"""One pointer, a look a turn, a hold an exchange; what was learned in the spike stands in docs/adr/0001."""
+cimport cython
+from libc.stdint cimport int64_t
+
+from gateway.dataplane._settings cimport CompiledSettings
+from geoip._locator cimport Locator
+from routing_core._atomic cimport add_own, load_acquire, load_pointer, store_pointer, store_release
+from routing_core._figures cimport MAX_WORKERS, SCALE
+from routing_core._memory cimport SNAPSHOT, give, take
+from routing_core._table cimport Table
+
+PHASES = ("serving", "lameduck", "closing", "aborting")
+
+cdef enum:
+    NOBODY = -1             # "seen" of a worker that is not there
+
+cdef struct Board:
+    void *current               # Snapshot, atomic
+    int64_t padding[7]
+    Orders orders
+    int64_t padding_too[6]
+    Cell seen[MAX_WORKERS]      # generation at this worker's last look
+
+
+cdef const Snapshot *look(Board *board, int worker) noexcept nogil:
+    cdef const Snapshot *snapshot = <const Snapshot *>load_pointer(&board.current)
+    # Release: all earlier use of older snapshots is over when control sees this.
+    store_release(&board.seen[worker].value, snapshot.generation)
+    return snapshot
+
+
+cdef const Orders *orders_of(Board *board) noexcept nogil:
+    return &board.orders
+
+
+cdef void leave(Board *board, int worker) noexcept nogil:
+    store_release(&board.seen[worker].value, NOBODY)
+
+
+cdef void hold(const Snapshot *snapshot, int worker) noexcept nogil:
+    add_own(&(<Snapshot *>snapshot).holds[worker].value, 1)
+
+
+cdef void let_go(const Snapshot *snapshot, int worker) noexcept nogil:
+    cdef int64_t *held = &(<Snapshot *>snapshot).holds[worker].value
+    # Release: the exchange's last read of the snapshot comes before.
+    store_release(held, held[0] - 1)
+
+
+cdef bint is_let_go(const Board *board, const Snapshot *snapshot) noexcept nogil:
+    cdef int64_t seen
+    cdef int worker
+    for worker in range(MAX_WORKERS):
+        seen = load_acquire(&board.seen[worker].value)
+        # In this order: after a look at a newer snapshot the holds only fall.
+        if seen != NOBODY and seen <= snapshot.generation:
+            return False
+        if load_acquire(&snapshot.holds[worker].value) != 0:
+            return False
+    return True
+
+
+@cython.final
+cdef class Snapshots:
+    """Publishes snapshots to workers. For one control thread."""
+
+    def __cinit__(self, Table table not None, Locator locator not None, CompiledSettings settings not None):
+        self.kept = {}
+        self.board = <Board *>take(SNAPSHOT, sizeof(Board))
+        if self.board == NULL:
+            raise MemoryError
+        for worker in range(MAX_WORKERS):
+            leave(self.board, worker)
+        self.publish(table, locator, settings)
+
+    def __dealloc__(self):
+        # Workers keep this object alive, so none is left to look.
+        cdef Snapshot *snapshot
+        if self.board != NULL:
+            while self.board.current != NULL:
+                snapshot = <Snapshot *>self.board.current
+                self.board.current = snapshot.older
+                give(SNAPSHOT, snapshot)
+            give(SNAPSHOT, self.board)
+
+    def publish(self, Table table not None, Locator locator not None, CompiledSettings settings not None) -> int:
+        """Swap in; returns how many older snapshots are still held."""
+        cdef Snapshot *snapshot = <Snapshot *>take(SNAPSHOT, sizeof(Snapshot))
+        if snapshot == NULL:
+            raise MemoryError
+        self.generation += 1
+        self.kept[self.generation] = (table, locator, settings)
+        snapshot.generation = self.generation
+        snapshot.table = table.data
+        snapshot.locator = locator.data
+        snapshot.settings = &settings.settings
+        snapshot.older = <Snapshot *>self.board.current
+        store_pointer(&self.board.current, snapshot)
+        return self.reclaim()
+
+    def reclaim(self) -> int:
+        """Free what all workers have let go of; returns how many older snapshots are still held."""
+        return self.free_older(&(<Snapshot *>self.board.current).older, True)
+
+    def oldest(self) -> int:
+        """Generation of the oldest snapshot not yet freed: rows absent from all since then may be released."""
+        return min(self.kept)
+
+    def order(self, str phase not None, double close_share=0.0) -> None:
+        """phase: serving, lameduck, closing, aborting. close_share: answers that announce the end, 0 to 1."""
+        if phase not in PHASES:
+            raise ValueError(f"phase: must be one of {', '.join(PHASES)}, got {phase!r}")
+        store_release(&self.board.orders.close_share, <int64_t>(min(max(close_share, 0.0), 1.0) * SCALE))
+        store_release(&self.board.orders.phase, PHASES.index(phase))
+
+    cdef int free_older(self, Snapshot **link, bint only_let_go) except -1:
+        cdef Snapshot *snapshot
+        cdef int kept = 0
+        while link[0] != NULL:
+            snapshot = link[0]
+            if only_let_go and not is_let_go(self.board, snapshot):
+                link = &snapshot.older
+                kept += 1
+            else:
+                link[0] = snapshot.older
+                del self.kept[snapshot.generation]
+                give(SNAPSHOT, snapshot)
+        return kept

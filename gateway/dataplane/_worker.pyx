@@ -1,0 +1,402 @@
+"""The reactor's turn, and the class that Python sees."""
+cimport cython
+
+import ipaddress
+
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+from posix.unistd cimport close, read, write
+
+from gateway.dataplane._accept cimport accept_one, start_accepting, welcome
+from gateway.dataplane._account cimport (
+    N_RECORD_TEXTS, TEXT_ENDPOINT, TEXT_HOST, TEXT_ID, TEXT_METHOD, TEXT_PATH, TEXT_POP, TEXT_ROUTE, TEXT_SERVICE, TEXT_TRACE, Record,
+)
+from gateway.dataplane._client cimport parse_address
+from gateway.dataplane._connection cimport *
+from gateway.dataplane._core cimport *
+from gateway.dataplane._counters cimport *
+from gateway.dataplane._drain cimport follow_orders
+from gateway.dataplane._exchange cimport *
+from gateway.dataplane._linux cimport *
+from gateway.dataplane._pools cimport adopt, drop_upstream, free_pools, pool_of, put_back, tend_pools
+from gateway.dataplane._request cimport on_late_head, receive
+from gateway.dataplane._ring cimport close_ring, oldest, open_ring, release
+from gateway.dataplane._snapshot cimport CLOSING, Snapshots, leave, look
+from gateway.dataplane._timers cimport Timer, advance, expire_all, start
+from geoip._cache cimport close_cache, open_cache
+from routing_core._atomic cimport add_own, load_acquire, store_relaxed, store_release
+from routing_core._figures cimport Figures
+from routing_core._memory cimport WORKER, give, take
+from routing_core._random cimport seed as seed_random
+from routing_core._steer import REASONS
+from routing_core._table cimport Endpoint
+
+
+# --- Events ---
+
+cdef void on_downstream(Core *core, Connection *downstream, uint32_t events) noexcept nogil:
+    if events & (EPOLLERR | EPOLLHUP):
+        if downstream.exchange != NULL:
+            on_lost(core, downstream)
+        else:
+            close_downstream(core, downstream)
+    elif downstream.state == READING:
+        receive(core, downstream)
+    elif downstream.state == LINGERING:
+        linger_more(core, downstream)
+    elif downstream.exchange != NULL:
+        drive(core, downstream.exchange)
+
+
+cdef void linger_more(Core *core, Connection *downstream) noexcept nogil:
+    """Reads and forgets, so that the client gets to read the answer."""
+    cdef char waste[4096]
+    cdef ssize_t n
+    cdef int rounds = 0
+    while rounds < 16:
+        n = recv(downstream.fd, waste, sizeof(waste), 0)
+        if n == 0 or (n < 0 and errno != EAGAIN):
+            close_downstream(core, downstream)
+            return
+        if n < 0:
+            return
+        rounds += 1
+    resume_later(core, downstream)      # a flood: others first
+
+
+cdef void on_upstream(Core *core, Connection *upstream, uint32_t events) noexcept nogil:
+    if upstream.state == POOLED:
+        drop_upstream(core, upstream)   # an end, or an answer nobody asked for
+    elif upstream.state == CONNECTING:
+        if events & (EPOLLOUT | EPOLLERR | EPOLLHUP):
+            on_connected(core, upstream)
+    elif events & (EPOLLERR | EPOLLHUP):
+        on_lost(core, upstream)
+    else:
+        drive(core, upstream.exchange)
+
+
+cdef void on_event(Core *core, Connection *connection, uint32_t events) noexcept nogil:
+    cdef uint64_t ignored = 0
+    cdef ConnectionState state = connection.state
+    if state == LISTENING:
+        accept_one(core, connection)
+        return
+    if state == WAKING:
+        read(connection.fd, &ignored, sizeof(ignored))
+        return
+    if events & EPOLLOUT:
+        connection.is_writable = True
+    if events & (EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP):
+        connection.is_readable = True
+        connection.is_ending = connection.is_ending or events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR) != 0
+    if state == READING or state == EXCHANGING or state == LINGERING:
+        on_downstream(core, connection, events)
+    elif state == POOLED:
+        if events & (EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP):
+            on_upstream(core, connection, events)
+    elif state != DEAD:
+        on_upstream(core, connection, events)
+
+
+cdef void resume(Core *core, Connection *connection) noexcept nogil:
+    if connection.state == READING:
+        receive(core, connection)
+    elif connection.state == LINGERING:
+        linger_more(core, connection)
+    elif connection.exchange != NULL and connection.exchange.state == QUEUED:
+        resume_queued(core, connection.exchange)
+
+
+cdef void resume_all(Core *core) noexcept nogil:
+    """Those that something else in this turn has moved on, and those whom they move on: a few rounds, then others come first."""
+    cdef Connection *connection
+    cdef Connection *following
+    cdef int rounds = 0
+    while core.resumed != NULL and rounds < 16:
+        following = core.resumed
+        core.resumed = NULL
+        rounds += 1
+        while following != NULL:
+            connection = following
+            following = connection.next_resumed
+            connection.next_resumed = NULL
+            connection.is_resumed = False
+            resume(core, connection)
+
+
+cdef void on_due(void *owner, Timer *timer) noexcept nogil:
+    cdef Core *core = <Core *>owner
+    cdef Connection *connection = <Connection *>timer
+    if connection.deadline_ms > core.now_ms:
+        set_deadline(core, connection, connection.deadline_ms - core.now_ms)
+    elif connection.state == READING:
+        on_late_head(core, connection)
+    elif connection.state == LINGERING:
+        close_downstream(core, connection)
+    elif connection.state == POOLED:
+        drop_upstream(core, connection)
+    elif connection.exchange != NULL:
+        on_late(core, connection)
+
+
+# --- The turn ---
+
+cdef void tick(Core *core) noexcept nogil:
+    """Housekeeping, every 100 ms."""
+    core.ticked_ms = core.now_ms
+    tend_pools(core)
+    if not core.is_accepting and core.phase < <int64_t>CLOSING:
+        start_accepting(core)
+
+
+cdef int turn(Core *core, int64_t now_us, int n_events) noexcept nogil:
+    cdef int i
+    core.now_us = now_us
+    core.now_ms = now_us // 1000
+    core.snapshot = look(core.board, core.number)
+    add_own(&core.column.figures[<int>TURNS], 1)
+    store_relaxed(&core.column.beat_ms, core.now_ms)
+    store_relaxed(&core.column.generation, core.snapshot.generation)
+    for i in range(n_events):
+        on_event(core, <Connection *>core.events[i].data.ptr, core.events[i].events)
+    resume_all(core)
+    advance(&core.wheel, core.now_ms, on_due, core)
+    if core.now_ms - core.ticked_ms >= <int64_t>WAIT_MS:
+        tick(core)
+    follow_orders(core)
+    sweep_graveyard(core)
+    return n_events
+
+
+cdef int64_t clock_us() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <int64_t>now.tv_sec * 1000000 + now.tv_nsec // 1000
+
+
+cdef int run(Core *core, const char *name) noexcept nogil:
+    """Until stopped: 0; or the errno that ended it."""
+    cdef int n
+    prctl(PR_SET_NAME, name)
+    while not load_acquire(&core.stopping):
+        n = epoll_wait(core.epoll, core.events, BATCH, 0 if core.resumed != NULL else WAIT_MS)
+        if n < 0 and errno != EINTR:
+            return errno
+        turn(core, clock_us(), max(n, 0))
+    return 0
+
+
+cdef void close_all(Core *core) noexcept nogil:
+    # Every connection is on the wheel, so expiring all ends all.
+    core.is_accepting = False
+    expire_all(&core.wheel, on_end, core)
+    sweep_graveyard(core)
+    free_spares(core)
+    free_pools(core)
+
+
+cdef void on_end(void *owner, Timer *timer) noexcept nogil:
+    cdef Core *core = <Core *>owner
+    cdef Connection *connection = <Connection *>timer
+    if connection.exchange != NULL:
+        abort(core, connection.exchange)
+    elif connection.pool != NULL:
+        drop_upstream(core, connection)
+    else:
+        close_downstream(core, connection)
+
+
+@cython.final
+cdef class Worker:
+    """One worker. Drive it by turn() in a test, by run() in a thread of its own."""
+
+    def __cinit__(self, int number, Snapshots snapshots not None, Figures figures not None, Counters counters not None, listeners=(),
+                  int64_t now_us=0, uint64_t seed=1, int64_t log_bytes=1048576):
+        cdef int fd
+        cdef int listener
+        cdef int error
+        cdef Column *column = counters.column(number)
+        if figures.n_workers != counters.n_workers:
+            raise ValueError(f"figures are of {figures.n_workers} workers, counters of {counters.n_workers}")
+        if log_bytes < 4096 or log_bytes & (log_bytes - 1):
+            raise ValueError(f"log_bytes: must be a power of two from 4096, got {log_bytes}")
+        self.snapshots = snapshots
+        self.figures = figures
+        self.counters = counters
+        self.name = f"worker-{number}"
+        cdef Core *core = <Core *>take(WORKER, sizeof(Core))
+        self.core = core
+        if core == NULL:
+            raise MemoryError
+        core.epoll = core.wake.fd = -1
+        core.board = snapshots.board
+        core.number = number
+        core.n_workers = counters.n_workers
+        core.now_us = now_us
+        core.now_ms = core.ticked_ms = now_us // 1000
+        core.column = column
+        core.snapshot = look(core.board, number)
+        core.idle.older = core.idle.newer = &core.idle
+        seed_random(&core.rng, seed + <uint64_t>number * 7919)
+        start(&core.wheel, core.now_ms)
+        for listener in range(MAX_LISTENERS):
+            core.listeners[listener].fd = -1
+        core.geo = open_cache()
+        core.log = open_ring(log_bytes)
+        if core.geo == NULL or core.log == NULL:
+            raise MemoryError
+        core.wake.state = WAKING
+        core.epoll = epoll_create1(EPOLL_CLOEXEC)
+        core.wake.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+        if core.epoll < 0 or core.wake.fd < 0 or not watch(core, &core.wake, EPOLLIN | <uint32_t>EPOLLET):
+            raise OSError(errno, "worker: epoll or eventfd")
+        for fd, listener in listeners:
+            if not 0 <= listener < MAX_LISTENERS:
+                raise ValueError(f"listener: must be from 0 to {MAX_LISTENERS - 1}, got {listener}")
+            core.listeners[listener].fd = fd
+            core.listeners[listener].state = LISTENING
+            core.listeners[listener].listener = listener
+        error = start_accepting(core)
+        if error:
+            raise OSError(error, "worker: listener")
+
+    def __dealloc__(self):
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection and give all memory back. Twice does no harm; during run() it is an error."""
+        cdef Core *core = self.core
+        if core == NULL:
+            return
+        self.still_core()
+        close_all(core)
+        leave(core.board, core.number)
+        close_cache(core.geo)
+        close_ring(core.log)
+        if core.wake.fd >= 0:
+            close(core.wake.fd)
+        if core.epoll >= 0:
+            close(core.epoll)
+        give(WORKER, core)
+        self.core = NULL
+        self.snapshots = None
+        self.figures = None
+        self.counters = None
+
+    cdef Core *still_core(self) except NULL:
+        """For what touches the state that a running thread owns."""
+        if self.core == NULL:
+            raise ValueError("worker is closed")
+        if self.is_running:
+            raise RuntimeError("worker is running")
+        return self.core
+
+    def turn(self, int64_t now_us) -> int:
+        """Serve what is ready at now_us, without waiting. Returns the number of events."""
+        cdef Core *core = self.still_core()
+        cdef int n = epoll_wait(core.epoll, core.events, BATCH, 0)
+        return turn(core, now_us, max(n, 0))
+
+    def run(self) -> None:
+        """Serve until stop(). Holds no GIL while it does."""
+        cdef Core *core = self.still_core()
+        cdef bytes name = self.name.encode()
+        cdef const char *text = name
+        cdef int error
+        self.is_running = True
+        with nogil:
+            error = run(core, text)
+        self.is_running = False
+        if error:
+            raise OSError(error, "worker: epoll_wait")
+
+    def stop(self) -> None:
+        """Ask run() to return, also one that has not begun. From any thread."""
+        if self.core != NULL:
+            store_release(&self.core.stopping, 1)
+            self.wake()
+
+    def wake(self) -> None:
+        """Have a sleeping worker look at snapshot and orders now. From any thread."""
+        cdef uint64_t one = 1
+        if self.core != NULL:
+            write(self.core.wake.fd, &one, sizeof(one))
+
+    def adopt_downstream(self, int fd, str address="127.0.0.1", int listener=0) -> None:
+        """Serve a connected, non-blocking socket; owns fd from here on."""
+        cdef uint8_t peer[16]
+        cdef bytes text = address.encode()
+        cdef Core *core = self.still_core()
+        if not 0 <= listener < MAX_LISTENERS:
+            raise ValueError(f"listener: must be from 0 to {MAX_LISTENERS - 1}, got {listener}")
+        if not parse_address(text, len(text), peer):
+            raise ValueError(f"address: must be an IP address, got {address!r}")
+        if welcome(core, fd, listener, peer) == NULL:
+            raise OSError(errno, "worker: adopt")
+
+    def adopt_upstream(self, int fd, int row) -> None:
+        """Put a connected, non-blocking socket into the pool of an endpoint's row; owns fd from here on."""
+        cdef Endpoint endpoint
+        cdef Core *core = self.still_core()
+        endpoint.row = row
+        endpoint.gate = self.figures.endpoint_gate(row)
+        endpoint.columns = self.figures.endpoint_columns(row)
+        cdef UpstreamPool *pool = pool_of(core, &endpoint)
+        cdef Connection *upstream = open_connection(core, fd, SERVING_UPSTREAM)
+        if pool == NULL or upstream == NULL:
+            raise OSError(errno, "worker: adopt")
+        adopt(core, pool, upstream)
+        upstream.is_writable = True
+        put_back(core, upstream)
+
+    def read_log(self) -> list:
+        """Access log records since the last call, oldest first."""
+        cdef int64_t length = 0
+        cdef const char *bytes_at
+        records = []
+        if self.core == NULL:
+            return records
+        while True:
+            bytes_at = oldest(self.core.log, &length)
+            if bytes_at == NULL:
+                return records
+            records.append(as_dict(<const Record *>bytes_at))
+            release(self.core.log, length)
+
+
+cdef str code_of(unsigned int packed):
+    return chr(packed >> 8) + chr(packed & 255) if packed else None
+
+
+cdef dict as_dict(const Record *record):
+    cdef const char *at = <const char *>(record + 1)
+    cdef int i
+    texts = []
+    for i in range(<int>N_RECORD_TEXTS):
+        texts.append(at[:record.lengths[i]].decode("ascii", "backslashreplace") or None)
+        at += record.lengths[i]
+    address = ipaddress.IPv6Address(<bytes>(<const char *>record.client)[:16])
+    return {
+        "ended_us": record.ended_us,
+        "client": str(address.ipv4_mapped or address),
+        "method": texts[<int>TEXT_METHOD],
+        "host": texts[<int>TEXT_HOST],
+        "path": texts[<int>TEXT_PATH],
+        "status": record.status,
+        "bytes_in": record.bytes_in,
+        "bytes_out": record.bytes_out,
+        "duration_ms": record.duration_us / 1000.0,
+        "first_byte_ms": record.first_byte_us / 1000.0 if record.first_byte_us >= 0 else None,
+        "route": texts[<int>TEXT_ROUTE],
+        "service": texts[<int>TEXT_SERVICE],
+        "pop": texts[<int>TEXT_POP],
+        "endpoint": texts[<int>TEXT_ENDPOINT],
+        "reason": REASONS[record.reason] if record.reason >= 0 else None,
+        "attempts": record.attempts,
+        "request_id": texts[<int>TEXT_ID],
+        "trace_id": texts[<int>TEXT_TRACE],
+        "country": code_of(record.country),
+        "asn": record.asn or None,
+    }

@@ -1,0 +1,40 @@
+"""Countries: ISO 3166 alpha-2 code -> continent, a central place, and how far from it clients may be.
+
+Owns the table (countries.csv, in the package). Must not know databases: where one gives coordinates, this is not asked.
+
+Sources: codes and continents are ISO 3166-1 with the continents as GeoNames assigns them, and XK for Kosovo. Places are the
+geographic coordinates of the CIA World Factbook (public domain), rounded; for countries whose people live far from the middle
+of their land (AU, BR, CA, CL, CN, DZ, EG, GL, ID, IR, KZ, LY, NO, RU, SE, US and a few more) a place near the centre of population.
+Radius: 0.8 * sqrt(area), at least 100 and at most 2,500 km, wider for island groups and countries in several parts; a
+test holds it against the located networks of each country in a city database. It is wide on purpose: a
+country alone says little about where a client is.
+"""
+
+from __future__ import annotations
+
+import csv
+from importlib.resources import files
+from typing import NamedTuple
+
+CONTINENTS = ("AF", "AN", "AS", "EU", "NA", "OC", "SA")
+
+
+class Country(NamedTuple):
+    """continent: one of CONTINENTS; lat, lon in degrees; radius_km: most clients are within it."""
+
+    continent: str
+    lat: float
+    lon: float
+    radius_km: float
+
+
+def load_countries() -> dict[str, Country]:
+    """All countries by code. The file is part of the package, so a fault in it is a fault of the build."""
+    text = files("geoip").joinpath("countries.csv").read_text("ascii")
+    return {
+        row["code"]: Country(row["continent"], float(row["lat"]), float(row["lon"]), float(row["radius_km"]))
+        for row in csv.DictReader(text.splitlines())
+    }
+
+
+COUNTRIES = load_countries()

@@ -1,0 +1,23 @@
+"""From a watch on Kubernetes API servers to snapshots of endpoints. Knows neither the gateway nor geoip."""
+
+from k8s.access import ClusterAccess
+from k8s.cluster import Cluster, ServiceKey
+from k8s.errors import AccessError, ApiError, CutOffError, GarbageError, K8sError, UnreachableError
+from k8s.reflector import Timing
+from k8s.slices import Endpoint, State, select
+
+__all__ = [
+    "AccessError",
+    "ApiError",
+    "Cluster",
+    "ClusterAccess",
+    "CutOffError",
+    "Endpoint",
+    "GarbageError",
+    "K8sError",
+    "ServiceKey",
+    "State",
+    "Timing",
+    "UnreachableError",
+    "select",
+]

@@ -1,0 +1,146 @@
+"""GET requests to one API server: session, access and its renewal, foreign errors turned into ours. Knows nothing of lists and watches.
+
+One per cluster, shared by its reflectors. Access is loaded on first use, and again after a failure that stale access may have
+caused (401, TLS, no connection: a rotated certificate, an edited kubeconfig, a moved server); if that fails the old one stays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Self
+
+import aiohttp
+import msgspec
+
+from k8s._blocking import Blocking
+from k8s.access import ClusterAccess
+from k8s.errors import AccessError, ApiError, CutOffError, GarbageError, K8sError, UnreachableError
+from k8s.objects import Status
+
+LOAD_DEADLINE_S = 30.0  # a plugin may ask a cloud twice; client-go has no limit here
+RELOAD_AFTER_S = 10.0  # neither a broken kubeconfig nor a plugin is run more often, however many reflectors ask
+REFUSAL_BYTES = 16_384  # of an error's body; a Status is some 300 bytes
+RETRY_AFTER_MAX_S = 300.0  # a server may ask for patience, not for a day
+
+_status_decoder = msgspec.json.Decoder(Status)
+
+
+class Api:
+    """`async with Api(load, clock) as api`, then `api.get(...)`."""
+
+    def __init__(self, load: Callable[[], ClusterAccess], clock: Callable[[], float]) -> None:
+        self._load = load
+        self._clock = clock
+        self._loader: Blocking[ClusterAccess] = Blocking("k8s-access")
+        self._access: ClusterAccess | None = None
+        self._is_suspect = False
+        self._tried_at = float("-inf")
+        self._fault: K8sError | None = None  # of the last load, if that failed
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        # Credentials and proxy come from the access, so nothing is taken from the environment or .netrc, and no cookie is kept.
+        # No limit: each watch holds a connection for good, and one that had to queue would look like a silent server.
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, auto_decompress=True
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    @contextlib.asynccontextmanager
+    async def get(self, path: str, params: Mapping[str, str], timeout: aiohttp.ClientTimeout) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A 200 response, its body unread. K8sError for all else, and for a body that breaks off inside the block."""
+        assert self._session is not None, "used outside its block"
+        access = await self._current()
+        try:
+            async with self._session.get(
+                access.server + path,
+                params=params,
+                headers={"Accept": "application/json", "User-Agent": "isochrone", **await access.headers()},
+                timeout=timeout,
+                ssl=access.tls or True,
+                server_hostname=access.tls_server_name,
+                proxy=access.proxy,
+                allow_redirects=False,  # the token is for this server
+            ) as response:
+                if response.status != 200:
+                    raise await self._refusal(response)
+                yield response
+        except (aiohttp.ClientConnectorError, ssl.SSLError) as error:
+            self._is_suspect = True
+            raise UnreachableError(f"cannot connect to {access.server}: {_connect_text(error)}") from error
+        except TimeoutError as error:
+            raise UnreachableError(f"{access.server} does not answer: {_timeout_text(error)}") from error
+        except aiohttp.ClientPayloadError as error:
+            raise CutOffError(f"{access.server} broke off in an answer") from error
+        except (aiohttp.ServerDisconnectedError, OSError) as error:  # ClientOSError is an OSError
+            raise CutOffError(f"{access.server} closed the connection: {error}") from error
+        except (aiohttp.ClientError, ValueError) as error:  # no HTTP, or a header or URL that cannot be sent
+            raise GarbageError(f"{access.server}: {type(error).__name__}: {error}") from error
+
+    async def _refusal(self, response: aiohttp.ClientResponse) -> ApiError:
+        body = await response.content.read(REFUSAL_BYTES)
+        try:
+            status = _status_decoder.decode(body)
+        except (msgspec.MsgspecError, RecursionError, ValueError):
+            status = Status(message=None)  # a proxy's page, most likely: the code says enough
+        if response.status == 401:
+            self._is_suspect = True
+        return refused(status, response.status, response.headers.get("Retry-After"))
+
+    async def _current(self) -> ClusterAccess:
+        due = self._clock() - self._tried_at >= RELOAD_AFTER_S
+        if self._access is None and not due and self._fault is not None:
+            raise self._fault
+        if self._access is None or (self._is_suspect and due):
+            self._tried_at = self._clock()
+            try:
+                self._access = await self._loader.call(self._load, LOAD_DEADLINE_S)
+                self._fault, self._is_suspect = None, False
+            except TimeoutError:
+                self._fault = AccessError(f"loading the credentials takes longer than {LOAD_DEADLINE_S:.0f} s (a plugin that hangs?)")
+            except K8sError as error:
+                self._fault = error
+            except Exception as error:  # a loader is foreign code: the gateway serves on whatever it raises
+                self._fault = AccessError(f"cannot load the credentials: {type(error).__name__}: {error}")
+        if self._access is None:
+            assert self._fault is not None
+            raise self._fault
+        return self._access
+
+
+def refused(status: Status, code: int, retry_after: str | None = None) -> ApiError:
+    """The error that a Status (in a response with HTTP `code`, or in an ERROR event) means."""
+    code = status.code or code
+    wait_s: float | None = None
+    # Kubernetes writes seconds; a date, which HTTP allows as well, is left aside.
+    if retry_after and retry_after.strip().isdecimal() and len(retry_after) < 10:
+        wait_s = float(retry_after)
+    elif status.details and status.details.retry_after_seconds:
+        wait_s = float(status.details.retry_after_seconds)
+    reason = "ResourceVersionTooLarge" if status.has_cause("ResourceVersionTooLarge") else status.reason or ""
+    return ApiError(
+        f"{code} {reason}: {status.message}" if status.message else f"{code} {reason}".strip(),
+        code=code,
+        reason=reason,
+        retry_after_s=None if wait_s is None else min(max(wait_s, 0.0), RETRY_AFTER_MAX_S),
+    )
+
+
+def _connect_text(error: Exception) -> str:
+    # aiohttp's own text shows its SSL context as an object, and the address a second time.
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return str(error.certificate_error)
+    return str(error.os_error) if isinstance(error, aiohttp.ClientConnectorError) else str(error)
+
+
+def _timeout_text(error: TimeoutError) -> str:
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return "connecting timed out"
+    return "nothing was read for too long" if isinstance(error, aiohttp.SocketTimeoutError) else "the request took too long"

@@ -1,0 +1,31 @@
+"""Decides: which PoP and which endpoint serve a request. No sockets, clocks or logging."""
+
+from routing_core._explain import CandidateExplained, Explained, draw, explain, match
+from routing_core._figures import BUCKETS_MS, MAX_WORKERS, EndpointFigures, Figures, PoolFigures
+from routing_core._latency import PRIOR
+from routing_core._memory import live_blocks
+from routing_core._table import MAX_POPS, Table
+from routing_core.spec import EndpointSpec, PoolSpec, PopSpec, RouteSpec, ServiceSpec, TableSpec
+
+__all__ = [
+    "BUCKETS_MS",
+    "MAX_POPS",
+    "MAX_WORKERS",
+    "PRIOR",
+    "CandidateExplained",
+    "EndpointFigures",
+    "EndpointSpec",
+    "Explained",
+    "Figures",
+    "PoolFigures",
+    "PoolSpec",
+    "PopSpec",
+    "RouteSpec",
+    "ServiceSpec",
+    "Table",
+    "TableSpec",
+    "draw",
+    "explain",
+    "live_blocks",
+    "match",
+]

@@ -1,0 +1,25 @@
+"""Endpoints: which endpoint of a pool. Peak-EWMA power-of-two-choices over those available (admitting, below the limit).
+
+Linkerd's and Finagle's peak EWMA: cost = latency * (in flight + 1), rises at once, decays with tau.
+"""
+from libc.stdint cimport int32_t, int64_t
+
+from routing_core._figures cimport EndpointColumn
+from routing_core._random cimport Random
+from routing_core._table cimport Endpoint, Pool
+
+cdef enum:
+    DECAY_MS = 10000            # tau of the peak EWMA (Linkerd's default)
+    MAX_TRIED = 4
+
+cdef enum Availability:
+    AVAILABLE
+    FULL                        # all that admit are at their limit: queue, or go elsewhere
+    NO_ENDPOINT_ADMITS          # nothing in this pool can be used
+
+# *chosen is NULL unless AVAILABLE or FULL (then the one with the least in flight, to queue at).
+# tried: rows not to pick again. ignore_gates: panic.
+cdef Availability choose_endpoint(const Pool *pool, int worker, int n_workers, int64_t now_ms, Random *rng,
+                                  const int32_t *tried, int n_tried, bint ignore_gates, const Endpoint **chosen) noexcept nogil
+# Feeds one time to first byte into a worker's own column.
+cdef void observe_latency(EndpointColumn *own, int64_t us, int64_t now_ms) noexcept nogil

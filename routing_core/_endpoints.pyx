@@ -1,0 +1,150 @@
+"""Two available endpoints are drawn, the cheaper one wins. Draws fail over to a walk, so what is available is always found."""
+from libc.math cimport exp
+
+from routing_core._atomic cimport load_relaxed, store_release
+from routing_core._figures cimport SCALE, in_flight_of, is_admitting
+from routing_core._random cimport next_double, next_u64
+
+cdef enum:
+    WALKED = 4                  # pools up to this size are walked at once: drawing would look at all of them anyway
+    DRAWS = 8                   # of which two must hit; a pool with half of its endpoints shut misses one time in 28
+    UNKNOWN_US = 1000000        # an endpoint that has not answered yet but has requests waiting (Finagle's penalty, a second)
+
+cdef enum Fitness:
+    FIT
+    FIT_BUT_SLOW_START          # left out this time, taken when there is no other
+    AT_LIMIT
+    UNFIT
+
+cdef struct Ask:                # what one choice is about
+    const Pool *pool
+    const int32_t *tried
+    Random *rng
+    int64_t now_ms
+    int worker
+    int n_workers
+    int n_tried
+    bint ignore_gates
+
+
+cdef inline int32_t below(Random *rng, int32_t n) noexcept nogil:
+    return <int32_t>(next_double(rng) * n)
+
+
+cdef Fitness fitness_of(const Ask *ask, const Endpoint *endpoint) noexcept nogil:
+    cdef int64_t weight
+    cdef int i
+    for i in range(ask.n_tried):
+        if ask.tried[i] == endpoint.row:
+            return UNFIT
+    if not ask.ignore_gates and not is_admitting(endpoint.gate, endpoint.columns, ask.n_workers):
+        return UNFIT
+    if ask.pool.max_in_flight > 0 and in_flight_of(endpoint.columns, ask.n_workers) >= ask.pool.max_in_flight:
+        return AT_LIMIT
+    weight = load_relaxed(&endpoint.gate.weight)
+    if weight < SCALE and not ask.ignore_gates and next_double(ask.rng) * SCALE >= weight:
+        return FIT_BUT_SLOW_START
+    return FIT
+
+
+cdef double cost_of(const Ask *ask, const Endpoint *endpoint) noexcept nogil:
+    cdef const EndpointColumn *own = &endpoint.columns[ask.worker]
+    cdef int64_t waiting = in_flight_of(endpoint.columns, ask.n_workers)
+    cdef int64_t latency_us = load_relaxed(&own.latency_us)
+    cdef int64_t age_ms = ask.now_ms - load_relaxed(&own.latency_at_ms)
+    cdef double us = latency_us
+    if latency_us == 0:
+        us = UNKNOWN_US if waiting > 0 else 0
+    elif age_ms > 0:
+        us *= exp(-<double>age_ms / DECAY_MS)
+    return us * (waiting + 1) / endpoint.weight
+
+
+cdef const Endpoint *cheaper(const Ask *ask, const Endpoint *one, const Endpoint *other) noexcept nogil:
+    return other if cost_of(ask, other) < cost_of(ask, one) else one
+
+
+# Two different fit ones by drawing; NULL when fewer were met.
+cdef const Endpoint *draw_two(const Ask *ask) noexcept nogil:
+    cdef const Endpoint *first = NULL
+    cdef const Endpoint *endpoint
+    cdef int i
+    for i in range(DRAWS):
+        endpoint = &ask.pool.endpoints[below(ask.rng, ask.pool.n_endpoints)]
+        if endpoint != first and fitness_of(ask, endpoint) == FIT:
+            if first != NULL:
+                return cheaper(ask, first, endpoint)
+            first = endpoint
+    return NULL
+
+
+# Looks at every endpoint: two of the fit ones at random (each pair alike), else one in slow start, else the least loaded at its limit.
+cdef Availability walk(const Ask *ask, const Endpoint **chosen) noexcept nogil:
+    cdef const Endpoint *pair[2]
+    cdef const Endpoint *slow = NULL
+    cdef const Endpoint *full = NULL
+    cdef const Endpoint *endpoint
+    cdef int64_t in_flight, least = 0
+    cdef int32_t i, place, n_fit = 0, n_slow = 0
+    cdef Fitness fitness
+    pair[0] = NULL
+    pair[1] = NULL
+    for i in range(ask.pool.n_endpoints):
+        endpoint = &ask.pool.endpoints[i]
+        fitness = fitness_of(ask, endpoint)
+        if fitness == FIT:
+            n_fit += 1
+            place = n_fit - 1 if n_fit <= 2 else below(ask.rng, n_fit)      # a reservoir of two
+            if place < 2:
+                pair[place] = endpoint
+        elif fitness == FIT_BUT_SLOW_START:
+            n_slow += 1
+            if below(ask.rng, n_slow) == 0:
+                slow = endpoint
+        elif fitness == AT_LIMIT:
+            in_flight = in_flight_of(endpoint.columns, ask.n_workers)
+            if full == NULL or in_flight < least:
+                full = endpoint
+                least = in_flight
+    if n_fit >= 2:
+        # Ties go to the first: which one that is must be chance.
+        chosen[0] = cheaper(ask, pair[0], pair[1]) if next_u64(ask.rng) >> 63 else cheaper(ask, pair[1], pair[0])
+        return AVAILABLE
+    if n_fit == 1 or slow != NULL:
+        chosen[0] = pair[0] if n_fit == 1 else slow
+        return AVAILABLE
+    chosen[0] = full
+    return FULL if full != NULL else NO_ENDPOINT_ADMITS
+
+
+cdef Availability choose_endpoint(const Pool *pool, int worker, int n_workers, int64_t now_ms, Random *rng,
+                                  const int32_t *tried, int n_tried, bint ignore_gates, const Endpoint **chosen) noexcept nogil:
+    cdef Ask ask
+    ask.pool = pool
+    ask.tried = tried
+    ask.n_tried = n_tried
+    ask.rng = rng
+    ask.now_ms = now_ms
+    ask.worker = worker
+    ask.n_workers = n_workers
+    ask.ignore_gates = ignore_gates
+    if pool.n_endpoints > WALKED:
+        chosen[0] = draw_two(&ask)
+        if chosen[0] != NULL:
+            return AVAILABLE
+    return walk(&ask, chosen)
+
+
+cdef void observe_latency(EndpointColumn *own, int64_t us, int64_t now_ms) noexcept nogil:
+    cdef int64_t age_ms = now_ms - load_relaxed(&own.latency_at_ms)
+    cdef double latency_ns = load_relaxed(&own.latency_ns)
+    cdef double seen_ns = <double>max(us, 1) * 1000     # 0 would say that nothing is known
+    cdef double kept
+    if seen_ns < latency_ns:
+        kept = exp(-<double>max(age_ms, 0) / DECAY_MS)
+        latency_ns = latency_ns * kept + seen_ns * (1 - kept)
+    else:
+        latency_ns = seen_ns
+    store_release(&own.latency_ns, <int64_t>latency_ns)
+    store_release(&own.latency_us, max(<int64_t>(latency_ns * 0.001), 1))
+    store_release(&own.latency_at_ms, now_ms)

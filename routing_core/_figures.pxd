@@ -1,0 +1,105 @@
+"""Figures: what is live about endpoints, pools and services. One row each, outside the tables: it survives swaps.
+
+A row has a column per worker, written by that worker only, read by anyone; and a gate, written by control only.
+All are relaxed 64-bit atomics; no cache line has two writers. Rows live in blocks that never move, so a table
+holds plain pointers into them. A row is used again only after every worker has seen a newer table and nothing
+is in flight on it: control's duty, see Figures.release.
+Must not know tables, sockets or clocks.
+"""
+from libc.stdint cimport int64_t
+
+cdef enum:
+    MAX_WORKERS = 64
+    N_CODES = 64            # slots for status codes: see slot_of_code
+    N_BUCKETS = 16          # upper bounds in ms: BUCKETS_MS, then infinity
+    N_REASONS = 16          # Reason of _steer.pxd
+    SCALE = 1024            # fixed point of shares and weights
+
+cdef enum GateState:
+    ADMITTING = 0           # takes exchanges
+    PROBING = 1             # a probe is under way or not yet judged; takes none
+    SHUT = 2                # takes none
+
+cdef enum RetryOutcome:
+    RETRY_GOOD              # a retry that led to an answer
+    RETRY_BAD               # a retry that failed as well
+    RETRY_REFUSED_BUDGET    # there was no budget for it
+    RETRY_REFUSED_TRIES     # the tries were used up
+    RETRY_REFUSED_UNSAFE    # not idempotent, or body gone, or bytes were answered
+    N_RETRY_OUTCOMES
+
+# --- An endpoint (one cache line a worker) ---
+cdef struct EndpointColumn:
+    int64_t in_flight           # exchanges that have this endpoint
+    int64_t connections         # open, idle ones included
+    int64_t attempts
+    int64_t connect_failures    # shuts the gate at once, for all workers: see is_admitting
+    int64_t failures            # resets, timeouts and garbage after the connect
+    int64_t latency_us          # peak EWMA of time to first byte as this worker saw it; 0: nothing yet
+    int64_t latency_at_ms
+    int64_t latency_ns          # the same, finer, or small steps would be lost: private to _endpoints
+
+cdef struct EndpointGate:       # one cache line
+    int64_t state               # GateState
+    int64_t forgiven            # connect failures (sum of the columns) that a successful probe has outdated
+    int64_t weight              # of SCALE: slow start
+    int64_t unused[5]
+
+# --- A pool: one service in one PoP ---
+cdef struct PoolColumn:
+    int64_t in_flight
+    int64_t connect_us          # sums, with their counts
+    int64_t connects
+    int64_t first_byte_us
+    int64_t first_bytes
+    int64_t duration_us
+    int64_t durations
+    int64_t bytes_up
+    int64_t bytes_down
+    int64_t unused[7]
+    int64_t codes[N_CODES]
+    int64_t reasons[N_REASONS]
+    int64_t first_byte_buckets[N_BUCKETS]
+    int64_t duration_buckets[N_BUCKETS]
+
+cdef struct PoolGate:           # one cache line
+    int64_t admit               # of SCALE: DESIGN 1.4; here availability alone feeds it
+    int64_t availability        # of SCALE: min(1, 1.4 * ready / total)
+    int64_t service_us          # service time: first byte less the gateway's own round trip to it; 0: unknown
+    int64_t path_us             # the gateway's round trip to the PoP; -1: unknown
+    int64_t samples             # behind service_us
+    int64_t unused[3]
+
+# --- A service ---
+cdef struct ServiceColumn:      # two cache lines
+    int64_t retries[N_RETRY_OUTCOMES]
+    int64_t budget_milli        # retry budget: thousandths of a retry
+    int64_t budget_at_ms
+    int64_t unused[9]
+
+# 0..N_CODES-1. The codes of RFC 9110 and what proxies use have a slot each; others share one per class.
+cdef int slot_of_code(int code) noexcept nogil
+# The metric label of a Reason of _steer.pxd.
+cdef const char *reason_text(int reason) noexcept nogil
+cdef int bucket_of_us(int64_t us) noexcept nogil
+
+# Sum of in_flight, or of connect_failures, over the workers.
+cdef int64_t in_flight_of(const EndpointColumn *columns, int n_workers) noexcept nogil
+# The one predicate on a gate: its state, and no connect failure that is not forgiven.
+cdef bint is_admitting(const EndpointGate *gate, const EndpointColumn *columns, int n_workers) noexcept nogil
+
+cdef class Figures:
+    cdef readonly int n_workers
+    cdef void **blocks              # owned: blocks of rows, private to _figures.pyx
+    cdef int n_blocks
+    cdef list kinds                 # per row: what it is, or None when free
+    cdef list free_rows             # by kind
+    cdef void *row_block(self, int row) except NULL
+    cdef int add_block(self, int kind) except -1
+    cdef int64_t *columns_of(self, int row, int kind, int gate_cells, int column_cells) except NULL
+    # Of a row of that kind; columns are [n_workers]. Raise IndexError for another kind's or a free row.
+    cdef EndpointGate *endpoint_gate(self, int row) except NULL
+    cdef EndpointColumn *endpoint_columns(self, int row) except NULL
+    cdef PoolGate *pool_gate(self, int row) except NULL
+    cdef PoolColumn *pool_columns(self, int row) except NULL
+    cdef ServiceColumn *service_columns(self, int row) except NULL

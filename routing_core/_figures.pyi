@@ -1,0 +1,68 @@
+from typing import Literal, TypedDict, final
+
+Kind = Literal["endpoint", "pool", "service"]
+
+BUCKETS_MS: tuple[float, ...]  # upper bounds; one more bucket, infinity, follows
+CODE_LABELS: tuple[str, ...]  # label of each slot: "200", ..., "4xx" for the others of a class
+GATE_STATES: tuple[str, ...]  # "admitting", "probing", "shut": index is GateState
+RETRY_OUTCOMES: tuple[str, ...]  # "good", "bad", "no_budget", "no_tries", "unsafe"
+MAX_WORKERS: int
+
+class EndpointFigures(TypedDict):
+    in_flight: int
+    connections: int
+    attempts: int
+    connect_failures: int
+    failures: int
+    latency_us: int  # the largest of the workers' averages
+    state: str
+    forgiven: int
+    weight: float
+    is_admitting: bool
+
+class PoolFigures(TypedDict):
+    in_flight: int
+    connect_us: int
+    connects: int
+    first_byte_us: int
+    first_bytes: int
+    duration_us: int
+    durations: int
+    bytes_up: int
+    bytes_down: int
+    codes: dict[str, int]  # by label, those above 0
+    reasons: dict[str, int]
+    first_byte_buckets: list[int]  # not cumulative
+    duration_buckets: list[int]
+    admit: float
+    availability: float
+    service_ms: float
+    path_ms: float  # -1: unknown
+    samples: int
+
+@final
+class Figures:
+    """Live figures of the whole gateway. For one control thread; workers use the C side."""
+    def __new__(cls, n_workers: int) -> Figures: ...
+    @property
+    def n_workers(self) -> int: ...
+    def acquire(self, kind: Kind) -> int:
+        """A fresh row, all zero but its gate: admitting, weight 1, admit 1, availability 1, path unknown."""
+    def release(self, row: int) -> None:
+        """Give a row back. The caller has seen every worker on a table without it, and read_*() shows nothing in flight and
+        no connection. ValueError when something still is, IndexError when it is no row."""
+    def read_endpoint(self, row: int) -> EndpointFigures: ...
+    def read_pool(self, row: int) -> PoolFigures: ...
+    def read_service(self, row: int) -> dict[str, int]:
+        """Retries by outcome."""
+    def set_endpoint(self, row: int, *, state: str | None = None, forgiven: int | None = None, weight: float | None = None) -> None: ...
+    def set_pool(
+        self,
+        row: int,
+        *,
+        admit: float | None = None,
+        availability: float | None = None,
+        service_ms: float | None = None,
+        path_ms: float | None = None,
+        samples: int | None = None,
+    ) -> None: ...

@@ -1,0 +1,348 @@
+"""Rows of one kind lie in blocks of ROWS: their gates side by side, then their columns. Row = block * ROWS + place."""
+cimport cython
+from libc.stdint cimport int64_t
+from libc.string cimport memcpy
+
+from routing_core._atomic cimport load_relaxed, store_release
+from routing_core._memory cimport FIGURES, give, take
+
+from typing import TypedDict
+
+cdef enum:
+    ROWS = 16                   # a block: small, so that a sidecar with two pools stays small
+    OTHER_CODES = 58            # first slot of the codes without one of their own
+
+cdef enum RowKind:
+    ENDPOINT_ROW
+    POOL_ROW
+    SERVICE_ROW
+
+globals()["MAX_WORKERS"] = MAX_WORKERS      # an enum of the .pxd is not seen from Python
+KINDS = ("endpoint", "pool", "service")
+GATE_STATES = ("admitting", "probing", "shut")
+RETRY_OUTCOMES = ("good", "bad", "no_budget", "no_tries", "unsafe")
+cdef const char *REASON_TEXTS[8]       # index is Reason
+REASON_TEXTS = ["none", "fastest", "window", "affinity", "spill", "failover", "panic", "order"]
+REASONS = tuple([text.decode() for text in REASON_TEXTS])
+BUCKETS_MS = (0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10000.0, 30000.0)
+# RFC 9110, the WebDAV codes that proxies meet, 425, 429, 431, 451, 511, and 499: the client went away (nginx).
+CODES = (
+    *range(100, 104), *range(200, 208), *range(300, 306), 307, 308, *range(400, 418), *range(421, 427), 428, 429, 431, 451, 499,
+    *range(500, 508), 511,
+)
+CODE_LABELS = (*map(str, CODES), "1xx", "2xx", "3xx", "4xx", "5xx", "other")
+
+
+class EndpointFigures(TypedDict):
+    """What read_endpoint() answers."""
+
+    in_flight: int
+    connections: int
+    attempts: int
+    connect_failures: int
+    failures: int
+    latency_us: int
+    state: str
+    forgiven: int
+    weight: float
+    is_admitting: bool
+
+
+class PoolFigures(TypedDict):
+    """What read_pool() answers."""
+
+    in_flight: int
+    connect_us: int
+    connects: int
+    first_byte_us: int
+    first_bytes: int
+    duration_us: int
+    durations: int
+    bytes_up: int
+    bytes_down: int
+    codes: dict[str, int]
+    reasons: dict[str, int]
+    first_byte_buckets: list[int]
+    duration_buckets: list[int]
+    admit: float
+    availability: float
+    service_ms: float
+    path_ms: float
+    samples: int
+
+
+cdef signed char slots[600]
+cdef int64_t bounds_us[<int>N_BUCKETS - 1]
+
+
+def _fill_constants():
+    """Once, at import: what workers read."""
+    assert len(CODES) == OTHER_CODES and len(CODE_LABELS) == N_CODES and len(BUCKETS_MS) == N_BUCKETS - 1
+    cdef int code, slot
+    for code in range(100, 600):
+        slots[code] = OTHER_CODES + code // 100 - 1
+    for slot, code in enumerate(CODES):
+        slots[code] = slot
+    for slot, bound in enumerate(BUCKETS_MS):
+        bounds_us[slot] = int(bound * 1000)
+
+
+_fill_constants()
+
+
+cdef int slot_of_code(int code) noexcept nogil:
+    return slots[code] if 100 <= code < 600 else N_CODES - 1
+
+
+cdef const char *reason_text(int reason) noexcept nogil:
+    return REASON_TEXTS[reason]
+
+
+cdef int bucket_of_us(int64_t us) noexcept nogil:
+    cdef int bucket = 0
+    while bucket < N_BUCKETS - 1 and us > bounds_us[bucket]:
+        bucket += 1
+    return bucket
+
+
+cdef int64_t in_flight_of(const EndpointColumn *columns, int n_workers) noexcept nogil:
+    cdef int64_t total = 0
+    cdef int worker
+    for worker in range(n_workers):
+        total += load_relaxed(&columns[worker].in_flight)
+    return total
+
+
+cdef bint is_admitting(const EndpointGate *gate, const EndpointColumn *columns, int n_workers) noexcept nogil:
+    cdef int64_t failures = 0
+    cdef int worker
+    if load_relaxed(&gate.state) != ADMITTING:
+        return False
+    for worker in range(n_workers):
+        failures += load_relaxed(&columns[worker].connect_failures)
+    return failures <= load_relaxed(&gate.forgiven)
+
+
+# Sum over the workers of the cell that lies `offset` cells from `first` (a cell of worker 0), `stride` cells from worker to worker.
+cdef int64_t sum_cells(const int64_t *first, int stride, int n_workers) noexcept nogil:
+    cdef int64_t total = 0
+    cdef int worker
+    for worker in range(n_workers):
+        total += load_relaxed(first + worker * stride)
+    return total
+
+
+cdef enum:
+    ENDPOINT_CELLS = sizeof(EndpointColumn) // sizeof(int64_t)
+    POOL_CELLS = sizeof(PoolColumn) // sizeof(int64_t)
+    SERVICE_CELLS = sizeof(ServiceColumn) // sizeof(int64_t)
+
+
+cdef list read_cells(const int64_t *first, int n, int stride, int n_workers):
+    cdef int i
+    return [sum_cells(first + i, stride, n_workers) for i in range(n)]
+
+
+cdef int64_t fixed_point(object value, str name) except -1:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name}: must be from 0 to 1, got {value!r}")
+    return round(value * SCALE)
+
+
+cdef int64_t whole(object value, str name) except -1:
+    if not 0 <= value < 1 << 62:
+        raise ValueError(f"{name}: must be a number from 0, got {value!r}")
+    return round(value)
+
+
+@cython.final
+cdef class Figures:
+    """Live figures of the whole gateway. For one control thread; workers use the C side."""
+
+    def __cinit__(self, int n_workers):
+        if not 1 <= n_workers <= MAX_WORKERS:
+            raise ValueError(f"n_workers: must be from 1 to {MAX_WORKERS}, got {n_workers}")
+        self.n_workers = n_workers
+        self.kinds = []
+        self.free_rows = [[] for _ in KINDS]
+
+    def __dealloc__(self):
+        cdef int i
+        for i in range(self.n_blocks):
+            give(FIGURES, self.blocks[i])
+        give(FIGURES, self.blocks)
+
+    cdef void *row_block(self, int row) except NULL:
+        if not 0 <= row < self.n_blocks * ROWS or self.kinds[row] is None:
+            raise IndexError(f"row {row}: not in use")
+        return self.blocks[row // ROWS]
+
+    cdef int add_block(self, int kind) except -1:
+        # The list of blocks is control's alone, so it may move; the blocks never do.
+        cdef size_t gate_bytes = 0 if kind == SERVICE_ROW else sizeof(PoolGate)
+        cdef size_t column_bytes = sizeof(EndpointColumn)
+        if kind == POOL_ROW:
+            column_bytes = sizeof(PoolColumn)
+        elif kind == SERVICE_ROW:
+            column_bytes = sizeof(ServiceColumn)
+        cdef void **blocks = <void **>take(FIGURES, (self.n_blocks + 1) * sizeof(void *))
+        if blocks == NULL:
+            raise MemoryError
+        cdef void *block = take(FIGURES, ROWS * (gate_bytes + self.n_workers * column_bytes))
+        if block == NULL:
+            give(FIGURES, blocks)
+            raise MemoryError
+        if self.n_blocks > 0:
+            memcpy(blocks, self.blocks, self.n_blocks * sizeof(void *))
+        blocks[self.n_blocks] = block
+        give(FIGURES, self.blocks)
+        self.blocks = blocks
+        first = self.n_blocks * ROWS
+        self.n_blocks += 1
+        self.kinds += [None] * ROWS
+        self.free_rows[kind] += range(first + ROWS - 1, first - 1, -1)
+        return 0
+
+    cdef int64_t *columns_of(self, int row, int kind, int gate_cells, int column_cells) except NULL:
+        cdef int64_t *block = <int64_t *>self.row_block(row)
+        if self.kinds[row] != kind:
+            raise IndexError(f"row {row}: is of kind {KINDS[self.kinds[row]]}, not {KINDS[kind]}")
+        return block + ROWS * gate_cells + (row % ROWS) * self.n_workers * column_cells
+
+    cdef EndpointGate *endpoint_gate(self, int row) except NULL:
+        self.endpoint_columns(row)
+        return <EndpointGate *>self.blocks[row // ROWS] + row % ROWS
+
+    cdef EndpointColumn *endpoint_columns(self, int row) except NULL:
+        return <EndpointColumn *>self.columns_of(row, ENDPOINT_ROW, 8, ENDPOINT_CELLS)
+
+    cdef PoolGate *pool_gate(self, int row) except NULL:
+        self.pool_columns(row)
+        return <PoolGate *>self.blocks[row // ROWS] + row % ROWS
+
+    cdef PoolColumn *pool_columns(self, int row) except NULL:
+        return <PoolColumn *>self.columns_of(row, POOL_ROW, 8, POOL_CELLS)
+
+    cdef ServiceColumn *service_columns(self, int row) except NULL:
+        return <ServiceColumn *>self.columns_of(row, SERVICE_ROW, 0, SERVICE_CELLS)
+
+    def acquire(self, str kind not None) -> int:
+        """A fresh row, all zero but its gate: admitting, weight 1, admit 1, availability 1, path unknown."""
+        if kind not in KINDS:
+            raise ValueError(f"kind: must be one of {', '.join(KINDS)}, got {kind!r}")
+        cdef int number = KINDS.index(kind)
+        if not self.free_rows[number]:
+            self.add_block(number)
+        cdef int row = self.free_rows[number].pop()
+        self.kinds[row] = number
+        if number == ENDPOINT_ROW:
+            clear(<int64_t *>self.endpoint_gate(row), 8)
+            clear(<int64_t *>self.endpoint_columns(row), self.n_workers * ENDPOINT_CELLS)
+            store_release(&self.endpoint_gate(row).weight, SCALE)
+        elif number == POOL_ROW:
+            clear(<int64_t *>self.pool_gate(row), 8)
+            clear(<int64_t *>self.pool_columns(row), self.n_workers * POOL_CELLS)
+            store_release(&self.pool_gate(row).admit, SCALE)
+            store_release(&self.pool_gate(row).availability, SCALE)
+            store_release(&self.pool_gate(row).path_us, -1)
+        else:
+            clear(<int64_t *>self.service_columns(row), self.n_workers * SERVICE_CELLS)
+        return row
+
+    def release(self, int row) -> None:
+        """Give a row back. The caller has seen every worker on a table without it, and read_*() shows nothing in flight and
+        no connection. ValueError when something still is, IndexError when it is no row."""
+        self.row_block(row)
+        kind = self.kinds[row]
+        if kind == ENDPOINT_ROW:
+            figures = self.read_endpoint(row)
+            if figures["in_flight"] or figures["connections"]:
+                raise ValueError(f"row {row}: {figures['in_flight']} in flight and {figures['connections']} connections")
+        elif kind == POOL_ROW and sum_cells(&self.pool_columns(row).in_flight, POOL_CELLS, self.n_workers):
+            raise ValueError(f"row {row}: {self.read_pool(row)['in_flight']} in flight")
+        self.kinds[row] = None
+        self.free_rows[kind].append(row)
+
+    def read_endpoint(self, int row) -> dict:
+        """EndpointFigures: sums over the workers; each exact, a sum is of slightly different moments."""
+        cdef const EndpointColumn *columns = self.endpoint_columns(row)
+        cdef const EndpointGate *gate = self.endpoint_gate(row)
+        cdef int64_t latency = 0
+        cdef int worker
+        for worker in range(self.n_workers):
+            latency = max(latency, load_relaxed(&columns[worker].latency_us))
+        names = ("in_flight", "connections", "attempts", "connect_failures", "failures")
+        return {
+            **dict(zip(names, read_cells(&columns.in_flight, 5, ENDPOINT_CELLS, self.n_workers), strict=True)),
+            "latency_us": latency,
+            "state": GATE_STATES[load_relaxed(&gate.state)],
+            "forgiven": load_relaxed(&gate.forgiven),
+            "weight": load_relaxed(&gate.weight) / <double>SCALE,
+            "is_admitting": is_admitting(gate, columns, self.n_workers),
+        }
+
+    def read_pool(self, int row) -> dict:
+        """PoolFigures: sums over the workers."""
+        cdef const PoolColumn *columns = self.pool_columns(row)
+        cdef const PoolGate *gate = self.pool_gate(row)
+        names = ("in_flight", "connect_us", "connects", "first_byte_us", "first_bytes", "duration_us", "durations", "bytes_up", "bytes_down")
+        codes = read_cells(columns.codes, N_CODES, POOL_CELLS, self.n_workers)
+        reasons = read_cells(columns.reasons, len(REASONS), POOL_CELLS, self.n_workers)
+        return {
+            **dict(zip(names, read_cells(&columns.in_flight, 9, POOL_CELLS, self.n_workers), strict=True)),
+            "codes": {label: count for label, count in zip(CODE_LABELS, codes, strict=True) if count},
+            "reasons": {name: count for name, count in zip(REASONS, reasons, strict=True) if count},
+            "first_byte_buckets": read_cells(columns.first_byte_buckets, N_BUCKETS, POOL_CELLS, self.n_workers),
+            "duration_buckets": read_cells(columns.duration_buckets, N_BUCKETS, POOL_CELLS, self.n_workers),
+            "admit": load_relaxed(&gate.admit) / <double>SCALE,
+            "availability": load_relaxed(&gate.availability) / <double>SCALE,
+            "service_ms": load_relaxed(&gate.service_us) / 1000.0,
+            "path_ms": max(load_relaxed(&gate.path_us) / 1000.0, -1.0) if load_relaxed(&gate.path_us) >= 0 else -1.0,
+            "samples": load_relaxed(&gate.samples),
+        }
+
+    def read_service(self, int row) -> dict:
+        """Retries by outcome."""
+        cdef const ServiceColumn *columns = self.service_columns(row)
+        return dict(zip(RETRY_OUTCOMES, read_cells(columns.retries, N_RETRY_OUTCOMES, SERVICE_CELLS, self.n_workers), strict=True))
+
+    def set_endpoint(self, int row, *, state=None, forgiven=None, weight=None) -> None:
+        """Writes what is given into the gate. ValueError says what is legal; then nothing was written."""
+        cdef EndpointGate *gate = self.endpoint_gate(row)
+        if state is not None and state not in GATE_STATES:
+            raise ValueError(f"state: must be one of {', '.join(GATE_STATES)}, got {state!r}")
+        cdef int64_t forgiven_count = 0 if forgiven is None else whole(forgiven, "forgiven")
+        cdef int64_t weight_fixed = 0 if weight is None else fixed_point(weight, "weight")
+        # Forgiveness before the state: a gate that opens must not find its old failures.
+        if forgiven is not None:
+            store_release(&gate.forgiven, forgiven_count)
+        if weight is not None:
+            store_release(&gate.weight, weight_fixed)
+        if state is not None:
+            store_release(&gate.state, GATE_STATES.index(state))
+
+    def set_pool(self, int row, *, admit=None, availability=None, service_ms=None, path_ms=None, samples=None) -> None:
+        """Writes what is given into the gate; service_ms 0 and path_ms -1 mean unknown. ValueError: nothing was written."""
+        cdef PoolGate *gate = self.pool_gate(row)
+        cdef int64_t admit_fixed = 0 if admit is None else fixed_point(admit, "admit")
+        cdef int64_t availability_fixed = 0 if availability is None else fixed_point(availability, "availability")
+        cdef int64_t service_us = 0 if service_ms is None else whole(service_ms * 1000, "service_ms")
+        cdef int64_t path_us = -1 if path_ms is None or path_ms == -1 else whole(path_ms * 1000, "path_ms")
+        cdef int64_t sample_count = 0 if samples is None else whole(samples, "samples")
+        if admit is not None:
+            store_release(&gate.admit, admit_fixed)
+        if availability is not None:
+            store_release(&gate.availability, availability_fixed)
+        if service_ms is not None:
+            store_release(&gate.service_us, service_us)
+        if path_ms is not None:
+            store_release(&gate.path_us, path_us)
+        if samples is not None:
+            store_release(&gate.samples, sample_count)
+
+
+cdef void clear(int64_t *cells, int n) noexcept nogil:
+    cdef int i
+    # Atomically: nothing but relaxed figures told the releaser that the last writer was done.
+    for i in range(n):
+        store_release(&cells[i], 0)

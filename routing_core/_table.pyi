@@ -1,0 +1,13 @@
+from typing import final
+
+from routing_core._figures import Figures
+from routing_core.spec import TableSpec
+
+MAX_POPS: int
+
+@final
+class Table:
+    """Immutable. ValueError names what is wrong in the spec (index out of range, doubled name, bad address, too many PoPs)."""
+    def __new__(cls, spec: TableSpec, figures: Figures) -> Table: ...
+    @property
+    def spec(self) -> TableSpec: ...

@@ -1,0 +1,332 @@
+"""One block: header, PoPs, services, pools, endpoints, routes, lists of pools, texts. Measured first, then filled in that order.
+
+What comes in was made by control from a file and from Kubernetes: everything is checked here, nothing is checked later.
+"""
+cimport cython
+from libc.math cimport isfinite
+from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from routing_core._figures cimport Figures
+from routing_core._inet cimport AF_INET, AF_INET6, AF_UNIX, htons, inet_pton, sockaddr_in, sockaddr_in6, sockaddr_un
+from routing_core._location cimport unit_vector
+from routing_core._memory cimport TABLE, give, take
+from routing_core._routes cimport build_matcher, free_matcher
+
+from routing_core.spec import TableSpec
+
+cdef enum:
+    MAX_ENDPOINTS = 1000000     # of one pool: keeps counts, and sums of them, far inside 32 bits
+    MAX_WEIGHT = 1000000
+    UNIX_PATH_BYTES = 107       # sun_path less its final NUL
+
+globals()["MAX_POPS"] = MAX_POPS    # an enum of the .pxd is not seen from Python
+LEGS = ("client-pop", "gateway-pop")    # index is Leg
+MAX_WINDOW_MS = 60000.0
+
+cdef struct Arena:              # the next free place of each part of the block
+    Service *service
+    Pool *pool
+    Endpoint *endpoint
+    Route *route
+    const Pool **list
+    char *text
+
+
+cdef int64_t whole(object value, int64_t low, int64_t high, str what) except? -1:
+    if type(value) is not int or not low <= value <= high:
+        raise ValueError(f"{what}: must be a whole number from {low} to {high}, got {value!r}")
+    return value
+
+
+cdef double number(object value, double low, double high, str what) except? -1:
+    if not isinstance(value, (int, float)) or not low <= value <= high:
+        raise ValueError(f"{what}: must be a number from {low:g} to {high:g}, got {value!r}")
+    return value
+
+
+cdef bytes name_bytes(object name, str what, set seen):
+    if type(name) is not str or not name:
+        raise ValueError(f"{what}: name must be a text of at least one character, got {name!r}")
+    if name in seen:
+        raise ValueError(f"{what}: names must differ, got {name!r} twice")
+    seen.add(name)
+    return name.encode()
+
+
+cdef Text keep_text(Arena *arena, bytes text):
+    cdef Text out
+    out.at = arena.text
+    out.length = len(text)
+    memcpy(arena.text, <const char *>text, out.length)
+    arena.text += out.length
+    return out
+
+
+cdef uint64_t salt_of(bytes name):
+    # FNV-1a, then spread: the salt of a PoP must not change with its place in the configuration.
+    cdef uint64_t value = 14695981039346656037u
+    cdef unsigned char byte
+    for byte in name:
+        value = (value ^ byte) * 1099511628211u
+    return value ^ (value >> 29)
+
+
+cdef int fill_pop(Arena *arena, Pop *pop, object spec, int32_t position, bytes name) except -1:
+    cdef double xyz[3]
+    cdef str what = f"pops[{position}] ({spec.name})"
+    unit_vector(number(spec.lat, -90, 90, what + " lat"), number(spec.lon, -180, 180, what + " lon"), xyz)
+    pop.name = keep_text(arena, name)
+    pop.x, pop.y, pop.z = xyz[0], xyz[1], xyz[2]
+    pop.salt = salt_of(name)
+    pop.number = position
+    pop.is_drained = spec.is_drained
+    return 0
+
+
+cdef int fill_address(Address *out, str address, object port, object spec) except -1:
+    cdef sockaddr_in *v4 = <sockaddr_in *>out.bytes
+    cdef sockaddr_in6 *v6 = <sockaddr_in6 *>out.bytes
+    cdef sockaddr_un *local = <sockaddr_un *>out.bytes
+    cdef bytes text = address.encode()
+    if b"\0" in text:
+        raise ValueError(f"{spec!r}: address must not have a NUL character")
+    if text.startswith(b"/"):
+        if len(text) > UNIX_PATH_BYTES:
+            raise ValueError(f"{spec!r}: path of a unix socket must have at most {UNIX_PATH_BYTES} bytes, got {len(text)}")
+        if port != 0:
+            raise ValueError(f"{spec!r}: port of a unix socket must be 0, got {port!r}")
+        local.sun_family = AF_UNIX
+        memcpy(local.sun_path, <const char *>text, len(text))
+        out.length = sizeof(sockaddr_un)
+        return 0
+    if type(port) is not int or not 1 <= port <= 65535:
+        raise ValueError(f"{spec!r}: port must be a whole number from 1 to 65535, got {port!r}")
+    if inet_pton(AF_INET, <const char *>text, &v4.sin_addr) == 1:
+        v4.sin_family = AF_INET
+        v4.sin_port = htons(port)
+        out.length = sizeof(sockaddr_in)
+        return 0
+    if inet_pton(AF_INET6, <const char *>text, &v6.sin6_addr) == 1:
+        v6.sin6_family = AF_INET6
+        v6.sin6_port = htons(port)
+        out.length = sizeof(sockaddr_in6)
+        return 0
+    raise ValueError(f"{spec!r}: address must be an IPv4 or IPv6 address or the /path of a unix socket, got {address!r}")
+
+
+cdef int fill_endpoint(Endpoint *out, Arena *arena, object spec, bytes name, Figures figures) except -1:
+    cdef object weight = spec.weight
+    cdef int row = spec.row
+    if type(weight) is not int or not 1 <= weight <= MAX_WEIGHT:
+        raise ValueError(f"{spec!r}: weight must be a whole number from 1 to {MAX_WEIGHT}, got {weight!r}")
+    fill_address(&out.address, spec.address, spec.port, spec)
+    out.name = keep_text(arena, name)
+    out.row = row
+    out.weight = weight
+    out.gate = figures.endpoint_gate(row)
+    out.columns = figures.endpoint_columns(row)
+    return 0
+
+
+cdef int fill_pool(Pool *out, Arena *arena, object spec, list names, const Pop *pop, const Service *service, Figures figures,
+                   str what) except -1:
+    out.pop = pop
+    out.service = service
+    out.row = spec.row
+    out.n_endpoints = <int32_t>whole(len(names), 0, MAX_ENDPOINTS, what + " endpoints")
+    out.total = <int32_t>whole(spec.total, 0, MAX_ENDPOINTS, what + " total")
+    out.max_in_flight = <int32_t>whole(spec.max_in_flight, 0, 1 << 30, what + " max_in_flight")
+    out.endpoints = arena.endpoint
+    out.gate = figures.pool_gate(out.row)
+    out.columns = figures.pool_columns(out.row)
+    for endpoint, name in zip(spec.endpoints, names, strict=True):
+        fill_endpoint(arena.endpoint, arena, endpoint, name, figures)
+        arena.endpoint += 1
+    return 0
+
+
+cdef int fill_service(Arena *arena, TableData *data, object spec, int32_t position, dict names, set rows, Figures figures) except -1:
+    cdef Service *service = arena.service
+    cdef str what = f"services[{position}] ({spec.name})"
+    cdef set seen = set()
+    cdef int32_t pop
+    service.name = keep_text(arena, names["services"][position])
+    service.number = position
+    service.n_pools = <int32_t>whole(len(spec.pools), 0, MAX_POPS, what + " pools")
+    service.row = spec.row
+    service.pools = arena.pool
+    service.columns = figures.service_columns(service.row)
+    for row in (spec.row, *(pool.row for pool in spec.pools)):
+        if row in rows:
+            raise ValueError(f"{what}: row must belong to one service or pool, got {row} twice")
+        rows.add(row)
+    for pool in spec.pools:
+        pop = <int32_t>whole(pool.pop, 0, data.n_pops - 1, what + " pool's pop")
+        if pop in seen:
+            raise ValueError(f"{what}: must have at most one pool in a PoP, got two in {pop}")
+        seen.add(pop)
+        fill_pool(arena.pool, arena, pool, names["endpoints"][position, pop], data.pops + pop, service, figures, what)
+        arena.pool += 1
+    arena.service += 1
+    return 0
+
+
+cdef int32_t list_pools(Arena *arena, const Service *service, object permitted, bint is_permitted) except -1:
+    """In the configured order, which decides when the client's place is unknown."""
+    cdef const Pool *by_pop[MAX_POPS]
+    cdef int32_t i, n = 0
+    memset(by_pop, 0, sizeof(by_pop))
+    for i in range(service.n_pools):
+        by_pop[service.pools[i].pop.number] = &service.pools[i]
+    for i in range(MAX_POPS):
+        if by_pop[i] != NULL and (permitted is None or i in permitted) == is_permitted:
+            arena.list[n] = by_pop[i]
+            n += 1
+    arena.list += n
+    return n
+
+
+cdef int fill_lists(Arena *arena, Route *route, const Route *table_routes, object permitted, dict known) except -1:
+    """The pools that the jurisdiction permits, and the others. Routes alike share one list."""
+    cdef tuple key = (route.service.number, permitted)
+    cdef const Route *alike
+    if key in known:
+        alike = table_routes + <int32_t>known[key]
+        route.candidates = alike.candidates
+        route.denied = alike.denied
+        route.n_candidates = alike.n_candidates
+        route.n_denied = alike.n_denied
+        return 0
+    known[key] = route.number
+    route.candidates = arena.list
+    route.n_candidates = list_pools(arena, route.service, permitted, True)
+    route.denied = arena.list
+    route.n_denied = list_pools(arena, route.service, permitted, False)
+    return 0
+
+
+cdef int fill_route(Arena *arena, TableData *data, object spec, int32_t position, bytes name, dict known) except -1:
+    cdef Route *route = arena.route
+    cdef str what = f"routes[{position}] ({spec.name})"
+    route.name = keep_text(arena, name)
+    route.number = position
+    if spec.leg not in LEGS:
+        raise ValueError(f"{what} leg: must be one of {', '.join(LEGS)}, got {spec.leg!r}")
+    route.leg = GATEWAY_POP if spec.leg == "gateway-pop" else CLIENT_POP
+    route.window_ms = number(spec.window_ms, 0, MAX_WINDOW_MS, what + " window_ms")
+    route.service = data.services + whole(spec.service, 0, data.n_services - 1, what + " service")
+    if spec.permitted_pops is not None:
+        for pop in spec.permitted_pops:
+            whole(pop, 0, data.n_pops - 1, what + " permitted_pops")
+    fill_lists(arena, route, data.routes, None if spec.permitted_pops is None else frozenset(spec.permitted_pops), known)
+    arena.route += 1
+    return 0
+
+
+cdef dict encode_names(object spec):
+    """Every text of the table as bytes: {"pops", "services", "routes": lists, "endpoints": {(service, pop): list}}, and their length."""
+    cdef dict endpoints = {}
+    cdef list of_pool
+    cdef Py_ssize_t n_endpoints = 0, total = 0
+    cdef set seen = set()
+    out = {"pops": [name_bytes(pop.name, "pops", seen) for pop in spec.pops]}
+    seen = set()
+    out["services"] = [name_bytes(service.name, "services", seen) for service in spec.services]
+    # Matches of one configured route share its name.
+    out["routes"] = [name_bytes(route.name, "routes", set()) for route in spec.routes]
+    for number, service in enumerate(spec.services):
+        for pool in service.pools:
+            seen = set()
+            of_pool = [name_bytes(endpoint.name, "endpoints of one pool", seen) for endpoint in pool.endpoints]
+            if len({endpoint.row for endpoint in pool.endpoints}) < len(of_pool):
+                raise ValueError(f"services[{number}] ({service.name}): endpoints of one pool must have rows of their own")
+            endpoints[number, pool.pop] = of_pool
+            n_endpoints += len(of_pool)
+            total += sum(map(len, of_pool))
+    total += sum(map(len, out["pops"])) + sum(map(len, out["services"])) + sum(map(len, out["routes"]))
+    return {**out, "endpoints": endpoints, "n_endpoints": n_endpoints, "total": total}
+
+
+cdef Py_ssize_t list_places(object spec) except -1:
+    """Places for the lists of pools: one per pool for each different (service, permitted) of the routes."""
+    different = {(route.service, None if route.permitted_pops is None else frozenset(route.permitted_pops)) for route in spec.routes}
+    return sum(len(spec.services[service].pools) for service, _ in different)
+
+
+cdef TableData *build(object spec, Figures figures) except NULL:
+    cdef int32_t n_pops = <int32_t>whole(len(spec.pops), 0, MAX_POPS, "pops")
+    cdef dict names = encode_names(spec)
+    for number, route in enumerate(spec.routes):
+        whole(route.service, 0, len(spec.services) - 1, f"routes[{number}] ({route.name}) service")
+    cdef size_t n_pools = sum(len(service.pools) for service in spec.services)
+    cdef size_t n_services = len(spec.services), n_routes = len(spec.routes)
+    cdef size_t n_endpoints = names["n_endpoints"], n_lists = list_places(spec), n_text = names["total"]
+    cdef TableData *data = <TableData *>take(
+        TABLE, sizeof(TableData) + n_pops * sizeof(Pop) + n_services * sizeof(Service) + n_pools * sizeof(Pool)
+        + n_endpoints * sizeof(Endpoint) + n_routes * sizeof(Route) + n_lists * sizeof(Pool *) + n_text)
+    if data == NULL:
+        raise MemoryError
+    cdef Arena arena
+    data.n_pops = n_pops
+    data.n_services = <int32_t>n_services
+    data.n_routes = <int32_t>n_routes
+    data.n_workers = figures.n_workers
+    data.pops = <Pop *>(data + 1)
+    arena.service = <Service *>(data.pops + n_pops)
+    arena.pool = <Pool *>(arena.service + n_services)
+    arena.endpoint = <Endpoint *>(arena.pool + n_pools)
+    arena.route = <Route *>(arena.endpoint + n_endpoints)
+    arena.list = <const Pool **>(arena.route + n_routes)
+    arena.text = <char *>(arena.list + n_lists)
+    data.services = arena.service
+    data.routes = arena.route
+    try:
+        fill(data, &arena, spec, names, figures)
+    except (IndexError, OverflowError) as error:      # a row that is none
+        give(TABLE, data)
+        raise ValueError(str(error)) from error
+    except BaseException:
+        give(TABLE, data)
+        raise
+    return data
+
+
+cdef int fill(TableData *data, Arena *arena, object spec, dict names, Figures figures) except -1:
+    cdef double xyz[3]
+    cdef dict known = {}
+    cdef set rows = set()
+    cdef int32_t position
+    data.generation = whole(spec.generation, 0, 1 << 62, "generation")
+    data.intercept_ms = number(spec.intercept_ms, 0, 1000, "intercept_ms")
+    data.slope_ms_per_km = number(spec.slope_ms_per_km, 0, 1, "slope_ms_per_km")
+    if spec.gateway is not None:
+        lat, lon = spec.gateway
+        unit_vector(number(lat, -90, 90, "gateway lat"), number(lon, -180, 180, "gateway lon"), xyz)
+        data.has_gateway = True
+        data.gateway_x, data.gateway_y, data.gateway_z = xyz[0], xyz[1], xyz[2]
+    for position, pop in enumerate(spec.pops):
+        fill_pop(arena, <Pop *>data.pops + <int>position, pop, position, names["pops"][position])
+    for position, service in enumerate(spec.services):
+        fill_service(arena, data, service, position, names, rows, figures)
+    for position, route in enumerate(spec.routes):
+        fill_route(arena, data, route, position, names["routes"][position], known)
+    return 0
+
+
+@cython.final
+cdef class Table:
+    """Immutable. ValueError names what is wrong in the spec (index out of range, doubled name, bad address, too many PoPs)."""
+
+    def __cinit__(self, object spec not None, Figures figures not None):
+        if not isinstance(spec, TableSpec):
+            raise TypeError(f"spec: must be a TableSpec, got {type(spec).__name__}")
+        self.spec = spec
+        self.figures = figures
+        self.data = build(spec, figures)
+        self.data.matcher = build_matcher(spec, self.data)
+
+    def __dealloc__(self):
+        if self.data != NULL:
+            free_matcher(self.data.matcher)
+            give(TABLE, self.data)

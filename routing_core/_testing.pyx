@@ -1,0 +1,149 @@
+"""For tests and benchmarks only: what C code calls of the core, callable from Python; loops run without the GIL.
+
+Not imported by the package. Must not hold logic of its own.
+"""
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+
+from routing_core._atomic cimport add_own
+from routing_core._budget cimport BudgetTerms, earn, spend
+from routing_core._endpoints cimport AVAILABLE, MAX_TRIED, Availability, choose_endpoint, observe_latency
+from routing_core._explain cimport fill_location, route_of
+from routing_core._figures cimport Figures, bucket_of_us, slot_of_code
+from routing_core._location cimport Location
+from routing_core._random cimport Random, seed as seed_random
+from routing_core._routes cimport RequestFacts, match_route
+from routing_core._steer cimport Decision, Weighed, steer
+from routing_core._table cimport Endpoint, Pool, Route, Table
+
+from routing_core._figures import CODE_LABELS
+
+cdef enum:
+    MAX_CLIENTS = 64
+
+AVAILABILITIES = ("available", "full", "no_endpoint_admits")    # index is Availability
+
+
+def label_of_code(int code) -> str:
+    return CODE_LABELS[slot_of_code(code)]
+
+
+def bucket(int64_t us) -> int:
+    return bucket_of_us(us)
+
+
+def add_to_endpoint(Figures figures not None, int row, int worker, *, int64_t in_flight=0, int64_t connections=0,
+                    int64_t connect_failures=0) -> None:
+    """As a worker counts in its own column."""
+    add_own(&figures.endpoint_columns(row)[worker].in_flight, in_flight)
+    add_own(&figures.endpoint_columns(row)[worker].connections, connections)
+    add_own(&figures.endpoint_columns(row)[worker].connect_failures, connect_failures)
+
+
+def add_to_pool(Figures figures not None, int row, int worker, *, int64_t in_flight=0, int code=0, int reason=0) -> None:
+    """As a worker counts in its own column; code 0: none."""
+    add_own(&figures.pool_columns(row)[worker].in_flight, in_flight)
+    if code:
+        add_own(&figures.pool_columns(row)[worker].codes[slot_of_code(code)], 1)
+        add_own(&figures.pool_columns(row)[worker].reasons[reason], 1)
+
+
+def add_to_service(Figures figures not None, int row, int worker, int outcome) -> None:
+    add_own(&figures.service_columns(row)[worker].retries[outcome], 1)
+
+
+def observe(Figures figures not None, int row, int worker, int64_t us, int64_t now_ms) -> int:
+    """Feeds one time to first byte; returns the average after it, in us."""
+    observe_latency(&figures.endpoint_columns(row)[worker], us, now_ms)
+    return figures.endpoint_columns(row)[worker].latency_us
+
+
+def earn_retry(Figures figures not None, int row, int64_t now_ms, int64_t share_milli, int64_t floor_milli_per_s, int64_t cap_milli) -> None:
+    cdef BudgetTerms terms = BudgetTerms(share_milli=share_milli, floor_milli_per_s=floor_milli_per_s, cap_milli=cap_milli)
+    earn(&figures.service_columns(row)[0], &terms, now_ms)
+
+
+def spend_retry(Figures figures not None, int row, int64_t now_ms, int64_t share_milli, int64_t floor_milli_per_s, int64_t cap_milli) -> bool:
+    cdef BudgetTerms terms = BudgetTerms(share_milli=share_milli, floor_milli_per_s=floor_milli_per_s, cap_milli=cap_milli)
+    return spend(&figures.service_columns(row)[0], &terms, now_ms)
+
+
+def choose(Table table not None, int service, int pool, int64_t n=1, *, int worker=0, int64_t now_ms=0, tried=(), bint ignore_gates=False,
+           int64_t seed=1) -> dict:
+    """n choices in one pool: counts by (availability, endpoint's row; -1: none)."""
+    cdef const Pool *asked = &table.data.services[service].pools[pool]
+    cdef const Endpoint *chosen = NULL
+    cdef int32_t rows[MAX_TRIED]
+    cdef int n_tried = len(tried)
+    cdef Availability availability = AVAILABLE
+    cdef Random rng
+    cdef int64_t k
+    assert n_tried <= MAX_TRIED
+    for k in range(n_tried):
+        rows[k] = tried[k]
+    seed_random(&rng, <uint64_t>seed)
+    counts = {}
+    for k in range(n):
+        with nogil:
+            availability = choose_endpoint(asked, worker, table.data.n_workers, now_ms, &rng, rows, n_tried, ignore_gates, &chosen)
+        key = AVAILABILITIES[availability], -1 if chosen == NULL else chosen.row
+        counts[key] = counts.get(key, 0) + 1
+    return counts
+
+
+def choose_many(Table table not None, int service, int pool, int64_t n) -> None:
+    """n choices in one pool, for benchmarks."""
+    cdef const Pool *asked = &table.data.services[service].pools[pool]
+    cdef const Endpoint *chosen = NULL
+    cdef Random rng
+    cdef int64_t k
+    seed_random(&rng, 1)
+    with nogil:
+        for k in range(n):
+            choose_endpoint(asked, 0, table.data.n_workers, k, &rng, NULL, 0, False, &chosen)
+
+
+def decide_many(Table table not None, int route, locations, int64_t n) -> None:
+    """n decisions, the clients in turn, for benchmarks."""
+    cdef const Route *asked = route_of(table, route)
+    cdef Location clients[MAX_CLIENTS]
+    cdef int n_clients = len(locations)
+    cdef Weighed weighed
+    cdef Decision decision
+    cdef Random rng
+    cdef int64_t k
+    assert 0 < n_clients <= MAX_CLIENTS
+    for k in range(n_clients):
+        fill_location(&clients[k], locations[k])
+    seed_random(&rng, 1)
+    with nogil:
+        for k in range(n):
+            steer(table.data, asked, &clients[k % n_clients], &rng, &weighed, &decision)
+
+
+def match_many(Table table not None, list hosts not None, bytes path not None, int64_t n) -> int:
+    """n matches, the hosts in turn, for benchmarks; returns how many found a route."""
+    cdef RequestFacts facts[MAX_CLIENTS * MAX_CLIENTS]
+    cdef int n_hosts = len(hosts)
+    cdef int64_t k, found = 0
+    cdef bytes host
+    assert 0 < n_hosts <= MAX_CLIENTS * MAX_CLIENTS
+    for k in range(n_hosts):
+        host = hosts[k]
+        facts[k].host.at = host
+        facts[k].host.length = <uint32_t>len(host)
+        facts[k].path.at = path
+        facts[k].path.length = <uint32_t>len(path)
+        facts[k].query.length = 0
+        facts[k].method.at = "GET"
+        facts[k].method.length = 3
+        facts[k].n_fields = 0
+    with nogil:
+        for k in range(n):
+            found += match_route(table.data, &facts[k % n_hosts]) != NULL
+    return found
+
+
+def address_of(Table table not None, int service, int pool, int endpoint) -> bytes:
+    """The sockaddr that connect() would take."""
+    cdef const Endpoint *asked = &table.data.services[service].pools[pool].endpoints[endpoint]
+    return (<const char *>asked.address.bytes)[:asked.address.length]

@@ -1,0 +1,21 @@
+/* What Cython can't say. Each line has its reason. */
+#ifndef ROUTING_CORE_ATOMIC_H
+#define ROUTING_CORE_ATOMIC_H
+#include <stdint.h>
+
+/* Cython has no atomics on C integers. Relaxed: the value alone matters, nothing is published by it. */
+static inline int64_t load_relaxed(const int64_t *place) { return __atomic_load_n(place, __ATOMIC_RELAXED); }
+static inline void store_relaxed(int64_t *place, int64_t value) { __atomic_store_n(place, value, __ATOMIC_RELAXED); }
+/* One writer: load and store, no locked instruction. Readers may be anyone. */
+static inline void add_own(int64_t *place, int64_t by) {
+    __atomic_store_n(place, __atomic_load_n(place, __ATOMIC_RELAXED) + by, __ATOMIC_RELAXED);
+}
+/* Many writers: a locked add. Off the hot path only. */
+static inline void add_shared(int64_t *place, int64_t by) { __atomic_fetch_add(place, by, __ATOMIC_RELAXED); }
+/* Acquire and release: what was written before the store is seen after the load. */
+static inline int64_t load_acquire(const int64_t *place) { return __atomic_load_n(place, __ATOMIC_ACQUIRE); }
+static inline void store_release(int64_t *place, int64_t value) { __atomic_store_n(place, value, __ATOMIC_RELEASE); }
+/* __atomic_load_n is typed by its pointer; Cython would need one declaration per struct. */
+static inline void *load_pointer(void *const *place) { return __atomic_load_n(place, __ATOMIC_ACQUIRE); }
+static inline void store_pointer(void **place, void *value) { __atomic_store_n(place, value, __ATOMIC_RELEASE); }
+#endif

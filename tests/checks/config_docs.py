@@ -1,0 +1,125 @@
+"""docs/config.md, written from the models: run `python -m tests.checks.config_docs` when they changed; a test compares.
+
+Owns the page's form and what it says beside the keys. What is said about a key is its docstring, what is legal is its type's.
+"""
+
+import re
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from gateway._config_faults import sections
+from gateway._config_units import Leaf
+from gateway.config import Config, Section, defaults
+
+PAGE = Path("docs/config.md")
+SINGLES = {"city", "asn", "expect", "match"}  # one value is legal where a list is
+
+HEAD = """\
+# Configuration
+
+<!-- Written by `python -m tests.checks.config_docs` from gateway/_config_model.py and gateway/_config_limits.py. -->
+
+One YAML file. `isochrone check -c FILE` validates it and prints it with every default written out; `isochrone check --schema` prints a
+JSON Schema, with which an editor completes and explains keys. `docs/examples/` has two files to begin with:
+[two PoPs by their addresses](examples/two-pops.yaml), [two Kubernetes clusters](examples/kubernetes.yaml).
+
+- **Faults** come all at once, a line each, in the order of the file, on standard error; the exit status is then 2:
+  `isochrone.yaml:31: pops.fra.lat: must be a number from -90 to 90 degrees, got 'x'`. Unknown and doubled keys are faults.
+- **Warnings** name what is legal and yet hardly meant: a database that is not there now, a service that no route leads to.
+- **Durations** are written `250ms`, `10s`, `2m`, `1h`; **sizes** `512B`, `64KiB`, `8MiB`; **shares** `20%` or `0.2`.
+- **Addresses** are written `host:port`, `[v6]:port` or `unix:/path`, in quotes; **paths** of files start from the folder of the
+  configuration, and `~` is the home folder.
+- A key with an empty value is a key left out. Anchors and aliases (`&a`, `*a`) may be used, tags and merge keys (`<<`) not. `NO` is
+  Norway: only `true` and `false` are truth values.
+- **Reload** (SIGHUP, `POST /reload`) takes a new file whole or not at all. A change of `listeners`, `admin`, `status` or
+  `gateway.workers` is refused with a line that says that a restart is needed.
+- `listeners[].tls`, `pops[].capacity`, `routes[].steering.affinity`, `mode: redirect` and `state_dir` are not in this version, and
+  a fault that says so.
+"""
+
+
+def leaf_of(annotation: Any, metadata: typing.Iterable[Any]) -> Leaf | None:
+    """The kind of value of a field, a list's item or an alternative to None."""
+    for mark in (*metadata, *getattr(annotation, "__metadata__", ())):
+        if isinstance(mark, Leaf):
+            return mark
+    found = (leaf_of(argument, ()) for argument in typing.get_args(annotation))
+    return next((leaf for leaf in found if leaf is not None), None)
+
+
+def is_list(annotation: Any) -> bool:
+    if typing.get_origin(annotation) is typing.Annotated:
+        return False
+    return typing.get_origin(annotation) is tuple or any(is_list(argument) for argument in typing.get_args(annotation))
+
+
+def legal(key: str, known: FieldInfo, path: str) -> str:
+    inner = next(sections(known.annotation), None)
+    leaf = leaf_of(known.annotation, known.metadata)
+    many = is_list(known.annotation) and not any(isinstance(mark, Leaf) for mark in known.metadata)
+    if inner is not None:
+        what = f"[`{path}`](#{anchor(path)})"
+    else:
+        assert leaf is not None, f"{path}: neither a section nor a kind of value"
+        what = re.sub(r", such as 250ms.*|, such as 512B, 64KiB or 8MiB", "", leaf.legal)  # the page's head says it once
+    if not many:
+        return what
+    return f"{what}, or a list of such" if key in SINGLES else f"a list, each {what}"
+
+
+def anchor(path: str) -> str:
+    """As GitHub makes it of a heading."""
+    return re.sub(r"[^a-z0-9_-]", "", path.lower())
+
+
+def default(key: str, known: FieldInfo, section: type[Section]) -> str:
+    if section is Config and key in ("listeners", "pops", "services", "routes"):
+        return "**required**"
+    if known.is_required():
+        return "**required**"
+    if next(sections(known.annotation), None) is not None:
+        return "none" if known.default in (None, ()) else "its own"
+    value = defaults(section).get(key)
+    if value is None or value in ((), {}):
+        return "none"
+    value = value[0] if isinstance(value, tuple) else value
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|").replace("*.", "\\*.")
+
+
+def walk(section: type[Section], path: str) -> Iterator[tuple[str, type[Section]]]:
+    yield path, section
+    for key, known in section.model_fields.items():
+        inner = next(sections(known.annotation), None)
+        if inner is not None:
+            yield from walk(inner, joined(path, key, known))
+
+
+def joined(path: str, key: str, known: FieldInfo) -> str:
+    return (f"{path}.{key}" if path else key) + ("[]" if is_list(known.annotation) else "")
+
+
+def row(path: str, section: type[Section], key: str, known: FieldInfo) -> str:
+    what = cell(legal(key, known, joined(path, key, known)))
+    return f"| `{key}` | {what} | {default(key, known, section)} | {cell(known.description or '')} |"
+
+
+def page() -> str:
+    parts = [HEAD]
+    for path, section in walk(Config, ""):
+        about = " ".join((section.__doc__ or "").split()) if path else "Its sections, and the keys beside them."
+        rows = [row(path, section, key, known) for key, known in section.model_fields.items()]
+        table = ["| key | what is legal | default | meaning |", "| --- | --- | --- | --- |", *rows]
+        parts.append("\n".join([f"## {path or 'The whole file'}", "", about, "", *table, ""]))
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())

@@ -1,0 +1,140 @@
+import hashlib
+import http.client
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+from tests.io.serving import CONFIG, GERMAN, Load, backends, eventually, served
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def pops():
+    with backends("fra", "nyc") as two:
+        yield two
+
+
+@pytest.fixture
+def gateway(tmp_path, pops):
+    with served(tmp_path, fra=pops[0].address, nyc=pops[1].address) as one:
+        yield one
+
+
+def test_drain_under_load_loses_nothing(gateway, pops):
+    body = b"u" * 300_000
+    load = Load(gateway.port).keep_alive(16).one_shot(4)
+    load.keep_alive(2, method="POST", path="/up", body=body).keep_alive(2, path="/?slow=20", length=20_000)
+    load.wait_answers(500)
+    began = time.monotonic()
+    gateway.signal(signal.SIGTERM)
+    gateway.wait_log('"lameduck"')
+    load.wait_answers(50)  # everyone is still served
+    assert gateway.wait_exit() == 0
+    assert 1.0 <= time.monotonic() - began < 6.0  # the lameduck, then as soon as nothing is left
+    load.join()
+    assert load.faults == []
+    assert load.turned_away == 24
+    assert pops[0].seen["POST /up"] + pops[1].seen["POST /up"] == load_of_posts(load)
+    steps = [line for line in ("lameduck", "closing", "exit") if f'"event": "{line}"' in gateway.log]
+    assert steps == ["lameduck", "closing", "exit"]
+    assert "Traceback" not in gateway.log
+
+
+def load_of_posts(load):
+    """Answers to POSTs: the backend's name and the start of the hash."""
+    return sum(count for text, count in load.answers.items() if " " in text)
+
+
+def test_an_upload_and_a_download_in_progress_are_finished(gateway, pops):
+    body = b"abc" * 100_000
+    slow = socket.create_connection(("127.0.0.1", gateway.port), timeout=10)
+    slow.sendall(b"POST /up HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body[:1000])
+    down = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)
+    down.request("GET", "/?slow=100")  # two seconds: past the lameduck
+    answer = down.getresponse()
+    gateway.signal(signal.SIGTERM)
+    gateway.wait_log('"closing"')
+    assert not gateway.is_listening() or eventually(lambda: not gateway.is_listening(), "no new connections")
+    slow.sendall(body[1000:])
+    reader = slow.makefile("rb")
+    assert reader.readline().startswith(b"HTTP/1.1 200")
+    head = list(iter(reader.readline, b"\r\n"))
+    assert b"connection: close\r\n" in [line.lower() for line in head]
+    assert hashlib.sha256(body).hexdigest().encode() in reader.read()
+    assert len(answer.read()) == 100_000
+    assert gateway.wait_exit() == 0
+    slow.close()
+    down.close()
+
+
+def test_answers_announce_the_end_more_and_more(tmp_path, pops):
+    text = CONFIG.replace("lameduck: 1s", "lameduck: 2s")
+    with served(tmp_path, text, fra=pops[0].address, nyc=pops[1].address) as gateway:
+        gateway.signal(signal.SIGTERM)
+        gateway.wait_log('"lameduck"')
+        began = time.monotonic()
+        announced: list[tuple[float, bool]] = []
+        while time.monotonic() - began < 1.9:
+            client = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=5)
+            client.request("GET", "/")
+            answer = client.getresponse()
+            answer.read()
+            announced.append((time.monotonic() - began, answer.will_close))
+            client.close()
+        early = [said for at, said in announced if at < 0.5]
+        late = [said for at, said in announced if at > 1.6]
+        assert sum(early) < len(early) / 2
+        assert all(late)
+        assert gateway.wait_exit() == 0
+
+
+def test_a_second_sigterm_is_fast(gateway):
+    client = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)
+    client.request("GET", "/?delay=30")
+    eventually(lambda: gateway.process.poll() is None, "it runs")
+    gateway.signal(signal.SIGTERM)
+    gateway.wait_log('"lameduck"')
+    began = time.monotonic()
+    gateway.signal(signal.SIGTERM)
+    assert gateway.wait_exit() == 0
+    assert time.monotonic() - began < 3
+    with pytest.raises((http.client.HTTPException, ConnectionError)):
+        client.getresponse()
+    client.close()
+    assert '"aborting"' in gateway.log
+
+
+def test_at_the_deadline_what_is_left_is_cut(tmp_path, pops):
+    text = CONFIG.replace("deadline: 10s", "deadline: 2s")
+    with served(tmp_path, text, fra=pops[0].address, nyc=pops[1].address) as gateway:
+        client = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)
+        client.request("GET", "/?delay=30")
+        began = time.monotonic()
+        gateway.signal(signal.SIGTERM)
+        assert gateway.wait_exit() == 0
+        assert 2 <= time.monotonic() - began < 6
+        client.close()
+        assert '"aborting"' in gateway.log
+
+
+def test_sigint_drains_as_sigterm_does(gateway):
+    assert gateway.get("/", GERMAN)[0] == 200
+    gateway.signal(signal.SIGINT)
+    assert gateway.wait_exit() == 0
+    assert '"lameduck"' in gateway.log
+
+
+def test_an_idle_keep_alive_client_is_told_by_an_end_and_can_read_its_last_answer(gateway):
+    client = socket.create_connection(("127.0.0.1", gateway.port), timeout=10)
+    client.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert client.recv(4096).startswith(b"HTTP/1.1 200")
+    done = threading.Event()
+    gateway.signal(signal.SIGTERM)
+    assert client.recv(4096) == b""  # a clean end, no reset
+    client.close()
+    done.set()
+    assert gateway.wait_exit() == 0

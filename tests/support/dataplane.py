@@ -1,0 +1,137 @@
+"""A worker with a fake clock between socket pairs: what arrives and what is sent, turn by turn."""
+
+import socket
+
+import routing_core
+from gateway.dataplane import CompiledSettings, Counters, Settings, Snapshots, Worker
+from geoip import Locator, Override
+from routing_core import EndpointSpec, Figures, PoolSpec, PopSpec, RouteSpec, ServiceSpec, Table, TableSpec
+
+FRA, NYC = (50.11, 8.68), (40.71, -74.01)
+NOWHERE = 9  # a port that refuses
+
+
+class Bench:
+    """Two PoPs with one endpoint each, one service, one route; clients stand in Frankfurt."""
+
+    def __init__(self, settings=None, routes=None, endpoints=((("127.0.0.1", NOWHERE),), (("127.0.0.1", NOWHERE),)), location=FRA, **pool):
+        self.figures = Figures(1)
+        self.counters = Counters(1)
+        self.rows = [[self.figures.acquire("endpoint") for _ in pop] for pop in endpoints]
+        self.pool_rows = [self.figures.acquire("pool") for _ in endpoints]
+        self.service_row = self.figures.acquire("service")
+        self.now_us = 1_000_000_000
+        self.settings = settings or Settings()
+        self.endpoints = endpoints
+        self.routes = routes or (RouteSpec("all", 0),)
+        self.pool = pool
+        self.locator = Locator(overrides=[Override("127.0.0.0/8", *location), Override("203.0.113.0/24", *NYC)] if location else [])
+        self.compiled = CompiledSettings(self.settings, 1)
+        self.snapshots = Snapshots(self.table(), self.locator, self.compiled)
+        self.worker = Worker(0, self.snapshots, self.figures, self.counters, now_us=self.now_us)
+        self.ends = []
+
+    def table(self, endpoints=None, generation=1):
+        rows = zip(self.rows, self.pool_rows, endpoints or self.endpoints, strict=True)
+        pools = tuple(
+            PoolSpec(
+                number,
+                pool_row,
+                tuple(EndpointSpec(row, *address) for row, address in zip(endpoint_rows, addresses, strict=True)),
+                len(addresses),
+                **self.pool,
+            )
+            for number, (endpoint_rows, pool_row, addresses) in enumerate(rows)
+        )
+        spec = TableSpec(
+            generation,
+            (PopSpec("fra", *FRA), PopSpec("nyc", *NYC)),
+            (ServiceSpec("shop", self.service_row, pools),),
+            self.routes,
+            *routing_core.PRIOR,
+        )
+        return Table(spec, self.figures)
+
+    def client(self, address="127.0.0.1"):
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        self.worker.adopt_downstream(theirs.detach(), address)
+        self.ends.append(ours)
+        return ours
+
+    def upstream(self, pop=0, number=0):
+        """The far end of a pooled connection to an endpoint."""
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        self.worker.adopt_upstream(theirs.detach(), self.rows[pop][number])
+        self.ends.append(ours)
+        return ours
+
+    def listen(self, pop=0, number=0):
+        """A real listener behind an endpoint: connections made afresh arrive there."""
+        server = socket.create_server(("127.0.0.1", 0))
+        server.settimeout(5)
+        self.ends.append(server)
+        self.endpoints = tuple(
+            tuple(server.getsockname() if (p, n) == (pop, number) else address for n, address in enumerate(addresses))
+            for p, addresses in enumerate(self.endpoints)
+        )
+        self.publish()
+        return server
+
+    def accepted(self, server):
+        connection = server.accept()[0]
+        connection.settimeout(5)
+        self.ends.append(connection)
+        return connection
+
+    def publish(self, **options):
+        """A new table, looked at by the worker."""
+        self.snapshots.publish(self.table(**options), self.locator, self.compiled)
+        self.turn()
+
+    def forgive(self):
+        """As control does after a good probe: every gate opens again."""
+        for row in (row for rows in self.rows for row in rows):
+            self.figures.set_endpoint(row, forgiven=self.figures.read_endpoint(row)["connect_failures"])
+
+    def turn(self, after_ms=0, turns=1):
+        self.now_us += after_ms * 1000
+        for _ in range(turns):
+            self.worker.turn(self.now_us)
+
+    def pass_ms(self, ms):
+        """Time goes by in steps, as a worker's sleep is bounded."""
+        while ms > 0:
+            self.turn(min(ms, 100))
+            ms -= 100
+
+    def close(self):
+        self.worker.close()
+        for end in self.ends:
+            end.close()
+        self.__dict__.clear()  # pytest keeps the bench for a while; its memory must not stay with it
+
+
+def received(end) -> bytes | None:
+    """What has come; b"" at the end, None when nothing has."""
+    try:
+        return end.recv(1 << 20)
+    except BlockingIOError:
+        return None
+    except ConnectionResetError:
+        return b""
+
+
+REQUEST = b"GET /x HTTP/1.1\r\nHost: shop.example\r\n\r\n"
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+
+
+def head_and_body(message: bytes) -> tuple[bytes, dict[str, str], bytes]:
+    """Start line, fields by lower-case name, the rest."""
+    head, _, body = message.partition(b"\r\n\r\n")
+    start, *lines = head.split(b"\r\n")
+    fields = dict(line.decode().split(": ", 1) for line in lines)
+    return start, {name.lower(): value for name, value in fields.items()}, body

@@ -1,0 +1,104 @@
+"""Helpers of the control plane's tests: a clock that is moved by hand, short configurations, workers' figures as tests want them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway.config import Config, Service, parse
+from gateway.control.gates import Gates
+from gateway.control.rows import Rows
+from gateway.control.world import Identity, Known, Origin, World
+from k8s import State
+from routing_core import Figures
+
+TWO_POPS = """
+listeners: [{name: web, bind: "127.0.0.1:0"}]
+pops:
+  - {name: fra, lat: 50.11, lon: 8.68, country: DE, region: eu-central}
+  - {name: nyc, lat: 40.71, lon: -74.01, country: US}
+services:
+  - name: shop
+    backends:
+      - {pop: fra, endpoints: ["192.0.2.1:80"]}
+      - {pop: nyc, endpoints: ["192.0.2.2:80", "192.0.2.3:80"]}
+routes: [{service: shop}]
+"""
+
+
+class Clock:
+    """Monotonic seconds, moved by hand."""
+
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def config_of(text: str = TWO_POPS, **more: str) -> Config:
+    """`more`: further top-level keys, as YAML text."""
+    return parse(text + "".join(f"\n{key}: {value}" for key, value in more.items()), folder=Path("/nonexistent")).config
+
+
+def identity(address: str = "192.0.2.1", port: int = 80, uid: str = "", pop: str = "fra", service: str = "shop") -> Identity:
+    return Identity(service, pop, uid, address, port)
+
+
+def known(address: str = "192.0.2.1", state: State = State.READY, origin: Origin = Origin.KUBERNETES, uid: str = "u") -> Known:
+    return Known(identity(address, uid=uid), state, origin)
+
+
+class FailingConnects:
+    """Real figures but for connect failures, which only a worker's C code counts."""
+
+    def __init__(self, figures: Figures) -> None:
+        self.figures = figures
+        self.failures: dict[int, int] = {}
+        self.pools: dict[int, dict[str, int]] = {}
+        self.busy: dict[int, dict[str, int]] = {}
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.figures, name)
+
+    def read_endpoint(self, row: int) -> dict[str, object]:
+        return {**self.figures.read_endpoint(row), "connect_failures": self.failures.get(row, 0), **self.busy.get(row, {})}
+
+    def read_pool(self, row: int) -> dict[str, object]:
+        return {**self.figures.read_pool(row), **self.pools.get(row, {})}
+
+
+@dataclass
+class Bench:
+    """Gates over one service, with everything around them real."""
+
+    service: Service
+    clock: Clock = field(default_factory=Clock)
+    opened: list[Identity] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.figures = FailingConnects(Figures(2))
+        self.rows = Rows(self.figures)  # type: ignore[arg-type]  # a stand-in with the same methods
+        self.gates = Gates(self.figures, self.clock, self.opened.append)  # type: ignore[arg-type]  # the same
+
+    def select(self, *chosen: Identity, origin: Origin = Origin.STATIC) -> list[Identity]:
+        begun = self.gates.select((one, self.rows.endpoint(one), self.service, origin) for one in chosen)
+        return [gate.identity for gate in begun]
+
+    def fail(self, one: Identity, times: int = 1) -> None:
+        """Traffic can't connect."""
+        row = self.rows.endpoint(one)
+        self.figures.failures[row] = self.figures.failures.get(row, 0) + times
+
+    def judge(self, one: Identity, *results: bool) -> None:
+        for is_good in results:
+            self.gates.judge(one, is_good, self.figures.failures.get(self.rows.endpoint(one), 0))
+
+    def published(self, one: Identity) -> tuple[str, float]:
+        seen = self.figures.read_endpoint(self.rows.endpoint(one))
+        return str(seen["state"]), float(str(seen["weight"]))
+
+
+Build = Callable[..., World]

@@ -1,0 +1,61 @@
+import asyncio
+import threading
+
+import pytest
+
+from gateway.control.blocking import in_thread
+
+
+def test_result_comes_from_another_thread():
+    async def scenario():
+        return await in_thread("t", threading.current_thread, 5)
+
+    thread = asyncio.run(scenario())
+    assert thread is not threading.current_thread()
+    assert thread.daemon
+    assert thread.name == "t"
+
+
+def test_failure_is_raised_to_the_one_who_waits():
+    def fail():
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        asyncio.run(in_thread("t", fail, 5))
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_deadline_holds_and_a_late_end_is_nobodys(fails):
+    release = threading.Event()
+    ended = threading.Event()
+
+    def block():
+        release.wait(5)
+        ended.set()
+        if fails:
+            raise OSError("late")
+
+    async def scenario():
+        with pytest.raises(TimeoutError):
+            await in_thread("t", block, 0.01)
+        release.set()
+        while not ended.is_set():
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    asyncio.run(scenario())
+
+
+def test_an_end_after_the_loop_has_closed_is_nobodys():
+    release = threading.Event()
+    threads = []
+
+    def block():
+        threads.append(threading.current_thread())
+        release.wait(5)
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(in_thread("t", block, 0.01))
+    release.set()
+    threads[0].join(5)
+    assert not threads[0].is_alive()

@@ -1,0 +1,288 @@
+import logging
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.control import gates as module
+from gateway.control.gates import GATE_STATES, TRANSITIONS, Event, State, is_admitting, transition
+from gateway.control.world import Origin
+from tests.unit.gateway.control.helpers import Bench, config_of, identity
+
+ONE, TWO = identity("192.0.2.1"), identity("192.0.2.2")
+
+
+@pytest.fixture
+def bench():
+    return Bench(config_of().services[0])
+
+
+def serving(bench, *chosen):
+    """A bench whose gateway serves, its endpoints found good at the start."""
+    bench.select(*chosen)
+    for one in chosen:
+        bench.judge(one, True)
+    bench.gates.begin()
+    return bench
+
+
+# The table
+
+
+def test_every_pair_is_listed_or_an_error():
+    for state in State:
+        for event in Event:
+            if event in TRANSITIONS[state]:
+                assert transition(state, event) in (None, *State)
+            else:
+                with pytest.raises(ValueError, match=f"a gate that is {state.value} can't have: {event.value}"):
+                    transition(state, event)
+    unlisted = {(state, event) for state in State for event in Event if event not in TRANSITIONS[state]}
+    assert unlisted == {(state, Event.RAMPED) for state in State if state is not State.RAMPING}
+
+
+def test_nobody_who_failed_comes_back_without_a_ramp():
+    for state in (State.SHUT, State.DOUBTED, State.JOINING):
+        for event in Event:
+            if event in TRANSITIONS[state]:
+                assert transition(state, event) is not State.ADMITTING
+
+
+def test_the_page_shows_this_table():
+    page = Path("docs/health.md").read_text()
+    for state, events in TRANSITIONS.items():
+        for event, after in events.items():
+            assert f"| {state.value} | {event.value} | {after.value if after else 'stays'} |" in page
+    n_rows = sum(len(events) for events in TRANSITIONS.values())
+    assert page.count("| stays |") + sum(page.count(f"| {state.value} |\n") for state in State) == n_rows
+    for state in State:
+        for after in {after for after in TRANSITIONS[state].values() if after not in (None, state)}:
+            assert f"{state.value} --> {after.value}" in page
+
+
+# Playbooks
+
+
+def test_at_the_start_one_good_probe_is_enough_and_nobody_ramps(bench):
+    assert bench.select(ONE) == [ONE]
+    assert bench.published(ONE) == ("probing", 1.0)
+    bench.judge(ONE, True)
+    assert bench.published(ONE) == ("admitting", 1.0)
+    assert bench.opened == [ONE]
+
+
+def test_at_the_start_a_dead_one_is_shut_after_down_after(bench):
+    bench.select(ONE)
+    bench.judge(ONE, False)
+    assert bench.gates.all[ONE].is_confirming
+    bench.judge(ONE, False)
+    assert bench.published(ONE) == ("probing", 1.0)
+    bench.judge(ONE, False)
+    assert bench.published(ONE) == ("shut", 1.0)
+    assert bench.opened == []
+
+
+def test_a_static_newcomer_waits_for_its_probe_then_ramps(bench):
+    serving(bench, ONE)
+    assert bench.select(ONE, TWO) == [TWO]
+    assert bench.gates.all[TWO].state is State.JOINING
+    assert bench.published(TWO)[0] == "probing"
+    bench.judge(TWO, True)
+    state, weight = bench.published(TWO)
+    assert state == "admitting"
+    assert weight == pytest.approx(0.1, abs=0.001)
+
+
+def test_a_newcomer_that_kubernetes_calls_ready_takes_traffic_at_once(bench):
+    serving(bench, ONE)
+    bench.select(ONE, TWO, origin=Origin.KUBERNETES)
+    assert bench.gates.all[TWO].state is State.RAMPING
+    assert bench.published(TWO)[0] == "admitting"
+    assert TWO in bench.opened
+
+
+def test_down_needs_failures_in_a_row(bench):
+    serving(bench, ONE)
+    bench.judge(ONE, False, False, True, False, False)
+    assert bench.gates.all[ONE].state is State.ADMITTING
+    bench.judge(ONE, False)
+    assert bench.gates.all[ONE].state is State.SHUT
+
+
+def test_up_needs_successes_in_a_row_then_the_weight_grows_linearly(bench):
+    serving(bench, ONE)
+    bench.judge(ONE, False, False, False)
+    bench.judge(ONE, True, True, False, True, True)
+    assert bench.gates.all[ONE].state is State.SHUT
+    bench.judge(ONE, True)
+    weights = []
+    for _ in range(4):
+        bench.gates.turn()
+        weights.append(bench.published(ONE)[1])
+        bench.clock.advance(10)
+    assert weights == pytest.approx([0.1, 0.4, 0.7, 1.0], abs=0.002)
+    assert bench.gates.all[ONE].state is State.ADMITTING
+
+
+def test_a_failed_connect_shuts_until_a_probe_succeeds(bench):
+    serving(bench, ONE)
+    bench.fail(ONE)
+    assert [gate.identity for gate in bench.gates.turn()] == [ONE]
+    assert bench.published(ONE)[0] == "probing"
+    assert bench.gates.all[ONE].is_confirming
+    assert bench.gates.turn() == []  # said once
+    bench.judge(ONE, True)
+    assert bench.published(ONE)[0] == "admitting"
+    assert bench.gates.all[ONE].state is State.RAMPING
+    assert bench.figures.read_endpoint(bench.rows.endpoint(ONE))["forgiven"] == 1
+    assert bench.gates.turn() == []
+
+
+def test_a_probe_does_not_forgive_what_came_after_it_began(bench):
+    serving(bench, ONE)
+    bench.fail(ONE)
+    bench.gates.turn()
+    bench.fail(ONE)  # while the probe is under way, which began when one had failed
+    bench.gates.judge(ONE, True, 1)
+    assert bench.gates.all[ONE].forgiven == 1
+    assert not bench.gates.all[ONE].connect_failures == 2  # not looked at yet: workers see the difference themselves
+    assert [gate.identity for gate in bench.gates.turn()] == [ONE]
+    assert bench.gates.all[ONE].state is State.DOUBTED
+
+
+def test_a_probe_that_began_before_the_failure_says_nothing(bench):
+    serving(bench, ONE)
+    bench.fail(ONE)
+    bench.gates.turn()
+    bench.gates.judge(ONE, True, 0)
+    assert bench.gates.all[ONE].state is State.DOUBTED
+    bench.judge(ONE, True)
+    assert bench.gates.all[ONE].state is State.RAMPING
+
+
+def test_a_doubted_one_that_probes_find_dead_is_shut(bench):
+    serving(bench, ONE)
+    bench.fail(ONE)
+    bench.gates.turn()
+    bench.judge(ONE, False, False, False)
+    assert bench.published(ONE)[0] == "shut"
+
+
+def test_who_was_not_selectable_for_a_while_ramps(bench):
+    serving(bench, ONE, TWO)
+    bench.select(ONE)
+    assert bench.gates.all[TWO].is_parked
+    assert not bench.gates.all[TWO].is_taking
+    bench.judge(TWO, False, False, False)
+    assert bench.gates.all[TWO].state is State.ADMITTING  # a parked one is not judged
+    assert bench.select(ONE, TWO) == [TWO]
+    assert bench.gates.all[TWO].state is State.RAMPING
+    assert bench.gates.all[ONE].state is State.ADMITTING
+
+
+def test_a_shut_one_that_returns_stays_shut(bench):
+    serving(bench, ONE)
+    bench.judge(ONE, False, False, False)
+    bench.select()
+    bench.select(ONE)
+    assert bench.gates.all[ONE].state is State.SHUT
+
+
+def test_slow_start_can_be_off():
+    bench = Bench(config_of(TEXT_WITHOUT_RAMP).services[0])
+    serving(bench, ONE)
+    bench.fail(ONE)
+    bench.gates.turn()
+    bench.judge(ONE, True)
+    assert bench.published(ONE) == ("admitting", 1.0)
+    bench.gates.turn()
+    assert bench.gates.all[ONE].state is State.ADMITTING
+
+
+TEXT_WITHOUT_RAMP = """
+listeners: [{name: web, bind: "127.0.0.1:0"}]
+pops: [{name: fra, lat: 50.11, lon: 8.68}]
+services: [{name: shop, slow_start: 0s, backends: [{pop: fra, endpoints: ["192.0.2.1:80"]}]}]
+routes: [{service: shop}]
+"""
+
+
+def test_a_change_is_one_line_in_the_log_and_the_end_of_a_ramp_none(bench, caplog):
+    caplog.set_level(logging.INFO, "isochrone.health")
+    serving(bench, ONE)
+    bench.judge(ONE, False, False, False, True, True, True)
+    bench.clock.advance(60)
+    bench.gates.turn()
+    assert [(record.getMessage(), record.was) for record in caplog.records] == [
+        ("endpoint is admitting", "waiting"),
+        ("endpoint is shut", "admitting"),
+        ("endpoint is ramping", "shut"),
+    ]
+    assert caplog.records[1].endpoint == "192.0.2.1:80"
+
+
+def test_a_turn_looks_at_a_bounded_number_and_reaches_all(bench, monkeypatch):
+    monkeypatch.setattr(module, "LOOKS_PER_TURN", 2)
+    everyone = [identity(f"192.0.2.{n}") for n in range(1, 6)]
+    serving(bench, *everyone)
+    for one in everyone:
+        bench.fail(one)
+    found = []
+    for _ in range(3):
+        turn = [gate.identity for gate in bench.gates.turn()]
+        assert len(turn) <= 2
+        found += turn
+    assert sorted(found, key=str) == everyone
+
+
+def test_results_for_strangers_and_forgotten_ones_are_nobodys(bench):
+    bench.gates.judge(ONE, True, 0)
+    serving(bench, ONE)
+    bench.gates.forget(ONE)
+    bench.gates.judge(ONE, False, 0)
+    assert bench.gates.all == {}
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.sampled_from(["good", "bad", "fail", "stale", "turn", "park", "begin"]),
+        st.floats(0, 40, allow_nan=False),
+    ),
+    max_size=40,
+)
+
+
+@given(STEPS)
+def test_whatever_comes_the_published_gate_agrees_with_the_state(steps):
+    """Naive model of what must hold: taking only with a state that admits, never with an unforgiven failure seen, ramps only grow."""
+    bench = Bench(config_of().services[0])
+    bench.select(ONE)
+    for step in steps:
+        gate = bench.gates.all[ONE]
+        state, since, weight = gate.state, gate.since, gate.weight
+        if step == "good":
+            bench.judge(ONE, True)
+        elif step == "bad":
+            bench.judge(ONE, False)
+        elif step == "stale":
+            bench.gates.judge(ONE, True, gate.forgiven)
+        elif step == "fail":
+            bench.fail(ONE)
+        elif step == "turn":
+            bench.gates.turn()
+        elif step == "park":
+            bench.select(*([] if not gate.is_parked else [ONE]))
+        elif step == "begin":
+            bench.gates.begin()
+        else:
+            bench.clock.advance(step)
+        seen, seen_weight = bench.published(ONE)
+        assert seen == GATE_STATES[gate.state]
+        assert 0.09 < seen_weight <= 1.0
+        if gate.state is State.RAMPING and state is State.RAMPING and gate.since == since:
+            assert gate.weight >= weight
+        if gate.is_taking:
+            assert is_admitting(gate.state)
+            assert gate.connect_failures == gate.forgiven
+        assert gate.forgiven <= bench.figures.failures.get(bench.rows.endpoint(ONE), 0)

@@ -1,0 +1,161 @@
+import os
+import select
+import socket
+
+import pytest
+
+from gateway.config import Address
+from gateway.control.listeners import Listeners, bind
+from gateway.errors import StartError
+
+LOOPBACK = Address("127.0.0.1", 0)
+
+
+def connect(address):
+    family = socket.AF_UNIX if address.is_unix else socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    client = socket.socket(family)
+    client.settimeout(2)
+    try:
+        client.connect(address.host if address.is_unix else (address.host, address.port))
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_tcp_is_bound_first_and_listens_when_told(host):
+    listeners = Listeners.open([("web", Address(host, 0))])
+    address = listeners.all[0].address
+    assert address.port != 0
+    with pytest.raises(ConnectionRefusedError):
+        connect(address)
+    listeners.listen()
+    connect(address).close()
+    assert not os.get_inheritable(listeners.all[0].socket.fileno())
+    assert not listeners.all[0].socket.getblocking()
+    listeners.close()
+    with pytest.raises(ConnectionRefusedError):
+        connect(address)
+
+
+def test_v6_any_and_v4_any_share_a_port():
+    first = bind("v4", Address("0.0.0.0", 0))
+    second = bind("v6", Address("::", first.address.port))
+    first.close()
+    second.close()
+
+
+def test_address_in_use_is_one_clear_line_and_leaves_nothing_open():
+    taken = Listeners.open([("a", LOOPBACK)])
+    taken.listen()
+    address = taken.all[0].address
+    before = set(os.listdir("/proc/self/fd"))
+    with pytest.raises(StartError) as caught:
+        Listeners.open([("first", LOOPBACK), ("web", address)])
+    assert str(caught.value) == f"listener web: 127.0.0.1:{address.port} is already in use"
+    assert set(os.listdir("/proc/self/fd")) == before
+    taken.close()
+
+
+def test_two_that_bind_before_either_listens_are_told_apart_when_they_listen():
+    one = Listeners.open([("a", LOOPBACK)])
+    other = Listeners.open([("b", one.all[0].address)])
+    one.listen()
+    with pytest.raises(StartError, match="listener b: .* is already in use"):
+        other.listen()
+    one.close()
+    other.close()
+
+
+def test_address_of_another_machine_is_an_error_in_words():
+    with pytest.raises(StartError, match=r"listener web: can't listen on 192\.0\.2\.1:0: Cannot assign"):
+        bind("web", Address("192.0.2.1", 0))
+
+
+def test_descriptors_are_numbered_in_order(tmp_path):
+    listeners = Listeners.open([("a", LOOPBACK), ("b", Address(str(tmp_path / "s"), 0))])
+    listeners.listen()
+    listeners.listen()  # twice does no harm
+    fds = [listener.socket.fileno() for listener in listeners.all]
+    assert listeners.descriptors() == [(fds[0], 0), (fds[1], 1)]
+    listeners.close()
+
+
+def test_unix_socket_is_there_and_gone(tmp_path):
+    address = Address(str(tmp_path / "s"), 0)
+    listeners = Listeners.open([("u", address)])
+    listeners.listen()
+    connect(address).close()
+    listeners.close()
+    listeners.close()  # twice does no harm
+    assert not os.path.exists(address.host)
+
+
+def test_unix_file_of_a_dead_process_is_replaced(tmp_path):
+    address = Address(str(tmp_path / "s"), 0)
+    dead = socket.socket(socket.AF_UNIX)
+    dead.bind(address.host)
+    dead.close()
+    listeners = Listeners.open([("u", address)])
+    listeners.listen()
+    connect(address).close()
+    listeners.close()
+
+
+def test_unix_socket_with_somebody_behind_it_is_in_use(tmp_path):
+    address = Address(str(tmp_path / "s"), 0)
+    first = Listeners.open([("u", address)])
+    first.listen()
+    with pytest.raises(StartError, match="listener v: unix:.*/s is already in use"):
+        bind("v", address)
+    connect(address).close()
+    first.close()
+
+
+def test_a_file_that_is_no_socket_is_never_taken_away(tmp_path):
+    path = tmp_path / "s"
+    path.write_text("precious")
+    with pytest.raises(StartError, match="is not a socket and in the way"):
+        bind("u", Address(str(path), 0))
+    assert path.read_text() == "precious"
+
+
+def test_a_successors_unix_file_stays(tmp_path):
+    path = str(tmp_path / "s")
+    first = bind("u", Address(path, 0))
+    os.rename(path, path + ".old")  # as a successor does that binds beside and renames
+    second = bind("u", Address(path, 0))
+    first.close()
+    assert os.path.exists(path)
+    second.close()
+    assert not os.path.exists(path)
+
+
+def test_connections_begun_before_are_served_and_new_ones_wait_then_are_refused():
+    listeners = Listeners.open([("web", LOOPBACK)])
+    listeners.listen()
+    address = listeners.all[0].address
+    early = connect(address)
+    early.sendall(b"x")  # the kernel defers an accept until there are data
+    listeners.refuse_new()
+    late = socket.socket()
+    late.setblocking(False)
+    assert late.connect_ex((address.host, address.port)) != 0
+    listeners.all[0].socket.settimeout(2)
+    accepted, _ = listeners.all[0].socket.accept()
+    early.settimeout(2)
+    accepted.sendall(b"y")
+    assert early.recv(1) == b"y"
+    assert select.select([], [late], [], 0.05)[1] == []  # held back: neither accepted nor reset
+    for one in (early, late, accepted):
+        one.close()
+    listeners.close()
+
+
+def test_refuse_new_says_when_the_kernel_cannot(caplog):
+    listeners = Listeners.open([("web", LOOPBACK)])
+    listeners.listen()
+    listeners.all[0].socket.close()
+    listeners.refuse_new()
+    assert "can't hold new connections back" in caplog.text

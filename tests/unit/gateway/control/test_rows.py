@@ -1,0 +1,64 @@
+import pytest
+
+from gateway.control.rows import Rows
+from routing_core import Figures
+from tests.unit.gateway.control.helpers import FailingConnects
+
+
+@pytest.fixture
+def rows():
+    return Rows(FailingConnects(Figures(1)))
+
+
+def test_one_identity_one_row(rows):
+    assert rows.endpoint("a") == rows.endpoint("a")
+    assert rows.endpoint("a") != rows.endpoint("b")
+    assert len({rows.endpoint("x"), rows.pool("x", "fra"), rows.service("x")}) == 3
+    assert rows.find("endpoint", "a") == rows.endpoint("a")
+    assert rows.find("endpoint", "nobody") is None
+
+
+def test_a_row_is_given_back_only_when_no_snapshot_contains_it(rows):
+    row = rows.endpoint("a")
+    rows.keep([("endpoint", "a")], generation=1)
+    rows.keep([], generation=2)
+    assert rows.collect(oldest=1) == []
+    assert rows.collect(oldest=2) == [("endpoint", "a")]
+    assert rows.find("endpoint", "a") is None
+    with pytest.raises(IndexError):
+        rows.figures.read_endpoint(row)
+
+
+@pytest.mark.parametrize("busy", [{"in_flight": 1}, {"connections": 1}])
+def test_a_row_with_something_open_stays(rows, busy):
+    row = rows.endpoint("a")
+    rows.keep([], generation=2)
+    rows.figures.busy[row] = busy
+    assert rows.collect(oldest=9) == []
+    rows.figures.busy.clear()
+    assert rows.collect(oldest=9) == [("endpoint", "a")]
+
+
+def test_a_pool_with_something_in_flight_stays(rows):
+    row = rows.pool("shop", "fra")
+    rows.keep([], generation=2)
+    rows.figures.pools[row] = {"in_flight": 1}
+    assert rows.collect(oldest=9) == []
+    rows.figures.pools.clear()
+    assert rows.collect(oldest=9) == [("pool", ("shop", "fra"))]
+
+
+def test_who_comes_back_in_time_keeps_row_and_figures(rows):
+    row = rows.endpoint("a")
+    rows.keep([], generation=2)
+    rows.keep([("endpoint", "a")], generation=3)
+    assert rows.collect(oldest=9) == []
+    assert rows.endpoint("a") == row
+
+
+def test_absence_counts_from_the_first_table_without(rows):
+    rows.endpoint("a")
+    rows.keep([], generation=5)
+    rows.keep([], generation=9)
+    assert rows.collect(oldest=4) == []
+    assert rows.collect(oldest=5) == [("endpoint", "a")]

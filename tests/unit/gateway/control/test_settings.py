@@ -1,0 +1,68 @@
+import os
+from dataclasses import fields
+
+import pytest
+
+from gateway.control import settings
+from gateway.control.settings import home_of, n_workers, overrides_of, settings_of
+from gateway.dataplane import CompiledSettings, Settings
+from routing_core import MAX_WORKERS
+from tests.unit.gateway.control.helpers import config_of
+
+MORE = {
+    "gateway": "{name: edge-7, workers: 3, location: {lat: 1, lon: 2}}",
+    "client_ip": "{trusted_proxies: [10.0.0.0/8, 2001:db8::/32], forwarded_hops: 2, header: forwarded}",
+    "geoip": "{overrides: [{prefix: 10.1.0.0/16, lat: 48.1, lon: 11.6, country: DE}]}",
+    "timeouts": (
+        "{request_head: 1s, body_progress: 2s, keep_alive_idle: 3s, connect: 400ms, first_byte: 5s, upstream_idle: 6s, queue: 7ms,"
+        " tunnel_idle: 8s, linger: 9ms}"
+    ),
+    "limits": "{head_bytes: 2KiB, fields: 11, body_bytes: 12B, connections: 13, connections_per_endpoint: 14, queue_per_endpoint: 15}",
+    "retries": "{max: 1, budget_share: 50%, budget_floor: 16}",
+    "access_log": "{sample: 0.25}",
+    "debug_headers": "true",
+}
+
+
+def test_every_setting_is_taken_from_the_configuration():
+    found = settings_of(config_of(**MORE))
+    assert found == Settings(
+        request_head_ms=1000, body_progress_ms=2000, keep_alive_idle_ms=3000, connect_ms=400, first_byte_ms=5000, upstream_idle_ms=6000,
+        queue_ms=7, tunnel_idle_ms=8000, linger_ms=9, head_bytes=2048, max_fields=11, body_bytes=12, connections_per_listener=13,
+        connections_per_endpoint=14, queue_per_endpoint=15, max_retries=1, budget_share=0.5, budget_floor_per_s=16,
+        trusted=("10.0.0.0/8", "2001:db8::/32"), forwarded_hops=2, forwarded_header="forwarded", debug_headers=True, log_share=0.25,
+        name="edge-7",
+    )  # fmt: skip
+    same = [one.name for one in fields(Settings) if getattr(found, one.name) == getattr(Settings(), one.name)]
+    assert same == []  # each differs from its default here, so each is seen to be passed on
+    CompiledSettings(found, 2)
+
+
+def test_defaults_of_both_sides_agree():
+    assert settings_of(config_of()) == Settings()
+
+
+def test_location_and_overrides():
+    config = config_of(**MORE)
+    assert home_of(config) == (1, 2)
+    assert overrides_of(config) == [("10.1.0.0/16", 48.1, 11.6, "DE")]
+    assert home_of(config_of()) is None
+
+
+def test_workers_are_as_said_or_as_many_as_this_process_may_use(monkeypatch):
+    assert n_workers(config_of(**MORE)) == 3
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(200))
+    monkeypatch.setattr(settings, "_cpu_quota", lambda: 5)
+    assert n_workers(config_of()) == 5
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(4))
+    assert n_workers(config_of()) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("max 100000", MAX_WORKERS), ("150000 100000", 2), ("10000 100000", 1), ("nonsense", MAX_WORKERS), (None, MAX_WORKERS)]
+)
+def test_quota_of_a_container(tmp_path, text, expected):
+    path = tmp_path / "cpu.max"
+    if text is not None:
+        path.write_text(text)
+    assert settings._cpu_quota(str(path)) == expected

@@ -1,0 +1,85 @@
+import pytest
+
+from gateway.control.world import Identity, Origin, World
+from k8s import State
+from tests.unit.gateway.control.helpers import known
+
+POOL = ("shop", "fra")
+
+
+def test_identity_is_written_as_it_is_reached():
+    assert str(Identity("s", "p", "", "192.0.2.1", 80)) == "192.0.2.1:80"
+    assert str(Identity("s", "p", "", "2001:db8::1", 80)) == "[2001:db8::1]:80"
+    assert str(Identity("s", "p", "", "/run/x", 0)) == "unix:/run/x"
+
+
+def test_news_is_told_from_the_same_in_another_order():
+    world = World()
+    assert world.describe(POOL, [known("192.0.2.1"), known("192.0.2.2")])
+    assert not world.describe(POOL, [known("192.0.2.2"), known("192.0.2.1")])
+    assert world.describe(POOL, [known("192.0.2.1")])
+    assert world.describe(POOL, [])
+    assert not world.describe(POOL, [])
+
+
+def test_ready_ones_are_selectable_and_terminating_ones_only_when_none_is_ready():
+    world = World()
+    old, new = known("192.0.2.1", State.SERVING_TERMINATING), known("192.0.2.2")
+    dead = known("192.0.2.3", State.TERMINATING)
+    world.describe(POOL, [old, new, dead])
+    assert world.selectable(POOL) == (new,)
+    world.describe(POOL, [old, known("192.0.2.2", State.UNREADY), dead])
+    assert world.selectable(POOL) == (old,)
+    world.describe(POOL, [dead])
+    assert world.selectable(POOL) == ()
+    assert world.selectable(("shop", "nowhere")) == ()
+
+
+def test_total_counts_unready_ones_but_neither_terminating_ones_nor_newcomers():
+    world = World()
+    world.describe(POOL, [known("192.0.2.1"), known("192.0.2.2", State.UNREADY), known("192.0.2.3", State.TERMINATING)])
+    assert world.total(POOL) == 2  # there at the first sync, ready or not
+    both = [known("192.0.2.1"), known("192.0.2.2", State.UNREADY)]
+    world.describe(POOL, [*both, known("192.0.2.4", State.UNREADY)])
+    assert world.total(POOL) == 2  # a scale-up is no outage
+    world.describe(POOL, [*both, known("192.0.2.4")])
+    assert world.total(POOL) == 3
+    world.describe(POOL, [*both, known("192.0.2.4", State.UNREADY)])
+    assert world.total(POOL) == 3  # it has been ready: now it is missing
+    world.describe(POOL, both)
+    world.describe(POOL, [*both, known("192.0.2.4", State.UNREADY)])
+    assert world.total(POOL) == 2  # another life
+
+
+def test_a_static_newcomer_counts_once_our_own_probe_found_it_good():
+    world = World()
+    first = known("192.0.2.1", origin=Origin.STATIC)
+    world.describe(POOL, [first])
+    late = known("192.0.2.2", origin=Origin.STATIC)
+    world.describe(POOL, [first, late])
+    assert world.total(POOL) == 1
+    assert world.count(late.identity)
+    assert not world.count(late.identity)
+    assert world.total(POOL) == 2
+
+
+def test_what_a_new_configuration_no_longer_has_is_forgotten():
+    world = World()
+    world.describe(POOL, [known()])
+    world.drained |= {"fra", "nyc"}
+    world.keep([("shop", "nyc")], ["nyc"])
+    assert world.pools == {}
+    assert world.counted == set()
+    assert world.drained == {"nyc"}
+
+
+def test_tally_names_every_state():
+    world = World()
+    world.describe(POOL, [known("192.0.2.1"), known("192.0.2.2", State.UNREADY)])
+    assert world.tally(POOL) == {"ready": 1, "unready": 1, "serving-terminating": 0, "terminating": 0}
+
+
+@pytest.mark.parametrize("state", [State.SERVING_TERMINATING, State.TERMINATING])
+def test_terminating_is_both_kinds(state):
+    assert known(state=state).is_terminating
+    assert not known().is_terminating

@@ -1,0 +1,46 @@
+"""`isochrone check`: what is printed where, and the exit status."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gateway.cli import main
+from gateway.config import effective, load, schema
+
+EXAMPLE = "docs/examples/two-pops.yaml"
+
+
+def test_a_good_file_is_printed_whole(capsys):
+    assert main(["check", "-c", EXAMPLE]) == 0
+    assert capsys.readouterr() == (effective(load(Path(EXAMPLE)).config), "")
+
+
+def test_what_is_printed_is_a_configuration(capsys, tmp_path):
+    main(["check", "--config", EXAMPLE])
+    (tmp_path / "out.yaml").write_text(capsys.readouterr().out)
+    assert load(tmp_path / "out.yaml").config == load(Path(EXAMPLE)).config
+
+
+def test_warnings_are_no_faults(capsys):
+    assert main(["check", "-c", "docs/examples/kubernetes.yaml"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("gateway:")
+    assert all(line.startswith("warning: docs/examples/kubernetes.yaml:") for line in err.splitlines())
+    assert len(err.splitlines()) == 2
+
+
+def test_each_fault_has_a_line_and_nothing_is_printed_as_good(capsys, tmp_path, monkeypatch):
+    (tmp_path / "isochrone.yaml").write_text("pops: [{name: fra, lat: 91, lon: 1}]\nnonsense: 1\n")
+    monkeypatch.chdir(tmp_path)
+    assert main(["check"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "isochrone.yaml:1: pops.fra.lat: must be a number from -90 to 90 degrees, got 91" in err.splitlines()
+    assert len(err.splitlines()) == 5  # listeners, services and routes are missing besides
+
+
+@pytest.mark.parametrize("words", [[], ["-c", "/nowhere"]])
+def test_schema_needs_no_file(capsys, words):
+    assert main(["check", "--schema", *words]) == 0
+    assert json.loads(capsys.readouterr().out) == schema()

@@ -1,0 +1,315 @@
+"""Configuration as a whole: files, writing back, the schema, the page of docs, and trees that no one would write."""
+
+import copy
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway import config as subject
+from gateway.config import effective, load, parse, schema
+from gateway.errors import ConfigError
+from tests.checks import config_docs
+
+EXAMPLES = sorted(Path("docs/examples").glob("*.yaml"))
+FULL = """
+gateway: {name: edge-1, location: {lat: 50.11, lon: 8.68}, workers: 2}
+listeners: [{name: web, bind: "0.0.0.0:8080"}, {name: local, bind: "unix:/run/isochrone.sock"}]
+client_ip: {trusted_proxies: [10.0.0.0/8, "2001:db8::/32"], forwarded_hops: 2, header: forwarded}
+geoip: {city: [/a.mmdb, /b.mmdb], asn: /c.mmdb, overrides: [{prefix: 10.1.0.0/16, lat: 48.1, lon: 11.6, country: DE}], check_interval: 1m}
+pops:
+  - {name: fra, lat: 50.11, lon: 8.68, country: DE, region: eu-central, public_url: "https://fra.example.com", kubernetes: {context: fra}}
+  - {name: nyc, lat: 40.71, lon: -74.01, country: US}
+services:
+  - name: shop
+    health: {path: /healthz, host: shop, expect: [200, 300-399], interval: 5s, timeout: 500ms, jitter: 20%}
+    backends:
+      - {pop: fra, kubernetes: {namespace: shop, service: web, port: http}}
+      - {pop: nyc, endpoints: ["192.0.2.10:8080", "[2001:db8::1]:80"]}
+    max_in_flight: 100
+    slow_start: 0s
+routes:
+  - name: eu
+    match: [{hosts: ["*.example.com"], path_prefix: /a, method: GET, headers: {x-a: "1"}, query: {q: "é"}}, {path_exact: /b}]
+    service: shop
+    steering:
+      {mode: proxy, leg: gateway-pop, window: 7.5ms,
+       jurisdiction: {continents: [EU, NA], countries: [DE], regions: [eu-central], pops: [fra]}}
+  - {service: shop}
+timeouts: {connect: 1500ms, first_byte: 2m}
+limits: {head_bytes: 16KiB, body_bytes: 10MiB, connections: 1000}
+retries: {max: 1, budget_share: 10%, budget_floor: 5}
+kubernetes: {sync_deadline: 10s}
+drain: {lameduck: 10s, deadline: 90s}
+admin: {bind: "[::1]:9901"}
+status: {bind: "0.0.0.0:9902"}
+access_log: {path: /var/log/isochrone.json, sample: 0.5}
+log: {format: json, level: warning}
+debug_headers: true
+"""
+
+
+@pytest.mark.parametrize("text", [FULL, *(path.read_text() for path in EXAMPLES)], ids=["full", *(path.stem for path in EXAMPLES)])
+def test_effective_tree_reads_back_as_itself(text):
+    config = parse(text).config
+    written = effective(config)
+    assert parse(written).config == config
+    assert effective(parse(written).config) == written
+    assert set(yaml.safe_load(written)) == set(type(config).model_fields)
+
+
+def test_values_are_types():
+    config = parse(FULL).config
+    assert config.timeouts.connect == 1.5
+    assert config.timeouts.connect.ms == 1500
+    assert config.limits.body_bytes == 10 << 20
+    assert config.routes[0].steering.window == 0.0075
+    assert config.services[0].backends[1].endpoints[1].host == "2001:db8::1"
+    assert config.client_ip.trusted_proxies[0].prefixlen == 8
+    assert 302 in config.services[0].health.expect[1]
+    assert config.routes[0].match[0].headers == (("x-a", "1"),)
+
+
+def test_relative_paths_start_from_the_folder_of_the_file(tmp_path, monkeypatch):
+    folder = tmp_path / "etc"
+    folder.mkdir()
+    (folder / "my.yaml").write_text(FULL.replace("/a.mmdb", "a.mmdb").replace("/c.mmdb", "../c.mmdb"))
+    monkeypatch.chdir(tmp_path)
+    config = load(Path("etc/my.yaml")).config
+    assert config.geoip.city[0] == folder / "a.mmdb"
+    assert config.geoip.asn[0] == folder / "../c.mmdb"
+
+
+def test_a_byte_order_mark_is_no_fault(tmp_path):
+    (tmp_path / "x.yaml").write_bytes(b"\xef\xbb\xbf" + FULL.encode())
+    assert load(tmp_path / "x.yaml").config == parse(FULL).config
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "x.yaml: can't be read: No such file or directory"),
+        (b"a: 1\nb: \xff", "x.yaml:2: must be UTF-8, got the byte 0xff"),
+        (b"a: [", "x.yaml:"),
+        (b"#" * 2000, "x.yaml: must be at most 1KiB"),
+    ],
+)
+def test_a_file_that_can_not_be_read_is_one_fault(tmp_path, monkeypatch, content, words):
+    monkeypatch.setattr(subject, "MAX_BYTES", 1024)
+    path = tmp_path / "x.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert words in str(caught.value)
+    assert len(caught.value.faults) == 1
+    assert caught.value.faults[0].file == str(path)
+
+
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(ConfigError, match="can't be read: Is a directory"):
+        load(tmp_path)
+
+
+def test_examples_have_no_doubts_but_files_to_be_put_there():
+    for path in EXAMPLES:
+        assert [doubt for doubt in load(path).warnings if "there is no file" not in doubt.text] == []
+
+
+def test_ten_thousand_hosts_are_read():
+    hosts = ", ".join(f"h{n}.example.com" for n in range(10_000))
+    text = FULL.replace('hosts: ["*.example.com"]', f"hosts: [{hosts}]")
+    assert len(parse(text).config.routes[0].match[0].hosts) == 10_000
+
+
+def test_page_of_docs_is_that_of_the_models():
+    assert config_docs.PAGE.read_text() == config_docs.page(), "run: python -m tests.checks.config_docs"
+
+
+def test_page_of_docs_links_to_its_own_headings():
+    page = config_docs.page()
+    headings = {config_docs.anchor(found.replace(" ", "-")) for found in re.findall(r"^## (.*)$", page, re.MULTILINE)}
+    links = set(re.findall(r"\]\(#([^)]*)\)", page))
+    assert links
+    assert links <= headings
+
+
+# A validator of what `schema` uses of JSON Schema, and of nothing else: an unknown word is an error, so that none goes unjudged.
+IGNORED = {"description", "default", "$defs", "$schema", "title"}
+
+
+def is_legal(value, known, defs):
+    def holds(word, rule):
+        match word:
+            case "$ref":
+                return is_legal(value, defs[rule.removeprefix("#/$defs/")], defs)
+            case "anyOf":
+                return any(is_legal(value, one, defs) for one in rule)
+            case "type":
+                kinds = {
+                    "object": dict,
+                    "array": list,
+                    "string": str,
+                    "integer": int,
+                    "number": (int, float),
+                    "boolean": bool,
+                    "null": type(None),
+                }
+                return isinstance(value, kinds[rule]) and (rule == "boolean" or not isinstance(value, bool))
+            case "enum":
+                return value in rule
+            case "const":
+                return value == rule
+            case "pattern":
+                return not isinstance(value, str) or re.search(rule, value) is not None
+            case "minimum":
+                return not isinstance(value, int | float) or value >= rule
+            case "maximum":
+                return not isinstance(value, int | float) or value <= rule
+            case "minItems":
+                return not isinstance(value, list) or len(value) >= rule
+            case "maxItems":
+                return not isinstance(value, list) or len(value) <= rule
+            case "minLength":
+                return not isinstance(value, str) or len(value) >= rule
+            case "items":
+                return not isinstance(value, list) or all(is_legal(item, rule, defs) for item in value)
+            case "required":
+                return not isinstance(value, dict) or all(key in value for key in rule)
+            case "properties":
+                return not isinstance(value, dict) or all(is_legal(value[key], inner, defs) for key, inner in rule.items() if key in value)
+            case "additionalProperties":
+                extra = value.keys() - known.get("properties", {}).keys() if isinstance(value, dict) else ()
+                return not extra if rule is False else all(is_legal(value[key], rule, defs) for key in extra)
+        raise AssertionError(f"the schema uses {word}, which this test does not know")
+
+    return all(holds(word, rule) for word, rule in known.items() if word not in IGNORED)
+
+
+def accepts(document):
+    whole = schema()
+    return is_legal(document, whole, whole["$defs"])
+
+
+@pytest.mark.parametrize("text", [FULL, *(path.read_text() for path in EXAMPLES)], ids=["full", *(path.stem for path in EXAMPLES)])
+def test_schema_accepts_what_is_legal(text):
+    assert accepts(yaml.safe_load(text))
+    assert accepts(yaml.safe_load(effective(parse(text).config)))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("connect: 1500ms", "connect: 5"),
+        ("lat: 50.11", "lat: 91"),
+        ("port: http", "porrt: http"),
+        ("routes:", "rotes:"),
+        ("header: forwarded", "header: x"),
+        ("16KiB", "16KB"),
+        ("workers: 2", "workers: many"),
+        ("debug_headers: true", "debug_headers: 1"),
+        ("service: web, ", ""),
+        ("continents: [EU, NA]", "continents: []"),
+        ("mode: proxy", "mode: redirect"),
+        ("country: US", "country: us"),
+        ("200, 300-399", "99"),
+    ],
+)
+def test_schema_refuses_what_is_not_legal(before, after):
+    assert before in FULL
+    assert not accepts(yaml.safe_load(FULL.replace(before, after)))
+
+
+def test_schema_is_json_that_an_editor_can_show():
+    whole = json.loads(json.dumps(schema()))
+    assert whole["$schema"].endswith("2020-12/schema")
+    assert whole["required"] == ["listeners", "pops", "services", "routes"]
+    assert whole["$defs"]["Timeouts"]["properties"]["connect"]["default"] == "2s"
+    assert whole["$defs"]["Match"]["properties"]["headers"]["default"] == {}
+    assert all("\n" not in prop["description"] for known in (whole, *whole["$defs"].values()) for prop in known["properties"].values())
+    assert all(
+        is_legal(prop["default"], prop, whole["$defs"])
+        for known in (whole, *whole["$defs"].values())
+        for prop in known["properties"].values()
+        if "default" in prop
+    )
+
+
+def places(value, path=()):
+    yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from places(inner, (*path, key))
+
+
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=8),
+    st.sampled_from(
+        [
+            "5s",
+            "64KiB",
+            "fra",
+            "127.0.0.1:80",
+            "unix:/x",
+            "10.0.0.0/8",
+            "DE",
+            "EU",
+            "proxy",
+            "redirect",
+            "*",
+            "*.a.b",
+            "/",
+            "-",
+            "20%",
+            "auto",
+        ]
+    ),
+)
+KEYS = st.sampled_from(sorted({str(step) for path in places(yaml.safe_load(FULL)) for step in path if isinstance(step, str)})) | st.text(
+    max_size=4
+)
+TREES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=10)
+
+
+def never_crashes(text):
+    faults = ()
+    try:
+        loaded = parse(text)
+    except ConfigError as error:
+        faults = error.faults
+    assert all(fault.line and fault.text and "\n" not in str(fault) for fault in faults)
+    if not faults:
+        assert parse(effective(loaded.config)).config == loaded.config
+
+
+@given(TREES)
+def test_random_trees_never_crash(tree):
+    never_crashes(yaml.safe_dump(tree, allow_unicode=True))
+
+
+@given(st.data())
+def test_a_configuration_with_anything_put_anywhere_never_crashes(data):
+    document = copy.deepcopy(yaml.safe_load(FULL))
+    for _ in range(data.draw(st.integers(1, 3))):
+        *way, last = data.draw(st.sampled_from([path for path in places(document) if path]))
+        node = document
+        for step in way:
+            node = node[step]
+        if data.draw(st.booleans()):
+            node[last] = data.draw(TREES)
+        else:
+            del node[last]
+    never_crashes(yaml.safe_dump(document, allow_unicode=True))
+
+
+@given(st.text(max_size=80))
+def test_any_text_never_crashes(text):
+    never_crashes(text)

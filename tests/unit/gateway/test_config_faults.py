@@ -1,0 +1,140 @@
+"""Faults in words: line, path, what is legal, what came; all of them at once."""
+
+import pytest
+
+from gateway._config_faults import all_sections, came, place, section_at
+from gateway._config_model import Backend, KubernetesBackend, Match
+from gateway._config_tree import read_tree
+from gateway.config import parse
+from gateway.errors import ConfigError
+
+BAD = """\
+gateway: {name: "a b", workers: 0, location: {lat: 91}}
+listeners: [{name: web, bind: ":8080", tls: {cert: x}}]
+client_ip: {trusted_proxies: [10.0.0.1/8, nonsense]}
+pops:
+  - {name: fra, lat: 50, lon: 8.68, country: DE}
+  - {name: osl, lat: 59, lon: x, country: NO, capacity: {requests_in_flight: 3}}
+  - {lat: 1, lon: 1}
+services:
+  - name: shop
+    helth: {}
+    health: {type: tcp, path: /x}
+    backends:
+      - {pop: frra, endpoints: ["192.0.2.10:8080", "300.1.1.1:80"]}
+      - {pop: fra, kubernetes: {service: web, port: http}}
+      - {pop: osl}
+routes:
+  - match: {hosts: ["a b"], path_prefix: x}
+    service: sop
+    steering: {mode: redirect, affinity: {cookie: x},
+      jurisdiction: {pops: [nyc], continents: [XX]}}
+  - {service: shop, service: shop}
+  - {match: []}
+  - 5
+timeouts: {connect: 5}
+limits: [64KiB]
+retries:
+  budget_floor:
+    - 1
+<<: {}
+drain: {lameduck: 2m}
+state_dir: /x
+debug_headers: yes
+statos: {bind: "[::]:1"}
+"""
+EXPECTED = [
+    (1, "gateway.location.lat: must be a number from -90 to 90 degrees, got 91"),
+    (1, "gateway.location.lon: must be given: longitude, degrees east"),
+    (1, "gateway.name: must be a name of at most 63 letters, digits, dots, dashes and underscores, got 'a b'"),
+    (1, "gateway.workers: must be auto or a whole number from 1 to 64, got 0"),
+    (2, "listeners.web.bind: must be an IP address and port or a unix socket"),
+    (2, "listeners.web.tls: is not in this version"),
+    (3, "client_ip.trusted_proxies[0]: must have no bits beyond its length, such as 10.0.0.0/8, got '10.0.0.1/8'"),
+    (3, "client_ip.trusted_proxies[1]: must be an address prefix"),
+    (6, "pops.osl.capacity: is not in this version"),
+    (6, "pops.osl.lon: must be a number from -180 to 180 degrees, got 'x'"),
+    (7, "pops[2].name: must be given: its name in backends"),
+    (10, "services.shop.helth: is no key here, did you mean health? Legal: name, health"),
+    (11, "services.shop.health: must have no path when the type is tcp"),
+    (13, "services.shop.backends.frra.endpoints[1]: must be host and port or a unix socket"),
+    (13, "services.shop.backends.frra.pop: must be one of pops: fra, osl, got 'frra', did you mean fra?"),
+    (14, "services.shop.backends.fra.kubernetes: must be endpoints, or pops.fra must have kubernetes"),
+    (15, "services.shop.backends.osl: must have either endpoints or kubernetes, got neither"),
+    (17, "routes[0].match.hosts[0]: must be a host without a port"),
+    (17, "routes[0].match.path_prefix: must be a path that begins with /"),
+    (18, "routes[0].service: must be one of services: shop, got 'sop', did you mean shop?"),
+    (19, "routes[0].steering.affinity: is not in this version"),
+    (19, "routes[0].steering.mode: redirect is not in this version, must be proxy, got 'redirect'"),
+    (20, "routes[0].steering.jurisdiction.continents[0]: must be AF, AN, AS, EU, NA, OC or SA, got 'XX'"),
+    (20, "routes[0].steering.jurisdiction.pops[0]: must be one of pops: fra, osl, got 'nyc'"),
+    (21, "routes[1].service: must be given once, was given in line 21"),
+    (22, "routes[2].match: must have at least one item, got an empty list"),
+    (22, "routes[2].service: must be given: where they go"),
+    (23, "routes[3]: must be a mapping with keys among name, match, service, steering, got 5"),
+    (24, "timeouts.connect: must be a duration from 10ms to 1m, such as 250ms, 10s, 2m or 1h, got 5"),
+    (25, "limits: must be a mapping with keys among head_bytes, fields"),
+    (27, "retries.budget_floor: must be a whole number from 0 to 100000 a second, got a list"),
+    (29, "<<: must not be merged into"),
+    (30, "drain.lameduck: must be at most deadline, 1m, got '2m'"),
+    (31, "state_dir: is not in this version"),
+    (32, "debug_headers: must be true or false, got 'yes'"),
+    (33, "statos: is no key here, did you mean status?"),
+]
+
+
+def faults_of(text):
+    with pytest.raises(ConfigError) as caught:
+        parse(text)
+    return caught.value.faults
+
+
+def test_every_fault_comes_at_once_with_line_path_legal_and_came():
+    found = [(fault.line, f"{fault.path}: {fault.text}") for fault in faults_of(BAD)]
+    assert [line for line, _ in found] == sorted(line for line, _ in found)
+    for line, text in EXPECTED:
+        assert any(at == line and said.startswith(text) for at, said in found), f"{line}: {text} is not in\n{found}"
+    assert len(found) == len(EXPECTED), [said for said in found if not any(said[1].startswith(text) for _, text in EXPECTED)]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("5", 1, "must be a mapping with keys among gateway, listeners"),
+        ("- a", 1, "must be a mapping"),
+        ("\n\npops: {}", 3, "pops: must be a list, got a mapping"),
+        ("pops:\n  fra:\n    lat: 1", 1, "pops: must be a list"),
+        ("client_ip:\n  trusted_proxies: [" + ", ".join(f"10.{n}.0.0/16" for n in range(65)) + "]", 2, "at most 64 items, got 65"),
+        ("gateway:\n  name: " + "x" * 200, 2, "x..."),
+        ("gateway:\n  name: true", 2, "got true"),
+        ("services: [{name: x, health: 5}]", 1, "services.x.health: must be a mapping"),
+        ("gateway: &g\n  name: 5\nlog: *g", 2, "gateway.name: must be a name"),
+    ],
+)
+def test_fault_of_shape(text, line, words):
+    assert any(fault.line == line and words in f"{fault.path}: {fault.text}" for fault in faults_of(text))
+
+
+def test_one_value_for_a_list_has_a_path_without_a_position():
+    assert any(fault.path == "routes.x.match.hosts" for fault in faults_of("routes: [{name: x, service: y, match: {hosts: a}}]"))
+    assert any(fault.path == "geoip.city" for fault in faults_of("geoip: {city: 5}"))
+
+
+def test_items_are_called_by_name_only_when_it_is_theirs_alone():
+    root, _ = read_tree("pops: [{name: a}, {name: b}, {name: b}, {name: ''}, 5]\nservices: [{backends: [{pop: a}]}]")
+    paths = [place(root, ("pops", n, "lat"))[1] for n in range(5)]
+    assert paths == ["pops.a.lat", "pops[1].lat", "pops[2].lat", "pops[3].lat", "pops[4].lat"]
+    assert place(root, ("services", 0, "backends", 0, "pop"))[1] == "services[0].backends.a.pop"
+
+
+def test_what_came_is_said_short():
+    root, _ = read_tree("a: {}\nb: []\nc: true\nd: ~\ne: 5\nf: x")
+    assert [came(root.at(key)) for key in "abcdefg"] == ["a mapping", "a list", "true", "nothing", "5", "'x'", "nothing"]
+
+
+def test_sections_are_found_by_place():
+    assert section_at(("routes", 0, "match", 1)) is Match
+    assert section_at(("services", 0, "backends", 0, "kubernetes")) is KubernetesBackend
+    assert section_at(("services", 0, "name")) is None
+    assert section_at(("nowhere", "x")) is None
+    assert all_sections().count(Backend) == 1
