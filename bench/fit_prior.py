@@ -59,14 +59,14 @@ def haversine_km(lat1: Floats, lon1: Floats, lat2: Floats, lon2: Floats) -> Floa
 def fit(km: Floats, ms: Floats, weight: Floats) -> tuple[float, float]:
     """Least absolute deviation, by reweighted least squares: (intercept ms, slope ms/km)."""
     design = np.stack([np.ones_like(km), km], axis=1)
-    line = np.zeros(2)
+    line: Floats = np.zeros(2)
     pull = weight.copy()
     for _ in range(100):
         scaled = design * pull[:, None]
         new = np.linalg.solve(scaled.T @ design, scaled.T @ ms)
         if np.abs(new - line).max() < 1e-9:
             break
-        line = new
+        line[:] = new
         pull = weight / np.maximum(np.abs(ms - design @ line), 1e-3)
     return float(line[0]), float(line[1])
 
@@ -97,10 +97,10 @@ def regret(measured: Measured, n_pops: int, prior: tuple[float, float]) -> tuple
         slope_ms_per_km=prior[1],
     )
     table = Table(spec, figures)
-    decided = [
-        sum(each.share * rtt[client, int(each.pop)] for each in explain(table, 0, (measured.lat[client], measured.lon[client], 10.0)).candidates)
-        for client in clients
-    ]
+    decided = []
+    for client in clients:
+        explained = explain(table, 0, (measured.lat[client], measured.lon[client], 10.0))
+        decided.append(sum(each.share * rtt[client, int(each.pop)] for each in explained.candidates))
     return len(clients), nearest, np.array(decided) - best
 
 
@@ -116,13 +116,13 @@ def picture(sets: list[Measured], line: tuple[float, float]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">',
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
     ]
-    for km in range(0, most_km + 1, 4000):
-        x, y = at(km, 0)
-        out.append(f'<text x="{x:.0f}" y="{y + 18:.0f}" text-anchor="middle" fill="#444">{km:,} km</text>')
-    for ms in range(0, most_ms, 100):
-        x, y = at(0, ms)
+    for far in range(0, most_km + 1, 4000):
+        x, y = at(far, 0)
+        out.append(f'<text x="{x:.0f}" y="{y + 18:.0f}" text-anchor="middle" fill="#444">{far:,} km</text>')
+    for high in range(0, most_ms, 100):
+        x, y = at(0, high)
         out.append(f'<line x1="{x:.0f}" y1="{y:.1f}" x2="{width - 16}" y2="{y:.1f}" stroke="#ddd"/>')
-        out.append(f'<text x="{x - 6:.0f}" y="{y + 4:.0f}" text-anchor="end" fill="#444">{ms} ms</text>')
+        out.append(f'<text x="{x - 6:.0f}" y="{y + 4:.0f}" text-anchor="end" fill="#444">{high} ms</text>')
     rng = np.random.default_rng(1)
     for measured, colour in zip(sets, colours, strict=True):
         km, ms = measured.pairs()
@@ -131,8 +131,11 @@ def picture(sets: list[Measured], line: tuple[float, float]) -> str:
         path = "".join(f"M{x:.0f} {y:.0f}h0" for x, y in dots)
         out.append(f'<path d="{path}" stroke="{colour}" stroke-width="2.5" stroke-linecap="round" opacity="0.45"/>')
     km, ms = (np.concatenate(parts) for parts in zip(*(measured.pairs() for measured in sets), strict=True))
-    bins = [(km >= low) & (km < low + 1000) for low in range(0, most_km, 1000)]
-    median = [at(low + 500, float(np.median(ms[inside]))) for low, inside in zip(range(0, most_km, 1000), bins, strict=True) if inside.sum() > 20]
+    median = []
+    for low in range(0, most_km, 1000):
+        inside = ms[(km >= low) & (km < low + 1000)]
+        if len(inside) > 20:
+            median.append(at(low + 500, float(np.median(inside))))
     out.append(f'<polyline points="{" ".join(f"{x:.0f},{y:.1f}" for x, y in median)}" fill="none" stroke="#222" stroke-dasharray="2 4"/>')
     (x1, y1), (x2, y2) = at(0, line[0]), at(most_km, line[0] + line[1] * most_km)
     out.append(f'<line x1="{x1:.0f}" y1="{y1:.1f}" x2="{x2:.0f}" y2="{y2:.1f}" stroke="#b3202a" stroke-width="2"/>')
@@ -144,8 +147,10 @@ def picture(sets: list[Measured], line: tuple[float, float]) -> str:
 
 def show_error(name: str, residual: Floats) -> None:
     size = np.abs(residual)
-    print(f"  {name:24s} {len(residual):6d} pairs  median {np.median(size):6.1f} ms  p90 {np.percentile(size, 90):6.1f}"
-          f"  mean signed {residual.mean():+6.1f}")
+    print(
+        f"  {name:24s} {len(residual):6d} pairs  median {np.median(size):6.1f} ms  p90 {np.percentile(size, 90):6.1f}"
+        f"  mean signed {residual.mean():+6.1f}"
+    )
 
 
 def main() -> None:
@@ -165,8 +170,10 @@ def main() -> None:
     settings: list[tuple[Any, ...]] = [(measured, n) for measured in sets for n in POP_COUNTS]
     for measured, n_pops in settings:
         n_clients, nearest, decided = regret(measured, n_pops, line)
-        shown = [f"{name} {each.mean():5.2f} / {np.percentile(each, 90):5.1f} / {np.percentile(each, 99):5.1f}"
-                 for name, each in (("nearest", nearest), ("decision", decided))]
+        shown = [
+            f"{name} {each.mean():5.2f} / {np.percentile(each, 90):5.1f} / {np.percentile(each, 99):5.1f}"
+            for name, each in (("nearest", nearest), ("decision", decided))
+        ]
         print(f"  {measured.name:24s} {n_pops:2d} PoPs {n_clients:3d} clients  {'   '.join(shown)}")
     PICTURE.write_text(picture(sets, line), encoding="utf-8")
     if not math.isclose(PRIOR[0], line[0], abs_tol=0.05) or not math.isclose(PRIOR[1], line[1], abs_tol=5e-5):

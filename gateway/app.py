@@ -102,7 +102,7 @@ class Gateway:
         self.geo.on_locator = self.publisher.publish_locator
         self.resolver = Resolver(self.tasks, clock, self._on_names, resolve)
         self.sources = Sources(self.world, self.resolver, self.tasks, clock, self.publisher.request, make_cluster)
-        self.drains = PopDrains(self.publisher, clock)
+        self.drains = PopDrains(self.publisher, self.figures, clock)
         self.lifecycle = Lifecycle(config.drain, WorkerHands(self.workers, self.snapshots, self.listeners), clock)
         self.ready = Ready(self.lifecycle, self.geo, self.sources, self.prober, lambda: self.config.kubernetes.sync_deadline, clock)
         self.reloader = Reload(load, self.publisher, self.sources, self.resolver, self.geo, [self._on_config])
@@ -139,7 +139,6 @@ class Gateway:
         return await self.reloader.run()
 
     async def _begin(self) -> None:
-        await self.geo.turn()
         self.sources.apply(self.config)
         self.publisher.publish()
         self.tasks.repeat("beat", self.beat.turn, INTERVAL_S)
@@ -153,21 +152,24 @@ class Gateway:
         self.listeners.listen()
         self.workers.start(self.snapshots, self.figures, self.listeners.descriptors(), self.clock())
         self.lifecycle.handle(Event.STARTED)
-        logger.info("serving", extra={"workers": self.counters.n_workers, "not_ready": self.ready.reasons()})
+        logger.info("started", extra={"workers": self.counters.n_workers, "not_ready": self.ready.reasons()})
 
     async def _end(self, begun: list[Part]) -> None:
         self.listeners.close()
         has_ended = await self.workers.stop(STOP_S)
         for part in reversed(begun):
-            await part.stop()
+            try:
+                await part.stop()
+            except Exception:  # the others have something to put away too
+                logger.exception("part does not stop", extra={"part": type(part).__name__})
         self.publisher.stop()
         await self.tasks.stop(STOP_S)
         if has_ended:
             self.workers.close()
 
     async def _watch_databases(self) -> None:
-        await asyncio.sleep(self.config.geoip.check_interval)
         await self.geo.turn()
+        await asyncio.sleep(self.config.geoip.check_interval)
 
     def _on_open(self, identity: Identity) -> None:
         if self.world.count(identity):

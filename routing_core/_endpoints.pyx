@@ -68,8 +68,8 @@ cdef const Endpoint *cheaper(const Ask *ask, const Endpoint *one, const Endpoint
 cdef const Endpoint *draw_two(const Ask *ask) noexcept nogil:
     cdef const Endpoint *first = NULL
     cdef const Endpoint *endpoint
-    cdef int i
-    for i in range(DRAWS):
+    cdef int _i
+    for _i in range(DRAWS):
         endpoint = &ask.pool.endpoints[below(ask.rng, ask.pool.n_endpoints)]
         if endpoint != first and fitness_of(ask, endpoint) == FIT:
             if first != NULL:
@@ -145,6 +145,6 @@ cdef void observe_latency(EndpointColumn *own, int64_t us, int64_t now_ms) noexc
         latency_ns = latency_ns * kept + seen_ns * (1 - kept)
     else:
         latency_ns = seen_ns
-    store_release(&own.latency_ns, <int64_t>latency_ns)
+    store_release(&own.latency_ns, <int64_t>(latency_ns + 0.5))
     store_release(&own.latency_us, max(<int64_t>(latency_ns * 0.001), 1))
     store_release(&own.latency_at_ms, now_ms)

@@ -23,8 +23,7 @@ from routing_core._text cimport Text
 
 from typing import NamedTuple
 
-from routing_core._steer import EVIDENCE, FAILURES, REASONS
-from routing_core._table import LEGS
+from routing_core import _steer, _table
 
 cdef enum:
     MAX_HEADERS = 128
@@ -216,7 +215,7 @@ cdef object explain_candidate(const Candidate *candidate, bint is_permitted, dou
         estimate_ms=estimated.ms,
         path_ms=estimated.path_ms,
         service_ms=estimated.service_ms,
-        evidence=EVIDENCE[estimated.evidence],
+        evidence=_steer.EVIDENCE[estimated.evidence],
         samples=load_relaxed(&pool.gate.samples),
         in_window=candidate.is_in_window,
         share=share,
@@ -275,11 +274,11 @@ def explain(Table table not None, int route, location, int64_t seed=1) -> Explai
     return Explained(
         route=text_of(asked.name),
         service=text_of(asked.service.name),
-        leg=LEGS[asked.leg],
-        error=FAILURES[decision.failure],
+        leg=_table.LEGS[asked.leg],
+        error=_steer.FAILURES[decision.failure],
         pop=text_of(decision.pool.pop.name) if is_decided else None,
         endpoint=endpoint_name(table, &weighed, &decision, &rng) if is_decided else None,
-        reason=REASONS[decision.reason],
+        reason=_steer.REASONS[decision.reason],
         fallbacks=tuple([text_of(decision.fallbacks[i].pop.name) for i in range(decision.n_fallbacks)]),
         window_ms=weighed.window_ms,
         candidates=explain_candidates(table, asked, &client, &weighed),
@@ -294,14 +293,14 @@ def draw(Table table not None, int route, location, int64_t n, int64_t seed=1) -
     cdef Decision decision
     cdef Location client
     cdef Random rng
-    cdef int64_t k
+    cdef int64_t _k
     cdef int32_t i
     for i in range(MAX_POPS + 1):
         counts[i] = 0
     fill_location(&client, location)
     seed_random(&rng, <uint64_t>seed)
     with nogil:
-        for k in range(n):
+        for _k in range(n):
             steer(table.data, asked, &client, &rng, &weighed, &decision)
             counts[MAX_POPS if decision.pool == NULL else decision.pool.pop.number] += 1
     out = {text_of(table.data.pops[i].name): counts[i] for i in range(table.data.n_pops) if counts[i]}
@@ -318,7 +317,7 @@ def match(Table table not None, str host not None, str path not None, str method
     cdef RequestFacts facts
     cdef const Route *route
     cdef bytes name, value
-    cdef list kept = [(name.encode(), value.encode()) for name, value in headers]     # what fields point into
+    cdef list kept = [(key.encode(), text.encode()) for key, text in headers]     # what fields point into
     cdef bytes path_bytes, query_bytes, host_bytes = host.encode(), method_bytes = method.encode()
     if len(kept) > MAX_HEADERS:
         raise ValueError(f"headers: must be at most {MAX_HEADERS}, got {len(kept)}")

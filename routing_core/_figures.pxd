@@ -75,7 +75,8 @@ cdef struct ServiceColumn:      # two cache lines
     int64_t retries[N_RETRY_OUTCOMES]
     int64_t budget_milli        # retry budget: thousandths of a retry
     int64_t budget_at_ms
-    int64_t unused[9]
+    int64_t budget_rest         # thousandths of that: a small floor must not lose its fractions to frequent calls
+    int64_t unused[8]
 
 # 0..N_CODES-1. The codes of RFC 9110 and what proxies use have a slot each; others share one per class.
 cdef int slot_of_code(int code) noexcept nogil

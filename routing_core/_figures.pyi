@@ -1,10 +1,13 @@
 from typing import Literal, TypedDict, final
 
-Kind = Literal["endpoint", "pool", "service"]
+_Kind = Literal["endpoint", "pool", "service"]
 
 BUCKETS_MS: tuple[float, ...]  # upper bounds; one more bucket, infinity, follows
 CODE_LABELS: tuple[str, ...]  # label of each slot: "200", ..., "4xx" for the others of a class
 GATE_STATES: tuple[str, ...]  # "admitting", "probing", "shut": index is GateState
+KINDS: tuple[str, ...]  # "endpoint", "pool", "service"
+CODES: tuple[int, ...]  # those with a slot of their own
+REASONS: tuple[str, ...]  # "none", "fastest", "window", "affinity", "spill", "failover", "panic", "order": index is Reason
 RETRY_OUTCOMES: tuple[str, ...]  # "good", "bad", "no_budget", "no_tries", "unsafe"
 MAX_WORKERS: int
 
@@ -46,7 +49,7 @@ class Figures:
     def __new__(cls, n_workers: int) -> Figures: ...
     @property
     def n_workers(self) -> int: ...
-    def acquire(self, kind: Kind) -> int:
+    def acquire(self, kind: _Kind) -> int:
         """A fresh row, all zero but its gate: admitting, weight 1, admit 1, availability 1, path unknown."""
     def release(self, row: int) -> None:
         """Give a row back. The caller has seen every worker on a table without it, and read_*() shows nothing in flight and

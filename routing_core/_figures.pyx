@@ -75,19 +75,20 @@ cdef signed char slots[600]
 cdef int64_t bounds_us[<int>N_BUCKETS - 1]
 
 
-def _fill_constants():
+cdef int fill_constants() except -1:
     """Once, at import: what workers read."""
-    assert len(CODES) == OTHER_CODES and len(CODE_LABELS) == N_CODES and len(BUCKETS_MS) == N_BUCKETS - 1
     cdef int code, slot
+    assert len(CODES) == OTHER_CODES and len(CODE_LABELS) == N_CODES and len(BUCKETS_MS) == N_BUCKETS - 1
     for code in range(100, 600):
         slots[code] = OTHER_CODES + code // 100 - 1
     for slot, code in enumerate(CODES):
         slots[code] = slot
     for slot, bound in enumerate(BUCKETS_MS):
         bounds_us[slot] = int(bound * 1000)
+    return 0
 
 
-_fill_constants()
+fill_constants()
 
 
 cdef int slot_of_code(int code) noexcept nogil:
@@ -285,7 +286,8 @@ cdef class Figures:
         """PoolFigures: sums over the workers."""
         cdef const PoolColumn *columns = self.pool_columns(row)
         cdef const PoolGate *gate = self.pool_gate(row)
-        names = ("in_flight", "connect_us", "connects", "first_byte_us", "first_bytes", "duration_us", "durations", "bytes_up", "bytes_down")
+        names = (
+            "in_flight", "connect_us", "connects", "first_byte_us", "first_bytes", "duration_us", "durations", "bytes_up", "bytes_down")
         codes = read_cells(columns.codes, N_CODES, POOL_CELLS, self.n_workers)
         reasons = read_cells(columns.reasons, len(REASONS), POOL_CELLS, self.n_workers)
         return {
@@ -297,7 +299,7 @@ cdef class Figures:
             "admit": load_relaxed(&gate.admit) / <double>SCALE,
             "availability": load_relaxed(&gate.availability) / <double>SCALE,
             "service_ms": load_relaxed(&gate.service_us) / 1000.0,
-            "path_ms": max(load_relaxed(&gate.path_us) / 1000.0, -1.0) if load_relaxed(&gate.path_us) >= 0 else -1.0,
+            "path_ms": -1.0 if load_relaxed(&gate.path_us) < 0 else load_relaxed(&gate.path_us) / 1000.0,
             "samples": load_relaxed(&gate.samples),
         }
 

@@ -33,7 +33,7 @@ cdef struct Group:
     const char *path            # without a final "/" when a prefix
     uint32_t length
     int32_t site
-    int32_t n_matches           # 0: the slot is free
+    int32_t n_matches
     bint is_exact
     const Match *matches
 
@@ -48,14 +48,15 @@ cdef struct Site:
 
 cdef struct Slot:               # small, so that the slots of 10,000 hosts stay in the cache
     uint32_t tag                # high half of the hash
-    int32_t site                # index; 0: the slot is free
+    int32_t index               # of a site or of a group; 0: the slot is free
 
 cdef struct Matcher:
-    uint64_t slot_mask
+    uint64_t site_mask
     uint64_t group_mask
-    const Slot *slots
+    const Slot *site_slots      # [site_mask + 1], as
+    const Slot *group_slots     # [group_mask + 1]
     const Site *sites           # [0] has no host
-    const Group *groups
+    const Group *groups         # [0] is none
     int32_t wildcard_labels     # most dots of a wildcard
 
 cdef struct Suffix:
@@ -65,14 +66,14 @@ cdef struct Suffix:
 cdef unsigned char lower[256]
 
 
-def _fill_constants():
+cdef void fill_constants() noexcept:
     """Once, at import: what workers read."""
     cdef int code
     for code in range(256):
         lower[code] = code + 32 if 65 <= code <= 90 else code
 
 
-_fill_constants()
+fill_constants()
 
 
 # FNV-1a, a byte at a time: both ends of a text can be the start.
@@ -93,29 +94,34 @@ cdef inline bint is_same(const char *one, uint32_t one_length, const char *other
 
 
 cdef const Site *find_site(const Matcher *matcher, uint64_t value, const char *host, uint32_t length) noexcept nogil:
-    # Ends: the builder leaves at least half of the slots free.
+    # Ends, as find_group() does: the builder leaves at least half of the slots free.
     cdef uint64_t hashed = spread(value)
-    cdef uint32_t tag = <uint32_t>(hashed >> 32)
-    cdef uint64_t i = hashed & matcher.slot_mask
+    cdef uint64_t i = hashed & matcher.site_mask
+    cdef const Slot *slot = &matcher.site_slots[i]
     cdef const Site *site
-    while matcher.slots[i].site != 0:
-        if matcher.slots[i].tag == tag:
-            site = &matcher.sites[matcher.slots[i].site]
+    while slot.index != 0:
+        if slot.tag == <uint32_t>(hashed >> 32):
+            site = &matcher.sites[slot.index]
             if is_same(site.host, site.length, host, length):
                 return site
-        i = (i + 1) & matcher.slot_mask
+        i = (i + 1) & matcher.site_mask
+        slot = &matcher.site_slots[i]
     return NULL
 
 
 cdef const Group *find_group(const Matcher *matcher, uint64_t value, const Site *site, bint is_exact, const char *path,
                              uint32_t length) noexcept nogil:
-    cdef uint64_t i = spread(value) & matcher.group_mask
-    cdef const Group *group = &matcher.groups[i]
-    while group.n_matches != 0:
-        if group.site == site.number and group.is_exact == is_exact and is_same(group.path, group.length, path, length):
-            return group
+    cdef uint64_t hashed = spread(value)
+    cdef uint64_t i = hashed & matcher.group_mask
+    cdef const Slot *slot = &matcher.group_slots[i]
+    cdef const Group *group
+    while slot.index != 0:
+        if slot.tag == <uint32_t>(hashed >> 32):
+            group = &matcher.groups[slot.index]
+            if group.site == site.number and group.is_exact == is_exact and is_same(group.path, group.length, path, length):
+                return group
         i = (i + 1) & matcher.group_mask
-        group = &matcher.groups[i]
+        slot = &matcher.group_slots[i]
     return NULL
 
 
@@ -361,7 +367,7 @@ cdef size_t slots_for(size_t n):
 
 
 cdef struct Filling:            # the next free place of each part of the block
-    Group *groups
+    Group *group
     Match *match
     Pair *pair
     char *text
@@ -398,19 +404,34 @@ cdef const Match *keep_matches(Filling *at, list matches, const TableData *table
     return first
 
 
-cdef void keep_group(Filling *at, Matcher *matcher, Site *site, bint is_exact, Text path, const Match *matches, int32_t n):
+cdef void keep_slot(const Slot *slots, uint64_t mask, uint64_t value, int32_t index):
+    cdef uint64_t hashed = spread(value)
+    cdef uint64_t i = hashed & mask
+    while slots[i].index != 0:
+        i = (i + 1) & mask
+    (<Slot *>slots)[i] = Slot(tag=<uint32_t>(hashed >> 32), index=index)
+
+
+cdef void keep_group(Filling *at, const Matcher *matcher, const Site *site, bint is_exact, Text path, const Match *matches, int32_t n):
     cdef uint64_t value = start_of_site(site.number)
-    cdef Group *groups = at.groups
     cdef uint32_t k
     for k in range(path.length):
         value = add_byte(value, <unsigned char>path.at[k])
-    cdef uint64_t i = spread(value) & matcher.group_mask
-    while groups[i].n_matches != 0:
-        i = (i + 1) & matcher.group_mask
-    groups[i] = Group(path=path.at, length=path.length, site=site.number, n_matches=n, is_exact=is_exact, matches=matches)
+    at.group[0] = Group(path=path.at, length=path.length, site=site.number, n_matches=n, is_exact=is_exact, matches=matches)
+    keep_slot(matcher.group_slots, matcher.group_mask, value, <int32_t>(at.group - matcher.groups))
+    at.group += 1
 
 
-cdef void keep_site(Filling *at, Matcher *matcher, Site *site, bytes host, dict paths, const TableData *table):
+cdef void keep_host(const Matcher *matcher, const Site *site):
+    cdef uint64_t value = start_of_site(0)
+    cdef uint32_t k = site.length
+    while k > 0:
+        k -= 1
+        value = add_byte(value, <unsigned char>site.host[k])
+    keep_slot(matcher.site_slots, matcher.site_mask, value, site.number)
+
+
+cdef void keep_site(Filling *at, const Matcher *matcher, Site *site, bytes host, dict paths, const TableData *table):
     cdef Text name = keep(at, host)
     cdef Text kept
     site.host = name.at
@@ -428,52 +449,39 @@ cdef void keep_site(Filling *at, Matcher *matcher, Site *site, bytes host, dict 
             site.depth = max(site.depth, <int32_t>path.count(b"/"))
 
 
-cdef void keep_slot(Matcher *matcher, const Site *site):
-    cdef uint64_t value = start_of_site(0)
-    cdef Slot *slots = <Slot *>matcher.slots
-    cdef uint32_t k = site.length
-    while k > 0:
-        k -= 1
-        value = add_byte(value, <unsigned char>site.host[k])
-    cdef uint64_t hashed = spread(value)
-    cdef uint64_t i = hashed & matcher.slot_mask
-    while slots[i].site != 0:
-        i = (i + 1) & matcher.slot_mask
-    slots[i] = Slot(tag=<uint32_t>(hashed >> 32), site=site.number)
-
-
 cdef const void *build_matcher(object spec, const TableData *table) except NULL:
     cdef dict sites = sort_matches(spec)
     cdef list groups = [(key, matches) for paths in sites.values() for key, matches in paths.items()]
     cdef list matches = [match for _, group in groups for match in group]
     cdef list pairs = [pair for match in matches for pair in (*match[2], *match[3])]
-    cdef size_t n_slots = slots_for(len(sites)), n_groups = slots_for(len(groups))
-    cdef size_t n_sites = len(sites), n_matches = len(matches), n_pairs = len(pairs)
+    cdef size_t n_sites = len(sites), n_groups = len(groups) + 1, n_matches = len(matches), n_pairs = len(pairs)
+    cdef size_t n_site_slots = slots_for(n_sites), n_group_slots = slots_for(n_groups)
     cdef size_t n_text = (
         sum(map(len, sites)) + sum(len(key[1]) for key, _ in groups) + sum(len(match[1]) for match in matches)
         + sum(len(name) + len(value) for name, value in pairs))
     cdef Matcher *matcher = <Matcher *>take(
         TABLE, sizeof(Matcher) + n_sites * sizeof(Site) + n_groups * sizeof(Group) + n_matches * sizeof(Match)
-        + n_pairs * sizeof(Pair) + n_slots * sizeof(Slot) + n_text)
+        + n_pairs * sizeof(Pair) + (n_site_slots + n_group_slots) * sizeof(Slot) + n_text)
     if matcher == NULL:
         raise MemoryError
     cdef Filling at
     cdef Site *site = <Site *>(matcher + 1)
     matcher.sites = site
-    matcher.slot_mask = n_slots - 1
-    matcher.group_mask = n_groups - 1
-    at.groups = <Group *>(site + n_sites)
-    matcher.groups = at.groups
-    at.match = <Match *>(at.groups + n_groups)
+    matcher.site_mask = n_site_slots - 1
+    matcher.group_mask = n_group_slots - 1
+    matcher.groups = <Group *>(site + n_sites)
+    at.group = <Group *>matcher.groups + 1
+    at.match = <Match *>(matcher.groups + n_groups)
     at.pair = <Pair *>(at.match + n_matches)
-    matcher.slots = <Slot *>(at.pair + n_pairs)
-    at.text = <char *>(matcher.slots + n_slots)
+    matcher.site_slots = <Slot *>(at.pair + n_pairs)
+    matcher.group_slots = matcher.site_slots + n_site_slots
+    at.text = <char *>(matcher.group_slots + n_group_slots)
     cdef int32_t number = 0
     for host, paths in sites.items():       # the site without a host comes first
         site.number = number
         keep_site(&at, matcher, site, host, paths, table)
         if number > 0:
-            keep_slot(matcher, site)
+            keep_host(matcher, site)
         if host.startswith(b"."):
             matcher.wildcard_labels = max(matcher.wildcard_labels, <int32_t>host.count(b"."))
         site += 1

@@ -1,10 +1,11 @@
-"""Two passes over the PoPs: estimate each, then gather those near the fastest; then one or two draws among these.
+"""One pass over the PoPs estimates each, another gathers those near the fastest; then two draws among these.
 
 The window. Near-equals are the usable PoPs with `estimate < best + window`. Each is drawn with weight
 `endpoints * (1 - (estimate - best) / window)^3`: it fades out toward the edge, so a PoP that drifts across it moves no traffic at
-once, and so fast that the prior alone still sends clients as near as "nearest" does (docs/latency.md). Two are drawn (the same one twice is legal); the one with the lower `(estimate + 1 ms) * (1 + in flight / endpoints)` serves.
-So an idle service goes to the fastest, and load spreads over its near-equals before a queue builds up. With equal load per
-endpoint a lower estimate never gets a smaller share: it is drawn more often, and wins against more of the others.
+once, and so fast that the prior alone costs clients no more than "nearest" would (docs/latency.md). Two are drawn (the same one
+twice is legal); the one with the lower `(estimate + 1 ms) * (1 + in flight / endpoints)` serves. So an idle service goes to the
+fastest but for a small share, and load spreads over its near-equals before a queue builds up. With equal load per endpoint a
+lower estimate never gets a smaller share: it is drawn more often, and wins against more of the others.
 A vague location widens the window to what its radius is worth in time by the prior, at most WIDEST times the configured one.
 """
 from libc.math cimport INFINITY
@@ -16,8 +17,9 @@ from routing_core._location cimport UNKNOWN
 from routing_core._random cimport next_double, next_u64
 from routing_core._table cimport CLIENT_POP
 
-from routing_core._figures import REASONS
+from routing_core import _figures
 
+REASONS = _figures.REASONS
 FAILURES = (None, "no_permitted_pop", "no_endpoint")    # index is Failure
 EVIDENCE = ("prior", "path")                            # index is Evidence
 

@@ -4,6 +4,7 @@ from routing_core._figures import Figures
 from routing_core.spec import TableSpec
 
 MAX_POPS: int
+LEGS: tuple[str, ...]  # "client-pop", "gateway-pop": index is Leg
 
 @final
 class Table:

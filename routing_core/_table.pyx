@@ -3,7 +3,6 @@
 What comes in was made by control from a file and from Kubernetes: everything is checked here, nothing is checked later.
 """
 cimport cython
-from libc.math cimport isfinite
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -22,7 +21,6 @@ cdef enum:
 
 globals()["MAX_POPS"] = MAX_POPS    # an enum of the .pxd is not seen from Python
 LEGS = ("client-pop", "gateway-pop")    # index is Leg
-MAX_WINDOW_MS = 60000.0
 
 cdef struct Arena:              # the next free place of each part of the block
     Service *service
@@ -214,7 +212,7 @@ cdef int fill_route(Arena *arena, TableData *data, object spec, int32_t position
     if spec.leg not in LEGS:
         raise ValueError(f"{what} leg: must be one of {', '.join(LEGS)}, got {spec.leg!r}")
     route.leg = GATEWAY_POP if spec.leg == "gateway-pop" else CLIENT_POP
-    route.window_ms = number(spec.window_ms, 0, MAX_WINDOW_MS, what + " window_ms")
+    route.window_ms = number(spec.window_ms, 0, 60000, what + " window_ms")
     route.service = data.services + whole(spec.service, 0, data.n_services - 1, what + " service")
     if spec.permitted_pops is not None:
         for pop in spec.permitted_pops:

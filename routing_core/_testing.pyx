@@ -15,7 +15,7 @@ from routing_core._routes cimport RequestFacts, match_route
 from routing_core._steer cimport Decision, Weighed, steer
 from routing_core._table cimport Endpoint, Pool, Route, Table
 
-from routing_core._figures import CODE_LABELS
+from routing_core import _figures
 
 cdef enum:
     MAX_CLIENTS = 64
@@ -24,7 +24,7 @@ AVAILABILITIES = ("available", "full", "no_endpoint_admits")    # index is Avail
 
 
 def label_of_code(int code) -> str:
-    return CODE_LABELS[slot_of_code(code)]
+    return _figures.CODE_LABELS[slot_of_code(code)]
 
 
 def bucket(int64_t us) -> int:
@@ -57,12 +57,14 @@ def observe(Figures figures not None, int row, int worker, int64_t us, int64_t n
     return figures.endpoint_columns(row)[worker].latency_us
 
 
-def earn_retry(Figures figures not None, int row, int64_t now_ms, int64_t share_milli, int64_t floor_milli_per_s, int64_t cap_milli) -> None:
+def earn_retry(Figures figures not None, int row, int64_t now_ms, int64_t share_milli, int64_t floor_milli_per_s,
+               int64_t cap_milli) -> None:
     cdef BudgetTerms terms = BudgetTerms(share_milli=share_milli, floor_milli_per_s=floor_milli_per_s, cap_milli=cap_milli)
     earn(&figures.service_columns(row)[0], &terms, now_ms)
 
 
-def spend_retry(Figures figures not None, int row, int64_t now_ms, int64_t share_milli, int64_t floor_milli_per_s, int64_t cap_milli) -> bool:
+def spend_retry(Figures figures not None, int row, int64_t now_ms, int64_t share_milli, int64_t floor_milli_per_s,
+                int64_t cap_milli) -> bool:
     cdef BudgetTerms terms = BudgetTerms(share_milli=share_milli, floor_milli_per_s=floor_milli_per_s, cap_milli=cap_milli)
     return spend(&figures.service_columns(row)[0], &terms, now_ms)
 
@@ -76,13 +78,13 @@ def choose(Table table not None, int service, int pool, int64_t n=1, *, int work
     cdef int n_tried = len(tried)
     cdef Availability availability = AVAILABLE
     cdef Random rng
-    cdef int64_t k
+    cdef int64_t k, _k
     assert n_tried <= MAX_TRIED
     for k in range(n_tried):
         rows[k] = tried[k]
     seed_random(&rng, <uint64_t>seed)
     counts = {}
-    for k in range(n):
+    for _k in range(n):
         with nogil:
             availability = choose_endpoint(asked, worker, table.data.n_workers, now_ms, &rng, rows, n_tried, ignore_gates, &chosen)
         key = AVAILABILITIES[availability], -1 if chosen == NULL else chosen.row
@@ -95,11 +97,11 @@ def choose_many(Table table not None, int service, int pool, int64_t n) -> None:
     cdef const Pool *asked = &table.data.services[service].pools[pool]
     cdef const Endpoint *chosen = NULL
     cdef Random rng
-    cdef int64_t k
+    cdef int64_t _k
     seed_random(&rng, 1)
     with nogil:
-        for k in range(n):
-            choose_endpoint(asked, 0, table.data.n_workers, k, &rng, NULL, 0, False, &chosen)
+        for _k in range(n):
+            choose_endpoint(asked, 0, table.data.n_workers, _k, &rng, NULL, 0, False, &chosen)
 
 
 def decide_many(Table table not None, int route, locations, int64_t n) -> None:

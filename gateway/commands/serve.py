@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import logging
 import resource
 import signal
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gateway.app import Gateway, NewPart
-    from gateway.config import Config
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -37,9 +34,10 @@ def run(args: argparse.Namespace) -> int:
 
     from gateway.app import Gateway
     from gateway.config import load
+    from gateway.control.logs import set_up
 
     loaded = load(args.config)
-    set_up_logs(loaded.config)
+    set_up(loaded.config.log)
     for warning in loaded.warnings:
         logging.getLogger("isochrone.config").warning("%s", warning)
     raise_descriptors()
@@ -50,35 +48,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def parts() -> tuple[NewPart, ...]:
-    """What stands beside the data plane in every gateway."""
-    return ()
+    """What stands beside the data plane in every gateway; ended in the opposite order."""
+    from gateway.control.access_log import AccessLog
+    from gateway.control.admin import Admin
+    from gateway.control.logs import Logs
+    from gateway.control.status import Status
 
-
-def set_up_logs(config: Config) -> None:
-    """On standard error, one line a record: text on a terminal, else JSON, unless the configuration says which."""
-    is_json = config.log.format == "json" or (config.log.format == "auto" and not sys.stderr.isatty())
-    handler = logging.StreamHandler()
-    handler.setFormatter(_Lines(is_json))
-    logging.basicConfig(level=config.log.level.upper(), handlers=[handler], force=True)
-
-
-class _Lines(logging.Formatter):
-    """A record with everything that `extra` gave it."""
-
-    _OWN = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {"message", "asctime", "taskName"}
-
-    def __init__(self, is_json: bool) -> None:
-        super().__init__()
-        self._is_json = is_json
-
-    def format(self, record: logging.LogRecord) -> str:
-        more = {key: value for key, value in vars(record).items() if key not in self._OWN}
-        if record.exc_info:
-            more["trace"] = self.formatException(record.exc_info)
-        head = {"time": self.formatTime(record), "level": record.levelname.lower(), "area": record.name, "event": record.getMessage()}
-        if self._is_json:
-            return json.dumps({**more, **head}, default=str)
-        return " ".join([*map(str, head.values()), *(f"{key}={value}" for key, value in more.items())])
+    return (Logs, AccessLog, Status, Admin)
 
 
 async def serve(gateway: Gateway) -> None:

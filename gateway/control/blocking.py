@@ -14,8 +14,8 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def in_thread(name: str, function: Callable[[], T], deadline_s: float) -> T:
-    """What `function` returns or raises; TimeoutError after `deadline_s` seconds."""
+async def in_thread(name: str, function: Callable[[], T], deadline_s: float | None) -> T:
+    """What `function` returns or raises; TimeoutError after `deadline_s` seconds, None: never."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
 

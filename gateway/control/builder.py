@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from gateway.config import Config, Route, Service
 from gateway.control.rows import Key, Rows
+from gateway.control.settings import home_of
 from gateway.control.world import Known, World
 from routing_core import PRIOR, EndpointSpec, PoolSpec, PopSpec, RouteSpec, ServiceSpec, TableSpec
 
@@ -33,6 +34,7 @@ def build(config: Config, world: World, rows: Rows, generation: int) -> Built:
         routes=tuple(spec for route in config.routes for spec in _routes(route, config, numbers, services)),
         intercept_ms=PRIOR[0],
         slope_ms_per_km=PRIOR[1],
+        gateway=home_of(config),
     )
     return Built(spec, frozenset(used), tuple(selected))
 

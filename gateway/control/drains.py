@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from gateway.control.publisher import Publisher
 from gateway.errors import IsochroneError
+from routing_core import Figures
 
 logger = logging.getLogger("isochrone.drain")
 
@@ -36,6 +37,7 @@ class Progress:
 @dataclass(slots=True)
 class PopDrains:
     publisher: Publisher
+    figures: Figures
     clock: Callable[[], float]
     _since: dict[str, float] = field(default_factory=dict)
     _running: set[str] = field(default_factory=set)  # drained, and something still runs there
@@ -79,7 +81,7 @@ class PopDrains:
     def in_flight(self, pop: str) -> int:
         spec = self.publisher.table.spec
         rows = (pool.row for service in spec.services for pool in service.pools if spec.pops[pool.pop].name == pop)
-        return sum(self.publisher.figures.read_pool(row)["in_flight"] for row in rows)
+        return sum(self.figures.read_pool(row)["in_flight"] for row in rows)
 
     def _check(self, pop: str) -> None:
         known = [one.name for one in self.publisher.config.pops]

@@ -39,7 +39,7 @@ class Event(enum.Enum):
     UP = "up_after good probes"
     BAD = "bad probe"  # not yet down_after of them
     DOWN = "down_after bad probes"
-    CONNECT_FAILED = "failed connect"  # of traffic, not forgiven
+    CONNECT_FAILED = "failed connect"  # of traffic, not forgiven; of a gate that takes none (a panic ignores gates) it is no event
     RAMPED = "ramp over"
     RETURNED = "selected again"  # was known, was not selectable, is again
 
@@ -59,7 +59,6 @@ TRANSITIONS: dict[State, dict[Event, State | None]] = {
         Event.UP: State.ADMITTING,
         Event.BAD: None,
         Event.DOWN: State.SHUT,
-        Event.CONNECT_FAILED: None,  # in a panic it was tried all the same
         Event.RETURNED: None,
     },
     State.JOINING: {
@@ -67,7 +66,6 @@ TRANSITIONS: dict[State, dict[Event, State | None]] = {
         Event.UP: State.RAMPING,
         Event.BAD: None,
         Event.DOWN: State.SHUT,
-        Event.CONNECT_FAILED: None,
         Event.RETURNED: None,
     },
     State.ADMITTING: _TAKING,
@@ -77,7 +75,6 @@ TRANSITIONS: dict[State, dict[Event, State | None]] = {
         Event.UP: State.RAMPING,
         Event.BAD: None,
         Event.DOWN: State.SHUT,
-        Event.CONNECT_FAILED: None,
         Event.RETURNED: None,
     },
     State.SHUT: {
@@ -85,7 +82,6 @@ TRANSITIONS: dict[State, dict[Event, State | None]] = {
         Event.UP: State.RAMPING,
         Event.BAD: None,
         Event.DOWN: None,
-        Event.CONNECT_FAILED: None,
         Event.RETURNED: None,
     },
 }

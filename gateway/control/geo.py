@@ -20,7 +20,7 @@ from geoip.files import FileStatus
 
 logger = logging.getLogger("isochrone.geoip")
 
-DEADLINE_S = 120.0  # reading 60 MB from a disk that is busy
+DEADLINE_S = 60.0  # for a new configuration's files: 60 MB from a disk that is busy
 
 
 class DatabasesRefused(IsochroneError):
@@ -46,6 +46,7 @@ class Geo:
     config: Config
     clock: Callable[[], float]
     on_locator: Callable[[Locator], None] = lambda locator: None
+    has_looked: bool = False  # at every file, once
     files: DatabaseFiles = field(init=False)
     locator: Locator = field(init=False)
     _said: dict[str, FileStatus] = field(default_factory=dict)
@@ -65,28 +66,31 @@ class Geo:
         return [status.error or f"{status.path}: not loaded yet" for status in self.statuses if status.loaded_at is None]
 
     async def turn(self) -> None:
-        """Look at the files once; a change that is whole and good is in use afterwards."""
+        """Look at the files once; a change that is whole and good is in use afterwards. Without a deadline: two looks at once are not
+        allowed, and a disk that hangs holds up nothing but this."""
         async with self._one_at_a_time:
             files, config, now = self.files, self.config, self.clock()
 
             def look() -> Locator | None:
                 return _locator_of(files, config) if files.check(now) else None
 
-            locator = await in_thread("geoip", look, DEADLINE_S)
+            locator = await in_thread("geoip", look, None)
+            self.has_looked = True
             self._say()
             if locator is not None:
                 self.locator = locator
                 self.on_locator(locator)
 
     async def prepare(self, config: Config) -> Prepared:
-        """What another configuration needs. DatabasesRefused when it names a file that can't be used: then nothing has changed."""
-        async with self._one_at_a_time:
+        """What another configuration needs. DatabasesRefused when it names a file that can't be used: then nothing has changed.
+        TimeoutError when reading takes too long."""
+        async with asyncio.timeout(DEADLINE_S), self._one_at_a_time:
             is_same = (config.geoip.city, config.geoip.asn) == (self.config.geoip.city, self.config.geoip.asn)
             files = self.files if is_same else _files_of(config)
             now = self.clock()
 
             if not is_same:
-                await in_thread("geoip", lambda: files.check(now), DEADLINE_S)
+                await in_thread("geoip", lambda: files.check(now), None)
         faults = [status.error for status in files.statuses if status.error is not None]
         if faults and not is_same:
             raise DatabasesRefused("\n".join(f"geoip: {fault}" for fault in faults))

@@ -54,6 +54,7 @@ class Listener:
     socket: socket.socket
     inode: tuple[int, int] | None = None  # device and inode of a unix socket's file that this process made
     is_listening: bool = False
+    is_shared: bool = False  # with another process: what is done to the socket is done to that one too
 
     def close(self) -> None:
         """Close this process's descriptor. The file of a unix socket goes if it is still ours: a successor may have put its own there."""
@@ -65,7 +66,7 @@ class Listener:
     def refuse_new(self) -> None:
         """Take no connection that has not begun. Those in the queue or in their handshake come through, so closing afterwards
         resets nobody: a client whose SYN is dropped repeats it and is then refused."""
-        if self.socket.family in (socket.AF_INET, socket.AF_INET6):
+        if self.socket.family in (socket.AF_INET, socket.AF_INET6) and not self.is_shared:
             code = b"".join(struct.pack("HBBI", *line) for line in _NO_NEW_CONNECTIONS)
             program = _Program(len(_NO_NEW_CONNECTIONS), code)
             self.socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, bytes(program))  # the kernel copies what it points to

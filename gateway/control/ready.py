@@ -17,7 +17,8 @@ from gateway.control.sources import Sources
 
 logger = logging.getLogger("isochrone.ready")
 
-FIRST_ROUND_S = 30.0  # the start waits no longer for probes: what is not judged by then takes nothing until it is
+# The start waits no longer for probes and databases: what is not judged by then takes nothing until it is.
+FIRST_ROUND_S = 30.0
 
 
 @dataclass(slots=True)
@@ -37,17 +38,22 @@ class Ready:
 
     def obstacles(self) -> list[str]:
         """What the start still waits for before anyone is served. Each ends by a deadline."""
-        waiting = [f"cluster in {pop}: not synced yet" for pop in self.sources.unsynced(self.sync_deadline_s())]
+        waiting = [] if self.geo.has_looked or self._is_late else ["geoip: databases not read yet"]
+        waiting += [f"cluster in {pop}: not synced yet" for pop in self.sources.unsynced(self.sync_deadline_s())]
         waiting += [f"name {name}: not resolved yet" for name, answer in self.sources.resolver.answers.items() if answer.is_new]
         if not self._has_probed:
             unjudged = self.prober.unjudged
-            if unjudged and self.clock() - self._began < FIRST_ROUND_S:
+            if unjudged and not self._is_late:
                 waiting.append(f"first probe round: {len(unjudged)} endpoints to go")
             elif not waiting:
                 self._has_probed = True
                 if unjudged:
                     logger.warning("first probe round not done in time", extra={"endpoints": len(unjudged)})
         return waiting
+
+    @property
+    def _is_late(self) -> bool:
+        return self.clock() - self._began >= FIRST_ROUND_S
 
     def reasons(self) -> list[str]:
         """Why not; empty: ready."""

@@ -8,7 +8,7 @@ from gateway.dataplane._core cimport Connection, Core
 
 # A downstream for an accepted socket; owns fd, also when it returns NULL.
 cdef Connection *welcome(Core *core, int fd, int listener, const uint8_t *address) noexcept nogil
-# False: there was none to accept, or it could not be.
+# False: there was none to accept, or it could not be, and will not be at once.
 cdef bint accept_one(Core *core, Connection *listener) noexcept nogil
 # 0, or errno.
 cdef int start_accepting(Core *core) noexcept nogil

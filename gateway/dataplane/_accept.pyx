@@ -32,9 +32,9 @@ cdef Connection *welcome(Core *core, int fd, int listener, const uint8_t *addres
     return downstream
 
 
-cdef bint make_room(Core *core) noexcept nogil:
-    """The client that has been idle for longest goes, for a new one."""
-    cdef Connection *downstream = oldest_idle(core)
+cdef bint make_room(Core *core, int listener) noexcept nogil:
+    """The client that has been idle for longest goes, for a new one of the same listener."""
+    cdef Connection *downstream = oldest_idle(core, listener)
     if downstream == NULL:
         return False
     close_downstream(core, downstream)
@@ -51,12 +51,13 @@ cdef bint accept_one(Core *core, Connection *listener) noexcept nogil:
     if fd < 0:
         if errno == EMFILE or errno == ENFILE:
             count_cause(core.column, CAUSE_NO_DESCRIPTORS)
-            if not make_room(core):
-                stop_accepting(core)    # or this event would come again at once, for nothing; the next tick tries anew
+            if make_room(core, number):
+                return True
+            stop_accepting(core)    # or this event would come again at once, for nothing; the next tick tries anew
         return False
     if core.n_open[number] >= core.snapshot.settings.max_connections:
         count_cause(core.column, CAUSE_TOO_MANY_CONNECTIONS)
-        if not make_room(core):
+        if not make_room(core, number):
             close(fd)
             return True
     if size < sizeof(uint16_t):
@@ -89,7 +90,7 @@ cdef int start_accepting(Core *core) noexcept nogil:
 cdef void drain_backlog(Core *core) noexcept nogil:
     cdef int i
     for i in range(MAX_LISTENERS):
-        if core.listeners[i].fd >= 0 and core.is_accepting:
+        if core.listeners[i].fd >= 0:
             while accept_one(core, &core.listeners[i]):
                 pass
     stop_accepting(core)

@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memmove
 
 from gateway.dataplane._account cimport note_first_byte
-from gateway.dataplane._connection cimport AT_END, DRAINED, FILLED, Filled, fill, grow_buffer, open_buffer
+from gateway.dataplane._connection cimport AT_END, DRAINED, FILLED, Filled, fill, grow_buffer, open_buffer, resume_later
 from gateway.dataplane._core cimport *
 from gateway.dataplane._flow cimport begin_body
 from gateway.dataplane._forward cimport compose_response
@@ -14,10 +14,15 @@ from routing_core._figures cimport SCALE, reason_text
 from routing_core._random cimport next_u64
 
 
+cdef enum:
+    MAX_READS = 32          # a go
+
+
 cdef bint announces_end(Core *core, Connection *downstream) noexcept nogil:
     cdef const Orders *orders = orders_of(core.board)
     cdef int64_t phase = load_relaxed(&orders.phase)
-    if phase < <int64_t>LAMEDUCK or downstream.input.begin < downstream.input.end:
+    # In the buffer, or on the socket and not yet looked at.
+    if phase < <int64_t>LAMEDUCK or downstream.input.begin < downstream.input.end or downstream.is_readable:
         return False
     return phase >= <int64_t>CLOSING or <int64_t>(next_u64(&core.rng) % SCALE) < load_relaxed(&orders.close_share)
 
@@ -48,7 +53,8 @@ cdef Answered take_final(Core *core, Exchange *exchange, const char *text, const
     down.left = head.content_length
     down.is_unchunked = down.framing == BY_CHUNKS and exchange.minor == 0
     exchange.is_upstream_reusable = not head.close and down.framing != BY_END
-    if (exchange.close_asked or down.framing == BY_END or down.is_unchunked or exchange.is_up_broken
+    # An answer before the request's end: most likely the rest will not be read, so the client is told (RFC 9112 9.3).
+    if (exchange.close_asked or down.framing == BY_END or down.is_unchunked or not exchange.up.is_done
             or announces_end(core, downstream)):
         downstream.must_close = True
     if not compose_response(&down.head, text, head, NO_BODY if down.is_unchunked else down.framing, downstream.must_close,
@@ -59,22 +65,37 @@ cdef Answered take_final(Core *core, Exchange *exchange, const char *text, const
     return ANSWER_BEGINS
 
 
+cdef Answered take_switch(Exchange *exchange, const char *text, const ResponseHead *head) noexcept nogil:
+    """101: a tunnel, but only for who asked for one and has said all of the request."""
+    if not (exchange.is_upgrade and head.is_upgrade and exchange.up.is_done
+            and compose_response(&exchange.down.head, text, head, NO_BODY, False, False, NULL, 0, NULL)):
+        return ANSWER_BAD
+    exchange.status = 101
+    exchange.downstream.must_close = True
+    return ANSWER_IS_TUNNEL
+
+
 cdef Answered take_head(Core *core, Exchange *exchange, const char *text, const ResponseHead *head) noexcept nogil:
     cdef Buffer *out = &exchange.down.head
     cdef uint32_t needed = head.length + 512
+    cdef uint32_t mark
+    cdef Answered answered
     if out.at == NULL and not open_buffer(core, out, needed):
         return ANSWER_NO_MEMORY
+    if out.begin == out.end:
+        out.begin = out.end = 0     # the interim answers before are sent
     if out.capacity - out.end < needed:
         grow_buffer(core, out)  # interim answers lie before: what does not fit is found by compose_response
+    mark = out.end
     if head.status == 101:
-        if not (exchange.is_upgrade and head.is_upgrade and exchange.up.is_done):
-            return ANSWER_BAD
-        exchange.status = 101
-        exchange.downstream.must_close = True
-        return ANSWER_IS_TUNNEL if compose_response(out, text, head, NO_BODY, False, False, NULL, 0, NULL) else ANSWER_BAD
-    if head.status < 200:
-        return pass_interim(exchange, text, head)
-    return take_final(core, exchange, text, head)
+        answered = take_switch(exchange, text, head)
+    elif head.status < 200:
+        answered = pass_interim(exchange, text, head)
+    else:
+        answered = take_final(core, exchange, text, head)
+    if answered == ANSWER_BAD:
+        out.end = mark          # half a head goes to nobody
+    return answered
 
 
 cdef Answered parse(Core *core, Exchange *exchange) noexcept nogil:
@@ -111,7 +132,7 @@ cdef Answered read_answer(Core *core, Exchange *exchange) noexcept nogil:
     cdef Buffer *buffer = &upstream.input
     cdef Answered answered
     cdef Filled filled
-    while True:
+    for _ in range(MAX_READS):
         if not upstream.is_readable:
             return ANSWER_ENDED if upstream.has_ended else ANSWER_NEEDS_DATA
         if buffer.at == NULL and not open_buffer(core, buffer, SMALL_BYTES):
@@ -135,3 +156,5 @@ cdef Answered read_answer(Core *core, Exchange *exchange) noexcept nogil:
         answered = parse(core, exchange)
         if answered != ANSWER_NEEDS_DATA:
             return answered
+    resume_later(core, exchange.downstream)     # a flood of interim answers: others first
+    return ANSWER_NEEDS_DATA

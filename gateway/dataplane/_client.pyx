@@ -120,7 +120,7 @@ cdef int walk(const char *text, const RequestHead *head, uint32_t field_id, int 
     cdef Span rest
     cdef size_t length
     for i in range(head.n_fields):
-        if head.fields[i].id != field_id:
+        if head.fields[i].id != field_id or head.fields[i].is_named_by_connection:     # stripped first (RFC 9110 7.6.1)
             continue
         rest.at = text + head.fields[i].value_at
         rest.length = head.fields[i].value_length

@@ -140,10 +140,11 @@ cdef void resume_later(Core *core, Connection *connection) noexcept nogil:
 
 
 cdef void enter_idle(Core *core, Connection *downstream) noexcept nogil:
-    downstream.older = core.idle.older      # the head's "older" is the newest: it is linked in at the end
-    downstream.newer = &core.idle
-    core.idle.older.newer = downstream
-    core.idle.older = downstream
+    cdef Connection *ring = &core.idle[downstream.listener]
+    downstream.older = ring.older       # the head's "older" is the newest: it is linked in at the end
+    downstream.newer = ring
+    ring.older.newer = downstream
+    ring.older = downstream
 
 
 cdef void leave_idle(Core *core, Connection *downstream) noexcept nogil:
@@ -153,8 +154,9 @@ cdef void leave_idle(Core *core, Connection *downstream) noexcept nogil:
         downstream.older = downstream.newer = NULL
 
 
-cdef Connection *oldest_idle(Core *core) noexcept nogil:
-    return core.idle.newer if core.idle.newer != &core.idle else NULL
+cdef Connection *oldest_idle(Core *core, int listener) noexcept nogil:
+    cdef Connection *ring = &core.idle[listener]
+    return ring.newer if ring.newer != ring else NULL
 
 
 cdef Filled fill(Connection *connection) noexcept nogil:

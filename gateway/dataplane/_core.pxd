@@ -57,7 +57,7 @@ cdef struct Connection:
     bint is_resumed         # on the worker's list of those to look at again
     Connection *next        # in the pool or the graveyard
     Connection *next_resumed
-    Connection *older       # downstream: ring of those that are idle, by age
+    Connection *older       # downstream: its listener's ring of those that are idle, by age
     Connection *newer
     Exchange *exchange      # not owned by the connection: the exchange names both
     Buffer input            # what was read and not yet used
@@ -182,7 +182,7 @@ cdef struct Core:
     Connection listeners[MAX_LISTENERS]     # fd not owned; -1: none
     bint is_accepting
     int32_t n_open[MAX_LISTENERS]           # downstream connections
-    Connection idle         # head of the ring of idle downstreams
+    Connection idle[MAX_LISTENERS]  # heads of the rings of idle downstreams
     Connection *resumed
     Connection *graveyard
     UpstreamPool *pools[N_BLOCKS]           # owned blocks of BLOCK_POOLS, by row

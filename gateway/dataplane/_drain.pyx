@@ -1,11 +1,12 @@
 """Idle connections end by a half-close and a wait for the client's end; what has never been used gets one more second."""
 from libc.stdint cimport int64_t
 
-from gateway.dataplane._accept cimport drain_backlog
-from gateway.dataplane._connection cimport set_deadline
+from gateway.dataplane._accept cimport drain_backlog, stop_accepting
+from gateway.dataplane._connection cimport resume_later, set_deadline
 from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport FORCED_IDLE, FORCED_REQUEST, FORCED_TUNNEL
 from gateway.dataplane._exchange cimport abort, close_downstream, linger_on
+from gateway.dataplane._linux cimport MSG_DONTWAIT, MSG_PEEK, recv
 from gateway.dataplane._pools cimport drop_upstream
 from gateway.dataplane._snapshot cimport ABORTING, CLOSING, Orders, orders_of
 from gateway.dataplane._timers cimport Timer, expire_all
@@ -24,20 +25,37 @@ cdef void follow_orders(Core *core) noexcept nogil:
         drain_backlog(core)
         close_idle(core)
     elif phase == <int64_t>ABORTING:
+        stop_accepting(core)
         cut_all(core)
 
 
 cdef void close_idle(Core *core) noexcept nogil:
+    cdef int listener
+    for listener in range(MAX_LISTENERS):
+        close_ring(core, &core.idle[listener])
+
+
+cdef void close_ring(Core *core, Connection *ring) noexcept nogil:
     """Those that have had an answer end now; those that have not yet said a word may still be about to."""
-    cdef Connection *downstream = core.idle.newer
+    cdef Connection *downstream = ring.newer
     cdef Connection *following
-    while downstream != &core.idle:
+    while downstream != ring:
         following = downstream.newer
-        if downstream.n_exchanges > 0:
+        if has_said_something(downstream):  # more is ready than one turn takes: its answer will announce the end
+            resume_later(core, downstream)
+        elif downstream.n_exchanges > 0:
             linger_on(core, downstream)
         elif downstream.deadline_ms > core.now_ms + core.snapshot.settings.linger_ms:
             set_deadline(core, downstream, core.snapshot.settings.linger_ms)
         downstream = following
+
+
+cdef bint has_said_something(Connection *downstream) noexcept nogil:
+    cdef char byte = 0
+    if downstream.n_exchanges == 0 or recv(downstream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0:
+        return False
+    downstream.is_readable = True
+    return True
 
 
 cdef void cut_all(Core *core) noexcept nogil:

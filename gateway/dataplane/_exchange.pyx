@@ -2,7 +2,6 @@
 
 An attempt ends in an answer's head, or in fail_attempt(), which alone decides on a retry.
 """
-from libc.errno cimport EADDRNOTAVAIL, EMFILE, ENFILE, errno
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memset
 
@@ -122,6 +121,7 @@ cdef bint attempt_at(Core *core, Exchange *exchange, const Endpoint *endpoint, b
     """False: failed at once, and another is to be chosen."""
     cdef UpstreamPool *pool = pool_of(core, endpoint)
     cdef Connection *upstream = NULL
+    cdef bint is_own_lack = False
     if pool == NULL:
         refuse(core, exchange, 503, CAUSE_NO_MEMORY, False)
         return True
@@ -132,10 +132,9 @@ cdef bint attempt_at(Core *core, Exchange *exchange, const Endpoint *endpoint, b
     if upstream == NULL:
         if pool.n_open >= exchange.snapshot.settings.max_upstream and not make_room(core, pool):
             return wait_at(core, exchange, pool)
-        upstream = reach(core, pool, endpoint)
+        upstream = reach(core, pool, endpoint, &is_own_lack)
     exchange.n_attempts += 1
-    if upstream == NULL and (errno == EMFILE or errno == ENFILE or errno == EADDRNOTAVAIL):
-        # The gateway's own lack: no endpoint's fault.
+    if upstream == NULL and is_own_lack:        # no endpoint's fault
         refuse(core, exchange, 503, CAUSE_NO_DESCRIPTORS, False)
         return True
     exchange.endpoint = endpoint
@@ -186,6 +185,8 @@ cdef void resume_queued(Core *core, Exchange *exchange) noexcept nogil:
     attempt(core, exchange)
     if downstream.exchange == exchange and exchange.state == QUEUED:
         downstream.deadline_ms = deadline_ms    # the wait is one, however often it is looked at
+    if exchange.queue != pool:
+        wake_first(core, pool)                  # there may be room for more than one
 
 
 cdef void begin_sending(Core *core, Exchange *exchange) noexcept nogil:
@@ -299,8 +300,11 @@ cdef void reply(Core *core, Exchange *exchange, int status, bint close) noexcept
     if exchange.upstream != NULL or exchange.endpoint != NULL:
         release_upstream(core, exchange, False)
         exchange.endpoint = NULL
-    move(core, exchange, REPLYING)
     exchange.status = status
+    if exchange.down.head.begin < exchange.down.head.end:
+        abort(core, exchange)   # an interim answer is stuck half-way: nothing can be said behind it
+        return
+    move(core, exchange, REPLYING)
     # A body that is still to come can't be told from the next request.
     if close or exchange.close_asked or not exchange.up.is_whole or exchange.up.ready or announces_end(core, downstream):
         downstream.must_close = True
@@ -316,8 +320,12 @@ cdef void reply(Core *core, Exchange *exchange, int status, bint close) noexcept
 # --- Relay ---
 
 cdef void drive(Core *core, Exchange *exchange) noexcept nogil:
-    if exchange.state == AWAITING or exchange.state == ANSWERING or exchange.state == TUNNELLING:
-        if not exchange.up.is_done and not exchange.is_up_broken and not drive_up(core, exchange):
+    cdef bint is_sending = not exchange.up.is_done and not exchange.is_up_broken
+    if exchange.state == ANSWERING or exchange.state == TUNNELLING or (exchange.state == AWAITING and is_sending):
+        # Something moved: each direction says anew below what it waits for. A wait for the first byte goes on instead.
+        set_deadline(core, exchange.downstream, NEVER_MS)
+        set_deadline(core, exchange.upstream, NEVER_MS)
+        if is_sending and not drive_up(core, exchange):
             return
     if exchange.state == AWAITING:
         if not drive_answer(core, exchange):
@@ -340,7 +348,6 @@ cdef bint drive_up(Core *core, Exchange *exchange) noexcept nogil:
     if exchange.state == TUNNELLING:
         patience = exchange.snapshot.settings.tunnel_idle_ms
     if pumped == PUMP_DONE:
-        set_deadline(core, exchange.downstream, NEVER_MS)
         if exchange.state == TUNNELLING:
             shutdown(exchange.upstream.fd, SHUT_WR)
         elif exchange.state == AWAITING:
@@ -352,9 +359,13 @@ cdef bint drive_up(Core *core, Exchange *exchange) noexcept nogil:
     if pumped == PUMP_WAIT_SINK:
         set_deadline(core, exchange.upstream, patience)
         return True
+    if pumped == PUMP_GO_ON:
+        resume_later(core, exchange.downstream)
+        return True
     if pumped == PUMP_SINK_BROKEN:
         exchange.is_up_broken = True    # it may have answered before it ended
         exchange.upstream.is_readable = True
+        set_deadline(core, exchange.upstream, patience)
         return True
     if exchange.state != AWAITING or pumped == PUMP_ENDED or pumped == PUMP_BROKEN:
         abort(core, exchange)
@@ -370,7 +381,9 @@ cdef bint drive_up(Core *core, Exchange *exchange) noexcept nogil:
 cdef bint drive_answer(Core *core, Exchange *exchange) noexcept nogil:
     """Reads the answer's head. True: it is on its way down."""
     cdef Answered answered = read_answer(core, exchange)
-    if exchange.down.head.begin < exchange.down.head.end and send_head(&exchange.down, exchange.downstream) == PUMP_SINK_BROKEN:
+    # Interim answers go at once; a final head goes with the first of its body.
+    if (answered != ANSWER_BEGINS and answered != ANSWER_IS_TUNNEL
+            and send_head(&exchange.down, exchange.downstream) == PUMP_SINK_BROKEN):
         abort(core, exchange)   # an interim answer met no client
         return False
     if answered == ANSWER_NEEDS_DATA:
@@ -411,13 +424,13 @@ cdef void drive_down(Core *core, Exchange *exchange) noexcept nogil:
         patience = exchange.snapshot.settings.tunnel_idle_ms
     if pumped == PUMP_WAIT_SOURCE:
         set_deadline(core, exchange.upstream, patience)
-        if exchange.up.is_done:
-            set_deadline(core, downstream, NEVER_MS)
     elif pumped == PUMP_WAIT_SINK:
         set_deadline(core, downstream, patience)
+    elif pumped == PUMP_GO_ON:
+        resume_later(core, downstream)
     elif pumped != PUMP_DONE:
         abort(core, exchange)
-    elif exchange.state == TUNNELLING and not exchange.up.is_done:
+    elif exchange.state == TUNNELLING and not exchange.up.is_done and not exchange.is_up_broken:
         if not was_done:
             shutdown(downstream.fd, SHUT_WR)
     else:
@@ -521,7 +534,7 @@ cdef void abort(Core *core, Exchange *exchange) noexcept nogil:
     dequeue(core, exchange)
     if exchange.status == 0:
         exchange.status = 499   # nginx's code for a client that went before its answer
-    if exchange.state == ANSWERING and exchange.down.framing == BY_END:
+    if exchange.state == ANSWERING and (exchange.down.framing == BY_END or exchange.down.is_unchunked):
         # A plain close would look like the answer's end.
         at_once.l_onoff = 1
         at_once.l_linger = 0
@@ -535,8 +548,6 @@ cdef void on_lost(Core *core, Connection *connection) noexcept nogil:
     cdef Exchange *exchange = connection.exchange
     if connection == exchange.downstream:
         abort(core, exchange)
-    elif exchange.state == REACHING:
-        fail_attempt(core, exchange, FAILED_CONNECT)
     else:                       # what it said before is still to be read
         connection.is_readable = True
         drive(core, exchange)
@@ -548,10 +559,9 @@ cdef void on_late(Core *core, Connection *connection) noexcept nogil:
         fail_attempt(core, exchange, FAILED_CONNECT)
     elif exchange.state == QUEUED:
         refuse(core, exchange, 503, CAUSE_QUEUE_TIMEOUT, False)
-    elif exchange.state == AWAITING and exchange.first_byte_us == 0:
-        if connection == exchange.upstream:
-            fail_attempt(core, exchange, FAILED_TIMEOUT)
-        else:
-            refuse(core, exchange, 408, CAUSE_SLOW_BODY, True)
+    elif exchange.state == AWAITING and connection == exchange.upstream:
+        fail_attempt(core, exchange, FAILED_TIMEOUT)
+    elif exchange.state == AWAITING:
+        refuse(core, exchange, 408, CAUSE_SLOW_BODY, True)
     else:
         abort(core, exchange)

@@ -8,6 +8,7 @@ from gateway.dataplane._core cimport Connection, Core, Flow
 cdef enum Pumped:
     PUMP_WAIT_SOURCE        # all that came is sent; more must come
     PUMP_WAIT_SINK          # the sink would block
+    PUMP_GO_ON              # neither: it has moved so much that others come first
     PUMP_DONE               # head and body are sent
     PUMP_ENDED              # the source ended before the body did
     PUMP_BROKEN             # the source was reset

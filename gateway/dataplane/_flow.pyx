@@ -9,6 +9,10 @@ from gateway.dataplane._core cimport *
 from gateway.dataplane._linux cimport MSG_MORE, MSG_NOSIGNAL, iovec, msghdr, sendmsg
 
 
+cdef enum:
+    MAX_REFILLS = 4         # a go: 256 KiB, or a fast stream would keep the worker from everyone else
+
+
 cdef void begin_body(Flow *flow) noexcept nogil:
     flow.is_whole = flow.framing == NO_BODY or (flow.framing == BY_LENGTH and flow.left == 0)
     flow.is_done = False
@@ -19,36 +23,29 @@ cdef void begin_body(Flow *flow) noexcept nogil:
 
 
 cdef Pumped judge_chunks(Flow *flow, Buffer *buffer) noexcept nogil:
-    cdef char *at
-    cdef size_t length
+    cdef char *sound = buffer.at + buffer.begin + flow.ready    # where sound bytes end
+    cdef char *at = sound                                       # and those not yet judged begin
+    cdef char *end = buffer.at + buffer.end
     cdef size_t taken = 0
     cdef size_t data_at = 0
     cdef size_t data_length = 0
-    cdef Step step
-    while buffer.begin + flow.ready < buffer.end:
-        at = buffer.at + buffer.begin + flow.ready
-        length = buffer.end - buffer.begin - flow.ready
-        step = feed_chunks(&flow.chunks, at, length, &taken, &data_at, &data_length)
+    cdef Step step = CHUNK_DATA
+    while at < end and step == CHUNK_DATA:
+        step = feed_chunks(&flow.chunks, at, end - at, &taken, &data_at, &data_length)
         if step == CHUNK_DATA:
             flow.bytes += data_length
-        else:
-            data_length = 0
-        if flow.is_unchunked:
-            # Keep the data only: close the gap before them, and the one behind.
-            if data_length:
-                memmove(at, at + data_at, data_length)
-            memmove(at + data_length, at + taken, length - taken)
-            buffer.end -= <uint32_t>(taken - data_length)
-            taken = data_length
-        flow.ready += <uint32_t>taken
-        if step == CHUNK_BAD:
-            return PUMP_BAD
-        if step == CHUNK_END:
-            flow.is_whole = True
-            return PUMP_DONE
-        if step != CHUNK_DATA:
-            return PUMP_DONE
-    return PUMP_DONE
+        if not flow.is_unchunked:
+            sound += taken
+        elif step == CHUNK_DATA:        # the data only, closed up
+            memmove(sound, at + data_at, data_length)
+            sound += data_length
+        at += taken
+    flow.ready = <uint32_t>(sound - buffer.at) - buffer.begin
+    if sound < at:                      # one gap at the end, however many chunks there were
+        memmove(sound, at, end - at)
+        buffer.end -= <uint32_t>(at - sound)
+    flow.is_whole = step == CHUNK_END
+    return PUMP_BAD if step == CHUNK_BAD else PUMP_DONE
 
 
 cdef Pumped judge(Flow *flow, Connection *source) noexcept nogil:
@@ -169,6 +166,7 @@ cdef Pumped refill(Core *core, Flow *flow, Connection *source) noexcept nogil:
 cdef Pumped pump(Core *core, Flow *flow, Connection *source, Connection *sink, bint is_last) noexcept nogil:
     cdef Pumped pumped
     cdef Pumped judged
+    cdef int round_ = 0
     while True:
         judged = judge(flow, source)
         if judged == PUMP_TOO_LARGE:
@@ -185,6 +183,9 @@ cdef Pumped pump(Core *core, Flow *flow, Connection *source, Connection *sink, b
             return end_of_source(flow)
         if not source.is_readable:
             return wait_for_source(core, flow, source)
+        if round_ == MAX_REFILLS:
+            return PUMP_GO_ON
+        round_ += 1
         pumped = refill(core, flow, source)
         if pumped == PUMP_ENDED:
             return end_of_source(flow)

@@ -127,7 +127,7 @@ cdef bint append_forwarded_for(Buffer *out, const char *text, const RequestHead 
     if facts.is_trusted:
         for i in range(head.n_fields):
             field = &head.fields[i]
-            if field.id == FIELD_X_FORWARDED_FOR and field.value_length > 0:
+            if field.id == FIELD_X_FORWARDED_FOR and not field.is_named_by_connection and field.value_length > 0:
                 if not append(out, text + field.value_at, field.value_length) or not append(out, ", ", 2):
                     return False
     return append(out, facts.peer, facts.peer_length)

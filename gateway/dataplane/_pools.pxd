@@ -13,13 +13,16 @@ cdef UpstreamPool *pool_of(Core *core, const Endpoint *endpoint) noexcept nogil
 # The newest idle connection that is still alive, taken out; NULL when there is none. careful: asks the socket itself.
 cdef Connection *borrow(Core *core, UpstreamPool *pool, bint careful) noexcept nogil
 # A new connection, CONNECTING or, when it is there at once, SERVING_UPSTREAM; NULL: failed at once.
-cdef Connection *reach(Core *core, UpstreamPool *pool, const Endpoint *endpoint) noexcept nogil
+# is_own_lack is set when that was for want of descriptors, ports or memory here.
+cdef Connection *reach(Core *core, UpstreamPool *pool, const Endpoint *endpoint, bint *is_own_lack) noexcept nogil
 # A connection made elsewhere joins the pool's accounts.
 cdef void adopt(Core *core, UpstreamPool *pool, Connection *upstream) noexcept nogil
 # Back into the pool. The gate may say that it is of no more use: then it is closed.
 cdef void put_back(Core *core, Connection *upstream) noexcept nogil
 # Closes an upstream connection of any state, with its accounts.
 cdef void drop_upstream(Core *core, Connection *upstream) noexcept nogil
+# The first of those who wait is looked at again in this turn.
+cdef void wake_first(Core *core, UpstreamPool *pool) noexcept nogil
 cdef void enqueue(Core *core, UpstreamPool *pool, Exchange *exchange) noexcept nogil
 cdef void dequeue(Core *core, Exchange *exchange) noexcept nogil
 # Once a tick: closes idle connections to endpoints that take no more; wakes those who wait where there is room again.

@@ -1,5 +1,5 @@
 """Pools lie in blocks by endpoint row, made on demand; a row outlives the tables that name it."""
-from libc.errno cimport EAGAIN, EINPROGRESS, errno
+from libc.errno cimport EADDRNOTAVAIL, EAGAIN, EINPROGRESS, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
 from libc.stdint cimport int32_t
 from posix.unistd cimport close
 
@@ -49,22 +49,25 @@ cdef Connection *borrow(Core *core, UpstreamPool *pool, bint careful) noexcept n
     return NULL
 
 
-cdef Connection *reach(Core *core, UpstreamPool *pool, const Endpoint *endpoint) noexcept nogil:
+cdef Connection *reach(Core *core, UpstreamPool *pool, const Endpoint *endpoint, bint *is_own_lack) noexcept nogil:
     cdef const sockaddr *address = <const sockaddr *>endpoint.address.bytes
     cdef int one = 1
     cdef bint is_there
     cdef Connection *upstream
     cdef int fd = socket(address.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
     if fd < 0:
+        is_own_lack[0] = errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM
         return NULL
     if address.sa_family != AF_UNIX:
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
     is_there = connect(fd, address, endpoint.address.length) == 0
     if not is_there and errno != EINPROGRESS:
+        is_own_lack[0] = errno == EADDRNOTAVAIL     # no port is left
         close(fd)
         return NULL
     upstream = open_connection(core, fd, SERVING_UPSTREAM if is_there else CONNECTING)
     if upstream == NULL:
+        is_own_lack[0] = True
         return NULL
     upstream.is_writable = is_there
     upstream.opened_us = core.now_us

@@ -133,6 +133,9 @@ cdef void begin(Core *core, Connection *downstream, const char *text, const Requ
     if exchange.route == NULL:
         refuse(core, exchange, 404, CAUSE_NO_ROUTE, False)
         return
+    if exchange.up.head.at == NULL:
+        refuse(core, exchange, 503, CAUSE_NO_MEMORY, True)
+        return
     if not is_composed:
         add_own(&core.column.causes[<int>CAUSE_HEAD_TOO_LARGE], 1)
         reply(core, exchange, 431, True)

@@ -36,7 +36,8 @@ from routing_core._table cimport Endpoint
 # --- Events ---
 
 cdef void on_downstream(Core *core, Connection *downstream, uint32_t events) noexcept nogil:
-    if events & (EPOLLERR | EPOLLHUP):
+    # Both sides of a tunnel may have ended in turn: what came before the end is still to be read.
+    if events & EPOLLERR or (events & EPOLLHUP and not (downstream.exchange != NULL and downstream.exchange.state == TUNNELLING)):
         if downstream.exchange != NULL:
             on_lost(core, downstream)
         else:
@@ -107,6 +108,8 @@ cdef void resume(Core *core, Connection *connection) noexcept nogil:
         linger_more(core, connection)
     elif connection.exchange != NULL and connection.exchange.state == QUEUED:
         resume_queued(core, connection.exchange)
+    elif connection.exchange != NULL:
+        drive(core, connection.exchange)
 
 
 cdef void resume_all(Core *core) noexcept nogil:
@@ -124,6 +127,12 @@ cdef void resume_all(Core *core) noexcept nogil:
             connection.next_resumed = NULL
             connection.is_resumed = False
             resume(core, connection)
+
+
+cdef void forget_resumed(Core *core) noexcept nogil:
+    while core.resumed != NULL:
+        core.resumed.is_resumed = False
+        core.resumed = core.resumed.next_resumed
 
 
 cdef void on_due(void *owner, Timer *timer) noexcept nogil:
@@ -192,6 +201,7 @@ cdef void close_all(Core *core) noexcept nogil:
     # Every connection is on the wheel, so expiring all ends all.
     core.is_accepting = False
     expire_all(&core.wheel, on_end, core)
+    forget_resumed(core)
     sweep_graveyard(core)
     free_spares(core)
     free_pools(core)
@@ -238,11 +248,11 @@ cdef class Worker:
         core.now_ms = core.ticked_ms = now_us // 1000
         core.column = column
         core.snapshot = look(core.board, number)
-        core.idle.older = core.idle.newer = &core.idle
         seed_random(&core.rng, seed + <uint64_t>number * 7919)
         start(&core.wheel, core.now_ms)
         for listener in range(MAX_LISTENERS):
             core.listeners[listener].fd = -1
+            core.idle[listener].older = core.idle[listener].newer = &core.idle[listener]
         core.geo = open_cache()
         core.log = open_ring(log_bytes)
         if core.geo == NULL or core.log == NULL:
@@ -344,8 +354,11 @@ cdef class Worker:
         endpoint.gate = self.figures.endpoint_gate(row)
         endpoint.columns = self.figures.endpoint_columns(row)
         cdef UpstreamPool *pool = pool_of(core, &endpoint)
+        if pool == NULL:
+            close(fd)
+            raise MemoryError
         cdef Connection *upstream = open_connection(core, fd, SERVING_UPSTREAM)
-        if pool == NULL or upstream == NULL:
+        if upstream == NULL:
             raise OSError(errno, "worker: adopt")
         adopt(core, pool, upstream)
         upstream.is_writable = True

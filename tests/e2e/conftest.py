@@ -16,11 +16,13 @@ import pytest
 from tests.e2e import sandboxed
 from tests.e2e.assets import build
 from tests.e2e.cluster import Clusters, write_kubeconfig
+from tests.e2e.load import Report
 
 HERE = Path(__file__).resolve().parent
 SANDBOX = [sys.executable, str(HERE / "sandboxed.py")]
 
 not_run: set[str] = set()  # reasons, for the end of the session
+reports = pytest.StashKey[dict[str, Report]]()  # of scenarios, by test
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -42,6 +44,15 @@ def give_up(reason: str) -> NoReturn:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for reason in sorted(not_run):
         terminalreporter.write_line(f"NOT RUN: {reason}", red=True, bold=True)
+    for name, report in terminalreporter.config.stash.get(reports, {}).items():
+        counts = "".join(f"  {kind} {count}" for kind, count in report.done.items())
+        terminalreporter.write_line(f"{name}: faults {report.problems() or 0}{counts}  slowest GET {report.slowest_ms:.0f} ms")
+
+
+@pytest.fixture(scope="session")
+def scenarios(request: pytest.FixtureRequest) -> dict[str, Report]:
+    """What clients saw in each scenario, by the test's name: a line each at the end of the session."""
+    return request.config.stash.setdefault(reports, {})
 
 
 @pytest.fixture(scope="session")

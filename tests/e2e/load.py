@@ -8,7 +8,8 @@ Owns the clients and what they count. Knows nothing of clusters, pods or gateway
 
 - keepalive: small GETs on one connection until an answer says `Connection: close`, or the peer closed it between two requests;
 - fresh: the same with a connection per request;
-- upload: POST /echo of 1 to 5 MB at 4 MB/s (Content-Length and chunked in turn), each with an id of its own; the answer must hold the body's sha256;
+- upload: POST /echo of 1 to 5 MB at 4 MB/s (Content-Length and chunked in turn), each with an id of its own; the answer must hold the
+  body's sha256;
 - download: GET /bytes/N read slowly into a small receive buffer, so that backpressure reaches the pod; every byte is compared.
 
 SIGTERM: no new exchange begins, those that run end, the report is written for the last time. The report (JSON, rewritten whole every
@@ -205,9 +206,9 @@ async def upload_body(offset: int, length: int, chunked: bool) -> AsyncIterator[
     loop = asyncio.get_running_loop()
     begin = loop.time()
     for start in range(0, length, BLOCK):
+        await asyncio.sleep(begin + start / UPLOAD_BYTES_PER_S - loop.time())
         block = payload.piece(offset + start, min(BLOCK, length - start))
         yield b"%x\r\n%b\r\n" % (len(block), block) if chunked else block
-        await asyncio.sleep(begin + (start + len(block)) / UPLOAD_BYTES_PER_S - loop.time())
     if chunked:
         yield b"0\r\n\r\n"
 

@@ -4,17 +4,16 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.e2e import manifests
 from tests.e2e.cluster import Clusters, ControlPlane
-from tests.e2e.kubeapi import Endpoint, EndpointRecorder
+from tests.e2e.kubeapi import EndpointRecorder
 from tests.e2e.load import Load
 from tests.e2e.processes import wait_until
+from tests.e2e.rollout import deployed, is_alive, is_ready, pid_of, ready_addresses
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -25,43 +24,6 @@ QUICK = {"SLOW_STOP_S": "0"}
 def fra(clusters: Clusters) -> ControlPlane:
     (plane,) = clusters.start("fra")
     return plane
-
-
-@contextmanager
-def deployed(
-    plane: ControlPlane, name: str, *, replicas: int = 3, grace_s: int = 5, environment: dict[str, str] | None = None
-) -> Iterator[None]:
-    """A Deployment that is rolled out, and its Service; gone to the last process at the end."""
-    objects = [manifests.service(name), manifests.deployment(name, replicas=replicas, grace_s=grace_s, environment=environment)]
-    for manifest in objects:
-        plane.api.apply(manifest)
-    try:
-        wait_until(lambda: plane.api.is_rolled_out(name), 20, f"{name} rolled out")
-        # Slices follow pods, a moment later.
-        wait_until(lambda: len(ready_addresses(plane, name)) == replicas, 5, f"{name} in its slices")
-        yield
-    finally:
-        for manifest in objects:
-            plane.api.delete(manifest)
-        wait_until(lambda: not plane.api.pods(name), 20, f"pods of {name} gone")
-
-
-def is_ready(endpoint: Endpoint) -> bool:
-    return bool(endpoint.ready)
-
-
-def ready_addresses(plane: ControlPlane, name: str) -> list[str]:
-    return sorted(f"{endpoint.address}:8080" for endpoint in plane.api.endpoints(name) if is_ready(endpoint))
-
-
-def pid_of(plane: ControlPlane, pod: str) -> int:
-    """The process of a pod, as the kubelet's log has it."""
-    lines = [line for line in plane.pods.log.read_text().splitlines() if f" {pod}: started on " in line]
-    return int(lines[-1].rsplit(" ", 1)[1])
-
-
-def is_alive(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
 
 
 def test_two_clusters_start_within_20_s(clusters: Clusters, kubeconfig: Path) -> None:

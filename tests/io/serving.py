@@ -54,6 +54,7 @@ class Backend:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
+        self._dying = asyncio.Event()
         self._runner: web.AppRunner | None = None
         self.revive()
 
@@ -75,6 +76,7 @@ class Backend:
         self._loop.close()
 
     async def _start(self) -> None:
+        self._dying.clear()
         app = web.Application(client_max_size=1 << 30)
         app.router.add_route("*", "/{tail:.*}", self._answer)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
@@ -85,6 +87,7 @@ class Backend:
         await site.start()
 
     async def _stop(self) -> None:
+        self._dying.set()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -94,7 +97,8 @@ class Backend:
         if request.path == "/healthz":
             return web.Response(status=self.status)
         if "delay" in request.query:
-            await asyncio.sleep(float(request.query["delay"]))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._dying.wait(), float(request.query["delay"]))
         if request.method == "POST":
             body = hashlib.sha256(await request.read()).hexdigest()
             self.bodies.append(body)
@@ -182,7 +186,9 @@ class Served:
     def wait_log(self, words: str, count: int = 1) -> None:
         eventually(lambda: self.log.count(words) >= count, f"{words!r} in the log")
 
-    def get(self, path: str = "/", headers: dict[str, str] | None = None, method: str = "GET", body: bytes | None = None) -> tuple[int, str]:
+    def get(
+        self, path: str = "/", headers: dict[str, str] | None = None, method: str = "GET", body: bytes | None = None
+    ) -> tuple[int, str]:
         """Status and text, over a connection of its own."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE_S)
         try:

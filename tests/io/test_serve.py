@@ -153,7 +153,7 @@ def test_a_broken_kubeconfig_and_an_api_server_that_is_gone_cost_the_other_pops_
     (tmp_path / "broken").write_text("{")
     text = CONFIG.replace("pops:\n", "kubernetes: {{sync_deadline: 1s}}\npops:\n", 1)
     text = text.replace("country: DE", "country: DE, kubernetes: {{kubeconfig: gone}}").replace('endpoints: ["{fra}"]', K8S)
-    text = text.replace("  - {{name: nyc", '  - {{name: lon, lat: 51.5, lon: 0, kubernetes: {{kubeconfig: broken}}}}\n  - {{name: nyc', 1)
+    text = text.replace("  - {{name: nyc", "  - {{name: lon, lat: 51.5, lon: 0, kubernetes: {{kubeconfig: broken}}}}\n  - {{name: nyc", 1)
     text = text.replace("      - {{pop: nyc", f"      - {{{{pop: lon, {K8S}}}}}\n      - {{{{pop: nyc")
     with served(tmp_path, text, nyc=pops[1].address) as gateway:
         assert gateway.log.count("cluster stale") == 2

@@ -1,6 +1,7 @@
 """A worker with a fake clock between socket pairs: what arrives and what is sent, turn by turn."""
 
 import socket
+import struct
 
 import routing_core
 from gateway.dataplane import CompiledSettings, Counters, Settings, Snapshots, Worker
@@ -14,7 +15,16 @@ NOWHERE = 9  # a port that refuses
 class Bench:
     """Two PoPs with one endpoint each, one service, one route; clients stand in Frankfurt."""
 
-    def __init__(self, settings=None, routes=None, endpoints=((("127.0.0.1", NOWHERE),), (("127.0.0.1", NOWHERE),)), location=FRA, **pool):
+    def __init__(
+        self,
+        settings=None,
+        routes=None,
+        endpoints=((("127.0.0.1", NOWHERE),), (("127.0.0.1", NOWHERE),)),
+        location=FRA,
+        listeners=(),
+        log_bytes=1 << 20,
+        **pool,
+    ):
         self.figures = Figures(1)
         self.counters = Counters(1)
         self.rows = [[self.figures.acquire("endpoint") for _ in pop] for pop in endpoints]
@@ -28,8 +38,9 @@ class Bench:
         self.locator = Locator(overrides=[Override("127.0.0.0/8", *location), Override("203.0.113.0/24", *NYC)] if location else [])
         self.compiled = CompiledSettings(self.settings, 1)
         self.snapshots = Snapshots(self.table(), self.locator, self.compiled)
-        self.worker = Worker(0, self.snapshots, self.figures, self.counters, now_us=self.now_us)
-        self.ends = []
+        doors = [(door.fileno(), number) for number, door in enumerate(listeners)]
+        self.worker = Worker(0, self.snapshots, self.figures, self.counters, doors, now_us=self.now_us, log_bytes=log_bytes)
+        self.ends = [*listeners]
 
     def table(self, endpoints=None, generation=1):
         rows = zip(self.rows, self.pool_rows, endpoints or self.endpoints, strict=True)
@@ -52,22 +63,52 @@ class Bench:
         )
         return Table(spec, self.figures)
 
-    def client(self, address="127.0.0.1"):
-        ours, theirs = socket.socketpair()
+    def pair(self, is_tcp=False):
+        """Two ends of a connection; the first is ours."""
+        if is_tcp:
+            with socket.create_server(("127.0.0.1", 0)) as server:
+                ours = socket.create_connection(server.getsockname())
+                theirs = server.accept()[0]
+            ours.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        else:
+            ours, theirs = socket.socketpair()
         ours.setblocking(False)
         theirs.setblocking(False)
-        self.worker.adopt_downstream(theirs.detach(), address)
         self.ends.append(ours)
+        return ours, theirs.detach()
+
+    def client(self, address="127.0.0.1", is_tcp=False):
+        ours, theirs = self.pair(is_tcp)
+        self.worker.adopt_downstream(theirs, address)
         return ours
 
-    def upstream(self, pop=0, number=0):
+    def upstream(self, pop=0, number=0, is_tcp=False):
         """The far end of a pooled connection to an endpoint."""
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        theirs.setblocking(False)
-        self.worker.adopt_upstream(theirs.detach(), self.rows[pop][number])
-        self.ends.append(ours)
+        ours, theirs = self.pair(is_tcp)
+        self.worker.adopt_upstream(theirs, self.rows[pop][number])
         return ours
+
+    def ask(self, client, upstream, request=None):
+        """A request goes up; returns what the upstream got."""
+        client.send(request or REQUEST)
+        self.turn()
+        return received(upstream)
+
+    @property
+    def causes(self):
+        """Refusals so far, those above 0."""
+        return {cause: count for cause, count in self.counters.read()["causes"].items() if count}
+
+    @property
+    def figures_read(self):
+        return self.counters.read()["figures"]
+
+    def assert_at_rest(self):
+        """Nothing is under way, and no figure says so."""
+        counted = self.counters.read()
+        assert sum(counted["active"]) == 0 and counted["figures"]["bad_transitions"] == 0
+        assert all(self.figures.read_endpoint(row)["in_flight"] == 0 for rows in self.rows for row in rows)
+        assert all(self.figures.read_pool(row)["in_flight"] == 0 for row in self.pool_rows)
 
     def listen(self, pop=0, number=0):
         """A real listener behind an endpoint: connections made afresh arrive there."""
@@ -113,6 +154,18 @@ class Bench:
         for end in self.ends:
             end.close()
         self.__dict__.clear()  # pytest keeps the bench for a while; its memory must not stay with it
+
+
+def reset(end):
+    """Closes a TCP connection so that the peer sees a reset."""
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    end.close()
+
+
+def chunked(body, size=1000):
+    """A body in chunks of that size."""
+    pieces = [body[at : at + size] for at in range(0, len(body), size)]
+    return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
 
 
 def received(end) -> bytes | None:

@@ -109,7 +109,11 @@ BROKEN: list[tuple[dict[str, Any], str | None, str]] = [
     ({"cluster": {"server": "ftp://x"}}, None, "context fra: server must be an http or https URL, got 'ftp://x'"),
     ({"cluster": {"server": 5}}, None, "context fra: "),
     ({"cluster": {"server": "https://x", "certificate-authority": "absent.crt"}}, None, "File does not exist: "),
-    ({"cluster": {"server": "https://x", "certificate-authority-data": "bm9uZQ=="}}, None, "context fra: cannot use its certificate-authority: "),
+    (
+        {"cluster": {"server": "https://x", "certificate-authority-data": "bm9uZQ=="}},
+        None,
+        "context fra: cannot use its certificate-authority: ",
+    ),
     ({"cluster": {"server": "https://x", "certificate-authority-data": "!"}}, None, "context fra: "),
     ({"cluster": {"server": "http://x", "proxy-url": "socks5://u:hush-hush@p"}}, None, "the proxy socks5://... is not supported"),
     ({"user": {"tokenFile": "absent"}}, None, "context fra: cannot be used: FileNotFoundError"),

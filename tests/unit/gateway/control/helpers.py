@@ -1,13 +1,18 @@
 """Helpers of the control plane's tests: a clock that is moved by hand, short configurations, workers' figures as tests want them."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from gateway.config import Config, Service, parse
 from gateway.control.gates import Gates
+from gateway.control.publisher import Publisher
 from gateway.control.rows import Rows
+from gateway.control.settings import overrides_of
 from gateway.control.world import Identity, Known, Origin, World
+from geoip import Locator
 from k8s import State
 from routing_core import Figures
 
@@ -36,6 +41,30 @@ class Clock:
 
     def advance(self, seconds: float) -> None:
         self.now += seconds
+
+
+class SteppedLoop(asyncio.SelectorEventLoop):
+    """An event loop whose timers go by a clock that is moved by hand."""
+
+    now = 0.0
+
+    def time(self) -> float:
+        return self.now
+
+    async def advance(self, seconds: float) -> None:
+        """Move the clock and let everything that is due run."""
+        for _ in range(3):
+            await asyncio.sleep(0)
+        self.now += seconds
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+
+def play(scenario: Callable[[SteppedLoop], Coroutine[Any, Any, None]]) -> None:
+    """Run a scenario on a stepped loop."""
+    loop = SteppedLoop()
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(scenario(loop))
 
 
 def config_of(text: str = TWO_POPS, **more: str) -> Config:
@@ -101,4 +130,10 @@ class Bench:
         return str(seen["state"]), float(str(seen["weight"]))
 
 
-Build = Callable[..., World]
+def publisher_of(config: Config, clock: Clock, **more: Any) -> Publisher:
+    """A publisher with real figures, rows and gates, and no workers."""
+    figures = Figures(2)
+    gates = Gates(figures, clock)
+    locator = Locator(overrides=overrides_of(config))
+    more.setdefault("on_select", lambda gates: None)
+    return Publisher(config, World(), Rows(figures), figures, gates, locator, clock, **more)

@@ -16,7 +16,7 @@ def rows():
 
 
 def test_pops_services_and_routes_keep_their_order_and_the_table_takes_them(rows):
-    config = config_of()
+    config = config_of(gateway="{location: {lat: 1, lon: 2}}")
     world = World()
     world.describe(FRA, [known("192.0.2.1"), known("192.0.2.9", State.UNREADY)])
     world.drained.add("nyc")
@@ -30,6 +30,7 @@ def test_pops_services_and_routes_keep_their_order_and_the_table_takes_them(rows
     assert fra.total == 2
     assert (nyc.endpoints, nyc.total) == ((), 0)
     assert (spec.intercept_ms, spec.slope_ms_per_km) == PRIOR
+    assert spec.gateway == (1, 2)
     assert [(item.identity.address, service.name) for item, _, service in built.selected] == [("192.0.2.1", "shop")]
 
 

@@ -39,7 +39,8 @@ def test_every_pair_is_listed_or_an_error():
                 with pytest.raises(ValueError, match=f"a gate that is {state.value} can't have: {event.value}"):
                     transition(state, event)
     unlisted = {(state, event) for state in State for event in Event if event not in TRANSITIONS[state]}
-    assert unlisted == {(state, Event.RAMPED) for state in State if state is not State.RAMPING}
+    ramped = {(state, Event.RAMPED) for state in State if state is not State.RAMPING}
+    assert unlisted == ramped | {(state, Event.CONNECT_FAILED) for state in State if not is_admitting(state)}
 
 
 def test_nobody_who_failed_comes_back_without_a_ramp():
@@ -146,7 +147,7 @@ def test_a_probe_does_not_forgive_what_came_after_it_began(bench):
     bench.fail(ONE)  # while the probe is under way, which began when one had failed
     bench.gates.judge(ONE, True, 1)
     assert bench.gates.all[ONE].forgiven == 1
-    assert not bench.gates.all[ONE].connect_failures == 2  # not looked at yet: workers see the difference themselves
+    assert bench.gates.all[ONE].connect_failures != 2  # not looked at yet: workers see the difference themselves
     assert [gate.identity for gate in bench.gates.turn()] == [ONE]
     assert bench.gates.all[ONE].state is State.DOUBTED
 

@@ -62,7 +62,7 @@ def test_two_that_bind_before_either_listens_are_told_apart_when_they_listen():
     one = Listeners.open([("a", LOOPBACK)])
     other = Listeners.open([("b", one.all[0].address)])
     one.listen()
-    with pytest.raises(StartError, match="listener b: .* is already in use"):
+    with pytest.raises(StartError, match=r"listener b: .* is already in use"):
         other.listen()
     one.close()
     other.close()
@@ -107,7 +107,7 @@ def test_unix_socket_with_somebody_behind_it_is_in_use(tmp_path):
     address = Address(str(tmp_path / "s"), 0)
     first = Listeners.open([("u", address)])
     first.listen()
-    with pytest.raises(StartError, match="listener v: unix:.*/s is already in use"):
+    with pytest.raises(StartError, match=r"listener v: unix:.*/s is already in use"):
         bind("v", address)
     connect(address).close()
     first.close()
@@ -150,6 +150,15 @@ def test_connections_begun_before_are_served_and_new_ones_wait_then_are_refused(
     assert select.select([], [late], [], 0.05)[1] == []  # held back: neither accepted nor reset
     for one in (early, late, accepted):
         one.close()
+    listeners.close()
+
+
+def test_a_shared_socket_is_not_held_back():
+    listeners = Listeners.open([("web", LOOPBACK)])
+    listeners.listen()
+    listeners.all[0].is_shared = True
+    listeners.refuse_new()
+    connect(listeners.all[0].address).close()  # the other process goes on
     listeners.close()
 
 

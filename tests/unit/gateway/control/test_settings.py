@@ -59,7 +59,8 @@ def test_workers_are_as_said_or_as_many_as_this_process_may_use(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("max 100000", MAX_WORKERS), ("150000 100000", 2), ("10000 100000", 1), ("nonsense", MAX_WORKERS), (None, MAX_WORKERS)]
+    ("text", "expected"),
+    [("max 100000", MAX_WORKERS), ("150000 100000", 2), ("10000 100000", 1), ("nonsense", MAX_WORKERS), (None, MAX_WORKERS)],
 )
 def test_quota_of_a_container(tmp_path, text, expected):
     path = tmp_path / "cpu.max"

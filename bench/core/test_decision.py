@@ -1,0 +1,58 @@
+"""Nanoseconds a decision and an endpoint choice: the loops run in C, without the GIL, Python's part is one call.
+
+Goals: 0.3, 1 and 3 us a decision among 10, 100 and 300 PoPs. pytest-benchmark shows the time of a round; `ns_per_decision` is in
+its extra info.
+"""
+
+import random
+from collections.abc import Callable
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from routing_core import PRIOR, EndpointSpec, Figures, PoolSpec, PopSpec, RouteSpec, ServiceSpec, Table, TableSpec
+from routing_core._testing import choose_many, decide_many
+
+N_WORKERS = 2
+# In turn, so that no branch of the decision can be learned by heart.
+CLIENTS = [(random.Random(seed).uniform(-60, 70), random.Random(-seed).uniform(-180, 180), 20.0) for seed in range(1, 65)]
+
+
+def table_of(n_pops: int, n_endpoints: int, leg: str = "client-pop", admit: float = 1.0) -> Table:
+    rng = random.Random(1)
+    figures = Figures(N_WORKERS)
+    pools = []
+    for pop in range(n_pops):
+        addresses = (f"10.{pop // 256}.{pop % 256}.{number + 1}" for number in range(n_endpoints))
+        endpoints = tuple(EndpointSpec(figures.acquire("endpoint"), address, 80) for address in addresses)
+        pools.append(PoolSpec(pop, figures.acquire("pool"), endpoints, n_endpoints))
+        figures.set_pool(pools[-1].row, service_ms=rng.uniform(1, 20), path_ms=rng.uniform(1, 200), admit=admit, availability=admit)
+    pops = tuple(PopSpec(f"pop-{number}", rng.uniform(-60, 70), rng.uniform(-180, 180)) for number in range(n_pops))
+    service = ServiceSpec("shop", figures.acquire("service"), tuple(pools))
+    return Table(TableSpec(1, pops, (service,), (RouteSpec("all", 0, leg=leg),), *PRIOR, gateway=(50.0, 8.0)), figures)
+
+
+def measure(benchmark: BenchmarkFixture, run: Callable[[], None], n: int) -> None:
+    benchmark.pedantic(run, rounds=15, warmup_rounds=1)  # type: ignore[no-untyped-call]  # it carries no types
+    times = sorted(benchmark.stats.stats.data) if benchmark.stats else []  # none when benchmarks are switched off
+    names = {"min": times[:1], "median": times[len(times) // 2 :][:1], "max": times[-1:]}
+    benchmark.extra_info["ns_per_decision"] = {name: round(time * 1e9 / n, 1) for name, of in names.items() for time in of}
+
+
+@pytest.mark.parametrize("n_pops", [10, 100, 300])
+@pytest.mark.parametrize("leg", ["client-pop", "gateway-pop"])
+def test_decision(benchmark: BenchmarkFixture, n_pops: int, leg: str) -> None:
+    table, n = table_of(n_pops, 2, leg), 1_000_000 // n_pops
+    measure(benchmark, lambda: decide_many(table, 0, CLIENTS, n), n)
+
+
+def test_decision_where_every_pop_sheds(benchmark: BenchmarkFixture) -> None:
+    """100 PoPs, each admits half: a hash for each, and the window moves with every draw."""
+    table, n = table_of(100, 2, admit=0.5), 10_000
+    measure(benchmark, lambda: decide_many(table, 0, CLIENTS, n), n)
+
+
+@pytest.mark.parametrize("n_endpoints", [3, 200])
+def test_endpoint(benchmark: BenchmarkFixture, n_endpoints: int) -> None:
+    table, n = table_of(1, n_endpoints), 200_000
+    measure(benchmark, lambda: choose_many(table, 0, 0, n), n)

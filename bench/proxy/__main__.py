@@ -1,0 +1,193 @@
+"""Isochrone beside nginx, HAProxy and a plain aiohttp proxy: CPU a request, rates, latencies, idle memory, in one run.
+
+    make bench NAME=proxy                       # five rounds of 4 s each, about six minutes
+    python bench/proxy/run.py --quick           # does it run at all: one round of 1 s; writes to build/bench
+    python bench/proxy/run.py --rounds 9 --seconds 3
+
+Rounds alternate: each measures every proxy once, in turning order, so that what else the machine does falls on all alike. On two
+CPUs the proxies have the first, wrk and the backend the second. Ratios to nginx are of the same round; compare them, not
+microseconds of different machines or days. The kinds of load, and what each proxy has to do, are in load.py and peers.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import datetime
+import json
+import os
+import shlex
+import socket
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.proxy import peers, report
+from bench.proxy.load import KEEP_ALIVE, KINDS, Kind, Round, idle_bytes, play, raise_descriptors
+from bench.proxy.peers import Running, Site
+from bench.proxy.recorder import Recorder, ask, check, digest
+
+INSTALL = "apt-get install nginx-light haproxy wrk"
+SETTLE_S = 0.3
+
+
+def arguments(given: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench/proxy/run.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=int(os.environ.get("ROUNDS", "5")), help="or ROUNDS; default 5")
+    parser.add_argument("--seconds", type=float, default=float(os.environ.get("ROUND_S", "4")), help="of a round, or ROUND_S; default 4")
+    parser.add_argument("--idle", type=int, default=5000, metavar="N", help="idle connections; default %(default)s")
+    parser.add_argument("--quick", action="store_true", help="one round of 1 s, 200 idle connections")
+    parser.add_argument("--results", type=Path, metavar="FOLDER", help="default bench/results, with --quick build/bench")
+    found = parser.parse_args(given)
+    if found.quick:
+        found.rounds, found.seconds, found.idle = 1, 1.0, 200
+    found.results = found.results or Path("build/bench" if found.quick else "bench/results")
+    return found
+
+
+def cpus() -> tuple[str, str]:
+    """Of the proxies, of the load: one of two, else one and the others."""
+    mine = sorted(os.sched_getaffinity(0))
+    return str(mine[0]), ",".join(map(str, mine[1:] or mine))
+
+
+def free_ports(names: Sequence[str]) -> dict[str, int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in names]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return {name: int(one.getsockname()[1]) for name, one in zip(names, sockets, strict=True)}
+
+
+def machine() -> dict[str, Any]:
+    models = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return {
+        "cpu": models[0] if models else os.uname().machine,
+        "cpus": len(os.sched_getaffinity(0)),
+        "congestion_control": Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip(),
+        "load_average": round(os.getloadavg()[0], 2),
+    }
+
+
+def scrape(site: Site, name: str) -> None:
+    """Metrics are on, and read while the load runs, as Prometheus would (more often than it does)."""
+    with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{site.ports[f'{name}-admin']}/metrics", timeout=2) as got:
+        got.read()
+
+
+class Bench:
+    """One run."""
+
+    def __init__(self, site: Site, names: Sequence[str], n_rounds: int, seconds: float) -> None:
+        self.site = site
+        self.names = names
+        self.n_rounds = n_rounds
+        self.seconds = seconds
+
+    def play(self, running: Running, kind: Kind, body: str) -> Round:
+        if running.name.startswith("isochrone"):
+            scrape(self.site, running.name)
+        return play(running, self.site.ports[running.name], kind, self.seconds, self.site.load_cpus, body)
+
+    def rounds(self, running: dict[str, Running], kind: Kind) -> dict[str, list[Round]]:
+        body = digest(ask(self.site.ports["backend"], kind.path)[1])
+        found: dict[str, list[Round]] = {name: [] for name in running}
+        for number in range(self.n_rounds):
+            names = list(running)
+            turned = names[number % len(names):] + names[: number % len(names)]
+            for name in turned:
+                found[name].append(self.play(running[name], kind, body))
+                say(f"{kind.name} {number + 1}/{self.n_rounds} {name}: {found[name][-1].cpu_us:.2f} us a {kind.per}")
+        return found
+
+    def warm_up(self, running: dict[str, Running]) -> None:
+        short = Bench(self.site, self.names, 1, min(self.seconds, 1.0))
+        body = digest(ask(self.site.ports["backend"], "/")[1])
+        for one in running.values():
+            short.play(one, KEEP_ALIVE, body)
+
+    def workers(self) -> dict[str, Any]:
+        """One worker and two, free to use every CPU: what sharing costs."""
+        everywhere = dataclasses.replace(self.site, proxy_cpus=",".join(map(str, sorted(os.sched_getaffinity(0)))))
+        running: dict[str, Running] = {}
+        try:
+            for n in (1, 2):
+                name = f"isochrone-{n}"
+                running[name] = Running(name, peers.isochrone_command(self.site, name, n), everywhere.proxy_cpus, self.site.folder)
+                running[name].wait_answer(self.site.ports[name])
+            self.warm_up(running)
+            found = self.rounds(running, KEEP_ALIVE)
+        finally:
+            for one in running.values():
+                one.stop()
+        one_, two = (report.summary(found[f"isochrone-{n}"], found["isochrone-1"]) for n in (1, 2))
+        ratio = two.pop("x_nginx")
+        one_.pop("x_nginx")
+        return {"1": one_, "2": two, "ratio": ratio}
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def measure(options: argparse.Namespace, folder: Path, names: Sequence[str]) -> dict[str, Any]:
+    recorder = Recorder()
+    wanted = [*names, "backend", "isochrone-admin", *(f"isochrone-{n}{more}" for n in (1, 2) for more in ("", "-admin"))]
+    proxy_cpus, load_cpus = cpus()
+    site = Site(folder, {**free_ports(wanted), "recorder": recorder.port}, proxy_cpus, load_cpus)
+    bench = Bench(site, names, options.rounds, options.seconds)
+    proxies: dict[str, dict[str, Any]] = {name: {} for name in names}
+    with contextlib.closing(recorder), peers.started(site, names) as running:
+        for name in names:
+            proxies[name]["fields_at_backend"] = check(recorder, name, site.ports[name])
+        mine = {name: running[name] for name in names}
+        bench.warm_up(mine)
+        for kind in KINDS:
+            found = bench.rounds(mine, kind)
+            for name in names:
+                proxies[name][kind.name] = report.summary(found[name], found["nginx"])
+        for name in names:
+            proxies[name]["idle_bytes"] = round(idle_bytes(running[name], site.ports[name], options.idle), 1)
+            time.sleep(SETTLE_S)    # its connections end before the next one's begin
+        for name in names:
+            running.pop(name).stop()
+        workers = bench.workers()
+    return {"proxies": proxies, "workers": workers, "idle_connections": options.idle, "rounds": options.rounds, "seconds": options.seconds}
+
+
+def main(given: Sequence[str]) -> int:
+    options = arguments(given)
+    lacking = peers.missing()
+    if lacking:
+        say(f"bench/proxy: NOT ALL PEERS ARE HERE: no {', '.join(lacking)}: {INSTALL}")
+        if set(lacking) - {"haproxy"}:
+            return 1
+    raise_descriptors()
+    names = [name for name in peers.COMMANDS if name not in lacking]
+    result: dict[str, Any] = {
+        "bench": "proxy",
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["python", "bench/proxy/run.py", *given]),
+        "machine": machine(),
+        "versions": peers.versions(names),
+        "missing": lacking,
+    }
+    with tempfile.TemporaryDirectory(prefix="isochrone-bench-") as folder:
+        result |= measure(options, Path(folder), names)
+    options.results.mkdir(parents=True, exist_ok=True)
+    (options.results / "proxy.json").write_text(json.dumps(result, indent=1) + "\n")
+    (options.results / "proxy.svg").write_text(report.picture(result))
+    print(f"{result['command']}; {options.rounds} rounds of {options.seconds:g} s, medians")
+    print(", ".join(f"{key} {value}" for key, value in (result["machine"] | result["versions"]).items()))
+    print(report.table(result))
+    print(f"\nwritten: {options.results}/proxy.json, {options.results}/proxy.svg")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

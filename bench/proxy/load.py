@@ -1,0 +1,152 @@
+"""One round of load against one proxy, and what its processes spent on it. Owns wrk and /proc; must not know whose proxy it is.
+
+CPU time is the scheduler's own account (schedstat, nanoseconds), of all threads of all processes of the proxy. Its halves, user
+and system, are what the kernel's ticks make of it (utime, stime): a sample of 250 a second, right over many rounds only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import socket
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.proxy import recorder
+from bench.proxy.peers import HOST, Running
+
+SUMMARY = Path(__file__).with_name("summary.lua")
+TICK_US = 1e6 / os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What the load asks for, and how."""
+
+    name: str
+    title: str
+    path: str
+    connections: int
+    closes: bool        # a connection per request
+    per: str            # what a figure is counted by
+
+
+KEEP_ALIVE = Kind("keep_alive", "keep-alive GET, 64 connections, 128 bytes", "/", 64, False, "request")
+NEW_CONNECTION = Kind("new_connection", "a connection per request, 64 at once, 128 bytes", "/", 64, True, "request")
+BODY = Kind("body_1mib", "GET of 1 MiB, 8 keep-alive connections", "/1m", 8, False, "MiB")
+KINDS = (KEEP_ALIVE, NEW_CONNECTION, BODY)
+
+
+@dataclass(frozen=True)
+class Spent:
+    """CPU since the processes began, us."""
+
+    total: float
+    user: float
+    system: float
+
+    def since(self, before: Spent) -> Spent:
+        return Spent(self.total - before.total, self.user - before.user, self.system - before.system)
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round's figures. CPU in us per request (for 1 MiB bodies that is per MiB)."""
+
+    requests: int
+    per_s: float
+    cpu_us: float
+    user_us: float
+    system_us: float
+    p50_ms: float
+    p99_ms: float
+
+
+def spent(pids: Sequence[int]) -> Spent:
+    total_ns, user, system = 0, 0, 0
+    for pid in pids:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(OSError):         # a thread that ended meanwhile
+                total_ns += int((task / "schedstat").read_text().split()[0])
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        user += int(fields[11])
+        system += int(fields[12])
+    return Spent(total_ns / 1e3, user * TICK_US, system * TICK_US)
+
+
+def wrk(port: int, kind: Kind, seconds: float, cpus: str) -> dict[str, int]:
+    """wrk's summary; SystemExit when an answer was wrong, late or cut."""
+    close = ["-H", "Connection: close"] if kind.closes else []
+    command = [
+        "taskset", "-c", cpus, "wrk", "-t", "1", "-c", str(kind.connections), "-d", f"{seconds:g}s", "-s", str(SUMMARY),
+        "-H", f"Host: {HOST}", "-H", f"X-Forwarded-For: {recorder.CLIENT}", "-H", "Accept: */*", *close, f"http://127.0.0.1:{port}{kind.path}",
+    ]  # fmt: skip  one option a line says no more
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60)
+    if ran.returncode != 0:
+        raise SystemExit(f"bench/proxy: wrk failed: {ran.stderr or ran.stdout}")
+    found: dict[str, int] = json.loads(ran.stdout.splitlines()[-1])
+    return found
+
+
+def play(running: Running, port: int, kind: Kind, seconds: float, cpus: str, body: str) -> Round:
+    """A round. `body`: the SHA-256 of the right answer, asked for before and after; wrk's bytes must fit its number of answers."""
+    sizes = set()
+    pids = running.pids()
+
+    def sample() -> None:
+        size, got = recorder.ask(port, kind.path, kind.closes)
+        assert recorder.digest(got) == body, f"{running.name}: wrong body"
+        sizes.add(size)
+
+    sample()
+    before = spent(pids)
+    found = wrk(port, kind, seconds, cpus)
+    used = spent(pids).since(before)
+    sample()
+    faults = {name: found[name] for name in ("connect", "read", "write", "status", "timeout") if found[name]}
+    n = found["requests"]
+    # wrk also counts the bytes of answers that were under way at the end.
+    least, most = n * min(sizes), (n + kind.connections) * max(sizes)
+    if faults or n == 0 or not least <= found["bytes"] <= most:
+        raise SystemExit(f"bench/proxy: {running.name}, {kind.name}: {n} answers, {found['bytes']} bytes ({least} to {most} expected), {faults}")
+    half = used.user + used.system or 1.0
+    return Round(
+        requests=n,
+        per_s=n / found["duration_us"] * 1e6,
+        cpu_us=used.total / n,
+        user_us=used.total / n * used.user / half,
+        system_us=used.total / n * used.system / half,
+        p50_ms=found["p50_us"] / 1e3,
+        p99_ms=found["p99_us"] / 1e3,
+    )
+
+
+# --- Idle connections ---
+
+
+def proportional_kib(pids: Sequence[int]) -> int:
+    """Memory of the processes, what they share counted once (PSS)."""
+    total = 0
+    for pid in pids:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return total
+
+
+def idle_bytes(running: Running, port: int, n: int) -> float:
+    """What a connection that had one request and is idle now costs a proxy's processes in memory."""
+    with contextlib.ExitStack() as stack:
+        before = proportional_kib(running.pids())
+        for _ in range(n):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=recorder.TIMEOUT_S))
+            recorder.ask_on(connection, "/")
+        return (proportional_kib(running.pids()) - before) * 1024 / n
+
+
+def raise_descriptors() -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

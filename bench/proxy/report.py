@@ -1,0 +1,94 @@
+"""What was measured, as a table, as JSON and as a picture. Must not measure anything."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench.proxy.load import KINDS, Kind, Round
+
+COLOURS = {"nginx": "#7a8794", "haproxy": "#a3adb6", "aiohttp": "#cfd5da", "isochrone": "#2f6fb0"}
+Rounds = Mapping[str, Sequence[Round]]
+
+
+def summary(rounds: Sequence[Round], base: Sequence[Round] | None) -> dict[str, Any]:
+    """Medians over rounds. Halves of the CPU time: over all rounds, for their sample is coarse. x_nginx: the median of ratios round by round."""
+    cpu = [one.cpu_us for one in rounds]
+    n = sum(one.requests for one in rounds)
+    user = sum(one.user_us * one.requests for one in rounds) / n
+    system = sum(one.system_us * one.requests for one in rounds) / n
+    found: dict[str, Any] = {
+        "cpu_us": round(statistics.median(cpu), 3),
+        "user_us": round(statistics.median(cpu) * user / (user + system or 1.0), 3),
+        "system_us": round(statistics.median(cpu) * system / (user + system or 1.0), 3),
+        "cpu_us_min": round(min(cpu), 3),
+        "cpu_us_max": round(max(cpu), 3),
+        "per_s": round(statistics.median(one.per_s for one in rounds), 1),
+        "p50_ms": round(statistics.median(one.p50_ms for one in rounds), 3),
+        "p99_ms": round(statistics.median(one.p99_ms for one in rounds), 3),
+        "rounds": [dataclasses.asdict(one) for one in rounds],
+    }
+    if base is not None:
+        found["x_nginx"] = round(statistics.median(one.cpu_us / other.cpu_us for one, other in zip(rounds, base, strict=True)), 3)
+    return found
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """For a person, in Markdown."""
+    lines = []
+    for kind in KINDS:
+        lines += [f"\n{kind.title}; CPU in us a {kind.per}", "", "| proxy | user | sys | CPU | min-max | x nginx | " + rate(kind) + " | p50 ms | p99 ms |",
+                  "| --- |" + " ---: |" * 8]
+        for name, proxy in result["proxies"].items():
+            one = proxy[kind.name]
+            lines.append(
+                f"| {name} | {one['user_us']:.2f} | {one['system_us']:.2f} | {one['cpu_us']:.2f} | {one['cpu_us_min']:.2f}-{one['cpu_us_max']:.2f}"
+                f" | {one['x_nginx']:.2f} | {one['per_s']:,.0f} | {one['p50_ms']:.2f} | {one['p99_ms']:.2f} |"
+            )
+    lines += [f"\nMemory of a connection that had one request and is idle, over {result['idle_connections']:,} of them", "",
+              "| proxy | bytes |", "| --- | ---: |"]
+    lines += [f"| {name} | {proxy['idle_bytes']:,.0f} |" for name, proxy in result["proxies"].items()]
+    workers = result["workers"]
+    lines += [f"\nIsochrone, keep-alive, not pinned: 1 worker {workers['1']['cpu_us']:.2f} us a request, {workers['1']['per_s']:,.0f} requests/s;"
+              f" 2 workers {workers['2']['cpu_us']:.2f} us, {workers['2']['per_s']:,.0f}; CPU x {workers['ratio']:.2f}"]
+    return "\n".join(lines)
+
+
+def rate(kind: Kind) -> str:
+    return "MiB/s" if kind.per == "MiB" else "requests/s"
+
+
+# --- The picture ---
+
+ROW, BAR, LEFT, WIDTH, FULL = 26, 18, 96, 720, 470
+
+
+def picture(result: Mapping[str, Any]) -> str:
+    """Bars, a panel a measure, all in multiples of nginx's length; what is far off the scale is cut and says its figure."""
+    panels = [(f"{kind.title}: CPU, us a {kind.per}", {n: p[kind.name]["cpu_us"] for n, p in result["proxies"].items()}, "us") for kind in KINDS]
+    panels.append(("idle connection: memory", {name: proxy["idle_bytes"] for name, proxy in result["proxies"].items()}, "B"))
+    body: list[str] = []
+    y = 16
+    for title, values, unit in panels:
+        body.append(f'<text x="12" y="{y + 12}" font-weight="bold">{title}</text>')
+        y += 22
+        most = 1.15 * max(value for name, value in values.items() if name != "aiohttp") or 1.0
+        for name, value in values.items():
+            length = min(value / most, 1.0) * FULL
+            body.append(f'<text x="{LEFT - 8}" y="{y + 14}" text-anchor="end">{name}</text>')
+            body.append(f'<rect x="{LEFT}" y="{y}" width="{length:.1f}" height="{BAR}" rx="2" fill="{COLOURS[name]}"/>')
+            if value > most:    # a gap says that the bar is cut
+                body.append(f'<path d="M{LEFT + FULL - 30} {y + BAR + 2}l8 -{BAR + 4}" stroke="#fff" stroke-width="5"/>')
+            more = f" ({value / values['nginx']:.2f} x nginx)" if name != "nginx" and values["nginx"] else ""
+            body.append(f'<text x="{LEFT + length + 8:.1f}" y="{y + 14}">{value:,.0f} {unit}{more}</text>' if value >= 100
+                        else f'<text x="{LEFT + length + 8:.1f}" y="{y + 14}">{value:.1f} {unit}{more}</text>')
+            y += ROW
+        y += 12
+    machine = result["machine"]
+    body.append(f'<text x="12" y="{y + 8}" fill="#666" font-size="11">median of {result["rounds"]} rounds of {result["seconds"]:g} s;'
+                f' {machine["cpu"]}, Linux {result["versions"]["kernel"]}; {result["time"][:10]}</text>')
+    head = (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y + 20}" font-family="sans-serif" font-size="13" fill="#222">'
+            f'<rect width="{WIDTH}" height="{y + 20}" fill="#fff"/>')
+    return "\n".join([head, *body, "</svg>"]) + "\n"

@@ -1,0 +1,33 @@
+"""`isochrone drain`: takes traffic off a gateway or one of its PoPs, and waits until it is gone. Owns options and exit status.
+
+Exit: 0 drained; 1 not (unreachable, refused, taken back, not done in time), with one line. The drain stays when this ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from gateway.commands._client import AdminClient
+from gateway.commands._waiting import add_options, duration_s, follow, path_of
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def register(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser(
+        "drain",
+        help="take traffic off this gateway or one PoP, wait until it is gone",
+        description="Drains a running gateway (it looks unready, serves everyone, and announces the end on more and more answers) or, with"
+        " --pop, one PoP (new requests go elsewhere, running ones finish). Waits until no connection, or nothing at the PoP, is left,"
+        " printing progress. The drain stays until `isochrone undrain`.",
+    )
+    add_options(parser)
+    parser.add_argument("--timeout", metavar="DURATION", type=duration_s, help="wait no longer, and exit 1; the drain stays all the same")
+
+
+def run(args: argparse.Namespace) -> int:
+    client = AdminClient(args.admin)
+    path = path_of(args.pop, "drain")
+    return follow(client, path, client.post(path), args.timeout)

@@ -1,0 +1,224 @@
+"""Admin: the operator's HTTP API. Everything the status listener says, what the gateway thinks, and what an operator may change.
+
+Owns paths, parameters, and who may ask: it has no password, so it is for loopback or a unix socket, and a page in the operator's
+browser must not be able to use it. Must not know how anything is done: each answer is one call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from gateway._config_units import read_duration
+from gateway.config import Address, effective
+from gateway.control.drains import Progress
+from gateway.control.explanation import Situation, explain
+from gateway.control.lifecycle import Event, Phase
+from gateway.control.pools import describe, describe_pop, pools_in_use, rounded, source_of
+from gateway.control.status import BadRequest, Handler, Server, StatusAnswers, answer, application, parameters
+from gateway.errors import IsochroneError
+
+if TYPE_CHECKING:
+    from gateway.app import Gateway
+
+MAX_WAIT_S = 3600.0
+LOOK_S = 0.1  # between looks at what a request waits for
+UNCHANGING = ("/healthz", "/readyz", "/metrics")  # as on the status listener: anyone may know
+
+
+class Refused(IsochroneError):
+    """A request that may be a browser's, led here by a page."""
+
+    status = 403
+
+
+def guard(bind: Address) -> Any:
+    """A middleware. A page can have the operator's browser send requests to loopback, and by DNS rebinding read the answers: both
+    show, in `Origin` or in a `Host` that is a name."""
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.method != "GET" and "Origin" in request.headers:
+            raise Refused("Origin: must be absent: no web page may change anything here")
+        if request.path not in UNCHANGING and not is_legal_host(request.host, bind):
+            raise Refused(f"Host: must be an IP address, localhost or {bind.host}, got {request.host[:100]!r}")
+        return await handler(request)
+
+    return check
+
+
+def is_legal_host(host: str, bind: Address) -> bool:
+    """Whether a Host field can't have come by a name that somebody else made lead here. Elsewhere than on loopback names are how
+    this gateway is reached; a unix socket no browser reaches."""
+    if bind.is_unix or (bind.ip is not None and not bind.ip.is_loopback):
+        return True
+    name = host[: host.index("]") + 1] if host.startswith("[") and "]" in host else host.partition(":")[0]
+    if name.lower() in ("localhost", bind.host):
+        return True
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def wait_of(request: web.Request) -> float:
+    """`?wait=30s`: how long the answer may take while what was asked for is under way; 0: it comes at once."""
+    text = parameters(request, ("wait",)).get("wait")
+    if text is None:
+        return 0.0
+    try:
+        wait_s = read_duration(text)
+    except ValueError:
+        wait_s = None
+    if wait_s is None or wait_s > MAX_WAIT_S:
+        raise BadRequest(f"wait: must be a duration such as 250ms, 10s, 2m, at most 1h, got {text[:100]!r}")
+    return float(wait_s)
+
+
+def situation_of(gateway: Gateway) -> Situation:
+    """What the gateway decides from now."""
+    publisher = gateway.publisher
+    sources = {(service.name, backend.pop): source_of(gateway, backend) for service, backend, _ in pools_in_use(gateway)}
+    return Situation(publisher.table, publisher.locator, gateway.clock() - publisher.built_at, sources)
+
+
+class Admin:
+    """The admin listener: a part of the gateway (see gateway.app.Part)."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        routes = [
+            *StatusAnswers(gateway).routes(),
+            web.get("/pops", self.pops),
+            web.get("/pops/{name}", self.pop),
+            web.get("/explain", self.explain),
+            web.get("/config", self.config),
+            web.get("/drain", self.drain_progress),
+            web.post("/drain", self.drain),
+            web.post("/undrain", self.undrain),
+            web.get("/pops/{name}/drain", self.pop_progress),
+            web.post("/pops/{name}/drain", self.drain_pop),
+            web.post("/pops/{name}/undrain", self.undrain_pop),
+            web.post("/reload", self.reload),
+        ]
+        bind = gateway.config.admin.bind
+        self.server = Server("admin", bind, application(routes, guard(bind)))
+
+    async def start(self) -> None:
+        await self.server.start()
+
+    async def stop(self) -> None:
+        await self.server.stop()
+
+    # What the gateway thinks
+
+    async def pops(self, request: web.Request) -> web.Response:
+        parameters(request)
+        return answer(describe(self.gateway))
+
+    async def pop(self, request: web.Request) -> web.Response:
+        parameters(request)
+        return answer(describe_pop(self.gateway, request.match_info["name"]))
+
+    async def explain(self, request: web.Request) -> web.Response:
+        asked = parameters(request, ("client", "host", "path"))
+        if "client" not in asked:
+            raise BadRequest("client: must be given: /explain?client=IP&host=H&path=P")
+        return answer(explain(situation_of(self.gateway), asked["client"], asked.get("host"), asked.get("path")))
+
+    async def config(self, request: web.Request) -> web.Response:
+        parameters(request)
+        return web.Response(text=effective(self.gateway.config), content_type="application/yaml")
+
+    # What an operator may change
+
+    async def drain(self, request: web.Request) -> web.Response:
+        """LAMEDUCK that stays: unready, everyone still served, more and more answers say that the connection ends."""
+        wait_s = wait_of(request)
+        self.gateway.lifecycle.handle(Event.DRAIN)
+        return await self._when_done(request, self._gateway_progress, wait_s)
+
+    async def drain_progress(self, request: web.Request) -> web.Response:
+        return await self._when_done(request, self._gateway_progress, wait_of(request))
+
+    async def undrain(self, request: web.Request) -> web.Response:
+        parameters(request)
+        self.gateway.lifecycle.handle(Event.UNDRAIN)
+        return answer(self._gateway_progress())
+
+    async def drain_pop(self, request: web.Request) -> web.Response:
+        wait_s = wait_of(request)
+        name = request.match_info["name"]
+        self.gateway.drains.drain(name)
+        return await self._when_done(request, lambda: self._pop_progress(name), wait_s)
+
+    async def pop_progress(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        return await self._when_done(request, lambda: self._pop_progress(name), wait_of(request))
+
+    async def undrain_pop(self, request: web.Request) -> web.Response:
+        parameters(request)
+        name = request.match_info["name"]
+        self.gateway.drains.undrain(name)
+        return answer(self._pop_progress(name))
+
+    async def reload(self, request: web.Request) -> web.Response:
+        """Whole or not at all: 409 has every reason why not."""
+        parameters(request)
+        outcome = await self.gateway.reload()
+        if outcome.is_done:
+            return answer({"reloaded": True, "generation": self.gateway.publisher.generation})
+        return answer({"reloaded": False, "error": "reload refused: nothing has changed", "faults": list(outcome.lines)}, 409)
+
+    async def _when_done(self, request: web.Request, look: Callable[[], dict[str, Any]], wait_s: float) -> web.Response:
+        """What is seen when it is done, taken back, or the time is up."""
+        until = self.gateway.clock() + wait_s
+        seen = look()
+        while seen["drained"] and not seen["done"] and self.gateway.clock() < until and request.transport is not None:
+            await asyncio.sleep(LOOK_S)
+            seen = look()
+        return answer(seen)
+
+    def _gateway_progress(self) -> dict[str, Any]:
+        """Of this gateway's drain. Done: the lameduck is over, so load balancers have looked away, and no client is connected."""
+        lifecycle, counted = self.gateway.lifecycle, self.gateway.counters.read()
+        connections = {"active": sum(counted["active"]), "idle": sum(counted["idle"])}
+        lameduck_s = float(lifecycle.drain.lameduck)
+        since_s = None if lifecycle.announced_at is None else self.gateway.clock() - lifecycle.announced_at
+        is_drained = lifecycle.phase not in (Phase.STARTING, Phase.SERVING)
+        return {
+            "state": lifecycle.state,
+            "drained": is_drained,
+            "since_s": None if since_s is None else rounded(since_s),
+            "lameduck_s": lameduck_s,
+            "close_share": round(lifecycle.close_share, 3),
+            "connections": connections,
+            "done": is_drained and since_s is not None and since_s >= lameduck_s and not any(connections.values()),
+        }
+
+    def _pop_progress(self, name: str) -> dict[str, Any]:
+        # Looked at first: what a worker still begins by an older table would not be in flight yet.
+        has_reached_all = self._has_reached_all()
+        said = progress_of(self.gateway.drains.progress(name))
+        return {**said, "done": said["done"] and has_reached_all}
+
+    def _has_reached_all(self) -> bool:
+        """Whether every worker has seen the table in use. One that hangs has not."""
+        seen = self.gateway.counters.read()["generations"]
+        return not self.gateway.workers.all or min(seen) >= self.gateway.snapshots.generation
+
+
+def progress_of(progress: Progress) -> dict[str, Any]:
+    """Of one PoP's drain. Done: no exchange runs there any more."""
+    return {
+        "pop": progress.pop,
+        "drained": progress.is_drained,
+        "in_flight": progress.in_flight,
+        "since_s": None if progress.since_s is None else rounded(progress.since_s),
+        "done": progress.is_done,
+    }

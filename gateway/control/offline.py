@@ -1,0 +1,54 @@
+"""Offline: from a configuration to a table without a gateway that runs, for `isochrone explain -c FILE`.
+
+Owns what is assumed where nobody has asked: every endpoint admits, no PoP is drained, nothing was measured. Endpoints given as
+addresses are in the table; names and Kubernetes Services are stood for by placeholders, so that their PoP counts as available.
+Contacts nothing: no name is resolved, no cluster asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gateway.config import Backend, Config
+from gateway.control.builder import build
+from gateway.control.explanation import Situation
+from gateway.control.geo import Geo, Prepared
+from gateway.control.pools import Source, kind_of
+from gateway.control.rows import Rows
+from gateway.control.world import Identity, Known, Origin, World
+from k8s import State
+from routing_core import Figures, Table
+
+NOT_ASKED = "not asked: this is the file alone; --admin asks a running gateway"
+# RFC 6666's discard-only prefix: no endpoint can be there.
+PLACEHOLDER = "100::"
+
+
+def situation_of(config: Config) -> tuple[Situation, list[str]]:
+    """What a gateway with this configuration would decide from, all being well; and why databases can't be used, a line each."""
+    geo = Geo(config, lambda: 0.0)
+    geo.files.check(0.0)
+    locator = Prepared(geo.files, config).locator()
+    figures = Figures(1)
+    world = World()
+    sources = {}
+    placeholders = set()
+    for service in config.services:
+        for backend in service.backends:
+            pool = (service.name, backend.pop)
+            known = list(_endpoints(service.name, backend))
+            placeholders |= {str(one.identity) for one in known if one.identity.address == PLACEHOLDER}
+            world.describe(pool, known)
+            kind = kind_of(backend)
+            sources[pool] = Source(kind) if kind == "addresses" else Source(kind, None, NOT_ASKED)
+    spec = build(config, world, Rows(figures), generation=0).spec
+    situation = Situation(Table(spec, figures), locator, 0.0, sources, frozenset(placeholders))
+    return situation, [status.error for status in geo.statuses if status.error is not None]
+
+
+def _endpoints(service: str, backend: Backend) -> Iterator[Known]:
+    """One each for an address and for a name; one for a whole Kubernetes Service."""
+    for number, one in enumerate(backend.endpoints or (None,), 1):
+        is_known = one is not None and (one.ip is not None or one.is_unix)
+        address, port = (one.host, one.port) if one is not None and is_known else (PLACEHOLDER, number)
+        yield Known(Identity(service, backend.pop, "", address, port), State.READY, Origin.STATIC)

@@ -1,0 +1,201 @@
+"""Pools: what is known of each PoP and pool, in the words of operators: `/pops`, metrics, `explain`. Reads, and changes nothing.
+
+Owns the names of endpoints' and PoPs' states and what is said of a source. Must not know HTTP or the formats of metrics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from gateway.config import Backend, Service
+from gateway.control.drains import UnknownPop
+from gateway.control.gates import Gate, State
+from gateway.control.sources import key_of
+from gateway.control.world import Identity, Known, PoolKey, World
+from routing_core import PoolSpec
+
+if TYPE_CHECKING:
+    from gateway.app import Gateway
+
+# Each endpoint is in exactly one. The first three are gates of endpoints that may be chosen.
+ENDPOINT_STATES = ("admitting", "probing", "shut", "unready", "terminating")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Who says which endpoints a pool has, and how far that can be believed."""
+
+    kind: str  # "addresses" (of the configuration), "names" (resolved), "kubernetes"
+    age_s: float | None = None  # since it was last heard; None: never, or addresses
+    error: str | None = None  # what is wrong with it now, in one line
+
+
+def kind_of(backend: Backend) -> str:
+    if backend.kubernetes is not None:
+        return "kubernetes"
+    return "names" if any(one.ip is None and not one.is_unix for one in backend.endpoints or ()) else "addresses"
+
+
+def source_of(gateway: Gateway, backend: Backend) -> Source:
+    kind = kind_of(backend)
+    if kind == "kubernetes":
+        return _cluster(gateway, backend)
+    if kind == "addresses":
+        return Source(kind)
+    found = {one.host: gateway.resolver.answers.get(one.host) for one in backend.endpoints or () if one.ip is None and not one.is_unix}
+    answers = {host: answer for host, answer in found.items() if answer is not None}
+    heard = [answer.answered_at for answer in answers.values()]
+    oldest = min((at for at in heard if at is not None), default=None)
+    age_s = None if oldest is None or None in heard else rounded(gateway.clock() - oldest)
+    errors = [f"{host}: {answer.error}" for host, answer in answers.items() if answer.error is not None]
+    return Source(kind, age_s, "; ".join(errors) or None)
+
+
+def source_age_s(gateway: Gateway, backend: Backend) -> float | None:
+    """Seconds since the Kubernetes API behind a pool was heard; None: never, or there is none."""
+    cluster, key = gateway.sources.cluster(backend.pop), key_of(backend)
+    return None if cluster is None or key is None else cluster.age_s(gateway.clock(), key)
+
+
+def _cluster(gateway: Gateway, backend: Backend) -> Source:
+    cluster, key = gateway.sources.cluster(backend.pop), key_of(backend)
+    if cluster is None or key is None:
+        return Source("kubernetes", None, "not followed yet")
+    age_s = source_age_s(gateway, backend)
+    error = cluster.error or cluster.problem(key) or (None if cluster.is_synced(key) else "no answer yet")
+    return Source("kubernetes", None if age_s is None else rounded(age_s), error)
+
+
+def endpoint_state(known: Known, is_selectable: bool, gate: Gate | None) -> str:
+    if not is_selectable:
+        return "terminating" if known.is_terminating else "unready"
+    if gate is None:
+        return "probing"
+    if gate.is_taking:
+        return "admitting"
+    return "shut" if gate.state is State.SHUT else "probing"
+
+
+def endpoint_states(world: World, gates: Mapping[Identity, Gate], pool: PoolKey) -> list[tuple[Known, str]]:
+    """Every endpoint of a pool with its state."""
+    selectable = {known.identity for known in world.selectable(pool)}
+    return [(one, endpoint_state(one, one.identity in selectable, gates.get(one.identity))) for one in world.pools.get(pool, ())]
+
+
+def tally(states: list[tuple[Known, str]]) -> dict[str, int]:
+    """How many there are in each state, those with none included."""
+    counts = dict.fromkeys(ENDPOINT_STATES, 0)
+    for _, state in states:
+        counts[state] += 1
+    return counts
+
+
+def pools_in_use(gateway: Gateway) -> Iterator[tuple[Service, Backend, PoolSpec]]:
+    """The pools of the table in use: it is built of the configuration in use, and in its order."""
+    for service, spec in zip(gateway.config.services, gateway.publisher.table.spec.services, strict=True):
+        for backend, pool in zip(service.backends, spec.pools, strict=True):
+            yield service, backend, pool
+
+
+def describe(gateway: Gateway) -> dict[str, Any]:
+    """All PoPs, in the order of the configuration: the answer to `GET /pops`."""
+    publisher = gateway.publisher
+    pools = _by_pop(gateway)
+    return {
+        "table": {"generation": publisher.generation, "age_s": rounded(gateway.clock() - publisher.built_at)},
+        "pops": [_pop(gateway, pop.name, pools.get(pop.name, []), has_endpoints=False) for pop in gateway.config.pops],
+    }
+
+
+def describe_pop(gateway: Gateway, name: str) -> dict[str, Any]:
+    """One PoP with each of its endpoints: the answer to `GET /pops/NAME`. UnknownPop when there is none of that name."""
+    names = [pop.name for pop in gateway.config.pops]
+    if name not in names:
+        raise UnknownPop(f"there is no PoP {name!r}; there is: {', '.join(names)}")
+    return _pop(gateway, name, _by_pop(gateway).get(name, []), has_endpoints=True)
+
+
+def rounded(seconds: float) -> float:
+    """To whole milliseconds, and never below 0: two clocks' reads may cross."""
+    return max(0.0, round(seconds, 3))
+
+
+def _by_pop(gateway: Gateway) -> dict[str, list[tuple[Service, Backend, PoolSpec]]]:
+    found: dict[str, list[tuple[Service, Backend, PoolSpec]]] = {}
+    for service, backend, pool in pools_in_use(gateway):
+        found.setdefault(backend.pop, []).append((service, backend, pool))
+    return found
+
+
+def _pop(gateway: Gateway, name: str, pools: list[tuple[Service, Backend, PoolSpec]], has_endpoints: bool) -> dict[str, Any]:
+    """A PoP is as well as the worst of its pools."""
+    # Only of those drained: it looks through every pool.
+    progress = gateway.drains.progress(name) if name in gateway.world.drained else None
+    described = [_pool(gateway, service, backend, pool, has_endpoints) for service, backend, pool in pools]
+    availability = min((pool["availability"] for pool in described), default=0.0)
+    estimates = [pool["estimate_ms"] for pool in described if pool["estimate_ms"] is not None]
+    ages = [pool["source"]["age_s"] for pool in described if pool["source"]["age_s"] is not None]
+    if progress is not None:
+        state = "drained" if progress.is_done else "draining"
+    elif availability <= 0:
+        state = "down"
+    else:
+        state = "active" if availability >= 1 else "degraded"
+    return {
+        "pop": name,
+        "state": state,
+        "drained": progress is not None,
+        "since_s": None if progress is None or progress.since_s is None else rounded(progress.since_s),
+        "in_flight": sum(pool["in_flight"] for pool in described),
+        "availability": availability,
+        "headroom": None,  # no PoP has a capacity in this version
+        "estimate_ms": max(estimates, default=None),
+        "age_s": max(ages, default=None),
+        "services": described,
+    }
+
+
+def _pool(gateway: Gateway, service: Service, backend: Backend, pool: PoolSpec, has_endpoints: bool) -> dict[str, Any]:
+    seen = gateway.figures.read_pool(pool.row)
+    states = endpoint_states(gateway.world, gateway.gates.all, (service.name, backend.pop))
+    path_ms = None if seen["path_ms"] < 0 else seen["path_ms"]
+    has_service_time = seen["samples"] > 0
+    described: dict[str, Any] = {
+        "service": service.name,
+        "availability": round(seen["availability"], 4),
+        "admit": round(seen["admit"], 4),
+        "headroom": None,
+        "endpoints": tally(states),
+        "in_flight": seen["in_flight"],
+        # This gateway's own leg; what a client's request is expected to take depends on the client: `explain`.
+        "estimate_ms": None if path_ms is None else round(path_ms + seen["service_ms"], 3),
+        "path_ms": None if path_ms is None else round(path_ms, 3),
+        "service_ms": round(seen["service_ms"], 3) if has_service_time else None,
+        "samples": seen["samples"],
+        "source": asdict(source_of(gateway, backend)),
+    }
+    if has_endpoints:
+        described["each"] = [_endpoint(gateway, known, state) for known, state in states]
+    return described
+
+
+def _endpoint(gateway: Gateway, known: Known, state: str) -> dict[str, Any]:
+    gate = gateway.gates.all.get(known.identity)
+    row = gateway.rows.find("endpoint", known.identity)
+    seen = None if row is None else gateway.figures.read_endpoint(row)
+    return {
+        "endpoint": str(known.identity),
+        "state": state,
+        "source_state": known.state.value,
+        "gate": None if gate is None else gate.state.value,
+        "since_s": None if gate is None else rounded(gateway.clock() - gate.since),
+        "last_probe": (gate.detail or None) if gate is not None else None,
+        "weight": None if gate is None else round(gate.weight, 3),
+        "in_flight": 0 if seen is None else seen["in_flight"],
+        "connections": 0 if seen is None else seen["connections"],
+        "attempts": 0 if seen is None else seen["attempts"],
+        "connect_failures": 0 if seen is None else seen["connect_failures"],
+        "failures": 0 if seen is None else seen["failures"],
+    }

@@ -1,0 +1,182 @@
+"""Status: the read-only answers (/healthz, /readyz, /metrics), and how control's own HTTP listeners are served.
+
+Owns the status listener, which stands where strangers may reach it, and `Server`, which the admin API uses too: a socket bound
+like a client's, a bound number of connections, errors as one line of JSON. Must not know what changes anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from gateway.config import Address
+from gateway.control.blocking import in_thread
+from gateway.control.listeners import Listener, bind
+from gateway.control.telemetry import Telemetry
+from gateway.errors import IsochroneError
+
+if TYPE_CHECKING:
+    from gateway.app import Gateway
+
+logger = logging.getLogger("isochrone.admin")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+GENERATION = 1  # of processes: `serve` is one generation, without a supervisor that starts another
+MAX_CONNECTIONS = 128  # a listener; one more ends the oldest, so that nobody who only connects can lock a scraper out
+KEEP_ALIVE_S = 75.0
+STOP_S = 1.0  # for answers under way
+METRICS_S = 30.0  # to write a scrape; in a thread, nobody else waits for it
+UNIX_MODE = 0o600  # an admin socket is for its owner and root
+
+
+class BadRequest(IsochroneError):
+    """What came, and what is legal."""
+
+    status = 400
+
+
+def answer(body: Any, status: int = 200) -> web.Response:
+    """JSON on one line, so that `curl` and `jq` both do."""
+    return web.Response(text=json.dumps(body) + "\n", status=status, content_type="application/json")
+
+
+def parameters(request: web.Request, legal: Iterable[str] = ()) -> dict[str, str]:
+    """The query, each once; BadRequest for what is not legal."""
+    known = tuple(legal)
+    found: dict[str, str] = {}
+    for key, value in request.query.items():
+        if key not in known:
+            raise BadRequest(f"query: must have {' or '.join(known) if known else 'no parameters'}, got {key!r}")
+        if key in found:
+            raise BadRequest(f"{key}: must be given once, got it twice")
+        found[key] = value
+    return found
+
+
+@web.middleware
+async def as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every refusal is one line of JSON. What nobody foresaw is logged, and not told."""
+    try:
+        return await handler(request)
+    except web.HTTPNotFound:
+        return answer({"error": f"no such path {request.path!r}; there is: {', '.join(paths(request.app))}"}, 404)
+    except web.HTTPMethodNotAllowed as error:
+        allowed = sorted(error.allowed_methods - {"HEAD"})
+        refused = answer({"error": f"{request.path}: must be {' or '.join(allowed)}, got {request.method}"}, 405)
+        refused.headers["Allow"] = ", ".join(allowed)
+        return refused
+    except web.HTTPException as error:
+        return answer({"error": error.reason}, error.status)
+    except IsochroneError as error:
+        return answer({"error": " ".join(str(error).split())}, error.status)
+    except TimeoutError:
+        return answer({"error": "not done in time"}, 503)
+    except Exception:
+        logger.exception("request failed", extra={"path": request.path})
+        return answer({"error": "internal error; the log has more"}, 500)
+
+
+def paths(app: web.Application) -> list[str]:
+    """`GET /healthz`, ... as the application has them."""
+    return [f"{route.method} {route.resource.canonical}" for route in app.router.routes() if route.resource and route.method != "HEAD"]
+
+
+class Server:
+    """One HTTP listener: bound by `start`, closed by `stop`."""
+
+    def __init__(self, name: str, address: Address, app: web.Application) -> None:
+        self.name, self.address = name, address
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, keepalive_timeout=KEEP_ALIVE_S, shutdown_timeout=STOP_S)
+        self._listener: Listener | None = None
+        self._server: asyncio.AbstractServer | None = None
+
+    async def start(self) -> None:
+        """StartError when the address can't be bound. Afterwards `address` is the real one, also where port 0 was asked for."""
+        listener = self._listener = bind(self.name, self.address)
+        try:
+            if listener.address.is_unix:
+                os.chmod(listener.address.host, UNIX_MODE)  # before it listens: nobody can have connected yet
+            await self._runner.setup()
+            loop = asyncio.get_running_loop()
+            create = loop.create_unix_server if listener.address.is_unix else loop.create_server
+            self._server = await create(self._protocol, sock=listener.socket)
+        except BaseException:
+            listener.close()
+            raise
+        self.address = listener.address
+        logger.info("listening", extra={"listener": self.name, "address": str(self.address)})
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        if self._listener is not None:
+            self._listener.close()
+        await self._runner.cleanup()
+
+    def _protocol(self) -> asyncio.BaseProtocol:
+        server = self._runner.server
+        assert server is not None, "set up before the socket listens"
+        connections = server.connections
+        if len(connections) >= MAX_CONNECTIONS and (transport := connections[0].transport) is not None:
+            transport.abort()
+        return server()
+
+
+class StatusAnswers:
+    """What both listeners say of this process. Nothing here changes anything."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self.telemetry = Telemetry(gateway)
+        self._one_scrape = asyncio.Lock()  # many scrapers at once wait for each other, instead of for the memory of all
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.get("/healthz", self.healthz), web.get("/readyz", self.readyz), web.get("/metrics", self.metrics)]
+
+    async def healthz(self, request: web.Request) -> web.Response:
+        """200 for as long as this process answers, also while it drains: a failing liveness probe would kill the drain."""
+        parameters(request)
+        return answer({"pid": os.getpid(), "generation": GENERATION, "state": self.gateway.lifecycle.state})
+
+    async def readyz(self, request: web.Request) -> web.Response:
+        parameters(request)
+        reasons = self.gateway.ready.reasons()
+        return answer({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        # Any query is let through: scrapers send parameters of their own.
+        accept = ",".join(request.headers.getall("Accept", []))
+        async with self._one_scrape:
+            reading = self.telemetry.read()
+            body, content_type = await in_thread("metrics", lambda: reading.render(accept), METRICS_S)
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+def application(routes: Iterable[web.RouteDef], *middlewares: Middleware) -> web.Application:
+    app = web.Application(middlewares=[as_json, *middlewares])
+    app.add_routes(routes)
+    return app
+
+
+class Status:
+    """The status listener, where one is configured: a part of the gateway (see gateway.app.Part)."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        status = gateway.config.status
+        self.server = None if status is None else Server("status", status.bind, application(StatusAnswers(gateway).routes()))
+
+    async def start(self) -> None:
+        if self.server is not None:
+            await self.server.start()
+
+    async def stop(self) -> None:
+        if self.server is not None:
+            await self.server.stop()

@@ -1,0 +1,333 @@
+import asyncio
+import contextlib
+import errno
+import random
+
+import pytest
+
+from gateway.config import Health
+from gateway.control import probes as module
+from gateway.control.probes import Prober, Result, probe
+from gateway.control.tasks import Tasks
+from tests.unit.gateway.control.helpers import Bench, config_of, identity
+
+ONE, TWO = identity("192.0.2.1"), identity("192.0.2.2")
+HTTP = Health(path="/healthz?x=1", host="shop.example.com", timeout="300ms")
+TCP = Health(timeout="300ms")
+
+
+# One probe
+
+
+@contextlib.asynccontextmanager
+async def endpoint(answer=b"", path=None):
+    """A server that reads a head and says `answer`; None: says nothing. Yields its identity and what it was sent."""
+    seen = []
+    handlers = []
+
+    async def serve(reader, writer):
+        handlers.append(asyncio.current_task())
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            seen.append(await reader.readuntil(b"\r\n\r\n"))
+            if answer is None:
+                await reader.read()  # until the prober has enough
+            else:
+                writer.write(answer)
+                await writer.drain()
+        writer.close()
+
+    server = await (asyncio.start_unix_server(serve, path) if path else asyncio.start_server(serve, "127.0.0.1", 0))
+    try:
+        yield identity(path or "127.0.0.1", 0 if path else server.sockets[0].getsockname()[1]), seen
+    finally:
+        server.close()
+        await asyncio.wait_for(asyncio.gather(*handlers), 5)
+
+
+def ask(answer, health, path=None):
+    async def scenario():
+        async with endpoint(answer, path) as (target, seen):
+            return await probe(target, health), seen, target
+
+    return asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_good", "detail"),
+    [
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", True, "status 200"),
+        (b"HTTP/1.0 399\r\n\r\n", True, "status 399"),
+        (b"HTTP/1.1 503 Service Unavailable\r\n\r\n", False, "status 503"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n", False, "status 100"),
+        (b"HTTP/1.1 20 OK\r\n\r\n", False, "no HTTP status line"),
+        (b"SSH-2.0-OpenSSH\r\n", False, "no HTTP status line"),
+        (b"HTTP/1.1 200", False, "no HTTP status line"),
+        (b"x" * 100_000, False, "no HTTP status line"),
+        (b"", False, "no HTTP status line"),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 300_000, True, "status 200"),
+        (None, False, "no answer within 300ms"),
+    ],
+)
+def test_http(answer, is_good, detail):
+    result, _, _ = ask(answer, HTTP)
+    assert (result.is_good, result.detail) == (is_good, detail)
+    assert 0 < result.connect_s < 1
+
+
+def test_what_is_asked_and_of_whom():
+    _, seen, _ = ask(b"HTTP/1.1 200 OK\r\n\r\n", HTTP)
+    assert seen == [
+        b"GET /healthz?x=1 HTTP/1.1\r\nHost: shop.example.com\r\nUser-Agent: isochrone-probe\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+    ]
+    _, seen, target = ask(b"HTTP/1.1 200 OK\r\n\r\n", Health(path="/", timeout="300ms"))
+    assert f"Host: {target}\r\n".encode() in seen[0]
+
+
+def test_expected_statuses_are_the_operators():
+    only = Health(path="/", expect=(204,), timeout="300ms")
+    assert not ask(b"HTTP/1.1 200 OK\r\n\r\n", only)[0].is_good
+    assert ask(b"HTTP/1.1 204 No Content\r\n\r\n", only)[0].is_good
+
+
+def test_over_a_unix_socket(tmp_path):
+    result, seen, _ = ask(b"HTTP/1.1 200 OK\r\n\r\n", Health(path="/", timeout="300ms"), str(tmp_path / "s"))
+    assert result.is_good
+    assert b"Host: localhost\r\n" in seen[0]
+
+
+def test_tcp_asks_for_no_more_than_a_connection():
+    async def scenario():
+        async with endpoint(None) as (target, _):
+            return await probe(target, TCP)
+
+    result = asyncio.run(scenario())
+    assert (result.is_good, result.detail) == (True, "connected")
+
+
+def test_nobody_there(tmp_path):
+    result = asyncio.run(probe(identity(str(tmp_path / "none"), 0), TCP))
+    assert (result.is_good, result.connect_s) == (False, None)
+    assert "No such file" in result.detail
+
+
+@pytest.mark.parametrize("number", sorted(module.OURS))
+def test_a_fault_of_this_machine_is_no_verdict(number, monkeypatch):
+    async def fail(*_args, **_more):
+        raise OSError(number, "ours")
+
+    monkeypatch.setattr(asyncio, "open_connection", fail)
+    assert asyncio.run(probe(ONE, TCP)).is_good is None
+
+
+def test_a_refused_connect_is_a_verdict(monkeypatch):
+    async def fail(*_args, **_more):
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+
+    monkeypatch.setattr(asyncio, "open_connection", fail)
+    assert asyncio.run(probe(ONE, TCP)) == Result(False, "Connection refused", None)
+
+
+def test_a_loop_that_was_held_up_is_no_verdict(monkeypatch):
+    async def hang(*_args, **_more):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio, "open_connection", hang)
+    times = iter([0.0, 99.0])
+    result = asyncio.run(probe(ONE, Health(timeout="10ms"), lambda: next(times)))
+    assert result.is_good is None
+    times = iter([0.0, 0.011, 0.011])
+    assert asyncio.run(probe(ONE, Health(timeout="10ms"), lambda: next(times))) == Result(False, "no connection within 10ms", None)
+
+
+# When
+
+
+class Asked:
+    """Stands for the endpoints: says what the test wants, when it wants."""
+
+    def __init__(self, clock):
+        self.clock = clock
+        self.at = []
+        self.result = Result(True, "fine", 0.001)
+        self.gate = None
+
+    async def __call__(self, target, health):
+        self.at.append((self.clock(), target))
+        if self.gate is not None:
+            await self.gate.wait()
+        if isinstance(self.result, BaseException):
+            raise self.result
+        return self.result
+
+    def times(self, target=ONE):
+        return [at for at, one in self.at if one == target]
+
+
+def scene():
+    bench = Bench(config_of().services[0])
+    asked = Asked(bench.clock)
+    paths = []
+    tasks = Tasks()
+    prober = Prober(bench.gates, bench.figures, tasks, bench.clock, random.Random(1), lambda pool, s: paths.append((pool, s)), asked)
+    return bench, prober, asked, paths, tasks
+
+
+async def turns(bench, prober, seconds, step=0.1):
+    for _ in range(round(seconds / step)):
+        prober.turn()
+        for _ in range(4):
+            await asyncio.sleep(0)
+        bench.clock.advance(step)
+
+
+def begin(bench, prober, *chosen):
+    bench.select(*chosen)
+    prober.ask_all(bench.gates.all[one] for one in chosen)
+
+
+def test_at_the_interval_with_jitter():
+    async def scenario():
+        bench, prober, asked, paths, _ = scene()
+        begin(bench, prober, ONE)
+        assert prober.unjudged == [ONE]
+        await turns(bench, prober, 100)
+        gaps = [b - a for a, b in zip(asked.times(), asked.times()[1:], strict=False)]
+        assert 8 <= len(gaps) <= 11
+        assert all(8.9 <= gap <= 11.2 for gap in gaps)
+        assert max(gaps) - min(gaps) > 0.1
+        assert prober.unjudged == []
+        assert paths[0] == (("shop", "fra"), 0.001)
+
+    asyncio.run(scenario())
+
+
+def test_each_second_while_a_change_is_confirmed():
+    async def scenario():
+        bench, prober, asked, _, _ = scene()
+        begin(bench, prober, ONE)
+        await turns(bench, prober, 1)
+        bench.gates.begin()
+        asked.result = Result(False, "dead")
+        await turns(bench, prober, 14)
+        gaps = [b - a for a, b in zip(asked.times()[1:], asked.times()[2:], strict=False)]
+        assert gaps[:2] == pytest.approx([1.1, 1.1], abs=0.11)  # down after three
+        assert bench.published(ONE)[0] == "shut"
+        before = len(asked.at)
+        asked.result = Result(True, "fine", 0.001)
+        await turns(bench, prober, 15)
+        assert bench.published(ONE)[0] == "admitting"
+        assert len(asked.at) - before <= 5
+
+    asyncio.run(scenario())
+
+
+def test_asked_at_once_when_traffic_failed_also_with_a_probe_under_way():
+    async def scenario():
+        bench, prober, asked, _, _ = scene()
+        begin(bench, prober, ONE)
+        await turns(bench, prober, 0.2)
+        bench.gates.begin()
+        asked.gate = asyncio.Event()
+        bench.fail(ONE)
+        prober.ask_all(bench.gates.turn())
+        await turns(bench, prober, 0.3)
+        assert len(asked.times()) == 2
+        bench.fail(ONE)  # fails again: what is under way began too early
+        bench.gates.turn()
+        prober.ask_soon(bench.gates.all[ONE])
+        asked.gate.set()
+        await turns(bench, prober, 0.1)
+        assert bench.published(ONE)[0] == "probing"
+        await turns(bench, prober, 0.2)
+        assert len(asked.times()) == 3
+        assert bench.published(ONE)[0] == "admitting"
+        assert bench.gates.all[ONE].forgiven == 2
+
+    asyncio.run(scenario())
+
+
+def test_no_verdict_changes_nothing_is_tried_again_soon_and_said_once(caplog):
+    async def scenario():
+        bench, prober, asked, _, _ = scene()
+        begin(bench, prober, ONE)
+        asked.result = Result(None, "Too many open files")
+        await turns(bench, prober, 5)
+        assert len(asked.at) >= 4
+        assert bench.gates.all[ONE].bad_run == 0
+        assert prober.unjudged == [ONE]
+        asked.result = Result(True, "fine", 0.001)
+        await turns(bench, prober, 2)
+        assert prober.unjudged == []
+
+    asyncio.run(scenario())
+    assert [record.message for record in caplog.records].count("probes can't judge: the fault is on this side") == 1
+
+
+def test_no_more_at_once_than_descriptors_allow(monkeypatch):
+    async def scenario():
+        monkeypatch.setattr(module, "MAX_AT_ONCE", 2)
+        bench, prober, asked, _, _ = scene()
+        asked.gate = asyncio.Event()
+        everyone = [identity(f"192.0.2.{n}") for n in range(1, 6)]
+        begin(bench, prober, *everyone)
+        await turns(bench, prober, 0.5)
+        assert len(asked.at) == 2
+        asked.gate.set()
+        await turns(bench, prober, 0.5)
+        assert {target for _, target in asked.at} == set(everyone)
+
+    asyncio.run(scenario())
+
+
+def test_parked_and_forgotten_ones_are_not_asked():
+    async def scenario():
+        bench, prober, asked, _, _ = scene()
+        begin(bench, prober, ONE, TWO)
+        await turns(bench, prober, 0.1)
+        bench.select(ONE)
+        bench.gates.forget(TWO)
+        await turns(bench, prober, 30)
+        assert len(asked.times(TWO)) == 1
+        bench.select()
+        n = len(asked.times(ONE))
+        await turns(bench, prober, 30)
+        assert len(asked.times(ONE)) == n
+        prober.ask_all(bench.gates.all[one] for one in bench.select(ONE))
+        await turns(bench, prober, 30)
+        assert len(asked.times(ONE)) >= n + 3  # and goes on
+
+    asyncio.run(scenario())
+
+
+def test_one_that_goes_and_comes_while_its_probe_runs_is_judged_anew():
+    async def scenario():
+        bench, prober, asked, _, _ = scene()
+        begin(bench, prober, ONE)
+        asked.gate = asyncio.Event()
+        asked.result = Result(False, "of another life")
+        await turns(bench, prober, 0.1)
+        bench.select()
+        bench.gates.forget(ONE)
+        begin(bench, prober, ONE)
+        asked.gate.set()
+        await turns(bench, prober, 0.05, 0.05)
+        assert not bench.gates.all[ONE].is_judged
+        asked.result = Result(True, "fine", 0.001)
+        await turns(bench, prober, 0.3)
+        assert bench.gates.all[ONE].is_judged
+
+    asyncio.run(scenario())
+
+
+def test_a_probe_that_fails_in_a_way_nobody_foresaw_is_tried_again(caplog):
+    async def scenario():
+        bench, prober, asked, _, _ = scene()
+        begin(bench, prober, ONE)
+        asked.result = RuntimeError("a bug")
+        await turns(bench, prober, 0.5)
+        asked.result = Result(True, "fine", 0.001)
+        await turns(bench, prober, 2)
+        assert prober.unjudged == []
+
+    asyncio.run(scenario())
+    assert "a bug" in caplog.text

@@ -1,0 +1,144 @@
+import pytest
+
+from gateway.control import publisher as module
+from gateway.control.publisher import COALESCE_S
+from gateway.control.world import Known, Origin
+from gateway.dataplane import Counters, Worker
+from geoip import Locator
+from k8s import State
+from tests.unit.gateway.control.helpers import Clock, config_of, identity, play, publisher_of
+
+FRA = ("shop", "fra")
+
+
+def describe(publisher, *addresses):
+    publisher.world.describe(FRA, [Known(identity(one), State.READY, Origin.STATIC) for one in addresses])
+
+
+def endpoints(publisher):
+    return [endpoint.address for endpoint in publisher.table.spec.services[0].pools[0].endpoints]
+
+
+def test_there_is_a_snapshot_from_the_first_moment():
+    publisher = publisher_of(config_of(), Clock())
+    assert publisher.generation == publisher.snapshots.generation == 1
+    assert endpoints(publisher) == []
+
+
+def test_a_publish_takes_what_is_known_now_and_tells_who_needs_a_probe():
+    told, woken = [], []
+    publisher = publisher_of(config_of(), Clock(), on_select=told.extend, wake=lambda: woken.append(1))
+    describe(publisher, "192.0.2.1", "192.0.2.9")
+    publisher.publish()
+    assert endpoints(publisher) == ["192.0.2.1", "192.0.2.9"]
+    assert [str(gate.identity) for gate in told] == ["192.0.2.1:80", "192.0.2.9:80"]
+    assert publisher.generation == publisher.snapshots.generation == 2
+    publisher.publish()
+    assert len(told) == 2
+    assert len(woken) == 3
+
+
+def test_changes_within_ten_milliseconds_are_one_table():
+    async def scenario(loop):
+        publisher = publisher_of(config_of(), Clock())
+        for n in range(1, 100):
+            describe(publisher, f"192.0.2.{n}")
+            publisher.request()
+        await loop.advance(COALESCE_S * 3)
+        assert publisher.generation == 2
+        assert endpoints(publisher) == ["192.0.2.99"]
+        publisher.request(COALESCE_S)
+        publisher.request(0.0)  # gathered already: sooner
+        await loop.advance(0.002)
+        assert publisher.generation == 3
+        await loop.advance(COALESCE_S * 2)
+        assert publisher.generation == 3
+        publisher.request()
+        publisher.publish()  # takes the plan with it
+        await loop.advance(COALESCE_S * 2)
+        assert publisher.generation == 4
+        publisher.request()
+        publisher.stop()
+        await loop.advance(COALESCE_S * 2)
+        assert publisher.generation == 4
+
+    play(scenario)
+
+
+def test_when_building_is_slow_no_more_than_half_of_the_time_goes_into_it():
+    async def scenario(loop):
+        publisher = publisher_of(config_of(), Clock())
+        publisher.build_s = 30.0  # just now, by the clock
+        publisher.request(0.0)
+        await loop.advance(0.02)
+        assert publisher.generation == 1
+        publisher.clock.advance(31)  # long ago: at once
+        publisher.stop()
+        publisher.request(0.0)
+        await loop.advance(0.01)
+        assert publisher.generation == 2
+
+    play(scenario)
+
+
+def test_a_build_that_fails_leaves_the_last_table(monkeypatch, caplog):
+    async def scenario(loop):
+        publisher = publisher_of(config_of(), Clock())
+        describe(publisher, "192.0.2.1")
+        publisher.publish()
+        describe(publisher, "no address")
+        publisher.request(0.0)
+        await loop.advance(0.005)
+        assert endpoints(publisher) == ["192.0.2.1"]
+        assert publisher.snapshots.generation == 2
+        describe(publisher, "192.0.2.2")
+        publisher.request(0.0)
+        await loop.advance(0.005)
+        assert endpoints(publisher) == ["192.0.2.2"]
+
+    play(scenario)
+    assert "no new table: the last one stays" in caplog.text
+
+
+def test_a_new_locator_keeps_the_table():
+    publisher = publisher_of(config_of(), Clock())
+    table = publisher.table
+    publisher.publish_locator(Locator())
+    assert publisher.table is table
+    assert (publisher.generation, publisher.snapshots.generation) == (1, 2)
+
+
+def test_a_configuration_is_put_in_use_whole_or_not_at_all(monkeypatch):
+    old = config_of()
+    publisher = publisher_of(old, Clock())
+    before = (publisher.config, publisher.locator, publisher.settings, publisher.table)
+    new = config_of(debug_headers="true")
+    monkeypatch.setattr(module, "build", lambda *_: (_ for _ in ()).throw(ValueError("too many PoPs")))
+    with pytest.raises(ValueError, match="too many PoPs"):
+        publisher.publish_config(new, Locator())
+    assert (publisher.config, publisher.locator, publisher.settings, publisher.table) == before
+    monkeypatch.undo()
+    locator = Locator()
+    publisher.publish_config(new, locator)
+    assert (publisher.config, publisher.locator) == (new, locator)
+    assert publisher.settings is not before[2]
+
+
+def test_rows_are_given_back_when_no_worker_can_reach_them(nothing_left):
+    gone = []
+    publisher = publisher_of(config_of(), Clock(), on_collect=gone.extend)
+    worker = Worker(0, publisher.snapshots, publisher.figures, Counters(2))
+    worker.turn(1)
+    describe(publisher, "192.0.2.1")
+    publisher.publish()
+    worker.turn(2)
+    row = publisher.rows.find("endpoint", identity("192.0.2.1"))
+    describe(publisher, "192.0.2.2")
+    publisher.publish()
+    publisher.collect()
+    assert gone == []  # the worker has not looked since
+    assert publisher.rows.find("endpoint", identity("192.0.2.1")) == row
+    worker.turn(3)
+    publisher.collect()
+    assert gone == [("endpoint", identity("192.0.2.1"))]
+    worker.close()

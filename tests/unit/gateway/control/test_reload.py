@@ -1,0 +1,163 @@
+import asyncio
+import logging
+import threading
+
+import pytest
+
+from gateway.control import reload as module
+from gateway.control.geo import Geo
+from gateway.control.reload import Outcome, Reload, frozen_faults
+from gateway.control.resolver import Resolver
+from gateway.control.sources import Sources
+from gateway.control.tasks import Tasks
+from gateway.errors import ConfigError, Fault
+from tests.unit.gateway.control.helpers import TWO_POPS, Clock, config_of, publisher_of
+
+
+class Scene:
+    def __init__(self, config=None):
+        self.clock = Clock()
+        self.next = config or config_of()
+        self.tasks = Tasks()
+        self.told = []
+        self.publisher = publisher_of(config_of(), self.clock)
+        self.resolver = Resolver(self.tasks, self.clock, lambda: None, self.ask)
+        self.sources = Sources(self.publisher.world, self.resolver, self.tasks, self.clock, lambda _: None)
+        self.geo = Geo(self.publisher.config, self.clock)
+        self.reload = Reload(self.load, self.publisher, self.sources, self.resolver, self.geo, [self.told.append])
+        self.sources.apply(self.publisher.config)
+        self.publisher.publish()
+
+    async def ask(self, name):
+        return ("192.0.2.77",)
+
+    def load(self):
+        if isinstance(self.next, BaseException):
+            raise self.next
+        return self.next
+
+    def addresses(self):
+        spec = self.publisher.table.spec
+        return [endpoint.address for service in spec.services for pool in service.pools for endpoint in pool.endpoints]
+
+
+def play(scenario, config=None):
+    async def whole():
+        scene = Scene(config)
+        await scenario(scene)
+        await scene.tasks.stop(1)
+
+    asyncio.run(whole())
+
+
+MOVED = TWO_POPS.replace("192.0.2.1:80", "192.0.2.9:80")
+
+
+def test_a_new_configuration_is_in_use_when_it_returns():
+    async def scenario(scene):
+        rows = dict(scene.publisher.rows.rows)
+        assert await scene.reload.run() == Outcome(True)
+        assert scene.addresses() == ["192.0.2.9", "192.0.2.2", "192.0.2.3"]
+        assert scene.publisher.config is scene.geo.config is scene.next
+        assert scene.told == [scene.next]
+        kept = {key: row for key, row in scene.publisher.rows.rows.items() if key in rows}
+        assert kept == rows  # what was learned stays
+
+    play(scenario, config_of(MOVED))
+
+
+def test_names_that_are_new_are_resolved_before_the_swap():
+    async def scenario(scene):
+        assert (await scene.reload.run()).is_done
+        assert scene.addresses() == ["192.0.2.77", "192.0.2.2", "192.0.2.3"]
+
+    play(scenario, config_of(TWO_POPS.replace("192.0.2.1:80", "web.example.com:80")))
+
+
+FAULTS = ConfigError([Fault("x.yaml", 3, "pops.fra.lat", "must be a number"), Fault("x.yaml", 9, "routes", "must be a list")])
+
+
+@pytest.mark.parametrize(
+    ("new", "lines"),
+    [
+        (FAULTS, ("x.yaml:3: pops.fra.lat: must be a number", "x.yaml:9: routes: must be a list")),
+        (
+            config_of(TWO_POPS.replace("name: web", "name: other")),
+            ("listeners: changed; a restart is needed, this reload changes nothing",),
+        ),
+        (config_of(geoip="{city: /nonexistent/x.mmdb}"), ("geoip: /nonexistent/x.mmdb: No such file or directory",)),
+    ],
+)
+def test_a_refused_one_changes_nothing_and_each_fault_is_a_line(new, lines, caplog):
+    async def scenario(scene):
+        before = (scene.publisher.config, scene.publisher.table, scene.geo.files, dict(scene.resolver.answers))
+        outcome = await scene.reload.run()
+        assert outcome == Outcome(False, lines)
+        assert (scene.publisher.config, scene.publisher.table, scene.geo.files, dict(scene.resolver.answers)) == before
+        assert scene.told == []
+
+    play(scenario, new)
+    assert [record.message for record in caplog.records] == [f"reload refused: {line}" for line in lines]
+
+
+def test_a_table_that_cannot_be_built_leaves_the_world_as_it_was(monkeypatch):
+    async def scenario(scene):
+        publish = type(scene.publisher).publish_config
+        monkeypatch.setattr(type(scene.publisher), "publish_config", lambda *_: (_ for _ in ()).throw(ValueError("too many PoPs")))
+        assert await scene.reload.run() == Outcome(False, ("too many PoPs",))
+        monkeypatch.setattr(type(scene.publisher), "publish_config", publish)
+        scene.publisher.publish()
+        assert scene.addresses() == ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
+
+    play(scenario, config_of(MOVED))
+
+
+def test_a_file_that_hangs_is_given_up(monkeypatch):
+    release = threading.Event()
+    monkeypatch.setattr(module, "READ_S", 0.02)
+
+    async def scenario(scene):
+        scene.reload.load = lambda: release.wait(5)
+        assert await scene.reload.run() == Outcome(False, ("the files could not be read in time",))
+        release.set()
+
+    play(scenario)
+
+
+def test_one_at_a_time():
+    async def scenario(scene):
+        running, most = 0, 0
+
+        def load():
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            running -= 1
+            return scene.next
+
+        scene.reload.load = load
+        outcomes = await asyncio.gather(*(scene.reload.run() for _ in range(5)))
+        assert all(outcome.is_done for outcome in outcomes)
+        assert most == 1
+        assert len(scene.told) == 5
+
+    play(scenario, config_of(MOVED))
+
+
+@pytest.mark.parametrize(
+    ("more", "key"),
+    [
+        ({"admin": '{bind: "127.0.0.1:9999"}'}, "admin"),
+        ({"status": '{bind: "127.0.0.1:9998"}'}, "status"),
+        ({"gateway": "{workers: 7}"}, "gateway.workers"),
+    ],
+)
+def test_what_needs_a_restart(more, key):
+    (fault,) = frozen_faults(config_of(), config_of(**more))
+    assert fault == f"{key}: changed; a restart is needed, this reload changes nothing"
+
+
+def test_everything_else_can_change(caplog):
+    caplog.set_level(logging.INFO)
+    more = {"gateway": "{name: other}", "drain": "{lameduck: 1s}", "limits": "{fields: 9}", "timeouts": "{connect: 1s}"}
+    assert frozen_faults(config_of(), config_of(**more)) == []

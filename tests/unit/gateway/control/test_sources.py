@@ -1,0 +1,250 @@
+import asyncio
+
+import pytest
+
+from gateway.control.resolver import Resolver
+from gateway.control.sources import Sources, names_of, new_cluster
+from gateway.control.tasks import Tasks
+from gateway.control.world import Origin, World
+from k8s import Endpoint, ServiceKey, State
+from tests.unit.gateway.control.helpers import Clock, config_of
+
+FRA, NYC = ("shop", "fra"), ("shop", "nyc")
+TEXT = """
+listeners: [{name: web, bind: "127.0.0.1:0"}]
+pops:
+  - {name: fra, lat: 50.11, lon: 8.68, kubernetes: {context: fra}}
+  - {name: nyc, lat: 40.71, lon: -74.01, kubernetes: {context: nyc}}
+  - {name: sin, lat: 1.3, lon: 103.8}
+services:
+  - name: shop
+    backends:
+      - {pop: fra, kubernetes: {namespace: shop, service: web, port: http}}
+      - {pop: nyc, kubernetes: {namespace: shop, service: web, port: 80}}
+      - {pop: sin, endpoints: ["192.0.2.1:80", "web.example.com:81", "unix:/run/x", "[2001:db8::1]:82"]}
+routes: [{service: shop}]
+"""
+KEY = ServiceKey("shop", "web", "http")
+
+
+class FakeCluster:
+    """As k8s.Cluster, driven by the test. The real one's contract is tested in tests/k8s."""
+
+    def __init__(self, name, access, services, on_change):
+        self.name, self.access, self.services, self.on_change = name, access, list(services), on_change
+        self.known = {}
+        self.error = None
+        self.is_running = False
+        self.age = 1.5
+
+    def set_services(self, services):
+        self.services = list(services)
+
+    def endpoints(self, key):
+        return self.known.get(key, ())
+
+    def is_synced(self, key):
+        return key in self.known
+
+    @property
+    def synced(self):
+        return all(key in self.known for key in self.services)
+
+    def age_s(self, now, key=None):
+        return self.age
+
+    async def run(self):
+        self.is_running = True
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.is_running = False
+
+    def say(self, key, *endpoints):
+        self.known[key] = endpoints
+        self.on_change(self)
+
+
+def pod(address, state=State.READY, uid="u1"):
+    return Endpoint(address, 8080, uid, None, state)
+
+
+class Scene:
+    def __init__(self, text=TEXT):
+        self.clock, self.tasks, self.world, self.changes, self.made = Clock(), Tasks(), World(), [], []
+        self.resolver = Resolver(self.tasks, self.clock, self.on_names, self.ask)
+        self.answers = {}
+        self.sources = Sources(self.world, self.resolver, self.tasks, self.clock, self.changes.append, self.make)
+        self.config = config_of(text)
+
+    async def ask(self, name):
+        if name not in self.answers:
+            raise OSError("unknown")
+        return self.answers[name]
+
+    def on_names(self):
+        self.sources.on_names()
+
+    def make(self, *args):
+        self.made.append(FakeCluster(*args))
+        return self.made[-1]
+
+    def addresses(self, pop):
+        return [str(known.identity) for known in self.world.pools.get(("shop", pop), ())]
+
+
+def play(scenario):
+    async def whole():
+        await scenario(Scene())
+
+    asyncio.run(whole())
+
+
+async def settle():
+    for _ in range(6):
+        await asyncio.sleep(0)
+
+
+def test_static_endpoints_are_known_at_once_and_names_when_they_are_resolved():
+    async def scenario(scene):
+        scene.sources.apply(scene.config)
+        assert scene.addresses("sin") == ["unix:/run/x", "192.0.2.1:80", "[2001:db8::1]:82"]
+        assert scene.changes == []  # who applies a configuration publishes it
+        scene.answers["web.example.com"] = ("192.0.2.7", "192.0.2.8")
+        scene.resolver.turn()
+        await settle()
+        assert scene.addresses("sin") == ["unix:/run/x", "192.0.2.1:80", "192.0.2.7:81", "192.0.2.8:81", "[2001:db8::1]:82"]
+        assert scene.changes == [0.010]
+        assert {known.origin for known in scene.world.pools["shop", "sin"]} == {Origin.STATIC}
+
+    play(scenario)
+
+
+def test_a_pool_of_names_alone_has_its_first_word_with_the_first_answer():
+    async def scenario(scene):
+        config = config_of(
+            TEXT.replace('["192.0.2.1:80", "web.example.com:81", "unix:/run/x", "[2001:db8::1]:82"]', '["web.example.com:81"]')
+        )
+        scene.sources.apply(config)
+        assert ("shop", "sin") not in scene.world.pools
+        scene.answers["web.example.com"] = ("192.0.2.7",)
+        scene.resolver.turn()
+        await settle()
+        assert scene.world.total(("shop", "sin")) == 1  # there at the first sync
+
+    play(scenario)
+
+
+def test_each_cluster_has_a_task_and_says_what_it_knows():
+    async def scenario(scene):
+        scene.sources.apply(scene.config)
+        await settle()
+        fra, nyc = scene.made
+        assert (fra.name, fra.services, fra.access.context) == ("fra", [KEY], "fra")
+        assert nyc.services == [ServiceKey("shop", "web", 80)]
+        assert fra.is_running
+        assert nyc.is_running
+        assert FRA not in scene.world.pools
+        fra.say(KEY, pod("10.0.0.1"), pod("10.0.0.2", State.UNREADY, "u2"))
+        assert scene.changes == [0.0]  # gathered already
+        assert scene.world.total(FRA) == 2
+        assert [known.identity.uid for known in scene.world.pools[FRA]] == ["u1", "u2"]
+        fra.say(KEY, pod("10.0.0.1"), pod("10.0.0.2", State.UNREADY, "u2"))
+        assert scene.changes == [0.0]  # no news
+        fra.say(KEY)
+        assert scene.world.pools[FRA] == ()  # a confirmed empty list empties
+        assert NYC not in scene.world.pools
+        await scene.sources.stop()
+        assert not fra.is_running
+
+    play(scenario)
+
+
+def test_a_cluster_that_loses_sight_keeps_what_was_known():
+    async def scenario(scene):
+        scene.sources.apply(scene.config)
+        (fra, _) = scene.made
+        fra.say(KEY, pod("10.0.0.1"))
+        fra.error = "unreachable"
+        fra.on_change(fra)
+        assert scene.addresses("fra") == ["10.0.0.1:8080"]
+        assert scene.sources.age_s(FRA) == 1.5
+        assert scene.sources.age_s(("shop", "sin")) is None
+        assert scene.sources.cluster("fra") is fra
+        assert scene.sources.cluster("sin") is None
+        await scene.sources.stop()
+
+    play(scenario)
+
+
+def test_the_start_waits_for_each_cluster_and_calls_it_stale_at_the_deadline(caplog):
+    async def scenario(scene):
+        scene.sources.apply(scene.config)
+        fra, nyc = scene.made
+        assert scene.sources.unsynced(30) == ["fra", "nyc"]
+        fra.say(KEY)
+        assert scene.sources.unsynced(30) == ["nyc"]
+        scene.clock.advance(30)
+        nyc.error = "connection refused"
+        assert scene.sources.unsynced(30) == []
+        assert scene.sources.unsynced(300) == []  # once stale is not waited for
+        await scene.sources.stop()
+
+    play(scenario)
+    (record,) = [record for record in caplog.records if "stale" in record.message]
+    assert (record.pop, record.error) == ("nyc", "connection refused")
+
+
+def test_a_reload_follows_what_is_wanted_and_leaves_the_rest_running():
+    async def scenario(scene):
+        scene.sources.apply(scene.config)
+        await settle()
+        fra, nyc = scene.made
+        fra.say(KEY, pod("10.0.0.1"))
+        nyc.say(ServiceKey("shop", "web", 80), pod("10.1.0.1"))
+        scene.world.drained.add("nyc")
+        scene.sources.apply(config_of(TEXT.replace("port: http", "port: other").replace("context: nyc", "context: other")))
+        await settle()
+        assert len(scene.made) == 3
+        assert fra.is_running
+        assert fra.services == [ServiceKey("shop", "web", "other")]
+        assert not nyc.is_running
+        assert scene.made[2].access.context == "other"
+        assert scene.addresses("fra") == ["10.0.0.1:8080"]  # until it has spoken of the new port
+        assert scene.addresses("nyc") == ["10.1.0.1:8080"]
+        nyc.say(ServiceKey("shop", "web", 80))  # a late word of one that is no longer followed
+        assert scene.addresses("nyc") == ["10.1.0.1:8080"]
+        assert scene.world.drained == {"nyc"}
+        scene.sources.apply(config_of())
+        await settle()
+        assert scene.sources.clusters == {}
+        assert scene.addresses("fra") == ["192.0.2.1:80"]
+        assert ("shop", "sin") not in scene.world.pools
+        assert scene.resolver.answers == {}
+
+    play(scenario)
+
+
+def test_names_are_those_that_need_resolving():
+    assert names_of(config_of(TEXT)) == {"web.example.com"}
+
+
+@pytest.mark.parametrize("text", ["{", "{}"])
+def test_the_real_cluster_takes_a_kubeconfig_that_is_broken_for_a_fault_to_tell(tmp_path, text):
+    path = tmp_path / "kubeconfig"
+    path.write_text(text)
+    access = config_of(TEXT.replace("context: fra", f"kubeconfig: {path}")).pops[0].kubernetes
+
+    async def scenario():
+        changed = asyncio.Event()
+        tasks = Tasks()
+        cluster = new_cluster("fra", access, [KEY], lambda cluster: changed.set())
+        tasks.start("cluster", cluster.run())
+        async with asyncio.timeout(10):
+            while cluster.error is None:
+                await changed.wait()
+                changed.clear()
+        await tasks.stop(5)
+        return cluster.error
+
+    assert str(path) in asyncio.run(scenario())

@@ -1,0 +1,127 @@
+import asyncio
+import logging
+import threading
+
+import pytest
+
+from gateway.config import Address
+from gateway.control import workers as module
+from gateway.control.listeners import Listeners
+from gateway.control.workers import WorkerHands, Workers
+from gateway.dataplane import Counters
+from tests.unit.gateway.control.helpers import Clock, config_of, publisher_of
+
+
+@pytest.fixture
+def scene():
+    publisher = publisher_of(config_of(), Clock())
+    workers = Workers(Counters(2))
+    yield workers, publisher
+    asyncio.run(workers.stop(5))
+    workers.close()
+
+
+def names():
+    return {thread.name for thread in threading.enumerate()}
+
+
+def native_names():
+    found = set()
+    for thread in threading.enumerate():
+        with open(f"/proc/self/task/{thread.native_id}/comm") as file:
+            found.add(file.read().strip())
+    return found
+
+
+def wait_beats(workers):
+    while not all(workers.counters.read()["beats_ms"]):
+        workers.wake()
+
+
+def test_a_named_thread_for_each_column_until_stopped(scene, nothing_left):
+    workers, publisher = scene
+    workers.start(publisher.snapshots, publisher.figures, [], 1.0)
+    wait_beats(workers)
+    assert {"worker-0", "worker-1"} <= names()
+    assert {"worker-0", "worker-1"} <= native_names()
+    assert workers.connections() == 0
+    assert asyncio.run(workers.stop(5))
+    assert not {"worker-0", "worker-1"} & names()
+    workers.close()
+
+
+def test_before_the_start_there_is_nothing_to_watch_or_stop(scene):
+    workers, _ = scene
+    workers.turn(1000.0)
+    workers.wake()
+    assert asyncio.run(workers.stop(5))
+
+
+class Beats:
+    """Counters of which only the beats matter."""
+
+    n_workers = 2
+
+    def __init__(self):
+        self.beats_ms = [0, 0]
+
+    def read(self):
+        return {"beats_ms": self.beats_ms, "idle": [1, 2], "active": [3, 0]}
+
+
+def test_silence_is_said_once_and_so_is_its_end(caplog):
+    caplog.set_level(logging.INFO)
+    beats = Beats()
+    thread = threading.Thread(target=lambda: None)
+    workers = Workers(beats, _threads=[thread, thread])
+    workers.turn(5.0)  # no beat yet: it has only begun
+    beats.beats_ms = [5_000, 5_000]
+    workers.turn(6.9)
+    assert caplog.records == []
+    beats.beats_ms = [5_000, 7_400]
+    workers.turn(7.5)
+    workers.turn(7.6)
+    (record,) = caplog.records
+    assert (record.message, record.worker, record.silent_s, record.is_alive) == ("worker silent", 0, 2.5, False)
+    beats.beats_ms = [8_000, 8_000]
+    workers.turn(8.1)
+    workers.turn(8.2)
+    assert [record.message for record in caplog.records] == ["worker silent", "worker beats again"]
+    assert workers.connections() == 6
+
+
+def test_a_worker_that_does_not_end_is_left_behind_and_named(caplog):
+    release = threading.Event()
+    hangs = threading.Thread(target=release.wait, args=(5,), name="worker-0", daemon=True)
+    hangs.start()
+    workers = Workers(Beats(), _threads=[hangs])
+    assert not asyncio.run(workers.stop(0.02))
+    assert caplog.records[0].workers == ["worker-0"]
+    release.set()
+    hangs.join(5)
+
+
+def test_a_worker_that_fails_is_in_the_log(caplog):
+    class Broken:
+        def run(self):
+            raise OSError("epoll_wait")
+
+    module._run(3, Broken())
+    assert caplog.records[0].worker == 3
+    assert "epoll_wait" in caplog.text
+
+
+def test_hands_carry_out_the_steps(scene):
+    workers, publisher = scene
+    listeners = Listeners.open([("web", Address("127.0.0.1", 0))])
+    listeners.listen()
+    workers.start(publisher.snapshots, publisher.figures, listeners.descriptors(), 1.0)
+    hands = WorkerHands(workers, publisher.snapshots, listeners)
+    for phase in ("lameduck", "lameduck", "closing", "aborting"):
+        hands.order(phase, 0.5)
+    with pytest.raises(ValueError, match="phase"):
+        hands.order("asleep", 0.5)
+    hands.refuse_new()
+    assert hands.connections() == 0
+    hands.close_listeners()
+    assert listeners.all[0].socket.fileno() == -1

@@ -1,0 +1,170 @@
+"""A request's head: slow, large, repeated, refused; where the exchange begins."""
+
+import socket
+
+import pytest
+
+from gateway.dataplane import Settings
+from tests.support.dataplane import ANSWER, REQUEST, head_and_body, received
+
+REFUSED = {
+    "no host": (b"GET / HTTP/1.1\r\n\r\n", 400, "host_absent"),
+    "two hosts": (b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400, "host_repeated"),
+    "both lengths": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400, "both_lengths"),
+    "bare LF": (b"GET / HTTP/1.1\nHost: a\n\n", 400, "line_end"),
+    "two lengths": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n", 400, "content_length"),
+    "chunked on 1.0": (b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400, "transfer_encoding"),
+    "underscore": (b"GET / HTTP/1.1\r\nHost: a\r\nContent_Length: 1\r\n\r\n", 400, "field_name"),
+    "unknown method": (b"BREW / HTTP/1.1\r\nHost: a\r\n\r\n", 501, "method_unknown"),
+    "connect": (b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", 405, "method_refused"),
+    "expect": (b"GET / HTTP/1.1\r\nHost: a\r\nExpect: rain\r\n\r\n", 417, "expect"),
+    "version": (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505, "version"),
+    "target too long": (b"GET /" + b"x" * 40000, 414, "target_too_long"),
+    "head too large": (b"GET / HTTP/1.1\r\nHost: a\r\nx: " + b"x" * 40000, 431, "head_too_large"),
+    "fields": (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"a: b\r\n" * 100 + b"\r\n", 431, "too_many_fields"),
+    "very many fields": (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"a: b\r\n" * 300 + b"\r\n", 431, "too_many_fields"),
+    "body over the limit": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10001\r\n\r\n", 413, "body_too_large"),
+}
+
+
+@pytest.mark.parametrize("pace", ["whole", "in pieces", "with more behind"])
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused(make_bench, case, pace):
+    bench = make_bench(Settings(body_bytes=10000))
+    request, status, cause = REFUSED[case]
+    client, upstream = bench.client(), bench.upstream()
+    if pace == "in pieces":
+        for i in range(0, len(request), max(1, len(request) // 50)):
+            try:
+                client.send(request[i : i + max(1, len(request) // 50)])
+            except BrokenPipeError:
+                break
+            bench.turn()
+    else:
+        client.send(request + (REQUEST if pace == "with more behind" else b""))
+        bench.turn(turns=2)
+    start, fields, body = head_and_body(received(client))
+    assert start.startswith(b"HTTP/1.1 %d " % status) and fields["connection"] == "close"
+    assert body == start.split(b" ", 2)[2] + b"\n", "nothing of the request is reflected"
+    assert received(client) == b"" and received(upstream) is None
+    assert bench.causes == {cause: 1}
+    bench.assert_at_rest()
+
+
+def test_slow_head_gets_408_however_it_trickles(make_bench):
+    bench = make_bench(Settings(request_head_ms=1000))
+    client = bench.client()
+    bench.pass_ms(800)
+    for byte in REQUEST[:14]:  # the clock runs from its first byte, and the bytes do not put it back
+        client.send(bytes([byte]))
+        bench.turn(75)
+    bench.pass_ms(300)
+    assert received(client).startswith(b"HTTP/1.1 408 ") and received(client) == b""
+    assert bench.causes == {"slow_head": 1}
+
+
+def test_a_client_that_never_says_a_word_is_closed_without_one(make_bench):
+    bench = make_bench(Settings(request_head_ms=1000))
+    client = bench.client()
+    bench.pass_ms(900)
+    assert received(client) is None
+    bench.pass_ms(300)
+    assert received(client) == b"" and bench.causes == {}
+
+
+def test_idle_connection_ends_in_time(make_bench):
+    bench = make_bench(Settings(keep_alive_idle_ms=2000))
+    client, upstream = bench.client(), bench.upstream()
+    for _ in range(2):
+        bench.ask(client, upstream)
+        upstream.send(ANSWER)
+        bench.turn()
+        assert received(client) == ANSWER
+        bench.pass_ms(1500)
+    assert received(client) is None
+    bench.pass_ms(700)
+    assert received(client) == b""
+    assert bench.counters.read()["idle"][0] == 0
+
+
+def test_largest_head_byte_by_byte(bench):
+    client, upstream = bench.client(), bench.upstream()
+    head = b"GET /x HTTP/1.1\r\nHost: a\r\nx: " + b"x" * 9000 + b"\r\n\r\n"
+    for i in range(0, len(head), 7):
+        client.send(head[i : i + 7])
+        bench.turn()
+    assert b"x: " + b"x" * 9000 + b"\r\n" in received(upstream)
+
+
+@pytest.mark.parametrize("size", [8000, 8191, 8192, 8193, 20000, 32700])
+def test_head_of_any_size_with_a_pipelined_one_behind(bench, size):
+    client, upstream = bench.client(), bench.upstream()
+    first = b"GET /1 HTTP/1.1\r\nHost: a\r\nx: "
+    first += b"x" * (size - len(first) - 4) + b"\r\n\r\n"
+    client.send(first + REQUEST)
+    bench.turn()
+    assert received(upstream).startswith(b"GET /1 ")
+    upstream.send(ANSWER)
+    bench.turn()
+    assert received(client) == ANSWER and received(upstream).startswith(b"GET /x ")
+
+
+def test_empty_line_before_a_request(bench):
+    client, upstream = bench.client(), bench.upstream()
+    assert bench.ask(client, upstream, b"\r\n" + REQUEST).startswith(b"GET /x ")
+
+
+@pytest.mark.parametrize("said", [b"", b"GET /x HT", REQUEST + b"GET"])
+def test_a_client_that_ends_between_or_in_a_head(bench, said):
+    client, upstream = bench.client(), bench.upstream()
+    client.send(said)
+    client.shutdown(socket.SHUT_WR)
+    bench.turn()
+    if said.startswith(REQUEST):
+        received(upstream)
+        upstream.send(ANSWER)
+        bench.turn(turns=2)
+        assert received(client) == ANSWER
+    assert received(client) == b""
+    assert bench.counters.read()["idle"][0] == 0
+
+
+@pytest.mark.parametrize("is_tcp", [False, True])
+def test_a_client_that_is_gone_before_its_request_is_read(bench, is_tcp):
+    client = bench.client(is_tcp=is_tcp)
+    client.send(REQUEST[:-2])
+    client.close()
+    bench.turn(turns=2)
+    assert bench.counters.read()["idle"][0] == 0
+
+
+def test_refused_with_a_whole_body_keeps_the_connection_only_when_the_body_is_read(make_bench):
+    from routing_core import RouteSpec
+
+    bench = make_bench(routes=(RouteSpec("shop", 0, hosts=("shop.example",)),))
+    for body, is_kept in ((b"", True), (b"hello", False)):
+        client = bench.client()
+        client.send(b"POST / HTTP/1.1\r\nHost: b\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        bench.turn(turns=2)
+        _, fields, _ = head_and_body(received(client))
+        assert ("connection" not in fields) == is_kept
+        assert received(client) == (None if is_kept else b"")
+
+
+def test_settings_are_those_of_the_newest_snapshot(bench):
+    from gateway.dataplane import CompiledSettings
+
+    client, upstream = bench.client(), bench.upstream()
+    bench.ask(client, upstream)
+    bench.compiled = CompiledSettings(Settings(head_bytes=256, name="edge-2"), 1)
+    bench.publish()
+    upstream.send(ANSWER)
+    bench.turn()
+    assert received(client) == ANSWER
+    assert b"via: 1.1 edge-2\r\n" in bench.ask(client, upstream)
+    upstream.send(ANSWER)
+    bench.turn()
+    received(client)
+    client.send(REQUEST[:-2] + b"x: " + b"x" * 256 + b"\r\n\r\n")
+    bench.turn()
+    assert received(client).startswith(b"HTTP/1.1 431 ")

@@ -1,0 +1,139 @@
+import asyncio
+import socket
+
+import pytest
+
+from gateway.app import Gateway
+from gateway.control.lifecycle import Phase
+from gateway.control.listeners import Listeners
+from gateway.control.probes import Result
+from gateway.errors import StartError
+from tests.unit.gateway.control.helpers import config_of
+
+FAST = {"drain": "{lameduck: 0s, deadline: 5s}", "gateway": "{workers: 1}", "timeouts": "{connect: 50ms}"}
+
+
+async def fine(target, health):
+    return Result(True, "fine", 0.001)
+
+
+class Part:
+    """Something beside the data plane, as the admin API is."""
+
+    def __init__(self, gateway):
+        self.gateway, self.seen = gateway, []
+        self.fails = False
+
+    async def start(self):
+        if self.fails:
+            raise StartError("no")
+        self.seen.append(("start", self.gateway.lifecycle.state, [one.is_listening for one in self.gateway.listeners.all]))
+
+    async def stop(self):
+        self.seen.append(("stop", self.gateway.lifecycle.state, [worker.read_log() for worker in self.gateway.workers.all]))
+
+
+def gateway_of(config, **more):
+    return Gateway(config, lambda: config, parts=(Part,), ask=fine, **more)
+
+
+async def serving(gateway):
+    running = asyncio.get_running_loop().create_task(gateway.run())
+    async with asyncio.timeout(10):
+        while gateway.lifecycle.phase is not Phase.SERVING and not running.done():
+            await asyncio.sleep(0)
+    return running
+
+
+def test_from_the_start_to_the_end(nothing_left):
+    async def scenario():
+        gateway = gateway_of(config_of(**FAST))
+        assert gateway.ready.reasons()[0].startswith("geoip: databases not read yet")
+        running = await serving(gateway)
+        assert gateway.ready.reasons() == []
+        assert [pool.total for pool in gateway.publisher.table.spec.services[0].pools] == [1, 2]
+        port = gateway.listeners.all[0].address.port
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 50")  # nobody lives at 192.0.2.0/24
+        writer.close()
+        assert (await gateway.reload()).is_done
+        gateway.drains.drain("fra")
+        assert gateway.publisher.table.spec.pops[0].is_drained
+        gateway.terminate()
+        async with asyncio.timeout(10):
+            await running
+        gateway.terminate()  # late, and nobody's
+        assert gateway.tasks.names == []
+        (part,) = gateway.parts
+        assert part.seen[0] == ("start", "starting", [False])  # it answers while the gateway starts
+        assert part.seen[1][:2] == ("stop", "closing")
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
+
+    asyncio.run(scenario())
+
+
+def test_what_cannot_begin_leaves_nothing_open():
+    async def scenario():
+        gateway = gateway_of(config_of(**FAST))
+        gateway.parts[0].fails = True
+        with pytest.raises(StartError):
+            await gateway.run()
+        assert gateway.parts[0].seen == []  # never begun, so never stopped
+        assert all(one.socket.fileno() == -1 for one in gateway.listeners.all)
+        assert gateway.tasks.names == []
+
+    asyncio.run(scenario())
+
+
+def test_a_part_that_does_not_stop_holds_nothing_up(caplog):
+    class Stuck(Part):
+        async def stop(self):
+            raise OSError("stuck")
+
+    async def scenario():
+        config = config_of(**FAST)
+        gateway = Gateway(config, lambda: config, parts=(Part, Stuck), ask=fine)
+        running = await serving(gateway)
+        gateway.terminate()
+        async with asyncio.timeout(10):
+            await running
+        assert gateway.parts[0].seen[-1][0] == "stop"
+
+    asyncio.run(scenario())
+    assert "stuck" in caplog.text
+
+
+def test_sockets_may_come_from_outside():
+    async def scenario():
+        listeners = Listeners.open([("web", config_of().listeners[0].bind)])
+        port = listeners.all[0].address.port
+        gateway = gateway_of(config_of(**FAST), listeners=listeners)
+        running = await serving(gateway)
+        with socket.create_connection(("127.0.0.1", port), timeout=5):
+            pass
+        gateway.terminate()
+        async with asyncio.timeout(10):
+            await running
+
+    asyncio.run(scenario())
+
+
+def test_sigterm_while_it_starts_is_the_end():
+    async def never(target, health):
+        await asyncio.Event().wait()
+
+    async def scenario():
+        gateway = Gateway(config_of(**FAST), config_of, ask=never)
+        running = asyncio.get_running_loop().create_task(gateway.run())
+        async with asyncio.timeout(10):
+            while not gateway.prober.unjudged:
+                await asyncio.sleep(0)
+        assert any("first probe round" in reason for reason in gateway.ready.reasons())
+        gateway.terminate()
+        async with asyncio.timeout(10):
+            await running
+        assert not gateway.workers.all
+
+    asyncio.run(scenario())

@@ -1,0 +1,201 @@
+import pytest
+
+from routing_core import BUCKETS_MS, MAX_WORKERS, Figures, live_blocks
+from routing_core._figures import CODE_LABELS, GATE_STATES, REASONS, RETRY_OUTCOMES
+from routing_core._memory import refuse
+from routing_core._testing import add_to_endpoint, add_to_pool, add_to_service, bucket, label_of_code
+
+
+def test_a_fresh_endpoint_admits_and_has_counted_nothing():
+    figures = Figures(3)
+    assert figures.read_endpoint(figures.acquire("endpoint")) == {
+        "in_flight": 0,
+        "connections": 0,
+        "attempts": 0,
+        "connect_failures": 0,
+        "failures": 0,
+        "latency_us": 0,
+        "state": "admitting",
+        "forgiven": 0,
+        "weight": 1.0,
+        "is_admitting": True,
+    }
+
+
+def test_a_fresh_pool_admits_everything_and_knows_no_path():
+    figures = Figures(2)
+    read = figures.read_pool(figures.acquire("pool"))
+    assert (read["admit"], read["availability"], read["service_ms"], read["path_ms"], read["samples"]) == (1.0, 1.0, 0.0, -1.0, 0)
+    assert read["codes"] == read["reasons"] == {}
+    assert read["first_byte_buckets"] == read["duration_buckets"] == [0] * (len(BUCKETS_MS) + 1)
+
+
+def test_sums_are_over_all_workers_and_rows_do_not_mix():
+    figures = Figures(3)
+    rows = [figures.acquire("endpoint") for _ in range(40)]
+    for row in rows:
+        for worker in range(3):
+            add_to_endpoint(figures, row, worker, in_flight=row + 1, connections=10 * worker)
+    assert [figures.read_endpoint(row)["in_flight"] for row in rows] == [3 * (row + 1) for row in rows]
+    assert {figures.read_endpoint(row)["connections"] for row in rows} == {30}
+
+
+def test_pools_and_services_of_many_blocks_do_not_mix():
+    figures = Figures(2)
+    pools = [figures.acquire("pool") for _ in range(40)]
+    services = [figures.acquire("service") for _ in range(40)]
+    for number, (pool, service) in enumerate(zip(pools, services, strict=True)):
+        figures.set_pool(pool, admit=number / 64, path_ms=number)
+        for _ in range(number):
+            add_to_pool(figures, pool, 1, code=200, reason=1)
+            add_to_service(figures, service, 1, 2)
+    for number, (pool, service) in enumerate(zip(pools, services, strict=True)):
+        read = figures.read_pool(pool)
+        assert (read["admit"], read["path_ms"]) == (number / 64, number)
+        assert read["codes"] == ({"200": number} if number else {})
+        assert read["reasons"] == ({REASONS[1]: number} if number else {})
+        assert figures.read_service(service) == {name: number * (name == RETRY_OUTCOMES[2]) for name in RETRY_OUTCOMES}
+
+
+def test_a_released_row_comes_back_clean():
+    figures = Figures(2)
+    row = figures.acquire("endpoint")
+    add_to_endpoint(figures, row, 1, connect_failures=5)
+    figures.set_endpoint(row, state="shut", forgiven=2, weight=0.5)
+    figures.release(row)
+    assert figures.acquire("endpoint") == row
+    assert figures.read_endpoint(row)["is_admitting"]
+    assert figures.read_endpoint(row)["connect_failures"] == 0
+
+
+@pytest.mark.parametrize("busy", [{"in_flight": 1}, {"connections": 1}])
+def test_an_endpoint_in_use_is_not_released(busy):
+    figures = Figures(2)
+    row = figures.acquire("endpoint")
+    add_to_endpoint(figures, row, 1, **busy)
+    with pytest.raises(ValueError, match="1 "):
+        figures.release(row)
+    add_to_endpoint(figures, row, 1, **dict.fromkeys(busy, -1))
+    figures.release(row)
+
+
+def test_a_pool_in_use_is_not_released():
+    figures = Figures(2)
+    row = figures.acquire("pool")
+    add_to_pool(figures, row, 0, in_flight=2)
+    with pytest.raises(ValueError, match="2 in flight"):
+        figures.release(row)
+
+
+def test_rows_of_another_kind_freed_or_never_made_are_refused():
+    figures = Figures(1)
+    endpoint, pool, service = (figures.acquire(kind) for kind in ("endpoint", "pool", "service"))
+    for read, row in ((figures.read_endpoint, pool), (figures.read_pool, service), (figures.read_service, endpoint)):
+        with pytest.raises(IndexError, match="kind"):
+            read(row)
+    figures.release(endpoint)
+    for row in (endpoint, -1, 10**6):
+        with pytest.raises(IndexError, match="not in use"):
+            figures.read_endpoint(row)
+        with pytest.raises(IndexError):
+            figures.release(row)
+        with pytest.raises(IndexError):
+            figures.set_pool(row, admit=0.5)
+
+
+def test_a_connect_failure_shuts_the_gate_until_it_is_forgiven():
+    figures = Figures(2)
+    row = figures.acquire("endpoint")
+    add_to_endpoint(figures, row, 0, connect_failures=1)
+    add_to_endpoint(figures, row, 1, connect_failures=1)
+    assert not figures.read_endpoint(row)["is_admitting"]
+    figures.set_endpoint(row, forgiven=1)
+    assert not figures.read_endpoint(row)["is_admitting"]
+    figures.set_endpoint(row, forgiven=2)
+    assert figures.read_endpoint(row)["is_admitting"]
+
+
+@pytest.mark.parametrize("state", GATE_STATES)
+def test_only_an_admitting_gate_admits(state):
+    figures = Figures(1)
+    row = figures.acquire("endpoint")
+    figures.set_endpoint(row, state=state)
+    assert figures.read_endpoint(row)["state"] == state
+    assert figures.read_endpoint(row)["is_admitting"] == (state == "admitting")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"state": "open"}, {"weight": 1.5}, {"weight": float("nan")}, {"forgiven": -1}, {"weight": 0.5, "state": "closed"}]
+)
+def test_a_wrong_gate_is_refused_whole(wrong):
+    figures = Figures(1)
+    row = figures.acquire("endpoint")
+    before = figures.read_endpoint(row)
+    with pytest.raises(ValueError, match="must be"):
+        figures.set_endpoint(row, **wrong)
+    assert figures.read_endpoint(row) == before
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"admit": -0.1}, {"availability": 2}, {"service_ms": -1}, {"path_ms": -2}, {"samples": -1}, {"admit": 0.5, "path_ms": float("nan")}],
+)
+def test_a_wrong_pool_is_refused_whole(wrong):
+    figures = Figures(1)
+    row = figures.acquire("pool")
+    before = figures.read_pool(row)
+    with pytest.raises(ValueError, match="must be"):
+        figures.set_pool(row, **wrong)
+    assert figures.read_pool(row) == before
+
+
+def test_what_is_set_is_read_and_a_path_can_be_forgotten():
+    figures = Figures(1)
+    row = figures.acquire("pool")
+    figures.set_pool(row, admit=0.25, availability=0.5, service_ms=12.5, path_ms=0, samples=7)
+    read = figures.read_pool(row)
+    assert [read[name] for name in ("admit", "availability", "service_ms", "path_ms", "samples")] == [0.25, 0.5, 12.5, 0.0, 7]
+    figures.set_pool(row, path_ms=-1)
+    assert figures.read_pool(row)["path_ms"] == -1
+
+
+def test_every_code_has_a_slot():
+    assert [label_of_code(code) for code in (200, 204, 301, 404, 499, 503)] == ["200", "204", "301", "404", "499", "503"]
+    assert [label_of_code(code) for code in (199, 299, 399, 418, 599)] == ["1xx", "2xx", "3xx", "4xx", "5xx"]
+    assert [label_of_code(code) for code in (-1, 0, 99, 600, 999)] == ["other"] * 5
+    for code in range(100, 600):
+        assert label_of_code(code) in (str(code), f"{code // 100}xx")
+    assert len(set(CODE_LABELS)) == len(CODE_LABELS)
+
+
+def test_a_bucket_holds_its_bound():
+    for number, bound in enumerate(BUCKETS_MS):
+        assert bucket(int(bound * 1000)) == number
+        assert bucket(int(bound * 1000) + 1) == number + 1
+    assert bucket(-5) == 0
+
+
+@pytest.mark.parametrize("n_workers", [0, -1, MAX_WORKERS + 1])
+def test_number_of_workers_is_checked(n_workers):
+    with pytest.raises(ValueError, match="n_workers"):
+        Figures(n_workers)
+
+
+def test_an_unknown_kind_is_refused():
+    with pytest.raises(ValueError, match="endpoint, pool, service"):
+        Figures(1).acquire("listener")
+
+
+def test_memory_that_is_out_is_an_error_and_leaves_nothing(nothing_left):
+    figures = Figures(MAX_WORKERS)
+    for granted in range(2):
+        refuse(True, after=granted)
+        try:
+            with pytest.raises(MemoryError):
+                figures.acquire("pool")
+        finally:
+            refuse(False)
+    for _ in range(33):
+        figures.acquire("pool")
+    assert live_blocks()["figures"] == 4  # three blocks and their list
+    del figures

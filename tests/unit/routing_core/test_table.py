@@ -1,0 +1,226 @@
+import dataclasses
+import gc
+import ipaddress
+import socket
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from routing_core import MAX_POPS, EndpointSpec, Figures, PoolSpec, PopSpec, RouteSpec, ServiceSpec, Table, TableSpec, draw, explain
+from routing_core._memory import live_blocks, refuse
+from routing_core._testing import address_of
+from tests.unit.routing_core.tables import spec_of, table_of
+
+
+def with_endpoint(**changes):
+    figures = Figures(1)
+    spec = spec_of(figures)
+    pool = spec.services[0].pools[0]
+    endpoint = dataclasses.replace(pool.endpoints[0], **changes)
+    return with_pool(spec, endpoints=(endpoint, *pool.endpoints[1:])), figures
+
+
+def with_pool(spec, **changes):
+    service = spec.services[0]
+    pools = (dataclasses.replace(service.pools[0], **changes), *service.pools[1:])
+    return dataclasses.replace(spec, services=(dataclasses.replace(service, pools=pools),))
+
+
+def address(text, port):
+    spec, figures = with_endpoint(address=text, port=port)
+    return address_of(Table(spec, figures), 0, 0, 0)
+
+
+@given(st.ip_addresses(v=4), st.integers(1, 65535))
+def test_ipv4_addresses_are_as_connect_takes_them(ip, port):
+    assert address(str(ip), port) == struct.pack("=H", socket.AF_INET) + struct.pack("!H", port) + ip.packed + bytes(8)
+
+
+@given(st.ip_addresses(v=6), st.integers(1, 65535))
+def test_ipv6_addresses_are_as_connect_takes_them(ip, port):
+    packed = struct.pack("=H", socket.AF_INET6) + struct.pack("!H", port) + bytes(4) + ip.packed + bytes(4)
+    assert address(str(ipaddress.IPv6Address(int(ip))), port) == packed
+
+
+@pytest.mark.parametrize("path", ["/a", "/run/app.sock", "/" + "x" * 106, "/m\u00fcnchen"])
+def test_unix_addresses_are_as_connect_takes_them(path):
+    assert address(path, 0) == struct.pack("=H", socket.AF_UNIX) + path.encode().ljust(108, b"\0")
+
+
+@pytest.mark.parametrize(
+    ("text", "port"),
+    [
+        ("", 80), ("localhost", 80), ("10.0.0", 80), ("10.0.0.256", 80), ("10.0.0.1 ", 80), ("10.0.0.1\0", 80),
+        ("[::1]", 80), ("fe80::1%lo", 80),
+        ("10.0.0.1", 0), ("10.0.0.1", 65536), ("10.0.0.1", -1), ("10.0.0.1", "80"), ("10.0.0.1", True), ("::1", 0),
+        ("/run/x", 1), ("/" + "x" * 107, 0), ("/a\0b", 0),
+    ],
+)  # fmt: skip
+def test_wrong_addresses_are_refused_with_what_came(text, port):
+    with pytest.raises(ValueError, match="must") as caught:
+        address(text, port)
+    assert "EndpointSpec" in str(caught.value)
+
+
+@pytest.mark.parametrize("changes", [{"weight": 0}, {"weight": 10**9}, {"weight": 1.5}, {"row": 10**6}, {"row": -1}, {"row": 2**40}])
+def test_wrong_endpoints_are_refused(changes):
+    spec, figures = with_endpoint(**changes)
+    with pytest.raises(ValueError, match=r"must|row|large|convert"):
+        Table(spec, figures)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"total": -1}, {"total": 10**9}, {"max_in_flight": -1}, {"pop": 4}, {"pop": -1}, {"pop": 1}, {"row": 0}, {"row": 99}]
+)
+def test_wrong_pools_are_refused(changes):
+    figures = Figures(1)
+    with pytest.raises(ValueError, match=r"must|row"):
+        Table(with_pool(spec_of(figures), **changes), figures)
+
+
+@pytest.mark.parametrize(
+    "route",
+    [
+        RouteSpec("r", 1), RouteSpec("r", -1), RouteSpec("", 0), RouteSpec("r", 0, leg="pop-client"), RouteSpec("r", 0, window_ms=-1),
+        RouteSpec("r", 0, window_ms=float("nan")), RouteSpec("r", 0, window_ms=float("inf")),
+        RouteSpec("r", 0, permitted_pops=frozenset({4})),
+        RouteSpec("r", 0, permitted_pops=frozenset({-1})),
+    ],
+)  # fmt: skip
+def test_wrong_routes_are_refused(route):
+    figures = Figures(1)
+    with pytest.raises(ValueError, match=r"routes.*must"):
+        table_of(figures, routes=[route])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"generation": -1}, {"generation": 1.5}, {"intercept_ms": -1}, {"slope_ms_per_km": float("nan")}, {"gateway": (91.0, 0.0)},
+        {"gateway": (0.0, 181.0)},
+    ],
+)  # fmt: skip
+def test_wrong_tables_are_refused(changes):
+    figures = Figures(1)
+    with pytest.raises(ValueError, match="must"):
+        table_of(figures, **changes)
+
+
+@pytest.mark.parametrize("pop", [("", 0, 0), ("a", 90.1, 0), ("a", 0, -180.1), ("a", float("nan"), 0), ("a", "0", 0), ("fra", 0, 0)])
+def test_wrong_pops_are_refused(pop):
+    figures = Figures(1)
+    with pytest.raises(ValueError, match=r"pops.*must"):
+        table_of(figures, (("fra", 50.0, 8.0), pop))
+
+
+def test_doubled_services_rows_and_endpoints_are_refused():
+    figures = Figures(1)
+    spec = spec_of(figures)
+    service = spec.services[0]
+    pool = service.pools[0]
+    with pytest.raises(ValueError, match="differ"):
+        Table(dataclasses.replace(spec, services=(service, dataclasses.replace(service, row=figures.acquire("service")))), figures)
+    with pytest.raises(ValueError, match="one service or pool"):
+        Table(dataclasses.replace(spec, services=(service, dataclasses.replace(service, name="other"))), figures)
+    with pytest.raises(ValueError, match="differ"):
+        Table(
+            with_pool(spec, endpoints=(pool.endpoints[0], dataclasses.replace(pool.endpoints[0], row=figures.acquire("endpoint")))), figures
+        )
+    with pytest.raises(ValueError, match="rows of their own"):
+        Table(with_pool(spec, endpoints=(pool.endpoints[0], dataclasses.replace(pool.endpoints[0], port=1))), figures)
+
+
+def test_two_services_may_share_an_endpoint():
+    figures = Figures(1)
+    spec = spec_of(figures)
+    shared = spec.services[0].pools[0].endpoints
+    other = ServiceSpec("other", figures.acquire("service"), (PoolSpec(0, figures.acquire("pool"), shared, 2),))
+    table = Table(dataclasses.replace(spec, services=(*spec.services, other), routes=(RouteSpec("r", 1),)), figures)
+    assert explain(table, 0, None).endpoint in {endpoint.name for endpoint in shared}
+
+
+def test_too_many_pops_are_refused_and_the_most_are_not():
+    figures = Figures(1)
+    pops = [(f"p{number}", 0.0, number / 4) for number in range(MAX_POPS)]
+    table = table_of(figures, pops, n_endpoints=1, routes=[RouteSpec("r", 0, window_ms=0)])
+    assert len(explain(table, 0, (0.0, 0.0, 0.0)).candidates) == MAX_POPS
+    assert draw(table, 0, (0.0, 30.0, 0.0), 10) == {"p120": 10}
+    with pytest.raises(ValueError, match="pops: must"):
+        table_of(figures, [*pops, ("more", 0.0, 0.0)], n_endpoints=1)
+
+
+def test_candidates_stand_in_the_order_of_the_pops_whatever_the_order_of_the_pools():
+    figures = Figures(1)
+    spec = spec_of(figures)
+    service = dataclasses.replace(spec.services[0], pools=spec.services[0].pools[::-1])
+    table = Table(dataclasses.replace(spec, services=(service,), routes=(RouteSpec("r", 0), RouteSpec("r", 0))), figures)
+    for route in (0, 1):  # the second one shares the first one's lists
+        assert [candidate.pop for candidate in explain(table, route, None).candidates] == ["fra", "nyc", "sin", "par"]
+
+
+def test_jurisdiction_splits_the_pools():
+    figures = Figures(1)
+    routes = [RouteSpec("r", 0, permitted_pops=frozenset(permitted)) for permitted in ((0, 3), (), (1,), (0, 3))]
+    table = table_of(figures, routes=routes)
+    for number, route in enumerate(routes):
+        permitted = {candidate.pop for candidate in explain(table, number, None).candidates if candidate.permitted}
+        assert permitted == {table.spec.pops[pop].name for pop in route.permitted_pops}
+
+
+def test_an_empty_table_is_legal(nothing_left):
+    table = Table(TableSpec(0, (), (), ()), Figures(1))
+    assert table.spec == TableSpec(0, (), (), ())
+    del table
+
+
+def test_a_table_keeps_the_rows_alive():
+    figures = Figures(1)
+    table = table_of(figures)
+    del figures
+    gc.collect()
+    assert explain(table, 0, None).pop == "fra"
+
+
+def test_only_a_table_spec_and_figures_make_a_table():
+    with pytest.raises(TypeError, match="TableSpec"):
+        Table({}, Figures(1))
+    with pytest.raises(TypeError):
+        Table(TableSpec(0, (), (), ()), None)
+
+
+def test_tables_are_given_back(nothing_left):
+    figures = Figures(2)
+    spec = spec_of(figures, routes=[RouteSpec("r", 0, hosts=(f"h{number}.example.com",)) for number in range(100)])
+    tables = [Table(spec, figures) for _ in range(3)]
+    with pytest.raises(ValueError, match="hosts"):
+        Table(dataclasses.replace(spec, routes=(RouteSpec("r", 0, hosts=("*",)),)), figures)
+    with pytest.raises(ValueError, match="address"):
+        table_of(figures, n_endpoints=300)
+    assert live_blocks()["table"] == 2 * len(tables)
+    del figures, tables
+
+
+def test_memory_that_is_out_is_an_error_and_leaves_nothing():
+    figures = Figures(1)
+    spec = spec_of(figures)
+    before = live_blocks()
+    for granted in range(2):
+        refuse(True, after=granted)
+        try:
+            with pytest.raises(MemoryError):
+                Table(spec, figures)
+        finally:
+            refuse(False)
+        assert live_blocks() == before
+
+
+def test_names_are_kept_as_they_are():
+    figures = Figures(1)
+    pool = PoolSpec(0, figures.acquire("pool"), (EndpointSpec(figures.acquire("endpoint"), "2001:db8::1", 443),), 1)
+    service = ServiceSpec("gesch\u00e4ft", figures.acquire("service"), (pool,))
+    table = Table(TableSpec(1, (PopSpec("S\u00e3o Paulo", -23.5, -46.6),), (service,), (RouteSpec("\u0394", 0),)), figures)
+    explained = explain(table, 0, None)
+    assert (explained.route, explained.service, explained.pop) == ("\u0394", "gesch\u00e4ft", "S\u00e3o Paulo")
+    assert explained.endpoint == "[2001:db8::1]:443"
