@@ -142,8 +142,8 @@ fuzz-%: build
 	  tests/checks/fuzz_$*.c -o build/fuzz/$* -L$(call VARIABLE,LIBDIR) -Wl,-rpath,$(call VARIABLE,LIBDIR) -lpython$(call VARIABLE,LDVERSION)
 	FUZZ_S=$${FUZZ_S:-20} build/fuzz/$* $(FUZZ_ARGUMENTS)
 
-# --- Benches: bench/core for pytest-benchmark, each other in bench/NAME/run.py ---
-BENCHES = core $(patsubst bench/%/run.py,%,$(wildcard bench/*/run.py))
+# --- Benches: bench/core for pytest-benchmark, each other a package bench/NAME; NAME may also be one module of bench/ ---
+BENCHES = core $(patsubst bench/%/__main__.py,%,$(wildcard bench/*/__main__.py))
 
 bench: $(addprefix bench-,$(or $(NAME),$(BENCHES))) ## all benches, or one: make bench NAME=core
 
@@ -152,6 +152,6 @@ bench-core: build
 	$(PYTEST) bench/core --benchmark-only --benchmark-json=bench/results/core.json
 
 bench-%: build
-	$(BIN)/python bench/$*/run.py
+	$(BIN)/python -m bench.$*
 
 .PHONY: help build lock clean demo test test-all kube-assets check format-check lint types imports gates asan tsan coverage coverage-python fuzz bench bench-core

@@ -1,6 +1,6 @@
 """Fits the prior, `rtt_ms = intercept + slope * great-circle km`, to the round trips in bench/data; draws docs/prior.svg.
 
-    python bench/fit_prior.py           # from the repository's root; needs numpy and the built routing_core
+    python -m bench.fit_prior           # from the repository's root; needs numpy and the built routing_core
 
 Least absolute deviation, both sets weighing the same. Not least squares: paths that trombone over another continent
 add hundreds of ms to a few pairs and would pull the line up for all. Not a lower quantile either: the prior stands beside

@@ -3,12 +3,12 @@ from libc.math cimport cos, sin
 from libc.stdint cimport uint16_t, uint32_t
 
 cdef enum Source:
-    UNKNOWN         # all else is zero
+    UNKNOWN         # no coordinates; country, continent and ASN may be known all the same
     DATABASE
     OVERRIDE        # the operator's word: a prefix, or the gateway's own place for a private client
 
 cdef struct Location:
-    double x            # unit vector from the earth's centre; (0, 0, 0) when unknown
+    double x            # unit vector from the earth's centre; (0, 0, 0) when the place is unknown
     double y
     double z
     float lat           # degrees

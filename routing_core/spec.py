@@ -38,6 +38,7 @@ class PoolSpec:
     endpoints: tuple[EndpointSpec, ...]  # those that may be chosen
     total: int  # what availability counts (DESIGN 1.3)
     max_in_flight: int = 0  # per endpoint; 0: no limit
+    is_last_resort: bool = False  # its endpoints all terminate: they serve only while no other PoP can
 
 
 @dataclass(frozen=True, slots=True)

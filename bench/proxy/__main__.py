@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import datetime
 import json
 import os
@@ -111,24 +110,22 @@ class Bench:
         for one in running.values():
             short.play(one, KEEP_ALIVE, body)
 
-    def workers(self) -> dict[str, Any]:
-        """One worker and two, free to use every CPU: what sharing costs."""
-        everywhere = dataclasses.replace(self.site, proxy_cpus=",".join(map(str, sorted(os.sched_getaffinity(0)))))
+    def workers(self, cpus: str) -> dict[str, Any]:
+        """One worker and two, on the same CPUs: what sharing costs."""
         running: dict[str, Running] = {}
         try:
             for n in (1, 2):
                 name = f"isochrone-{n}"
-                running[name] = Running(name, peers.isochrone_command(self.site, name, n), everywhere.proxy_cpus, self.site.folder)
+                running[name] = Running(name, peers.isochrone_command(self.site, name, n), cpus, self.site.folder)
                 running[name].wait_answer(self.site.ports[name])
             self.warm_up(running)
             found = self.rounds(running, KEEP_ALIVE)
         finally:
             for one in running.values():
                 one.stop()
-        one_, two = (report.summary(found[f"isochrone-{n}"], found["isochrone-1"]) for n in (1, 2))
-        ratio = two.pop("x_nginx")
-        one_.pop("x_nginx")
-        return {"1": one_, "2": two, "ratio": ratio}
+        result: dict[str, Any] = {str(n): report.summary(found[f"isochrone-{n}"], found["isochrone-1"]) for n in (1, 2)}
+        result["1"].pop("x_nginx")
+        return {"cpus": cpus, **result, "ratio": result["2"].pop("x_nginx")}
 
 
 def say(text: str) -> None:
@@ -156,7 +153,9 @@ def measure(options: argparse.Namespace, folder: Path, names: Sequence[str]) -> 
             time.sleep(SETTLE_S)    # its connections end before the next one's begin
         for name in names:
             running.pop(name).stop()
-        workers = bench.workers()
+        # On one CPU they only take turns; on all they run at once, but share them with the load.
+        everywhere = ",".join(map(str, sorted(os.sched_getaffinity(0))))
+        workers = [bench.workers(where) for where in (proxy_cpus, everywhere)]
     return {"proxies": proxies, "workers": workers, "idle_connections": options.idle, "rounds": options.rounds, "seconds": options.seconds}
 
 

@@ -50,9 +50,11 @@ def table(result: Mapping[str, Any]) -> str:
     lines += [f"\nMemory of a connection that had one request and is idle, over {result['idle_connections']:,} of them", "",
               "| proxy | bytes |", "| --- | ---: |"]
     lines += [f"| {name} | {proxy['idle_bytes']:,.0f} |" for name, proxy in result["proxies"].items()]
-    workers = result["workers"]
-    lines += [f"\nIsochrone, keep-alive, not pinned: 1 worker {workers['1']['cpu_us']:.2f} us a request, {workers['1']['per_s']:,.0f} requests/s;"
-              f" 2 workers {workers['2']['cpu_us']:.2f} us, {workers['2']['per_s']:,.0f}; CPU x {workers['ratio']:.2f}"]
+    lines += ["\nIsochrone with one worker and with two, keep-alive; CPU in us a request", "",
+              "| CPUs | 1 worker | requests/s | 2 workers | requests/s | CPU x |", "| --- |" + " ---: |" * 5]
+    for pair in result["workers"]:
+        one, two = pair["1"], pair["2"]
+        lines.append(f"| {pair['cpus']} | {one['cpu_us']:.2f} | {one['per_s']:,.0f} | {two['cpu_us']:.2f} | {two['per_s']:,.0f} | {pair['ratio']:.2f} |")
     return "\n".join(lines)
 
 

@@ -48,7 +48,8 @@ def _service(
         pool = (service.name, backend.pop)
         used.add(("pool", pool))
         endpoints = []
-        for known in world.selectable(pool):
+        selectable = world.selectable(pool)
+        for known in selectable:
             row = rows.endpoint(known.identity)
             used.add(("endpoint", known.identity))
             selected.append((known, row, service))
@@ -60,6 +61,7 @@ def _service(
                 endpoints=tuple(endpoints),
                 total=world.total(pool),
                 max_in_flight=service.max_in_flight,
+                is_last_resort=bool(selectable) and all(known.is_terminating for known in selectable),
             )
         )
     return ServiceSpec(service.name, rows.service(service.name), tuple(pools))

@@ -168,11 +168,15 @@ class Gates:
             gate.service = service
             if gate.is_parked:
                 gate.is_parked = False
+                self.figures.set_endpoint(gate.row, state=GATE_STATES[gate.state])
                 gate.good_run = gate.bad_run = 0
                 self._apply(gate, Event.RETURNED, now)
                 begun.append(gate)
         for identity in self.all.keys() - chosen:
-            self.all[identity].is_parked = True
+            gate = self.all[identity]
+            gate.is_parked = True
+            # For workers: close what is idle there, and what is in use once it is done. A pod that ends need not wait for them.
+            self.figures.set_endpoint(gate.row, state="shut")
         return begun
 
     def forget(self, identity: Identity) -> None:

@@ -73,8 +73,10 @@ class Refresh:
             for pool in service.pools:
                 pop = spec.pops[pool.pop].name
                 state = self.pools.setdefault((service.name, pop), PoolState())
-                state.ready = sum(ready.get(endpoint.row, False) for endpoint in pool.endpoints)
-                # What is ready counts, also where it is not in the total: endpoints that terminate but serve, while no other is left.
+                # Endpoints that terminate are not ready, though they serve (KEP-1669: whoever balances over sites is told at once). Where
+                # no other PoP can take their requests, the panic of the decision still finds them.
+                state.ready = 0 if pool.is_last_resort else sum(ready.get(endpoint.row, False) for endpoint in pool.endpoints)
+                # What is ready counts, also where it is not in the total: a static endpoint that came later, until it is counted.
                 state.total = max(pool.total, state.ready)
                 state.availability = availability_of(state.ready, state.total)
                 shares[pop] = state.ready / state.total if state.total else 0.0

@@ -30,7 +30,8 @@ logger = logging.getLogger("isochrone.admin")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 GENERATION = 1  # of processes: `serve` is one generation, without a supervisor that starts another
-MAX_CONNECTIONS = 128  # a listener; one more ends the oldest, so that nobody who only connects can lock a scraper out
+MAX_CONNECTIONS = 128  # a listener; more end the oldest, so that nobody who only connects can lock a scraper out
+TRIM_S = 0.05
 KEEP_ALIVE_S = 75.0
 STOP_S = 1.0  # for answers under way
 METRICS_S = 30.0  # to write a scrape; in a thread, nobody else waits for it
@@ -97,6 +98,7 @@ class Server:
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, keepalive_timeout=KEEP_ALIVE_S, shutdown_timeout=STOP_S)
         self._listener: Listener | None = None
         self._server: asyncio.AbstractServer | None = None
+        self._trimming: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
         """StartError when the address can't be bound. Afterwards `address` is the real one, also where port 0 was asked for."""
@@ -115,6 +117,8 @@ class Server:
         logger.info("listening", extra={"listener": self.name, "address": str(self.address)})
 
     async def stop(self) -> None:
+        if self._trimming is not None:
+            self._trimming.cancel()
         if self._server is not None:
             self._server.close()
         if self._listener is not None:
@@ -124,10 +128,17 @@ class Server:
     def _protocol(self) -> asyncio.BaseProtocol:
         server = self._runner.server
         assert server is not None, "set up before the socket listens"
-        connections = server.connections
-        if len(connections) >= MAX_CONNECTIONS and (transport := connections[0].transport) is not None:
-            transport.abort()
+        if self._trimming is None:
+            self._trimming = asyncio.get_running_loop().call_later(TRIM_S, self._trim)
         return server()
+
+    def _trim(self) -> None:
+        """End the oldest connections that are too many. A little later: the server knows a connection only after this turn."""
+        self._trimming = None
+        server = self._runner.server
+        for connection in server.connections[:-MAX_CONNECTIONS] if server is not None else ():
+            if connection.transport is not None:
+                connection.transport.abort()
 
 
 class StatusAnswers:

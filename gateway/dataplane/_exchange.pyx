@@ -178,7 +178,9 @@ cdef void resume_queued(Core *core, Exchange *exchange) noexcept nogil:
     cdef UpstreamPool *pool = exchange.queue
     cdef Connection *downstream = exchange.downstream
     cdef int64_t deadline_ms = downstream.deadline_ms
-    if pool.first_waiting != exchange or (pool.idle == NULL and pool.n_open >= exchange.snapshot.settings.max_upstream):
+    cdef bint is_full = pool.idle == NULL and pool.n_open >= exchange.snapshot.settings.max_upstream
+    # A gate that has shut meanwhile is no place to wait at.
+    if pool.first_waiting != exchange or (is_full and is_admitting(pool.gate, pool.columns, core.n_workers)):
         return
     dequeue(core, exchange)
     exchange.is_its_turn = True

@@ -54,9 +54,10 @@ cdef bint append_number(Buffer *out, long long number) noexcept nogil:
 
 
 cdef void write_hex(char *out, unsigned long long number) noexcept nogil:
+    cdef const char *digits = "0123456789abcdef"
     cdef int i
     for i in range(16):
-        out[i] = "0123456789abcdef"[number >> (60 - 4 * i) & 15]
+        out[i] = digits[number >> (60 - 4 * i) & 15]
 
 
 cdef bint is_trace(const char *text, uint32_t length) noexcept nogil:

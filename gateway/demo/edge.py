@@ -23,7 +23,8 @@ from gateway.errors import StartError
 
 START_S = 30.0
 POLL_S = 0.03
-ADMIN_S = 5.0
+ADMIN_S = 10.0
+DRAIN_S = 5  # to finish what runs at a PoP
 SHORTENED = "probes each 1 s instead of 10 s, a change confirmed each 0.2 s instead of 1 s, ramp of what returns 2 s instead of 30 s"
 
 CONFIG = """\
@@ -140,8 +141,10 @@ class Edge:
         return {one["pop"]: one for one in (await self._ask("GET", "/pops"))["pops"]}
 
     async def drain(self, pop: str) -> None:
-        """No request that begins after this goes there."""
-        await self._ask("POST", f"/pops/{pop}/drain")
+        """Returns when every worker knows and nothing runs there any more."""
+        said = await self._ask("POST", f"/pops/{pop}/drain?wait={DRAIN_S}s")
+        if not said["done"]:
+            raise StartError(f"{pop} is not drained after {DRAIN_S} s: {said}")
 
     async def undrain(self, pop: str) -> None:
         await self._ask("POST", f"/pops/{pop}/undrain")

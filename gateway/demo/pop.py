@@ -50,13 +50,16 @@ class Answers:
 
 
 async def serve(name: str, port: int, link: socket.socket) -> None:
-    """Until killed. Says over the link that it listens."""
+    """Until killed, or cancelled. Says over the link that it listens."""
     pop = next(pop for pop in places.pops() if pop.name == name)
-    runner = web.ServerRunner(web.Server(Answers(pop, link).answer, keepalive_timeout=KEEP_ALIVE_S, access_log=None))
+    runner = web.ServerRunner(web.Server(Answers(pop, link).answer, keepalive_timeout=KEEP_ALIVE_S, access_log=None), shutdown_timeout=0)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port, reuse_address=True).start()
-    link.send(b"0 listening")
-    await asyncio.Event().wait()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", port, reuse_address=True).start()
+        link.send(b"0 listening")
+        await asyncio.Event().wait()
+    finally:
+        await runner.cleanup()
 
 
 def main(name: str, port: str, link: str) -> int:

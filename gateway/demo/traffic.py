@@ -139,8 +139,8 @@ class Flow:
             return
         ms = self._since_ms(began)
         pop, reason = answer.fields.get("x-isochrone-pop", ""), answer.fields.get("x-isochrone-reason", "")
-        fault = None if answer.status == 200 else f"status {answer.status}"
-        self.samples.append(Sample(client, began, ms, pop, reason, fault))
+        refused = None if answer.status == 200 else f"status {answer.status}"
+        self.samples.append(Sample(client, began, ms, pop, reason, refused))
         self._idle.append(connection)
 
     def _since_ms(self, began: float) -> float:

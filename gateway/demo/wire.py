@@ -47,6 +47,11 @@ class Wire:
         asyncio.get_running_loop().add_reader(ours, self._read, ours, heard)
         return theirs, heard
 
+    @property
+    def n_links(self) -> int:
+        """PoPs whose end is open."""
+        return len(self._links)
+
     def close(self) -> None:
         """What is under way is dropped."""
         for link in list(self._links):

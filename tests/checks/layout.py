@@ -7,6 +7,7 @@ Must not know what a module does. Paths are relative to the project.
 import ast
 import re
 import subprocess
+import tomllib
 from collections.abc import Collection, Iterable
 from itertools import takewhile
 from pathlib import Path
@@ -101,6 +102,13 @@ def init_faults(paths: Iterable[Path]) -> list[str]:
                 if not (is_all or is_docstring or isinstance(node, ast.Import | ast.ImportFrom)):
                     faults.append(f"{path}:{node.lineno}: re-exports only, got {ast.unparse(node).splitlines()[0]}")
     return faults
+
+
+def package_faults(paths: Iterable[Path]) -> list[str]:
+    """A folder with an __init__.py is in the wheel, or an installed `isochrone` lacks it."""
+    listed = set(tomllib.loads(Path("pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    found = {".".join(path.parent.parts) for path in paths if path.parts[0] in ROOMS and path.name == "__init__.py"}
+    return [f"pyproject.toml: {name}: a package that is not listed" for name in sorted(found - listed)]
 
 
 def stub_faults(paths: Iterable[Path]) -> list[str]:

@@ -121,9 +121,7 @@ def test_imports(path, text, fault):
 
 
 def test_an_allowed_line_has_a_reason():
-    assert gcov.allowed_lines("# head\n\na.pyx | return a | b | the call fails only when memory is out\n") == {
-        ("a.pyx", "return a | b")
-    }
+    assert gcov.allowed_lines("# head\n\na.pyx | return a | b | the call fails only when memory is out\n") == {("a.pyx", "return a | b")}
     with pytest.raises(SystemExit, match="reason"):
         gcov.allowed_lines("a.pyx | return 1\n")
 

@@ -10,21 +10,25 @@ from tests.e2e.kubeapi import Endpoint
 from tests.e2e.processes import wait_until
 
 
+def deploy(plane: ControlPlane, name: str, *, replicas: int = 3, grace_s: int = 5, environment: dict[str, str] | None = None) -> None:
+    """A Deployment and its Service, until they are rolled out. They stay until the cluster ends."""
+    plane.api.apply(manifests.service(name))
+    plane.api.apply(manifests.deployment(name, replicas=replicas, grace_s=grace_s, environment=environment))
+    wait_until(lambda: plane.api.is_rolled_out(name), 20, f"{name} rolled out")
+    # Slices follow pods, a moment later.
+    wait_until(lambda: len(ready_addresses(plane, name)) == replicas, 5, f"{name} in its slices")
+
+
 @contextmanager
 def deployed(
     plane: ControlPlane, name: str, *, replicas: int = 3, grace_s: int = 5, environment: dict[str, str] | None = None
 ) -> Iterator[None]:
     """A Deployment that is rolled out, and its Service; gone to the last process at the end."""
-    objects = [manifests.service(name), manifests.deployment(name, replicas=replicas, grace_s=grace_s, environment=environment)]
-    for manifest in objects:
-        plane.api.apply(manifest)
     try:
-        wait_until(lambda: plane.api.is_rolled_out(name), 20, f"{name} rolled out")
-        # Slices follow pods, a moment later.
-        wait_until(lambda: len(ready_addresses(plane, name)) == replicas, 5, f"{name} in its slices")
+        deploy(plane, name, replicas=replicas, grace_s=grace_s, environment=environment)
         yield
     finally:
-        for manifest in objects:
+        for manifest in (manifests.service(name), manifests.deployment(name)):
             plane.api.delete(manifest)
         wait_until(lambda: not plane.api.pods(name), 20, f"pods of {name} gone")
 

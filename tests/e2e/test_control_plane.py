@@ -136,7 +136,7 @@ def test_load_straight_at_pods_sees_nothing_wrong(fra: ControlPlane, posts: Path
         load = Load(tmp_path, posts=posts)
         load.point_at(*ready_addresses(fra, "loaded"))
         load.start()
-        wait_until(lambda: min(load.report().done.values()) >= 4, 30, "four exchanges of each kind")
+        wait_until(lambda: min(load.report().done.values()) >= 2, 30, "two exchanges of each kind, both framings with that")
         report = load.stop()
     assert report.problems() == {}, report.details
     assert len(report.by_pod()) == 3

@@ -69,7 +69,8 @@ class Bench:
             with socket.create_server(("127.0.0.1", 0)) as server:
                 ours = socket.create_connection(server.getsockname())
                 theirs = server.accept()[0]
-            ours.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for end in (ours, theirs):
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         else:
             ours, theirs = socket.socketpair()
         ours.setblocking(False)
@@ -188,3 +189,23 @@ def head_and_body(message: bytes) -> tuple[bytes, dict[str, str], bytes]:
     start, *lines = head.split(b"\r\n")
     fields = dict(line.decode().split(": ", 1) for line in lines)
     return start, {name.lower(): value for name, value in fields.items()}, body
+
+
+PATTERN = bytes(range(256)) * 2000
+
+
+def pour(bench, source, sink, data, step=1 << 20, turns=2000):
+    """Sends data into one end while reading the other, as much at a time as the sockets take; returns what came out."""
+    got = b""
+    for _ in range(turns):
+        if data:
+            try:
+                data = data[source.send(data[:step]) :]
+            except BlockingIOError:
+                pass
+        bench.turn()
+        piece = received(sink)
+        got += piece or b""
+        if not data and piece in (None, b""):
+            break
+    return got

@@ -10,6 +10,7 @@ CHECKS = [
     layout.mirror_faults,
     layout.head_faults,
     layout.init_faults,
+    layout.package_faults,
     layout.stub_faults,
     layout.text_faults,
     layout.boilerplate_faults,
@@ -36,6 +37,12 @@ def test_mirror_finds_what_is_missing():
     assert "has no test" in mirrored("geoip/_reader.pyx")[0]
     assert "tests no module" in mirrored("tests/unit/geoip/test_reader.py")[0]
     assert "excuse" in mirrored("routing_core/spec.py", "tests/unit/routing_core/test_spec.py")[0]
+
+
+def test_a_package_outside_the_wheel_is_found():
+    assert layout.package_faults([Path("gateway/unheard_of/__init__.py")]) == [
+        "pyproject.toml: gateway.unheard_of: a package that is not listed"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -174,6 +174,7 @@ def test_who_was_not_selectable_for_a_while_ramps(bench):
     serving(bench, ONE, TWO)
     bench.select(ONE)
     assert bench.gates.all[TWO].is_parked
+    assert bench.published(TWO)[0] == "shut"  # workers let go of its connections
     assert not bench.gates.all[TWO].is_taking
     bench.judge(TWO, False, False, False)
     assert bench.gates.all[TWO].state is State.ADMITTING  # a parked one is not judged
@@ -279,7 +280,7 @@ def test_whatever_comes_the_published_gate_agrees_with_the_state(steps):
         else:
             bench.clock.advance(step)
         seen, seen_weight = bench.published(ONE)
-        assert seen == GATE_STATES[gate.state]
+        assert seen == ("shut" if gate.is_parked else GATE_STATES[gate.state])
         assert 0.09 < seen_weight <= 1.0
         if gate.state is State.RAMPING and state is State.RAMPING and gate.since == since:
             assert gate.weight >= weight

@@ -122,13 +122,16 @@ def test_connects_of_traffic_are_evidence_of_the_path(scene):
     assert bench.figures.figures.read_pool(row)["path_ms"] == pytest.approx(80, abs=0.01)
 
 
-def test_a_pool_of_terminating_but_serving_ones_is_available(scene):
+def test_a_pool_of_terminating_but_serving_ones_is_left_to_a_panic(scene):
     bench, refresh, _, everyone = scene
     world = World()
     world.describe(FRA, [Known(everyone[0], State.SERVING_TERMINATING, Origin.KUBERNETES)])
-    refresh.turn(build(config_of(), world, bench.rows, 2).spec)
-    assert read(bench, FRA)["availability"] == 1
-    assert read(bench, NYC)["availability"] == 0
+    world.describe(NYC, [Known(one, State.READY, Origin.KUBERNETES) for one in everyone[1:]])
+    spec = build(config_of(), world, bench.rows, 2).spec
+    refresh.turn(spec)
+    assert [(len(pool.endpoints), pool.is_last_resort) for pool in spec.services[0].pools] == [(1, True), (2, False)]
+    assert read(bench, FRA)["availability"] == read(bench, FRA)["admit"] == 0
+    assert read(bench, NYC)["availability"] == 1
 
 
 def test_automatic_drain_is_published_and_said_once(caplog):

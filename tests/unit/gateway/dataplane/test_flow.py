@@ -6,27 +6,9 @@ from hypothesis import strategies as st
 
 import routing_core
 from gateway.dataplane import Settings
-from tests.support.dataplane import ANSWER, REQUEST, Bench, chunked, received
+from tests.support.dataplane import ANSWER, PATTERN, REQUEST, Bench, chunked, pour, received
 
 SIZES = (1, 8191, 8192, 8193, 65535, 65536, 65537, 300_000)
-PATTERN = bytes(range(256)) * 2000
-
-
-def pour(bench, source, sink, data, step=1 << 20, turns=2000):
-    """Sends data into one end while reading the other; returns what came out."""
-    got = b""
-    for _ in range(turns):
-        if data:
-            try:
-                data = data[source.send(data[:step]) :]
-            except BlockingIOError:
-                pass
-        bench.turn()
-        piece = received(sink)
-        got += piece or b""
-        if not data and piece in (None, b""):
-            break
-    return got
 
 
 @pytest.mark.parametrize("step", [997, 1 << 20])

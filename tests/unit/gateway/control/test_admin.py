@@ -1,0 +1,250 @@
+import asyncio
+
+import pytest
+import yaml
+
+from gateway.config import Address, effective, parse
+from gateway.control.admin import Admin, is_legal_host
+from gateway.control.lifecycle import Event
+from gateway.control.reload import Outcome
+from tests.unit.gateway.control.operating import admit, gateway_of, serve_some
+from tests.unit.gateway.control.test_status import ask, serving
+
+LOOPBACK = Address("127.0.0.1", 9901)
+
+
+def with_admin(scenario, **more):
+    async def whole():
+        gateway = gateway_of(parts=(Admin,), **more)
+        admit(gateway)
+        gateway.lifecycle.handle(Event.STARTED)
+        async with serving(gateway.parts[0].server) as session:
+            await scenario(gateway, session)
+        await gateway.tasks.stop(5)
+
+    asyncio.run(whole())
+
+
+class Workers:
+    """What workers count of themselves."""
+
+    def __init__(self, gateway):
+        self.counters, self.generations, self.active, self.idle = gateway.counters, [99], 0, 0
+        gateway.counters = self
+        gateway.workers.all.append(self)
+
+    def wake(self):
+        """Nobody sleeps."""
+
+    def read(self):
+        return {**self.counters.read(), "generations": self.generations, "active": [self.active], "idle": [self.idle]}
+
+
+def test_the_status_listeners_answers_are_here_too():
+    async def scenario(gateway, session):
+        assert (await ask(session, "/healthz"))[1]["state"] == "serving"
+        assert await ask(session, "/readyz") == (200, {"ready": True, "reasons": []})
+        assert "isochrone_build_info" in (await ask(session, "/metrics"))[1]
+
+    with_admin(scenario)
+
+
+def test_pops_explain_and_config():
+    async def scenario(gateway, session):
+        status, said = await ask(session, "/pops")
+        assert (status, [pop["pop"] for pop in said["pops"]]) == (200, ["fra", "nyc"])
+        assert len((await ask(session, "/pops/nyc"))[1]["services"][0]["each"]) == 2
+        assert await ask(session, "/pops/x") == (404, {"error": "there is no PoP 'x'; there is: fra, nyc"})
+        status, said = await ask(session, "/explain?client=10.0.0.1&host=a.example.com&path=/x")
+        assert (status, said["decision"]["pop"], said["host"], said["path"]) == (200, "fra", "a.example.com", "/x")
+        assert said["table"] == {"generation": 2, "age_s": 0.0}
+        async with session.get("/config") as answer:
+            text = await answer.text()
+            assert answer.content_type == "application/yaml"
+        assert text == effective(gateway.config)
+        assert parse(text).config == gateway.config
+        assert yaml.safe_load(text)["pops"][0]["name"] == "fra"
+
+    with_admin(scenario)
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("/explain", "client: must be given: /explain?client=IP&host=H&path=P"),
+        ("/explain?client=x", "client: must be an IP address, got 'x'"),
+        ("/explain?client=10.0.0.1&ip=1", "query: must have client or host or path, got 'ip'"),
+        ("/explain?client=10.0.0.1&client=10.0.0.2", "client: must be given once, got it twice"),
+        ("/explain?client=10.0.0.1&path=x", "path: must begin with '/', got 'x'"),
+        ("/pops?x=1", "query: must have no parameters, got 'x'"),
+        ("/drain?wait=1", "wait: must be a duration such as 250ms, 10s, 2m, at most 1h, got '1'"),
+        ("/drain?wait=2h", "wait: must be a duration such as 250ms, 10s, 2m, at most 1h, got '2h'"),
+    ],
+)
+def test_a_bad_question_says_what_is_legal(path, text):
+    async def scenario(gateway, session):
+        assert await ask(session, path) == (400, {"error": text})
+
+    with_admin(scenario)
+
+
+def test_a_pops_drain_ends_when_nothing_runs_there_and_every_worker_knows():
+    async def scenario(gateway, session):
+        workers = Workers(gateway)
+        serve_some(gateway, in_flight=2)
+        gateway.clock.advance(1)
+        generation = gateway.snapshots.generation
+        assert await ask(session, "/pops/fra/drain", "POST") == (
+            200, {"pop": "fra", "drained": True, "in_flight": 2, "since_s": 0.0, "done": False},
+        )  # fmt: skip
+        assert gateway.snapshots.generation == generation + 1
+        serve_some(gateway, in_flight=-2)
+        workers.generations = [generation + 1, generation]  # one may still begin an exchange by the table before
+        assert (await ask(session, "/pops/fra/drain"))[1]["done"] is False
+        workers.generations = [generation + 1, generation + 1]
+        assert (await ask(session, "/pops/fra/drain"))[1]["done"] is True
+        said = {"pop": "fra", "drained": False, "in_flight": 0, "since_s": None, "done": False}
+        assert await ask(session, "/pops/fra/undrain", "POST") == (200, said)
+        assert await ask(session, "/pops/x/drain", "POST") == (404, {"error": "there is no PoP 'x'; there is: fra, nyc"})
+
+    with_admin(scenario)
+
+
+def test_the_gateways_drain_ends_after_the_lameduck_when_nobody_is_connected():
+    async def scenario(gateway, session):
+        workers = Workers(gateway)
+        workers.active, workers.idle = 1, 2
+        assert await ask(session, "/drain", "POST") == (
+            200,
+            {
+                "state": "lameduck", "drained": True, "since_s": 0.0, "lameduck_s": 5.0, "close_share": 0.0,
+                "connections": {"active": 1, "idle": 2}, "done": False,
+            },
+        )  # fmt: skip
+        workers.active = workers.idle = 0
+        gateway.clock.advance(1.5)
+        said = (await ask(session, "/drain"))[1]
+        assert (said["close_share"], said["done"]) == (round(gateway.lifecycle.close_share, 3), False)
+        assert 0 < said["close_share"] < 1
+        gateway.clock.advance(3)
+        assert (await ask(session, "/drain"))[1]["done"] is False  # within the lameduck load balancers still send
+        gateway.clock.advance(2)
+        assert (await ask(session, "/drain", "POST"))[1]["done"] is True  # asked again: goes on from where it is
+        said = (await ask(session, "/undrain", "POST"))[1]
+        assert (said["state"], said["drained"], said["done"], said["since_s"]) == ("serving", False, False, None)
+        gateway.lifecycle.handle(Event.TERMINATE)
+        status, said = await ask(session, "/undrain", "POST")
+        assert (status, said) == (409, {"error": "not possible while lameduck: undrain"})
+
+    with_admin(scenario)
+
+
+def test_wait_holds_the_answer_until_it_is_done_or_taken_back():
+    async def scenario(gateway, session):
+        serve_some(gateway, in_flight=1)
+        for end in (lambda: serve_some(gateway, in_flight=-1), lambda: gateway.drains.undrain("fra")):
+            waiting = asyncio.ensure_future(ask(session, "/pops/fra/drain?wait=1h", "POST"))
+            async with asyncio.timeout(20):
+                while "fra" not in gateway.world.drained:
+                    await asyncio.sleep(0)
+            assert not waiting.done()
+            end()
+            async with asyncio.timeout(20):
+                status, said = await waiting
+            assert status == 200
+            assert said["done"] is ("fra" in gateway.world.drained)
+            if said["done"]:
+                gateway.drains.undrain("fra")
+                serve_some(gateway, in_flight=1)
+
+    with_admin(scenario)
+
+
+def test_wait_ends_when_the_time_is_up():
+    async def scenario(gateway, session):
+        serve_some(gateway, in_flight=1)
+        waiting = asyncio.ensure_future(ask(session, "/pops/fra/drain?wait=10s", "POST"))
+        async with asyncio.timeout(20):
+            while "fra" not in gateway.world.drained:
+                await asyncio.sleep(0)
+            gateway.clock.advance(11)
+            status, said = await waiting
+        assert (status, said["done"], said["in_flight"]) == (200, False, 1)
+
+    with_admin(scenario)
+
+
+def test_reload_says_whether_and_why_not():
+    async def scenario(gateway, session):
+        generation = gateway.publisher.generation
+        assert await ask(session, "/reload", "POST") == (200, {"reloaded": True, "generation": generation + 1})
+
+        async def refused():
+            return Outcome(False, ("a.yaml:1: pops: must be", "a.yaml:2: x"))
+
+        gateway.reload = refused
+        status, said = await ask(session, "/reload", "POST")
+        assert (status, said["reloaded"], said["faults"]) == (409, False, ["a.yaml:1: pops: must be", "a.yaml:2: x"])
+
+    with_admin(scenario)
+
+
+def test_no_page_in_a_browser_may_change_anything():
+    async def scenario(gateway, session):
+        for headers in (
+            {"Origin": "http://evil.example"},
+            {"Origin": "null"},
+            {"Host": "evil.example"},
+            {"Host": "127.0.0.1.evil.example:9901"},
+        ):
+            for path in ("/drain", "/undrain", "/reload", "/pops/fra/drain"):
+                status, said = await ask(session, path, "POST", headers=headers)
+                assert (status, list(said)) == (403, ["error"])
+        for path in ("/config", "/pops", "/explain?client=10.0.0.1"):  # by rebinding a name it could read
+            assert (await ask(session, path, headers={"Host": "evil.example"}))[0] == 403
+        assert (await ask(session, "/healthz", headers={"Host": "evil.example"}))[0] == 200
+        assert gateway.lifecycle.state == "serving"
+        assert gateway.world.drained == set()
+
+    with_admin(scenario)
+
+
+@pytest.mark.parametrize(
+    ("host", "bind", "is_legal"),
+    [
+        ("127.0.0.1:9901", LOOPBACK, True),
+        ("127.0.0.1", LOOPBACK, True),
+        ("localhost:9901", LOOPBACK, True),
+        ("LOCALHOST", LOOPBACK, True),
+        ("[::1]:9901", Address("::1", 9901), True),
+        ("10.0.0.1:9901", LOOPBACK, True),  # a tunnel from elsewhere
+        ("evil.example", LOOPBACK, False),
+        ("localhost.evil.example", LOOPBACK, False),
+        ("127.0.0.1.evil.example", LOOPBACK, False),
+        ("", LOOPBACK, False),
+        ("[evil]", LOOPBACK, False),
+        ("edge-1.internal:9901", Address("10.0.0.1", 9901), True),
+        ("whatever", Address("/run/admin.sock", 0), True),
+    ],
+)
+def test_which_hosts_are_legal(host, bind, is_legal):
+    assert is_legal_host(host, bind) is is_legal
+
+
+def test_on_a_unix_socket(tmp_path):
+    async def scenario(gateway, session):
+        assert (await ask(session, "/config"))[0] == 200
+        assert (await ask(session, "/pops/fra/drain", "POST"))[1]["done"] is True
+
+    with_admin(scenario, admin=f'{{bind: "unix:{tmp_path}/admin.sock"}}')
+
+
+def test_what_is_not_there_is_listed():
+    async def scenario(gateway, session):
+        status, said = await ask(session, "/upgrade", "POST")
+        assert status == 404
+        assert said["error"].startswith("no such path '/upgrade'; there is: GET /healthz, ")
+        assert "POST /pops/{name}/undrain" in said["error"]
+        assert await ask(session, "/drain", "PUT") == (405, {"error": "/drain: must be GET or POST, got PUT"})
+
+    with_admin(scenario)

@@ -1,0 +1,155 @@
+import json
+
+import pytest
+
+from gateway.control.drains import UnknownPop
+from gateway.control.gates import State as GateState
+from gateway.control.pools import ENDPOINT_STATES, Source, describe, describe_pop, endpoint_states, kind_of, source_of, tally
+from gateway.control.resolver import Answer
+from gateway.control.sources import _Running
+from gateway.control.world import Known, Origin
+from k8s import State
+from tests.unit.gateway.control.helpers import TWO_POPS, config_of, identity
+from tests.unit.gateway.control.operating import admit, endpoints, fail_connects, gateway_of, pool_row, serve_some
+
+KUBERNETES = TWO_POPS.replace("country: US}", "country: US, kubernetes: {context: nyc}}").replace(
+    'endpoints: ["192.0.2.2:80", "192.0.2.3:80"]', "kubernetes: {namespace: shop, service: web, port: http}"
+)
+NAMES = TWO_POPS.replace("192.0.2.1:80", "web.example.com:80")
+
+
+class FakeCluster:
+    name = "nyc"
+
+    def __init__(self, error=None, problem=None, synced=True, age_s=12.3456):
+        self.error, self.synced, self.age = error, synced, age_s
+        self._problem = problem
+
+    def is_synced(self, key):
+        return self.synced
+
+    def endpoints(self, key):
+        return ()
+
+    def problem(self, key):
+        return self._problem
+
+    def age_s(self, now, key=None):
+        return self.age
+
+
+def with_cluster(cluster):
+    """Following a cluster takes a loop; what is asked of it does not."""
+    gateway = gateway_of()
+    gateway.publisher.config = gateway.sources._config = config_of(KUBERNETES)
+    gateway.sources.clusters["nyc"] = _Running(cluster, gateway.config.pops[1].kubernetes, None, 0.0)
+    return gateway, gateway.config.services[0].backends[1]
+
+
+def test_each_endpoint_is_in_one_state():
+    gateway = gateway_of()
+    admit(gateway, "192.0.2.2")
+    pool = ("shop", "nyc")
+    fleet = [
+        Known(identity("192.0.2.2", pop="nyc"), State.READY, Origin.STATIC),
+        Known(identity("192.0.2.3", pop="nyc"), State.READY, Origin.STATIC),
+        Known(identity("192.0.2.4", pop="nyc"), State.READY, Origin.STATIC),
+        Known(identity("192.0.2.5", pop="nyc"), State.UNREADY, Origin.STATIC),
+        Known(identity("192.0.2.6", pop="nyc"), State.SERVING_TERMINATING, Origin.STATIC),
+        Known(identity("192.0.2.7", pop="nyc"), State.TERMINATING, Origin.STATIC),
+    ]
+    gateway.world.describe(pool, fleet)
+    gateway.gates.all[fleet[1].identity].state = GateState.SHUT
+    states = endpoint_states(gateway.world, gateway.gates.all, pool)
+    assert [state for _, state in states] == ["admitting", "shut", "probing", "unready", "terminating", "terminating"]
+    assert tally(states) == {"admitting": 1, "probing": 1, "shut": 1, "unready": 1, "terminating": 2}
+    assert tally([]) == dict.fromkeys(ENDPOINT_STATES, 0)
+
+
+def test_all_pops_with_the_words_of_the_contract():
+    gateway = gateway_of()
+    admit(gateway)
+    gateway.refresh.on_connect(("shop", "nyc"), 0.080)
+    gateway.refresh.turn(gateway.publisher.table.spec)
+    serve_some(gateway, "nyc", in_flight=3)
+    gateway.clock.advance(2.5)
+    said = describe(gateway)
+    assert said["table"] == {"generation": 2, "age_s": 2.5}
+    fra, nyc = said["pops"]
+    assert (fra["pop"], fra["state"], fra["availability"], fra["headroom"], fra["estimate_ms"], fra["age_s"]) == (
+        "fra",
+        "active",
+        1,
+        None,
+        None,
+        None,
+    )
+    assert (nyc["state"], nyc["estimate_ms"], nyc["in_flight"]) == ("active", 80.0, 3)
+    assert nyc["services"][0]["endpoints"]["admitting"] == 2
+    assert nyc["services"][0]["source"] == {"kind": "addresses", "age_s": None, "error": None}
+    assert json.loads(json.dumps(said)) == said
+
+
+def test_a_pop_is_down_degraded_drained():
+    gateway = gateway_of()
+    admit(gateway, "192.0.2.2")
+    states = {pop["pop"]: pop["state"] for pop in describe(gateway)["pops"]}
+    assert states == {"fra": "down", "nyc": "degraded"}
+    gateway.drains.drain("nyc")
+    serve_some(gateway, "nyc", in_flight=1)
+    gateway.clock.advance(4)
+    nyc = describe_pop(gateway, "nyc")
+    assert (nyc["state"], nyc["drained"], nyc["since_s"], nyc["in_flight"]) == ("draining", True, 4.0, 1)
+    serve_some(gateway, "nyc", in_flight=-1)
+    assert describe_pop(gateway, "nyc")["state"] == "drained"
+
+
+def test_one_pop_tells_each_endpoint():
+    gateway = gateway_of()
+    admit(gateway)
+    fail_connects(gateway, "192.0.2.3", 2)
+    gateway.gates.turn()
+    each = {one["endpoint"]: one for one in describe_pop(gateway, "nyc")["services"][0]["each"]}
+    assert list(each) == ["192.0.2.2:80", "192.0.2.3:80"]
+    assert (each["192.0.2.2:80"]["state"], each["192.0.2.2:80"]["gate"]) == ("admitting", "admitting")
+    assert (each["192.0.2.3:80"]["state"], each["192.0.2.3:80"]["gate"], each["192.0.2.3:80"]["connect_failures"]) == (
+        "probing",
+        "doubted",
+        2,
+    )
+    assert pool_row(gateway) >= 0
+    assert len(endpoints(gateway)) == 3
+
+
+def test_no_such_pop_names_those_there_are():
+    with pytest.raises(UnknownPop, match="there is no PoP 'x'; there is: fra, nyc"):
+        describe_pop(gateway_of(), "x")
+
+
+@pytest.mark.parametrize(
+    ("cluster", "source"),
+    [
+        (FakeCluster(), Source("kubernetes", 12.346, None)),
+        (FakeCluster(error="/apis/x: 403"), Source("kubernetes", 12.346, "/apis/x: 403")),
+        (FakeCluster(problem="shop/web: no port"), Source("kubernetes", 12.346, "shop/web: no port")),
+        (FakeCluster(synced=False, age_s=None), Source("kubernetes", None, "no answer yet")),
+    ],
+)
+def test_a_clusters_age_and_error(cluster, source):
+    gateway, backend = with_cluster(cluster)
+    assert source_of(gateway, backend) == source
+
+
+def test_a_cluster_that_is_not_followed():
+    gateway, backend = with_cluster(FakeCluster())
+    del gateway.sources.clusters["nyc"]
+    assert source_of(gateway, backend) == Source("kubernetes", None, "not followed yet")
+
+
+def test_names_are_as_old_as_their_oldest_answer():
+    gateway = gateway_of(NAMES)
+    backend = gateway.config.services[0].backends[0]
+    assert kind_of(backend) == "names"
+    assert source_of(gateway, backend) == Source("names", None, None)
+    gateway.resolver.answers["web.example.com"] = Answer(("192.0.2.1",), answered_at=990.0, error="no answer in time")
+    assert source_of(gateway, backend) == Source("names", 10.0, "web.example.com: no answer in time")

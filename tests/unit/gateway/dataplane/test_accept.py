@@ -1,0 +1,171 @@
+"""New connections: who they are, how many may be, and who goes for them."""
+
+import resource
+import socket
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from gateway.dataplane import Settings
+from tests.support.dataplane import ANSWER, REQUEST, received
+
+
+def listening(family=socket.AF_INET, address=("127.0.0.1", 0)):
+    server = socket.socket(family)
+    server.bind(address)
+    server.listen(100)
+    server.setblocking(False)
+    return server
+
+
+def connect(door):
+    end = socket.socket(door.family)
+    end.connect(door.getsockname())
+    end.setblocking(False)
+    return end
+
+
+@pytest.fixture
+def connected():
+    """connect(), closed in the end."""
+    made = []
+
+    def make(door):
+        made.append(connect(door))
+        return made[-1]
+
+    yield make
+    for end in made:
+        end.close()
+
+
+@pytest.mark.parametrize("family", ["IPv4", "IPv6", "unix"])
+def test_families(make_bench, connected, tmp_path, family):
+    address = {"IPv4": ("127.0.0.1", 0), "IPv6": ("::1", 0), "unix": str(tmp_path / "door")}[family]
+    door = listening(getattr(socket, {"IPv4": "AF_INET", "IPv6": "AF_INET6", "unix": "AF_UNIX"}[family]), address)
+    bench = make_bench(listeners=[door])
+    client, upstream = connected(door), bench.upstream()
+    bench.turn()
+    peer = {"IPv4": b"127.0.0.1", "IPv6": b"::1", "unix": b"127.0.0.1"}[family]
+    assert b"\r\nx-forwarded-for: " + peer + b"\r\n" in bench.ask(client, upstream)
+    upstream.send(ANSWER)
+    bench.turn()
+    assert received(client) == ANSWER
+
+
+def test_one_accept_an_event_and_figures_by_listener(make_bench, connected):
+    doors = [listening(), listening()]
+    bench = make_bench(listeners=doors)
+    clients = [connected(doors[n]) for n in (0, 1, 1)]
+    bench.turn()
+    assert bench.counters.read()["idle"][:2] == [1, 1]
+    bench.turn()
+    assert bench.counters.read()["idle"][:2] == [1, 2]
+    clients[2].close()
+    bench.turn()
+    assert bench.counters.read()["idle"][:2] == [1, 1]
+
+
+def test_too_many_the_oldest_idle_one_of_the_same_listener_goes(make_bench, connected):
+    doors = [listening(), listening()]
+    bench = make_bench(Settings(connections_per_listener=3), listeners=doors)
+    other = connected(doors[0])
+    bench.turn(turns=2)
+    upstream = bench.upstream()
+    clients = []
+    for _ in range(3):
+        clients.append(connected(doors[1]))
+        bench.turn(turns=2)
+    bench.ask(clients[0], upstream)  # busy: not idle
+    upstream.send(ANSWER)
+    bench.turn()
+    assert received(clients[0]) == ANSWER  # and now the youngest
+    newest = connected(doors[1])
+    bench.turn(turns=2)
+    assert [received(end) for end in (other, *clients, newest)] == [None, None, b"", None, None]
+    assert bench.counters.read()["idle"][:2] == [1, 3] and bench.causes == {"too_many_connections": 1}
+
+
+def test_too_many_and_none_is_idle_the_new_one_goes(make_bench, connected):
+    door = listening()
+    bench = make_bench(Settings(connections_per_listener=2), listeners=[door])
+    busy = []
+    for text in (REQUEST, REQUEST[:5]):
+        busy.append(connected(door))
+        bench.turn()
+        bench.upstream()
+        busy[-1].send(text)
+        bench.turn()
+    refused = connected(door)
+    bench.turn()
+    assert received(refused) == b"" and [received(end) for end in busy] == [None, None]
+    assert bench.counters.read()["active"][0] + bench.counters.read()["idle"][0] == 2
+
+
+STARVED = """
+    import resource, socket
+    from tests.support.dataplane import ANSWER, REQUEST, Bench, received
+    from gateway.dataplane import Settings
+
+    door = socket.create_server(("127.0.0.1", 0))
+    door.setblocking(False)
+    bench = Bench(listeners=[door])
+    server = bench.listen()
+    upstream = bench.upstream(1)
+    idle, busy = [], []
+    for kind, text in ((idle, b""), (busy, REQUEST[:5])):
+        kind.append(socket.create_connection(door.getsockname()))
+        kind[0].setblocking(False)
+        bench.turn(turns=2)
+        kind[0].send(text) if text else None
+        bench.turn()
+    waiting = [socket.create_connection(door.getsockname()) for _ in range(WAITING)]
+    for end in waiting:
+        end.setblocking(False)
+    hogs = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (upstream.fileno() + 40, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    try:
+        while True:
+            hogs.append(socket.socket())
+    except OSError:
+        pass
+"""
+EVICTS = """
+    bench.turn(turns=6)
+    assert received(idle[0]) == b"" and received(busy[0]) is None
+    assert bench.causes["no_descriptors"] >= 1
+    turns = bench.figures_read["turns"]
+    assert bench.worker.turn(bench.now_us) <= 2, "it does not spin: the listener is off until the next tick"
+    for end in waiting[:2]:
+        end.close()
+    hogs.pop().close(); hogs.pop().close(); hogs.pop().close()
+    bench.pass_ms(300)
+    assert bench.figures_read["accepted"] == 5
+"""
+REACHES = """
+    busy[0].send(REQUEST[5:])
+    bench.turn(turns=2)
+    answer = received(busy[0])
+    assert answer.startswith(b"HTTP/1.1 503 "), answer
+    assert bench.causes["no_descriptors"] >= 1
+    assert all(bench.figures.read_endpoint(row)["connect_failures"] == 0 for row, in bench.rows), "no endpoint's fault"
+"""
+CLOSES = """
+    bench.snapshots.order("closing")
+    bench.turn(turns=2)
+    assert bench.figures_read["accepted"] >= 3, "the idle one made room, and the loop went on"
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("then", [EVICTS, REACHES, CLOSES], ids=["evicts", "reaches", "closes"])
+def test_out_of_descriptors(then):
+    code = f"WAITING = {0 if then is REACHES else 3}\n" + textwrap.dedent(STARVED) + textwrap.dedent(then) + "\nfor end in hogs: end.close()\nbench.close()\n"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, preexec_fn=limit_core)
+    assert ran.returncode == 0, ran.stderr
+
+
+def limit_core():
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

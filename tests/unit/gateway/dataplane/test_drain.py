@@ -1,0 +1,179 @@
+"""A drain, phase by phase (DRAINING 2(b)): who is told, who is still served, who is cut."""
+
+import socket
+
+import pytest
+
+from gateway.dataplane import Settings
+from tests.support.dataplane import ANSWER, NOWHERE, REQUEST, head_and_body, received
+
+
+def announces(answer):
+    return head_and_body(answer)[1].get("connection") == "close"
+
+
+def serve(bench, client, upstream):
+    bench.ask(client, upstream)
+    upstream.send(ANSWER)
+    bench.turn()
+    return received(client)
+
+
+@pytest.fixture
+def door():
+    server = socket.create_server(("127.0.0.1", 0))
+    server.setblocking(False)
+    return server
+
+
+def connect(door):
+    end = socket.create_connection(door.getsockname())
+    end.setblocking(False)
+    return end
+
+
+@pytest.mark.parametrize(("share", "least", "most"), [(0.0, 0, 0), (0.5, 20, 80), (1.0, 100, 100)])
+def test_lameduck_serves_everyone_and_tells_a_share(bench, share, least, most):
+    bench.snapshots.order("lameduck", share)
+    told = 0
+    for _ in range(100):
+        client, upstream = bench.client(), bench.upstream()
+        answer = serve(bench, client, upstream)
+        assert answer.endswith(b"hello")
+        told += announces(answer)
+        assert received(client) == (b"" if announces(answer) else None)
+        upstream.close()
+        bench.turn()
+    assert least <= told <= most
+    assert bench.counters.read()["phases"] == ["lameduck"]
+
+
+def test_the_last_of_pipelined_requests_is_told(bench):
+    client, upstream = bench.client(), bench.upstream()
+    bench.snapshots.order("lameduck", 1.0)
+    client.send(REQUEST * 3)
+    for i in range(3):
+        bench.turn()
+        assert received(upstream)
+        if i == 1:
+            client.send(REQUEST[:20])  # one more begins to come, and lies on the socket
+        if i == 2:
+            client.send(REQUEST[20:])
+        upstream.send(ANSWER)
+        bench.turn()
+        assert not announces(received(client))
+    bench.turn()
+    assert received(upstream)
+    upstream.send(ANSWER)
+    bench.turn()
+    assert announces(received(client)) and received(client) == b""
+
+
+def test_the_gateways_own_answers_tell_too(bench):
+    client = bench.client()
+    bench.snapshots.order("lameduck", 1.0)
+    client.send(REQUEST)
+    bench.turn(turns=4)
+    assert announces(received(client))
+
+
+def test_undrain(make_bench, door):
+    bench = make_bench(listeners=[door])
+    client, upstream = bench.client(), bench.upstream()
+    bench.snapshots.order("lameduck", 1.0)
+    bench.turn()
+    bench.snapshots.order("serving")
+    assert not announces(serve(bench, client, upstream))
+    bench.snapshots.order("closing")
+    bench.turn()
+    bench.snapshots.order("serving")
+    bench.pass_ms(300)
+    new = connect(door)
+    bench.turn()
+    assert serve(bench, new, upstream) == ANSWER
+    new.close()
+
+
+def test_closing_takes_the_backlog_then_no_more(make_bench, door):
+    bench = make_bench(Settings(linger_ms=1000), listeners=[door])
+    used, upstream = bench.client(), bench.upstream()
+    assert serve(bench, used, upstream) == ANSWER
+    queued = [connect(door) for _ in range(70)]  # more than one turn has events for
+    for client in queued[:5]:
+        client.send(REQUEST)
+    bench.snapshots.order("closing")
+    bench.turn(turns=2)
+    assert bench.figures_read["accepted"] == 71
+    late = connect(door)
+    bench.turn(turns=2)
+    assert bench.figures_read["accepted"] == 71
+    assert received(used) == b"", "it has been served before: ends at once"
+    answers = 0
+    for _ in range(12):
+        bench.turn(turns=2)
+        if received(upstream):
+            upstream.send(ANSWER)
+            bench.turn(turns=2)
+        upstream = upstream if upstream.fileno() < 0 or received(upstream) != b"" else bench.upstream()
+    for client in queued[:5]:
+        answer = received(client)
+        answers += bool(answer) and announces(answer)
+    assert answers >= 1
+    assert received(queued[69]) is None, "it may be about to speak"
+    bench.pass_ms(1300)
+    assert received(queued[69]) == b""
+    for client in (*queued, late):
+        client.close()
+
+
+def test_requests_that_a_turn_has_no_room_for_are_served_before_their_connections_end(make_bench):
+    bench = make_bench(endpoints=((("127.0.0.1", NOWHERE),), ()))
+    upstreams = [bench.upstream() for _ in range(100)]
+    clients = [bench.client() for _ in range(100)]
+    for client in clients:
+        client.send(REQUEST)
+    bench.turn(turns=4)
+    for upstream in upstreams:
+        assert received(upstream)
+        upstream.send(ANSWER)
+    bench.turn(turns=4)
+    for client in clients:
+        assert received(client) == ANSWER
+        client.send(REQUEST)  # all of them at once, and one turn takes 64 events
+    bench.snapshots.order("closing")
+    bench.turn(turns=4)
+    for upstream in upstreams:
+        assert received(upstream)
+        upstream.send(ANSWER)
+    bench.turn(turns=4)
+    assert all(announces(received(client)) for client in clients)
+
+
+def test_closing_lets_what_is_under_way_finish(bench):
+    client, upstream = bench.client(), bench.upstream()
+    client.send(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello")
+    bench.snapshots.order("closing")
+    bench.turn(turns=2)
+    client.send(b"world")
+    bench.turn()
+    assert received(upstream).endswith(b"helloworld")
+    upstream.send(ANSWER)
+    bench.turn()
+    assert announces(received(client)) and received(client) == b""
+
+
+def test_aborting_cuts_what_is_left_and_counts_it(make_bench, door):
+    bench = make_bench(listeners=[door])
+    busy, upstream, idle = bench.client(), bench.upstream(), bench.client()
+    pooled = bench.upstream(1)
+    bench.ask(busy, upstream)
+    bench.snapshots.order("aborting")
+    bench.turn()
+    assert [received(end) for end in (busy, upstream, idle, pooled)] == [b""] * 4
+    assert bench.counters.read()["forced"] == {"request": 1, "tunnel": 0, "idle": 1}
+    assert bench.counters.read()["phases"] == ["aborting"]
+    late = connect(door)
+    bench.pass_ms(300)
+    assert bench.figures_read["accepted"] == 2, "and nobody new comes in"
+    late.close()
+    bench.assert_at_rest()

@@ -1,0 +1,161 @@
+"""Tunnels after a 101: both ways, early bytes, half-closes, idleness; and what does not become one."""
+
+import socket
+
+import pytest
+
+from gateway.dataplane import Settings
+from tests.support.dataplane import ANSWER, PATTERN, REQUEST, pour, received, reset
+
+UPGRADE = b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n"
+SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n"
+SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: x\r\nconnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+
+
+def open_tunnel(bench, is_tcp=False):
+    client, upstream = bench.client(is_tcp=is_tcp), bench.upstream(is_tcp=is_tcp)
+    sent = bench.ask(client, upstream, UPGRADE)
+    assert b"connection: upgrade\r\nupgrade: websocket\r\n" in sent and b"keep-alive" not in sent
+    upstream.send(SWITCH)
+    bench.turn()
+    assert received(client) == SWITCHED
+    return client, upstream
+
+
+@pytest.fixture(params=[False, True], ids=["pair", "tcp"])
+def tunnel(bench, request):
+    return open_tunnel(bench, request.param)
+
+
+def test_both_ways(bench, tunnel):
+    client, upstream = tunnel
+    for _ in range(3):
+        client.send(b"ping")
+        bench.turn()
+        assert received(upstream) == b"ping"
+        upstream.send(b"pong")
+        bench.turn()
+        assert received(client) == b"pong"
+    assert pour(bench, client, upstream, PATTERN) == PATTERN
+    assert pour(bench, upstream, client, PATTERN) == PATTERN
+
+
+def test_first_bytes_of_either_side_come_with_its_head(bench):
+    client, upstream = bench.client(), bench.upstream()
+    bench.ask(client, upstream, UPGRADE + b"early up")
+    assert received(upstream) is None, "not before it is a tunnel"
+    upstream.send(SWITCH + b"early down")
+    bench.turn()
+    assert received(upstream) == b"early up"
+    assert received(client) == SWITCHED + b"early down"
+
+
+@pytest.mark.parametrize("first", ["client", "upstream"])
+def test_half_close_lets_the_other_side_finish(bench, tunnel, first):
+    client, upstream = tunnel
+    one, other = (client, upstream) if first == "client" else (upstream, client)
+    one.send(b"last words")
+    one.shutdown(socket.SHUT_WR)
+    bench.turn()
+    assert received(other) == b"last words" and received(other) == b""
+    for _ in range(3):
+        other.send(b"more")
+        bench.turn()
+        assert received(one) == b"more"
+    other.send(b"done")
+    other.close()  # its data and its end arrive as one
+    bench.turn(turns=2)
+    assert received(one) == b"done" and received(one) == b""
+    one.close()
+    bench.turn(turns=2)
+    bench.assert_at_rest()
+    assert bench.counters.read()["idle"][0] == 0
+    assert bench.figures.read_pool(bench.pool_rows[0])["codes"] == {"101": 1}
+
+
+@pytest.mark.parametrize("who", ["client", "upstream"])
+def test_a_reset_ends_both(bench, who):
+    client, upstream = open_tunnel(bench, is_tcp=True)
+    reset(client if who == "client" else upstream)
+    bench.turn(turns=3)
+    other = upstream if who == "client" else client
+    assert received(other) == b""
+    other.close()
+    bench.turn(turns=2)
+    bench.assert_at_rest()
+    assert bench.counters.read()["idle"][0] == 0
+
+
+def test_an_upstream_that_takes_no_more_may_still_finish(bench):
+    client, upstream = open_tunnel(bench)
+    upstream.send(b"last words")
+    upstream.shutdown(socket.SHUT_RDWR)
+    client.send(b"x")
+    bench.turn(turns=3)
+    assert received(client) == b"last words" and received(client) == b""
+    bench.assert_at_rest()
+
+
+def test_idle_tunnel_ends_and_traffic_in_one_direction_keeps_it(make_bench):
+    bench = make_bench(Settings(tunnel_idle_ms=2000, first_byte_ms=500, body_progress_ms=500))
+    for talker in ("client", "upstream"):
+        client, upstream = open_tunnel(bench)
+        one, other = (client, upstream) if talker == "client" else (upstream, client)
+        for _ in range(5):
+            bench.pass_ms(1500)
+            one.send(b"x")
+            bench.turn()
+            assert received(other) == b"x"
+        other.shutdown(socket.SHUT_WR)  # and after a half-close too
+        bench.turn()
+        for _ in range(5):
+            bench.pass_ms(1500)
+            one.send(b"x")
+            bench.turn()
+            assert received(other) == b"x"
+        bench.pass_ms(2500)
+        assert received(one) == b"" and received(other) == b""
+        bench.assert_at_rest()
+
+
+def test_without_a_101_what_follows_is_the_next_request(bench):
+    client, upstream = bench.client(), bench.upstream()
+    client.send(UPGRADE + REQUEST)
+    bench.turn()
+    assert received(upstream).startswith(b"GET /chat ")
+    upstream.send(ANSWER)
+    bench.turn()
+    assert received(client) == ANSWER
+    assert received(upstream).startswith(b"GET /x ")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        REQUEST,
+        UPGRADE.replace(b"1.1", b"1.0"),
+        UPGRADE.replace(b"websocket", b"h2c"),
+        UPGRADE.replace(b"GET", b"POST").replace(b"\r\n\r\n", b"\r\nContent-Length: 9\r\n\r\n"),  # not all of it is said yet
+    ],
+)
+def test_an_unasked_101_is_502(bench, request_):
+    client, upstream = bench.client(), bench.upstream()
+    bench.ask(client, upstream, request_)
+    upstream.send(SWITCH)
+    bench.turn(turns=2)
+    assert received(client).startswith(b"HTTP/1.1 502 ") and received(upstream) == b""
+
+
+def test_drain_leaves_a_tunnel_until_it_is_cut(bench):
+    client, upstream = open_tunnel(bench)
+    for phase in ("lameduck", "closing"):
+        bench.snapshots.order(phase, 1.0)
+        bench.turn(turns=2)
+        client.send(b"x")
+        bench.turn()
+        assert received(upstream) == b"x" and received(client) is None
+    bench.snapshots.order("aborting")
+    bench.turn()
+    assert received(client) == b"" and received(upstream) == b""
+    assert bench.counters.read()["forced"] == {"request": 0, "tunnel": 1, "idle": 0}
+    bench.assert_at_rest()

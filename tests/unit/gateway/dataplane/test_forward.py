@@ -1,0 +1,139 @@
+"""What of a head goes on, and what the gateway adds."""
+
+import re
+
+import pytest
+
+from gateway.dataplane import Settings
+from tests.support.dataplane import ANSWER, head_and_body, received
+
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+def sent_for(bench, *lines, start=b"GET /x HTTP/1.1", client_address="127.0.0.1"):
+    """Start line and fields of what goes up."""
+    client, upstream = bench.client(client_address), bench.upstream()
+    sent = bench.ask(client, upstream, b"\r\n".join((start, *lines)) + b"\r\n\r\n")
+    upstream.send(ANSWER)
+    bench.turn()
+    assert received(client)
+    start, fields, body = head_and_body(sent)
+    assert body == b""
+    names = [line.split(b":")[0].lower() for line in sent.split(b"\r\n")[1:-2]]
+    assert len(names) == len(set(names)) or b"a" in names, "no field twice but those that came so"
+    return start, fields
+
+
+@pytest.fixture
+def trusting(make_bench):
+    return make_bench(Settings(trusted=("127.0.0.0/8",)))
+
+
+def test_what_is_added_to_a_plain_request(bench):
+    start, fields = sent_for(bench, b"Host: shop.example:8080", b"a: 1", b"b: 2", client_address="2001:db8::7")
+    assert start == b"GET /x HTTP/1.1"
+    assert {name: fields[name] for name in ("host", "a", "b")} == {"host": "shop.example:8080", "a": "1", "b": "2"}
+    assert fields["x-forwarded-for"] == "2001:db8::7" and fields["x-forwarded-proto"] == "http"
+    assert fields["x-forwarded-host"] == "shop.example:8080" and fields["via"] == "1.1 isochrone"
+    assert re.fullmatch("[0-9a-f]{32}", fields["x-request-id"])
+    assert re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-00", fields["traceparent"])
+
+
+def test_hop_by_hop_fields_go(bench):
+    _, fields = sent_for(
+        bench, b"Host: a", b"Connection: close, X-Mine, X-Forwarded-For", b"Keep-Alive: 5", b"Proxy-Connection: x", b"TE: trailers",
+        b"Upgrade: h2c", b"X-Mine: secret", b"X-Isochrone-Pop: nyc", b"Last: kept",
+    )  # fmt: skip
+    assert set(fields) == {
+        "host", "last", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-request-id", "traceparent", "via",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("dropped", range(4))
+def test_dropped_fields_may_stand_anywhere(bench, dropped):
+    lines = [b"Host: a", b"b: 1", b"c: 2"]
+    lines.insert(dropped, b"X-Real-IP: 192.0.2.1")
+    _, fields = sent_for(bench, *lines)
+    assert "x-real-ip" not in fields and fields["b"] == "1" and fields["c"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("target", "origin", "host"),
+    [
+        (b"http://b.example/p?q=1", b"/p?q=1", "b.example"),
+        (b"http://b.example:81", b"/", "b.example:81"),
+        (b"http://b.example?q", b"/?q", "b.example"),
+        (b"HTTP://[2001:db8::1]:8/a", b"/a", "[2001:db8::1]:8"),
+    ],
+)
+def test_absolute_form_overwrites_host(bench, target, origin, host):
+    start, fields = sent_for(bench, b"Host: other", b"a: b", start=b"GET " + target + b" HTTP/1.1")
+    assert start == b"GET " + origin + b" HTTP/1.1"
+    assert fields["host"] == host and fields["x-forwarded-host"] == host and fields["a"] == "b"
+
+
+def test_asterisk_form(bench):
+    assert sent_for(bench, b"Host: a", start=b"OPTIONS * HTTP/1.1")[0] == b"OPTIONS * HTTP/1.1"
+    assert sent_for(bench, b"Host: a", start=b"OPTIONS http://b HTTP/1.1")[0] == b"OPTIONS * HTTP/1.1"
+
+
+def test_http_1_0_without_host_goes_on_as_1_1(bench):
+    start, fields = sent_for(bench, b"a: b", start=b"GET /x HTTP/1.0")
+    assert start == b"GET /x HTTP/1.1" and fields["x-forwarded-host"] == ""
+
+
+def test_what_a_trusted_hop_says_is_kept(trusting):
+    lines = (
+        b"Host: a", b"X-Forwarded-For: 192.0.2.1", b"X-Forwarded-For: 192.0.2.2", b"X-Forwarded-Proto: https",
+        b"X-Forwarded-Host: front", b"Forwarded: for=192.0.2.1", b"X-Real-IP: 192.0.2.1", b"X-Request-Id: id-1",
+    )  # fmt: skip
+    _, fields = sent_for(trusting, *lines)
+    assert fields["x-forwarded-for"] == "192.0.2.1, 192.0.2.2, 127.0.0.1"
+    assert fields["x-forwarded-proto"] == "https" and fields["x-forwarded-host"] == "front"
+    assert fields["forwarded"] == "for=192.0.2.1" and fields["x-real-ip"] == "192.0.2.1" and fields["x-request-id"] == "id-1"
+    _, fields = sent_for(trusting, *lines, client_address="198.51.100.1")  # of anyone else, nothing
+    assert fields["x-forwarded-for"] == "198.51.100.1" and fields["x-forwarded-proto"] == "http" and fields["x-forwarded-host"] == "a"
+    assert "forwarded" not in fields and "x-real-ip" not in fields and fields["x-request-id"] != "id-1"
+
+
+def test_a_field_that_connection_names_is_gone_before_ours_is_added(trusting):
+    _, fields = sent_for(trusting, b"Host: a", b"Connection: X-Forwarded-For, X-Forwarded-Proto", b"X-Forwarded-For: 192.0.2.1",
+                         b"X-Forwarded-Proto: https")  # fmt: skip
+    assert fields["x-forwarded-for"] == "127.0.0.1" and fields["x-forwarded-proto"] == "http"
+
+
+@pytest.mark.parametrize("bad", [b"", b"x" * 129, b"two words", b"caf\xc3\xa9"])
+def test_an_unsound_request_id_is_replaced(trusting, bad):
+    _, fields = sent_for(trusting, b"Host: a", b"X-Request-Id: " + bad)
+    assert re.fullmatch("[0-9a-f]{32}", fields["x-request-id"])
+    _, fields = sent_for(trusting, b"Host: a", b"X-Request-Id: " + b"x" * 128)
+    assert fields["x-request-id"] == "x" * 128
+
+
+def test_traceparent_is_kept_when_sound(bench):
+    assert sent_for(bench, b"Host: a", b"Traceparent: " + TRACE.encode())[1]["traceparent"] == TRACE
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        TRACE.upper(), TRACE[:-1], TRACE + "0", "01" + TRACE[2:], TRACE.replace("-", "_"), "00-" + "0" * 32 + TRACE[35:],
+        TRACE[:36] + "0" * 16 + TRACE[52:], TRACE.replace("f", "g"),
+    ],
+)  # fmt: skip
+def test_an_unsound_traceparent_is_replaced(bench, bad):
+    trace = sent_for(bench, b"Host: a", b"Traceparent: " + bad.encode())[1]["traceparent"]
+    assert re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-00", trace) and trace != bad.lower()
+
+
+def test_ids_differ_from_request_to_request(bench):
+    seen = [sent_for(bench, b"Host: a")[1] for _ in range(20)]
+    assert len({fields["x-request-id"] for fields in seen}) == len({fields["traceparent"] for fields in seen}) == 20
+
+
+def test_a_head_that_does_not_fit_with_what_is_added(make_bench):
+    bench = make_bench(Settings(head_bytes=60 * 1024, name="n" * 124, trusted=("127.0.0.1",)))
+    host = b"h" * 250 + b":12345"
+    for size, is_served in ((7100, True), (7168, True), (8100, True), (8192, True), (60000, True)):
+        _, fields = sent_for(bench, b"Host: " + host, b"X-Request-Id: " + b"i" * 128, b"x: " + b"x" * (size - 420))
+        assert is_served and fields["x-forwarded-host"] == host.decode()

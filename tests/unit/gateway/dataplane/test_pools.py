@@ -1,0 +1,216 @@
+"""Upstream connections: which is reused, which is not, how many there are, and who waits for one."""
+
+import socket
+
+import pytest
+
+from gateway.dataplane import CompiledSettings, Settings
+from tests.support.dataplane import ANSWER, NOWHERE, REQUEST, received, reset
+
+ONE_POP = ((("127.0.0.1", NOWHERE),), ())
+POST = b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"
+
+
+def serve(bench, client, upstream, request=REQUEST):
+    assert bench.ask(client, upstream, request)
+    upstream.send(ANSWER)
+    bench.turn()
+    assert received(client) == ANSWER
+
+
+def test_newest_first_so_that_the_rest_can_age(make_bench):
+    bench = make_bench(Settings(upstream_idle_ms=2000))
+    client, old, new = bench.client(), bench.upstream(), bench.upstream()
+    for _ in range(4):
+        serve(bench, client, new)
+        bench.pass_ms(800)
+    assert received(old) == b"" and received(new) is None
+    assert bench.figures.read_endpoint(bench.rows[0][0])["connections"] == 1
+    assert bench.figures_read["upstream_reused"] == 4
+    bench.pass_ms(2200)
+    assert received(new) == b"" and bench.figures.read_endpoint(bench.rows[0][0])["connections"] == 0
+
+
+@pytest.mark.parametrize("is_tcp", [False, True])
+@pytest.mark.parametrize("how", ["end", "half", "unasked answer", "reset"])
+def test_a_dead_one_is_noticed_before_reuse(bench, how, is_tcp):
+    client, good, bad = bench.client(), bench.upstream(), bench.upstream(is_tcp=is_tcp)
+    if how == "end":
+        bad.close()
+    elif how == "half":
+        bad.shutdown(socket.SHUT_WR)
+    elif how == "reset":
+        reset(bad)
+    else:
+        bad.send(ANSWER)
+    bench.turn()
+    serve(bench, client, good)
+    assert bench.figures.read_endpoint(bench.rows[0][0])["connections"] == 1
+    assert bench.figures.read_endpoint(bench.rows[0][0])["failures"] == 0
+
+
+def test_for_what_is_not_idempotent_the_socket_itself_is_asked(bench):
+    client, good, bad = bench.client(), bench.upstream(), bench.upstream()
+    bench.turn()
+    client.send(POST)
+    bad.close()  # in the same turn: epoll tells of the client first
+    bench.turn()
+    assert received(good).startswith(b"POST /x")
+
+
+@pytest.mark.parametrize("extra", [b"", b"x"])
+def test_an_end_or_more_right_behind_the_answer(bench, extra):
+    client, upstream = bench.client(), bench.upstream()
+    bench.ask(client, upstream)
+    upstream.send(ANSWER + extra)
+    if not extra:
+        upstream.shutdown(socket.SHUT_WR)
+    bench.turn()
+    assert received(client) == ANSWER and received(upstream) == b""
+    assert bench.figures.read_endpoint(bench.rows[0][0])["connections"] == 0
+
+
+def test_a_gate_that_shuts_closes_the_idle_ones_and_leaves_the_busy_one_until_it_is_done(bench):
+    client, busy, idle = bench.client(), bench.upstream(), bench.upstream()
+    busy, idle = idle, busy
+    bench.ask(client, busy)
+    bench.figures.set_endpoint(bench.rows[0][0], state="shut")
+    bench.pass_ms(200)
+    assert received(idle) == b"" and received(busy) is None
+    busy.send(ANSWER)
+    bench.turn()
+    assert received(client) == ANSWER and received(busy) == b""
+    assert bench.figures.read_endpoint(bench.rows[0][0])["connections"] == 0
+
+
+def test_a_row_is_free_for_another_endpoint_when_nothing_of_the_old_one_is_left(bench):
+    row = bench.rows[0][0]
+    client, upstream, other = bench.client(), bench.upstream(), bench.upstream(1)
+    bench.ask(client, upstream)
+    bench.rows[0][0] = bench.figures.acquire("endpoint")
+    bench.publish()  # the endpoint was replaced: a new pod has the same address
+    bench.figures.set_endpoint(row, state="shut")
+    with pytest.raises(ValueError, match="1 in flight"):
+        bench.figures.release(row)
+    upstream.send(ANSWER)
+    bench.turn(turns=2)
+    assert received(client) == ANSWER and received(upstream) == b"", "its connection is not another endpoint's"
+    bench.snapshots.reclaim()
+    bench.figures.release(row)
+    assert bench.figures.acquire("endpoint") == row
+    client.send(REQUEST)
+    bench.turn(turns=3)
+    assert received(other)
+
+
+def test_connections_per_endpoint_are_limited(make_bench):
+    bench = make_bench(Settings(connections_per_endpoint=2), endpoints=ONE_POP)
+    server = bench.listen()
+    clients = [bench.client() for _ in range(4)]
+    for number, client in enumerate(clients):
+        client.send(REQUEST.replace(b"/x", b"/%d" % number))
+    bench.turn(turns=3)
+    first, second = bench.accepted(server), bench.accepted(server)
+    server.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        server.accept()
+    for upstream in (first, second, first, second):
+        number = int(upstream.recv(65536)[5:6])
+        upstream.send(ANSWER)
+        bench.turn(turns=2)
+        assert received(clients[number]) == ANSWER
+    assert bench.figures.read_pool(bench.pool_rows[0])["connects"] == 2
+
+
+def test_in_flight_per_endpoint_is_limited(make_bench):
+    bench = make_bench(endpoints=ONE_POP, max_in_flight=1)
+    one, two, upstream, other = bench.client(), bench.client(), bench.upstream(), bench.upstream()
+    assert bench.ask(one, other)
+    assert bench.ask(two, other) is None and received(upstream) is None
+    other.send(ANSWER)
+    bench.turn(turns=2)
+    assert received(one) == ANSWER and received(other) or received(upstream)
+
+
+def test_all_who_wait_go_on_when_there_is_room_for_all(make_bench):
+    bench = make_bench(Settings(connections_per_endpoint=1), endpoints=ONE_POP)
+    server = bench.listen()
+    upstream = bench.upstream()
+    clients = [bench.client() for _ in range(6)]
+    for client in clients:
+        client.send(REQUEST)
+        bench.turn()
+    bench.compiled = CompiledSettings(Settings(connections_per_endpoint=6), 1)
+    bench.publish()
+    for client in clients[1:3]:
+        client.close()  # who goes leaves the queue
+    bench.turn()
+    assert received(upstream)
+    upstream.send(ANSWER)
+    bench.turn(turns=2)
+    assert received(upstream).startswith(b"GET /x")
+    bench.figures.set_endpoint(bench.rows[0][0], state="shut")  # nothing to wait for any more
+    bench.pass_ms(200)
+    for client in clients[4:]:
+        assert received(client).startswith(b"HTTP/1.1 503 ")
+    assert bench.causes == {"no_endpoint": 2}
+    server.close()
+
+
+def test_a_fresh_connection_takes_the_place_of_a_pooled_one(make_bench):
+    bench = make_bench(Settings(connections_per_endpoint=2), endpoints=ONE_POP)
+    server = bench.listen()
+    client, idle, stale = bench.client(), bench.upstream(), bench.upstream()
+    bench.ask(client, stale)
+    stale.close()  # ends as it is used: tried again, on a fresh one
+    bench.turn(turns=3)
+    upstream = bench.accepted(server)
+    assert upstream.recv(65536).startswith(b"GET /x ")
+    assert bench.figures.read_endpoint(bench.rows[0][0])["connections"] == 2
+    upstream.send(ANSWER)
+    bench.turn()
+    assert received(client) == ANSWER and received(idle) is None
+
+
+def test_full_here_goes_elsewhere(make_bench):
+    bench = make_bench(Settings(connections_per_endpoint=1, queue_per_endpoint=1))
+    here, there = bench.upstream(0), bench.upstream(1)
+    clients = [bench.client() for _ in range(3)]
+    for client in clients:
+        client.send(REQUEST)
+        bench.turn()
+    assert received(here) and received(there)
+    assert bench.figures.read_pool(bench.pool_rows[1])["in_flight"] == 1
+
+
+@pytest.mark.parametrize("path", ["", "with a real listener"])
+def test_unix_sockets(make_bench, tmp_path, path):
+    at = str(tmp_path / "upstream")
+    bench = make_bench(endpoints=(((at, 0),), ()))
+    client = bench.client()
+    if path:
+        server = socket.socket(socket.AF_UNIX)
+        bench.ends.append(server)
+        server.bind(at)
+        server.listen()
+    client.send(REQUEST)
+    bench.turn(turns=3)
+    if path:
+        upstream = bench.accepted(server)
+        assert upstream.recv(65536).startswith(b"GET /x ")
+        upstream.send(ANSWER)
+        bench.turn()
+        assert received(client) == ANSWER
+    else:
+        assert received(client).startswith(b"HTTP/1.1 502 ")
+
+
+def test_a_connection_that_is_not_made_in_time_goes_to_the_next_pop(make_bench):
+    # TEST-NET-1 is not routed; where it is refused at once the test says the same.
+    bench = make_bench(Settings(connect_ms=300), endpoints=((("192.0.2.1", 9),), (("127.0.0.1", NOWHERE),)))
+    client, other = bench.client(), bench.upstream(1)
+    client.send(REQUEST)
+    bench.turn()
+    bench.pass_ms(500)
+    assert received(other).startswith(b"GET /x ")
+    assert bench.figures.read_endpoint(bench.rows[0][0])["connect_failures"] == 1

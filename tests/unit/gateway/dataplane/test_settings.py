@@ -1,0 +1,59 @@
+"""Settings, compiled: what is refused, what is split, what takes effect."""
+
+import dataclasses
+
+import pytest
+
+from gateway.dataplane import CompiledSettings, Settings
+from tests.support.dataplane import REQUEST, received
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("head_bytes", 255, "head_bytes: must be from 256 to 61440, got 255"),
+        ("head_bytes", 61441, "head_bytes: must be from 256 to 61440, got 61441"),
+        ("name", "n" * 125, "name: must be at most 124 bytes, got 125"),
+        ("trusted", ("10.0.0.0/8",) * 65, "trusted: must be at most 64 prefixes, got 65"),
+        ("trusted", ("nowhere",), "nowhere"),
+        ("max_retries", 4, "max_retries: must be from 0 to 3, got 4"),
+        ("max_retries", -1, "max_retries: must be from 0 to 3, got -1"),
+        *((f.name, 0, f"{f.name}: must be at least 1, got 0") for f in dataclasses.fields(Settings) if f.name.endswith("_ms")),
+    ],
+)
+def test_refused(field, value, words):
+    with pytest.raises(ValueError, match=words):
+        CompiledSettings(Settings(**{field: value}), 1)
+
+
+def test_the_largest_of_everything():
+    CompiledSettings(Settings(head_bytes=61440, name="n" * 124, trusted=("10.0.0.0/8",) * 64, max_retries=3, log_share=7.0), 1)
+    CompiledSettings(Settings(trusted=("0.0.0.0/0", "::/0", "192.0.2.7", "2001:db8::/33"), log_share=-1.0), 64)
+
+
+@pytest.mark.parametrize(("n_workers", "least"), [(1, 3), (2, 2), (64, 1)])
+def test_limits_are_split_over_the_workers_and_rounded_up(make_bench, n_workers, least):
+    bench = make_bench()
+    bench.compiled = CompiledSettings(Settings(connections_per_endpoint=3, queue_per_endpoint=1), n_workers)
+    bench.publish()
+    upstreams = [bench.upstream() for _ in range(4)]
+    for upstream in upstreams[least:]:
+        upstream.close()
+    bench.turn()
+    clients = [bench.client() for _ in range(least + 1)]
+    for client in clients:
+        client.send(REQUEST)
+        bench.turn()
+    assert sum(received(upstream) is not None for upstream in upstreams[:least]) == least
+    assert bench.figures.read_pool(bench.pool_rows[0])["in_flight"] == least
+
+
+@pytest.mark.parametrize(("retries", "attempts"), [(0, 1), (1, 2), (2, 3), (3, 4)])
+def test_retries(make_bench, retries, attempts):
+    bench = make_bench(Settings(max_retries=retries), endpoints=(tuple((f"127.0.0.{i}", 9) for i in range(1, 7)), ()))
+    client = bench.client()
+    client.send(REQUEST)
+    bench.turn(turns=8)
+    assert received(client).startswith(b"HTTP/1.1 502 ")
+    assert sum(bench.figures.read_endpoint(row)["attempts"] for row in bench.rows[0]) == attempts
+    assert bench.figures.read_service(bench.service_row)["no_tries"] == 1

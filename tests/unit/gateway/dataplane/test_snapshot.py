@@ -1,0 +1,87 @@
+"""Snapshots: who holds one, when it is freed, what control is told."""
+
+import pytest
+
+import routing_core
+from gateway.dataplane import CompiledSettings, Counters, Settings, Snapshots, Worker
+from tests.support.dataplane import ANSWER, received
+
+
+def publish(bench):
+    return bench.snapshots.publish(bench.table(), bench.locator, bench.compiled)
+
+
+def test_freed_when_every_worker_has_looked_and_nothing_holds_it(bench):
+    assert publish(bench) == 1, "the worker has not looked yet"
+    assert bench.snapshots.oldest() == 1
+    bench.turn()
+    assert bench.snapshots.reclaim() == 0 and bench.snapshots.oldest() == 2
+
+
+def test_many_in_flight_each_holds_its_own(bench):
+    clients = []
+    for i in range(5):
+        clients.append((bench.client(), bench.upstream()))
+        bench.ask(*clients[-1])
+        assert publish(bench) == i + 1
+        bench.turn()
+    for left, at in zip((4, 3, 2, 1, 0), (2, 0, 4, 1, 3), strict=True):
+        client, upstream = clients[at]
+        upstream.send(ANSWER)
+        bench.turn()
+        assert received(client) == ANSWER
+        assert bench.snapshots.reclaim() == left
+    assert bench.snapshots.oldest() == bench.snapshots.generation == 6
+
+
+def test_objects_live_as_long_as_a_snapshot_points_into_them(bench):
+    client, upstream = bench.client(), bench.upstream()
+    bench.ask(client, upstream)
+    tables = routing_core.live_blocks()["table"]
+    bench.compiled = CompiledSettings(Settings(), 1)
+    publish(bench)
+    bench.turn()
+    bench.snapshots.reclaim()
+    assert routing_core.live_blocks()["table"] > tables
+    client.close()
+    bench.turn(turns=2)
+    bench.snapshots.reclaim()
+    assert routing_core.live_blocks()["table"] == tables
+
+
+def test_a_worker_that_is_gone_holds_nothing(bench):
+    other = Worker(1, bench.snapshots, routing_core.Figures(2), Counters(2))
+    bench.turn()
+    publish(bench)
+    bench.turn()
+    assert bench.snapshots.reclaim() == 1
+    other.close()
+    assert bench.snapshots.reclaim() == 0
+
+
+def test_orders(bench):
+    with pytest.raises(ValueError, match="phase: must be one of serving, lameduck, closing, aborting, got 'x'"):
+        bench.snapshots.order("x")
+    bench.snapshots.order("lameduck", 7.0)  # a share above 1 is all
+    bench.turn()
+    assert bench.counters.read()["phases"] == ["lameduck"]
+
+
+def test_memory(bench):
+    from routing_core import _memory
+
+    table = bench.table()
+    for grants in range(2):
+        _memory.refuse(True, grants)
+        try:
+            with pytest.raises(MemoryError):
+                Snapshots(table, bench.locator, bench.compiled)
+        finally:
+            _memory.refuse(False)
+    _memory.refuse(True)
+    try:
+        with pytest.raises(MemoryError):
+            bench.snapshots.publish(table, bench.locator, bench.compiled)
+    finally:
+        _memory.refuse(False)
+    assert bench.snapshots.generation == bench.snapshots.oldest() == 1

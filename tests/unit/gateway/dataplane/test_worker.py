@@ -1,0 +1,123 @@
+"""The worker as Python sees it: what it refuses, how it ends."""
+
+import os
+import socket
+import threading
+
+import pytest
+
+from gateway.dataplane import Counters, Worker
+from routing_core import Figures, _memory
+from tests.support.dataplane import ANSWER, REQUEST, received
+
+
+def test_misuse_at_birth(bench):
+    def worker(number=0, figures=None, counters=None, **more):
+        return Worker(number, bench.snapshots, figures or bench.figures, counters or bench.counters, **more)
+
+    with pytest.raises(IndexError):
+        worker(1)
+    with pytest.raises(IndexError):
+        worker(-1)
+    with pytest.raises(ValueError, match="figures are of 2 workers, counters of 1"):
+        worker(figures=Figures(2))
+    for log_bytes in (0, 2048, 5000):
+        with pytest.raises(ValueError, match="log_bytes: must be a power of two from 4096"):
+            worker(log_bytes=log_bytes)
+    with socket.socket() as idle:
+        for number in (-1, 16):
+            with pytest.raises(ValueError, match="listener: must be from 0 to 15"):
+                worker(listeners=[(idle.fileno(), number)])
+        with open(os.devnull) as not_a_socket, pytest.raises(OSError, match="listener"):
+            worker(listeners=[(not_a_socket.fileno(), 0)])
+    with pytest.raises(TypeError):
+        Worker(0, None, bench.figures, bench.counters)
+
+
+@pytest.mark.parametrize("grants", range(3))
+def test_memory_at_birth(bench, grants):
+    _memory.refuse(True, grants)
+    try:
+        with pytest.raises(MemoryError):
+            Worker(0, bench.snapshots, bench.figures, bench.counters)
+    finally:
+        _memory.refuse(False)
+
+
+def test_adopting(bench):
+    with pytest.raises(ValueError, match="address: must be an IP address, got 'x'"):
+        bench.worker.adopt_downstream(99, "x")
+    with pytest.raises(ValueError, match="listener: must be from 0 to 15, got 16"):
+        bench.worker.adopt_downstream(99, listener=16)
+    with pytest.raises(OSError, match="adopt"):
+        bench.worker.adopt_downstream(9999)
+    with pytest.raises(OSError, match="adopt"):
+        bench.worker.adopt_upstream(9999, bench.rows[0][0])
+    with pytest.raises(IndexError):
+        bench.worker.adopt_upstream(9999, bench.pool_rows[0])
+
+
+@pytest.mark.parametrize("grants", range(2))
+def test_adopting_without_memory(bench, grants):
+    ours, theirs = bench.pair()
+    _memory.refuse(True, grants)
+    try:
+        with pytest.raises((OSError, MemoryError)):
+            bench.worker.adopt_upstream(theirs, bench.rows[0][0])
+    finally:
+        _memory.refuse(False)
+    assert received(ours) == b"", "it is closed"
+
+
+def test_closed_worker(bench):
+    bench.worker.close()
+    bench.worker.close()
+    for use in (lambda: bench.worker.turn(0), bench.worker.run, lambda: bench.worker.adopt_downstream(1), lambda: bench.worker.adopt_upstream(1, 0)):
+        with pytest.raises(ValueError, match="worker is closed"):
+            use()
+    bench.worker.stop()
+    bench.worker.wake()
+    assert bench.worker.read_log() == []
+
+
+def test_stopped_before_it_runs(bench):
+    bench.worker.stop()
+    bench.worker.run()
+
+
+def test_a_running_worker_is_left_alone(bench):
+    begun = bench.figures_read["turns"]
+    thread = threading.Thread(target=bench.worker.run)
+    thread.start()
+    try:
+        while bench.figures_read["turns"] == begun:
+            bench.worker.wake()
+        for use in (lambda: bench.worker.turn(0), bench.worker.run, bench.worker.close, lambda: bench.worker.adopt_downstream(1)):
+            with pytest.raises(RuntimeError, match="worker is running"):
+                use()
+        name = {path.read_text().strip() for path in __import__("pathlib").Path("/proc/self/task").glob("*/comm")}
+        assert "worker-0" in name
+    finally:
+        bench.worker.stop()
+        thread.join(5)
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("gone", ["client", "upstream"])
+def test_an_event_of_a_connection_that_ended_in_the_same_batch(bench, gone):
+    client, upstream = bench.client(), bench.upstream()
+    bench.ask(client, upstream)
+    upstream.send(ANSWER)
+    (client if gone == "client" else upstream).close()
+    upstream.close()
+    bench.turn(turns=2)
+    bench.assert_at_rest()
+
+
+def test_more_events_than_a_turn_takes(bench):
+    clients = [bench.client() for _ in range(200)]
+    upstreams = [bench.upstream() for _ in range(200)]
+    for client in clients:
+        client.send(REQUEST)
+    bench.turn(turns=7)
+    assert all(received(upstream) for upstream in upstreams)

@@ -1,0 +1,78 @@
+import socket
+import threading
+
+import pytest
+
+from gateway.commands._client import AdminClient, AdminError, Unreachable
+from tests.unit.gateway.admin_api import admin_api
+
+
+@pytest.fixture
+def api():
+    with admin_api() as one:
+        yield one
+
+
+def test_answers_are_json_and_queries_are_escaped(api):
+    api.answers = [(200, {"a": 1})]
+    client = AdminClient(api.url)
+    assert client.get("/explain", client="::1", path="/a?b=c d") == {"a": 1}
+    assert client.post("/drain") == {"a": 1}
+    assert api.asked == [("GET", "/explain?client=%3A%3A1&path=%2Fa%3Fb%3Dc+d"), ("POST", "/drain")]
+    assert "Origin" not in api.headers[1]
+
+
+def test_a_refusal_is_told_in_its_own_words(api):
+    api.answers = [(404, {"error": "there is no PoP 'x'; there is: fra"})]
+    with pytest.raises(AdminError, match=f"^{api.url} refuses: there is no PoP 'x'; there is: fra$"):
+        AdminClient(api.url).post("/pops/x/drain")
+    api.answers = [(500, [])]
+    with pytest.raises(AdminError, match="refuses: status 500"):
+        AdminClient(api.url).get("/pops")
+
+
+def test_what_is_no_admin_api(api):
+    api.answers = [(200, b"<html>")]
+    with pytest.raises(AdminError, match="is no admin API: status 200, and no JSON"):
+        AdminClient(api.url).get("/pops")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["127.0.0.1:9901", "https://127.0.0.1:9901", "http://127.0.0.1", "http://h:99999", "http://u@h:1", "unix:run", "", "http://h:1/x"],
+)
+def test_an_address_that_is_none(url):
+    with pytest.raises(AdminError, match=r"--admin: must be http://HOST:PORT or unix:/PATH, got"):
+        AdminClient(url)
+
+
+def test_nobody_there_is_one_line(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    with pytest.raises(Unreachable, match=f"^no admin API at http://127.0.0.1:{port}: Connection refused$"):
+        AdminClient(f"http://127.0.0.1:{port}").get("/pops")
+    with pytest.raises(Unreachable, match="No such file or directory"):
+        AdminClient(f"unix:{tmp_path}/admin.sock").get("/pops")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        with pytest.raises(Unreachable, match="no answer in time"):
+            AdminClient(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.05).get("/pops")
+
+
+def test_a_unix_socket(tmp_path):
+    path = str(tmp_path / "admin.sock")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        server.listen()
+
+        def serve():
+            connection, _ = server.accept()
+            with connection:
+                asked.append(connection.recv(1000))
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ntrue")
+
+        asked = []
+        thread = threading.Thread(target=serve)
+        thread.start()
+        assert AdminClient(f"unix:{path}").get("/readyz") is True
+        thread.join()
+    assert asked[0].startswith(b"GET /readyz HTTP/1.1\r\n")

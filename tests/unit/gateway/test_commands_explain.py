@@ -1,0 +1,107 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from gateway.cli import main
+from gateway.commands.explain import headlines
+from gateway.config import load
+from gateway.control.explanation import explain
+from gateway.control.offline import situation_of
+from tests.unit.gateway.admin_api import admin_api
+
+EXAMPLE = "docs/examples/two-pops.yaml"
+BOSTON = "198.51.100.7"
+
+
+def from_file(client=BOSTON, *more):
+    return explain(situation_of(load(Path(EXAMPLE)).config)[0], client, *more)
+
+
+def test_json_is_the_object_itself(capsys):
+    assert main(["explain", "-c", EXAMPLE, "--client", BOSTON, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == from_file()
+
+
+def test_a_running_gateway_is_asked_and_its_answer_is_printed_as_it_is(capsys):
+    with admin_api() as api:
+        api.answers = [(200, from_file())]
+        assert main(["explain", "--admin", api.url, "--client", BOSTON, "--host", "a.b", "--path", "/x", "--json"]) == 0
+        assert api.asked == [("GET", f"/explain?client={BOSTON}&path=%2Fx&host=a.b")]
+    assert json.loads(capsys.readouterr().out) == from_file()
+
+
+def test_for_people_without_a_terminal(capsys):
+    assert main(["explain", "-c", EXAMPLE, "--client", BOSTON]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    lines = [line.rstrip() for line in out.splitlines()]
+    assert lines[:4] == [
+        "client    198.51.100.7, US (42.36, -71.06), by override",
+        "request   GET http://(any host)/",
+        "route     shop, service shop, leg client-pop, window 5 ms",
+        "decision  nyc at 127.0.0.1:9002: the fastest; then fra",
+    ]
+    assert lines[4].split() == ["PoP", "share", "estimate", "path", "service", "km", "evidence", "availability", "why", "not"]
+    assert lines[6].startswith("nyc *   100.0%")
+    assert "ms over the fastest" in lines[7]
+
+
+def test_text_of_the_worlds_that_are_less_plain():
+    said = from_file("203.0.113.1")
+    assert ("client", "203.0.113.1, place unknown") in headlines(said)
+    none = {**said, "decision": None, "error": "no_permitted_pop"}
+    assert ("decision", "none: no PoP that the route's jurisdiction permits can serve: 503") in headlines(none)
+    place = {"lat": 51.5, "lon": -0.13, "country": "GB", "continent": "EU", "asn": 20712, "accuracy_km": 10.0, "source": "database"}
+    aged = {
+        **said,
+        "location": place,
+        "table": {"generation": 17, "age_s": 3.21},
+        "sources": {"fra": {"kind": "kubernetes", "age_s": 61.0, "error": "gone"}},
+    }
+    lines = dict(headlines(aged))
+    assert lines["client"].endswith("GB (51.50, -0.13) within 10 km, AS20712, by database")
+    assert lines["table"] == "generation 17, 3.2 s old"
+    assert lines["source"] == "fra, kubernetes: gone, last heard 61 s ago"
+
+
+def test_no_route_is_an_answer(capsys, tmp_path):
+    text = Path(EXAMPLE).read_text().replace("{name: shop, service: shop}", "{name: shop, service: shop, match: {hosts: [a.example.com]}}")
+    (tmp_path / "isochrone.yaml").write_text(text)
+    assert main(["explain", "-c", str(tmp_path / "isochrone.yaml"), "--client", BOSTON, "--host", "b.example.com"]) == 0
+    out = capsys.readouterr().out
+    assert "none: no route matches: 404" in out
+    assert "PoP" not in out
+
+
+def test_a_missing_database_is_a_warning(capsys):
+    assert main(["explain", "-c", "docs/examples/kubernetes.yaml", "--client", BOSTON]) == 0
+    out, err = capsys.readouterr()
+    assert "endpoint not known here" in out
+    assert all(line.startswith("warning: geoip: ") for line in err.splitlines())
+    assert len(err.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "text"),
+    [
+        (["-c", EXAMPLE, "--client", "x"], 1, "isochrone: client: must be an IP address, got 'x'"),
+        (["-c", EXAMPLE, "--client", BOSTON, "--html", "x.html"], 1, "isochrone: --html is not in this version; --json has all of it"),
+        (["-c", EXAMPLE, "--admin", "unix:/x", "--client", BOSTON], 1, "isochrone: must have --config or --admin, got both"),
+        (["-c", "/nowhere.yaml", "--client", BOSTON], 2, "/nowhere.yaml: can't be read: No such file or directory"),
+        (["--admin", "unix:/nowhere/x", "--client", BOSTON], 1, "isochrone: no admin API at unix:/nowhere/x: No such file or directory"),
+    ],
+)
+def test_what_is_refused_is_one_line(capsys, words, status, text):
+    assert main(["explain", *words]) == status
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(text)
+    assert len(err.splitlines()) == 1
+
+
+def test_somebody_else_at_that_address(capsys):
+    with admin_api() as api:
+        api.answers = [(200, {"hello": 1})]
+        assert main(["explain", "--admin", api.url, "--client", BOSTON]) == 1
+        assert capsys.readouterr().err == f"isochrone: {api.url} is no admin API: its /explain says something else\n"

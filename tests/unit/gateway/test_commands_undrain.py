@@ -1,0 +1,18 @@
+from gateway.cli import main
+from tests.unit.gateway.admin_api import admin_api
+
+
+def test_a_pop_and_the_gateway(capsys):
+    with admin_api() as api:
+        api.answers = [(200, {"pop": "fra", "drained": False}), (200, {"state": "serving", "drained": False})]
+        assert main(["undrain", "--admin", api.url, "--pop", "fra"]) == 0
+        assert main(["undrain", "--admin", api.url]) == 0
+        assert api.asked == [("POST", "/pops/fra/undrain"), ("POST", "/undrain")]
+    assert capsys.readouterr().out == "fra: takes traffic\ntakes traffic: serving\n"
+
+
+def test_too_late(capsys):
+    with admin_api() as api:
+        api.answers = [(409, {"error": "not possible while lameduck: undrain"})]
+        assert main(["undrain", "--admin", api.url]) == 1
+        assert capsys.readouterr().err == f"isochrone: {api.url} refuses: not possible while lameduck: undrain\n"
