@@ -65,12 +65,17 @@ BY_MODULE = {
     "_account": "account",
     "_budget": "account",
 }
+# A sample does not say who called.
+HELPERS = {"_head": "parse both heads: fields", "_forward": "compose both heads: append"}
 STAGES = (
     "reactor: events, turn", "timers", "buffers, reading", "parse the request's head", "begin: from bytes to a decision",
     "identify the client, locate", "match the route", "compose the request's head", "steer: choose the PoP", "choose the endpoint",
     "upstream pool", "open and end the exchange", "drive the exchange", "relay: judge, send", "parse the answer's head",
     "compose the answer's head", "account",
-)  # fmt: skip  a list to be read along
+)  # fmt: skip
+
+# What a call of the kernel costs on this side of it. In a process with threads the C library makes each a point of cancellation.
+CALLS = re.compile(r"asynccancel|sendmsg|recv|epoll_wait|syscall")
 
 
 def function_of(symbol: str) -> str:
@@ -178,7 +183,7 @@ def instructions(n: int) -> dict[str, float]:
             ["valgrind", "--tool=callgrind", "--collect-atstart=no", f"--toggle-collect={TURN}", f"--callgrind-out-file={out}",
              sys.executable, "-m", "bench.stages", "--drive", str(n)],
             capture_output=True, text=True, timeout=600, env={**os.environ, "PYTHONMALLOC": "malloc"},
-        )  # fmt: skip  a command line
+        )  # fmt: skip
         if ran.returncode != 0:
             raise SystemExit(f"bench/stages: {ran.stderr[-2000:]}")
         own, calls = read_callgrind(out)
@@ -202,15 +207,15 @@ def samples(text: str) -> collections.Counter[tuple[str, str]]:
         symbols = [line.split(None, 1)[1].split("+0x")[0].split(" (")[0].strip() for line in stack.splitlines() if len(line.split()) > 1]
         if not symbols:
             continue
-        call = next((match[1] for symbol in symbols if (match := re.match(r"__(?:x64|arm64)_sys_(\w+)", symbol))), None)
+        call = next((match[1] for symbol in symbols if (match := re.match(r"__(?:x64_|arm64_)?sys_(\w+)", symbol))), None)
         if call is not None:
             found["kernel", call] += 1
         elif any("syscall_64" in symbol or symbol.startswith(("asm_", "el0")) for symbol in symbols):
             found["kernel", "entry, exit, interrupts"] += 1
         else:
             function = function_of(symbols[0])
-            default = {"_head": "parse the request's head", "_forward": "compose the request's head"}.get(function.partition(".")[0])
-            found["user", stage_of(symbols[0]) or default or "C library, Python"] += 1
+            outside = "C library: system calls" if CALLS.search(symbols[0]) else "C library: memory, text; control thread"
+            found["user", stage_of(symbols[0]) or HELPERS.get(function.partition(".")[0], outside)] += 1
     return found
 
 
@@ -239,7 +244,7 @@ def sampled(pid: int, port: int, seconds: float, load_cpus: str, folder: Path) -
     record = subprocess.Popen(
         ["perf", "record", "-q", "-e", "cpu-clock", "-F", "4999", "-g", "-p", str(pid), "-o", str(data), "--", "sleep", str(seconds)],
         stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip  a command line
+    )  # fmt: skip
     wrk(port, KEEP_ALIVE, seconds + 1, load_cpus)
     if record.wait(60) != 0 or not data.exists():
         raise SystemExit(f"bench/stages: perf may not sample here: {record.stderr.read() if record.stderr else ''}")
@@ -253,7 +258,7 @@ def system_calls(running: Running, port: int, load_cpus: str) -> dict[str, float
         return {}
     out = running.log.with_suffix(".strace")
     tracer = subprocess.Popen(["strace", "-f", "-c", "-o", str(out), "-p", str(running.process.pid)], stderr=subprocess.DEVNULL)
-    time.sleep(0.5)             # until it is attached to every thread
+    time.sleep(0.5)  # until it is attached to every thread
     n = wrk(port, KEEP_ALIVE, 2, load_cpus)["requests"]
     tracer.send_signal(2)
     tracer.wait(10)
@@ -267,22 +272,25 @@ def system_calls(running: Running, port: int, load_cpus: str) -> dict[str, float
 def table(result: dict[str, Any]) -> str:
     counted, by_time = result["instructions"], result["time"]
     total = sum(counted.values())
-    lines = [f"instructions of one keep-alive request in user code: {total:,.0f}", "", "| stage | instructions | share |", "| --- | ---: | ---: |"]
+    rule = "| --- | ---: | ---: |"
+    lines = [f"instructions of one keep-alive request in user code: {total:,.0f}", "", "| stage | instructions | share |", rule]
     lines += [f"| {stage} | {count:,.0f} | {100 * count / total:.1f} % |" for stage, count in counted.items()]
     if by_time:
-        lines += ["", f"CPU of one keep-alive request: {by_time['cpu_us']:.2f} us ({by_time['samples']} samples)", "", "| where | us | share |", "| --- | ---: | ---: |"]
+        lines += ["", f"CPU of one keep-alive request: {by_time['cpu_us']:.2f} us ({by_time['samples']} samples)", ""]
+        lines += ["| where | us | share |", rule]
         sides = {side: sum(part["us"] for part in by_time["parts"] if part["side"] == side) for side in ("kernel", "user")}
         for side, us in sides.items():
             lines.append(f"| **{side}** | **{us:.2f}** | **{100 * us / by_time['cpu_us']:.1f} %** |")
-            lines += [f"| {part['what']} | {part['us']:.2f} | {100 * part['us'] / by_time['cpu_us']:.1f} % |"
-                      for part in by_time["parts"] if part["side"] == side and part["us"] >= 0.01]
+            parts = [part for part in by_time["parts"] if part["side"] == side and part["us"] >= 0.01]
+            lines += [f"| {part['what']} | {part['us']:.2f} | {100 * part['us'] / by_time['cpu_us']:.1f} % |" for part in parts]
         lines += ["", "system calls a request: " + ", ".join(f"{name} {count:.2f}" for name, count in by_time["system_calls"].items())]
     return "\n".join(lines)
 
 
 def picture(result: dict[str, Any]) -> str:
     """Two lists of bars: time by part, instructions by stage."""
-    panels = [("user code of one request: instructions", [(stage, float(count), f"{count:,.0f}", "#2f6fb0") for stage, count in result["instructions"].items()])]
+    counted = [(stage, float(count), f"{count:,.0f}", "#2f6fb0") for stage, count in result["instructions"].items()]
+    panels = [("user code of one request: instructions", counted)]
     if result["time"]:
         colours = {"kernel": "#7a8794", "user": "#2f6fb0"}
         parts = [part for part in result["time"]["parts"] if part["us"] >= 0.02]
@@ -301,13 +309,16 @@ def picture(result: dict[str, Any]) -> str:
             body.append(f'<text x="{278 + length:.1f}" y="{y + 13}">{label}</text>')
             y += 21
         y += 14
-    head = (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 {y}" font-family="sans-serif" font-size="13" fill="#222">'
-            f'<rect width="720" height="{y}" fill="#fff"/>')
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 {y}" font-family="sans-serif" font-size="13" fill="#222">'
+        f'<rect width="720" height="{y}" fill="#fff"/>'
+    )
     return "\n".join([head, *body, "</svg>"]) + "\n"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.stages", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="python -m bench.stages", description=__doc__, formatter_class=raw)
     parser.add_argument("--requests", type=int, default=2000, help="inside valgrind; default %(default)s")
     parser.add_argument("--seconds", type=float, default=4.0, help="of sampling; default %(default)s")
     parser.add_argument("--results", type=Path, default=RESULTS)

@@ -155,8 +155,8 @@ class Gateway:
         logger.info("started", extra={"workers": self.counters.n_workers, "not_ready": self.ready.reasons()})
 
     async def _end(self, begun: list[Part]) -> None:
-        self.listeners.close()
         has_ended = await self.workers.stop(STOP_S)
+        self.listeners.close()
         for part in reversed(begun):
             try:
                 await part.stop()

@@ -56,7 +56,8 @@ def of_file(path: Path, locator: Locator) -> Population:
     clients = _read(path, locator)
     n_weighed = sum(client.weight != 1 for client in clients)
     weighed = ", by their weights" if n_weighed else ""
-    return Population("file", f"{len(clients):,} of {path}{weighed}", clients)
+    name = "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(path))
+    return Population("file", f"{len(clients):,} of {name}{weighed}", clients)
 
 
 def of_world(locator: Locator, n: int, seed: int = SEED) -> Population:
@@ -118,10 +119,10 @@ def _read(path: Path, locator: Locator) -> tuple[Client, ...]:
             faults.append(Fault(str(path), number, "weight", f"must be a number above 0, got {(weight_text or '')[:100]!r}"))
         if found is not None and weight is not None:
             clients.append(_client(found, weight))
+        if len(clients) > MAX_CLIENTS:  # at once: nobody wants to wait for the rest to be located
+            raise ClientsError([Fault(str(path), number, "", f"must have at most {MAX_CLIENTS:,} clients, got more")])
     if not clients and not faults:
         faults.append(Fault(str(path), None, "", "must have a client, one address a line, got none"))
-    if len(clients) > MAX_CLIENTS:
-        faults.append(Fault(str(path), None, "", f"must have at most {MAX_CLIENTS:,} clients, got {len(clients):,}"))
     if len(faults) > MAX_FAULTS:
         last = faults[MAX_FAULTS - 1].line
         faults[MAX_FAULTS:] = [Fault(str(path), last, "", f"{len(faults) - MAX_FAULTS:,} more faults follow")]

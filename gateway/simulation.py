@@ -203,20 +203,20 @@ def _pops(
     # Jurisdiction, drains and endpoints are the same for every client.
     candidates = {one.pop: one for one in next(iter(outcomes.values())).candidates}
     parts = []
-    for pop in spec.pops:
-        if pop.name in candidates:
-            mine = values[pop.name]
+    for one in spec.pops:
+        if one.name in candidates:
+            mine = values[one.name]
             share = sum(weight for _, weight in mine)
             parts.append(
                 PopPart(
-                    pop=pop.name,
-                    lat=pop.lat,
-                    lon=pop.lon,
+                    pop=one.name,
+                    lat=one.lat,
+                    lon=one.lon,
                     share=share,
                     mean_ms=_mean(mine),
                     p90_ms=quantile(mine, QUANTILE),
-                    countries=_ranked(countries[pop.name], share),
-                    why_not=None if share > DUST else _why_not(candidates[pop.name]),
+                    countries=_ranked(countries[one.name], share),
+                    why_not=None if share > DUST else _why_not(candidates[one.name]),
                 )
             )
     return tuple(parts)
@@ -228,9 +228,7 @@ def _why_not(candidate: CandidateExplained) -> str | None:
     return candidate.why_not
 
 
-def _countries(
-    groups: Mapping[tuple[Point | None, str], float], outcomes: Mapping[Point | None, _Outcome]
-) -> tuple[CountryPart, ...]:
+def _countries(groups: Mapping[tuple[Point | None, str], float], outcomes: Mapping[Point | None, _Outcome]) -> tuple[CountryPart, ...]:
     values: defaultdict[str, _Mean] = defaultdict(_Mean)
     pops: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
     shares: defaultdict[str, float] = defaultdict(float)

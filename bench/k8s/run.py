@@ -9,6 +9,7 @@ Both include the client's own step, the time between two requests of one pod, wh
 
 import argparse
 import http.client
+import itertools
 import os
 import platform
 import statistics
@@ -98,7 +99,7 @@ def measure(folder: Path, rolls: int) -> tuple[list[float], list[float], float]:
     starts: dict[str, list[float]] = {}
     for began, pod in answers:
         starts.setdefault(pod, []).append(float(began))
-    steps = [later - sooner for times in starts.values() for sooner, later in zip(times, times[1:], strict=False)]
+    steps = [later - sooner for times in starts.values() for sooner, later in itertools.pairwise(times)]
     out, came = [], []
     for at, pod, is_ready in recorder.changes():
         if is_ready:

@@ -17,6 +17,7 @@ import datetime
 import json
 import os
 import shlex
+import signal
 import socket
 import sys
 import tempfile
@@ -38,7 +39,7 @@ SETTLE_S = 0.3
 def arguments(given: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench/proxy/run.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=int(os.environ.get("ROUNDS", "5")), help="or ROUNDS; default 5")
-    parser.add_argument("--seconds", type=float, default=float(os.environ.get("ROUND_S", "4")), help="of a round, or ROUND_S; default 4")
+    parser.add_argument("--seconds", type=float, default=float(os.environ.get("SECONDS", "4")), help="of a round, or SECONDS; default 4")
     parser.add_argument("--idle", type=int, default=5000, metavar="N", help="idle connections; default %(default)s")
     parser.add_argument("--quick", action="store_true", help="one round of 1 s, 200 idle connections")
     parser.add_argument("--results", type=Path, metavar="FOLDER", help="default bench/results, with --quick build/bench")
@@ -98,7 +99,7 @@ class Bench:
         found: dict[str, list[Round]] = {name: [] for name in running}
         for number in range(self.n_rounds):
             names = list(running)
-            turned = names[number % len(names):] + names[: number % len(names)]
+            turned = names[number % len(names) :] + names[: number % len(names)]
             for name in turned:
                 found[name].append(self.play(running[name], kind, body))
                 say(f"{kind.name} {number + 1}/{self.n_rounds} {name}: {found[name][-1].cpu_us:.2f} us a {kind.per}")
@@ -150,7 +151,7 @@ def measure(options: argparse.Namespace, folder: Path, names: Sequence[str]) -> 
                 proxies[name][kind.name] = report.summary(found[name], found["nginx"])
         for name in names:
             proxies[name]["idle_bytes"] = round(idle_bytes(running[name], site.ports[name], options.idle), 1)
-            time.sleep(SETTLE_S)    # its connections end before the next one's begin
+            time.sleep(SETTLE_S)  # its connections end before the next one's begin
         for name in names:
             running.pop(name).stop()
         # On one CPU they only take turns; on all they run at once, but share them with the load.
@@ -167,6 +168,7 @@ def main(given: Sequence[str]) -> int:
         if set(lacking) - {"haproxy"}:
             return 1
     raise_descriptors()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was begun is also ended
     names = [name for name in peers.COMMANDS if name not in lacking]
     result: dict[str, Any] = {
         "bench": "proxy",

@@ -31,8 +31,8 @@ class Kind:
     title: str
     path: str
     connections: int
-    closes: bool        # a connection per request
-    per: str            # what a figure is counted by
+    closes: bool  # a connection per request
+    per: str  # what a figure is counted by
 
 
 KEEP_ALIVE = Kind("keep_alive", "keep-alive GET, 64 connections, 128 bytes", "/", 64, False, "request")
@@ -70,7 +70,7 @@ def spent(pids: Sequence[int]) -> Spent:
     total_ns, user, system = 0, 0, 0
     for pid in pids:
         for task in Path(f"/proc/{pid}/task").iterdir():
-            with contextlib.suppress(OSError):         # a thread that ended meanwhile
+            with contextlib.suppress(OSError):  # a thread that ended meanwhile
                 total_ns += int((task / "schedstat").read_text().split()[0])
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         user += int(fields[11])
@@ -81,10 +81,11 @@ def spent(pids: Sequence[int]) -> Spent:
 def wrk(port: int, kind: Kind, seconds: float, cpus: str) -> dict[str, int]:
     """wrk's summary; SystemExit when an answer was wrong, late or cut."""
     close = ["-H", "Connection: close"] if kind.closes else []
+    url = f"http://127.0.0.1:{port}{kind.path}"
     command = [
         "taskset", "-c", cpus, "wrk", "-t", "1", "-c", str(kind.connections), "-d", f"{seconds:g}s", "-s", str(SUMMARY),
-        "-H", f"Host: {HOST}", "-H", f"X-Forwarded-For: {recorder.CLIENT}", "-H", "Accept: */*", *close, f"http://127.0.0.1:{port}{kind.path}",
-    ]  # fmt: skip  one option a line says no more
+        "-H", f"Host: {HOST}", "-H", f"X-Forwarded-For: {recorder.CLIENT}", "-H", "Accept: */*", *close, url,
+    ]  # fmt: skip
     ran = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60)
     if ran.returncode != 0:
         raise SystemExit(f"bench/proxy: wrk failed: {ran.stderr or ran.stdout}")
@@ -112,7 +113,8 @@ def play(running: Running, port: int, kind: Kind, seconds: float, cpus: str, bod
     # wrk also counts the bytes of answers that were under way at the end.
     least, most = n * min(sizes), (n + kind.connections) * max(sizes)
     if faults or n == 0 or not least <= found["bytes"] <= most:
-        raise SystemExit(f"bench/proxy: {running.name}, {kind.name}: {n} answers, {found['bytes']} bytes ({least} to {most} expected), {faults}")
+        said = f"{n} answers, {found['bytes']} bytes ({least} to {most} expected), {faults}"
+        raise SystemExit(f"bench/proxy: {running.name}, {kind.name}: {said}")
     half = used.user + used.system or 1.0
     return Round(
         requests=n,

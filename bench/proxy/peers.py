@@ -32,8 +32,8 @@ class Site:
     """One run's folder, ports and CPUs."""
 
     folder: Path
-    ports: dict[str, int]       # by name of proxy; also "backend", "recorder", "admin"
-    proxy_cpus: str             # as taskset writes them
+    ports: dict[str, int]  # by name of proxy; also "backend", "recorder", "admin"
+    proxy_cpus: str  # as taskset writes them
     load_cpus: str
 
     @property
@@ -54,7 +54,9 @@ class Running:
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "TERM", "taskset", "-c", cpus, *command],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
 
     def pids(self) -> list[int]:
@@ -62,7 +64,7 @@ class Running:
         parents: dict[int, int] = {}
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
-                with contextlib.suppress(OSError):     # it ended meanwhile
+                with contextlib.suppress(OSError):  # it ended meanwhile
                     parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
         found = [self.process.pid]
         for pid in found:
@@ -168,8 +170,12 @@ backend recorder
 """
 
 POPS = (
-    ("fra", 50.11, 8.68, "DE"), ("iad", 38.95, -77.45, "US"), ("gru", -23.43, -46.47, "BR"),
-    ("sin", 1.35, 103.82, "SG"), ("nrt", 35.77, 140.39, "JP"), ("jnb", -26.2, 28.05, "ZA"),
+    ("fra", 50.11, 8.68, "DE"),
+    ("iad", 38.95, -77.45, "US"),
+    ("gru", -23.43, -46.47, "BR"),
+    ("sin", 1.35, 103.82, "SG"),
+    ("nrt", 35.77, 140.39, "JP"),
+    ("jnb", -26.2, 28.05, "ZA"),
 )
 
 ISOCHRONE = """
@@ -199,7 +205,7 @@ drain: {{lameduck: 0s, deadline: 1s}}
 def nginx(site: Site, name: str, servers: str) -> list[str]:
     (site.folder / f"{name}.temp").mkdir(exist_ok=True)
     path = site.folder / f"{name}.conf"
-    user = "user root;" if os.geteuid() == 0 else ""    # the folder is this user's alone
+    user = "user root;" if os.geteuid() == 0 else ""  # the folder is this user's alone
     path.write_text(NGINX.format(folder=site.folder, name=name, servers=servers, user=user, descriptors=descriptors()))
     return [program("nginx"), "-e", str(site.folder / f"{name}.error"), "-c", str(path)]
 
@@ -217,7 +223,7 @@ def nginx_command(site: Site) -> list[str]:
 
 def haproxy_command(site: Site) -> list[str]:
     path = site.folder / "haproxy.cfg"
-    maxconn = min(16384, (descriptors() - 100) // 3)     # two each, and pipes
+    maxconn = min(16384, (descriptors() - 100) // 3)  # two each, and pipes
     path.write_text(HAPROXY.format(port=site.ports["haproxy"], backend=site.backend, recorder=site.recorder, host=HOST, maxconn=maxconn))
     return [program("haproxy"), "-db", "-f", str(path)]
 
@@ -234,8 +240,14 @@ def isochrone_command(site: Site, name: str = "isochrone", workers: int = 1) -> 
     city = city_database()
     path.write_text(
         ISOCHRONE.format(
-            port=site.ports[name], admin=site.ports[f"{name}-admin"], recorder=site.recorder, host=HOST, workers=workers,
-            pops=pops, backends=backends, databases=f"city: {city}, " if city else "",
+            port=site.ports[name],
+            admin=site.ports[f"{name}-admin"],
+            recorder=site.recorder,
+            host=HOST,
+            workers=workers,
+            pops=pops,
+            backends=backends,
+            databases=f"city: {city}, " if city else "",
         )
     )
     return [sys.executable, "-m", "gateway", "serve", "-c", str(path)]

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from bench.proxy.peers import HOST
 
-CLIENT = "81.2.69.142"          # an address in London, as a trusted hop in front would name it
+CLIENT = "81.2.69.142"  # an address in London, as a trusted hop in front would name it
 FIELDS = f"Host: {HOST}\r\nX-Forwarded-For: {CLIENT}\r\nAccept: */*\r\n"
 EXPECTED = {
     "host": re.escape(HOST),
@@ -26,7 +26,7 @@ EXPECTED = {
     "traceparent": r"00-(?!0{32})[0-9a-fA-F]{32}-(?!0{16})[0-9a-fA-F]{16}-00",
     "via": r"1\.1 \w+",
 }
-ALLOWED = {"connection", "accept-encoding", "content-length"}     # of the hop, or harmless, in one proxy or another
+ALLOWED = {"connection", "accept-encoding", "content-length"}  # of the hop, or harmless, in one proxy or another
 TIMEOUT_S = 5.0
 
 
@@ -47,8 +47,8 @@ class Recorder:
             try:
                 connection = self._socket.accept()[0]
             except OSError:
-                return          # closed
-            with connection, contextlib.suppress(OSError):     # a probe comes and goes without a word
+                return  # closed
+            with connection, contextlib.suppress(OSError):  # a probe comes and goes without a word
                 connection.settimeout(TIMEOUT_S)
                 head = b""
                 while b"\r\n\r\n" not in head and (piece := connection.recv(65536)):

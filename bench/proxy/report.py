@@ -7,14 +7,14 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.proxy.load import KINDS, Kind, Round
+from bench.proxy.load import KINDS, Round
 
 COLOURS = {"nginx": "#7a8794", "haproxy": "#a3adb6", "aiohttp": "#cfd5da", "isochrone": "#2f6fb0"}
 Rounds = Mapping[str, Sequence[Round]]
 
 
 def summary(rounds: Sequence[Round], base: Sequence[Round] | None) -> dict[str, Any]:
-    """Medians over rounds. Halves of the CPU time: over all rounds, for their sample is coarse. x_nginx: the median of ratios round by round."""
+    """Medians over rounds. x_nginx: of the ratios, round by round. The halves of CPU time: of all rounds, for their sample is coarse."""
     cpu = [one.cpu_us for one in rounds]
     n = sum(one.requests for one in rounds)
     user = sum(one.user_us * one.requests for one in rounds) / n
@@ -37,60 +37,75 @@ def summary(rounds: Sequence[Round], base: Sequence[Round] | None) -> dict[str, 
 
 def table(result: Mapping[str, Any]) -> str:
     """For a person, in Markdown."""
-    lines = []
+    lines: list[str] = []
     for kind in KINDS:
-        lines += [f"\n{kind.title}; CPU in us a {kind.per}", "", "| proxy | user | sys | CPU | min-max | x nginx | " + rate(kind) + " | p50 ms | p99 ms |",
-                  "| --- |" + " ---: |" * 8]
+        rate = "MiB/s" if kind.per == "MiB" else "requests/s"
+        lines += [f"\n{kind.title}; CPU in us a {kind.per}", ""]
+        lines += [f"| proxy | user | sys | CPU | min-max | x nginx | {rate} | p50 ms | p99 ms |", "| --- |" + " ---: |" * 8]
         for name, proxy in result["proxies"].items():
             one = proxy[kind.name]
-            lines.append(
-                f"| {name} | {one['user_us']:.2f} | {one['system_us']:.2f} | {one['cpu_us']:.2f} | {one['cpu_us_min']:.2f}-{one['cpu_us_max']:.2f}"
-                f" | {one['x_nginx']:.2f} | {one['per_s']:,.0f} | {one['p50_ms']:.2f} | {one['p99_ms']:.2f} |"
+            figures = (
+                *(f"{one[key]:.2f}" for key in ("user_us", "system_us", "cpu_us")),
+                f"{one['cpu_us_min']:.2f}-{one['cpu_us_max']:.2f}",
+                f"{one['x_nginx']:.2f}",
+                f"{one['per_s']:,.0f}",
+                f"{one['p50_ms']:.2f}",
+                f"{one['p99_ms']:.2f}",
             )
-    lines += [f"\nMemory of a connection that had one request and is idle, over {result['idle_connections']:,} of them", "",
-              "| proxy | bytes |", "| --- | ---: |"]
+            lines.append(f"| {name} | {' | '.join(figures)} |")
+    lines += [
+        f"\nMemory of a connection that had one request and is idle, over {result['idle_connections']:,} of them",
+        "",
+        "| proxy | bytes |",
+        "| --- | ---: |",
+    ]
     lines += [f"| {name} | {proxy['idle_bytes']:,.0f} |" for name, proxy in result["proxies"].items()]
-    lines += ["\nIsochrone with one worker and with two, keep-alive; CPU in us a request", "",
-              "| CPUs | 1 worker | requests/s | 2 workers | requests/s | CPU x |", "| --- |" + " ---: |" * 5]
+    lines += [
+        "\nIsochrone with one worker and with two, keep-alive; CPU in us a request",
+        "",
+        "| CPUs | 1 worker | requests/s | 2 workers | requests/s | CPU x |",
+        "| --- |" + " ---: |" * 5,
+    ]
     for pair in result["workers"]:
-        one, two = pair["1"], pair["2"]
-        lines.append(f"| {pair['cpus']} | {one['cpu_us']:.2f} | {one['per_s']:,.0f} | {two['cpu_us']:.2f} | {two['per_s']:,.0f} | {pair['ratio']:.2f} |")
+        rates = (f"{pair[n][key]:{form}}" for n in "12" for key, form in (("cpu_us", ".2f"), ("per_s", ",.0f")))
+        lines.append(f"| {pair['cpus']} | {' | '.join(rates)} | {pair['ratio']:.2f} |")
     return "\n".join(lines)
-
-
-def rate(kind: Kind) -> str:
-    return "MiB/s" if kind.per == "MiB" else "requests/s"
 
 
 # --- The picture ---
 
-ROW, BAR, LEFT, WIDTH, FULL = 26, 18, 96, 720, 470
+ROW, BAR, LEFT, WIDTH, FULL = 26, 18, 96, 720, 430
+SCALED = ("nginx", "haproxy", "isochrone")
 
 
 def picture(result: Mapping[str, Any]) -> str:
-    """Bars, a panel a measure, all in multiples of nginx's length; what is far off the scale is cut and says its figure."""
-    panels = [(f"{kind.title}: CPU, us a {kind.per}", {n: p[kind.name]["cpu_us"] for n, p in result["proxies"].items()}, "us") for kind in KINDS]
-    panels.append(("idle connection: memory", {name: proxy["idle_bytes"] for name, proxy in result["proxies"].items()}, "B"))
+    """Bars, a panel a measure, what is far off the scale is cut and says its figure."""
+    proxies = result["proxies"].items()
+    panels = [(f"{kind.title}: CPU, us a {kind.per}", {name: one[kind.name]["cpu_us"] for name, one in proxies}, "us") for kind in KINDS]
+    panels.append(("idle connection: memory", {name: one["idle_bytes"] for name, one in proxies}, "B"))
     body: list[str] = []
     y = 16
     for title, values, unit in panels:
         body.append(f'<text x="12" y="{y + 12}" font-weight="bold">{title}</text>')
         y += 22
-        most = 1.15 * max(value for name, value in values.items() if name != "aiohttp") or 1.0
+        most = 1.15 * max(*(value for name, value in values.items() if name in SCALED), 1.0)
         for name, value in values.items():
-            length = min(value / most, 1.0) * FULL
+            length = min(max(value, 0.0) / most, 1.0) * FULL
             body.append(f'<text x="{LEFT - 8}" y="{y + 14}" text-anchor="end">{name}</text>')
             body.append(f'<rect x="{LEFT}" y="{y}" width="{length:.1f}" height="{BAR}" rx="2" fill="{COLOURS[name]}"/>')
-            if value > most:    # a gap says that the bar is cut
+            if value > most:  # a gap says that the bar is cut
                 body.append(f'<path d="M{LEFT + FULL - 30} {y + BAR + 2}l8 -{BAR + 4}" stroke="#fff" stroke-width="5"/>')
             more = f" ({value / values['nginx']:.2f} x nginx)" if name != "nginx" and values["nginx"] else ""
-            body.append(f'<text x="{LEFT + length + 8:.1f}" y="{y + 14}">{value:,.0f} {unit}{more}</text>' if value >= 100
-                        else f'<text x="{LEFT + length + 8:.1f}" y="{y + 14}">{value:.1f} {unit}{more}</text>')
+            body.append(f'<text x="{LEFT + length + 8:.1f}" y="{y + 14}">{value:,.{0 if value >= 100 else 1}f} {unit}{more}</text>')
             y += ROW
         y += 12
     machine = result["machine"]
-    body.append(f'<text x="12" y="{y + 8}" fill="#666" font-size="11">median of {result["rounds"]} rounds of {result["seconds"]:g} s;'
-                f' {machine["cpu"]}, Linux {result["versions"]["kernel"]}; {result["time"][:10]}</text>')
-    head = (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y + 20}" font-family="sans-serif" font-size="13" fill="#222">'
-            f'<rect width="{WIDTH}" height="{y + 20}" fill="#fff"/>')
+    body.append(
+        f'<text x="12" y="{y + 8}" fill="#666" font-size="11">median of {result["rounds"]} rounds of {result["seconds"]:g} s;'
+        f" {machine['cpu']}, Linux {result['versions']['kernel']}; {result['time'][:10]}</text>"
+    )
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y + 20}" font-family="sans-serif" font-size="13" fill="#222">'
+        f'<rect width="{WIDTH}" height="{y + 20}" fill="#fff"/>'
+    )
     return "\n".join([head, *body, "</svg>"]) + "\n"

@@ -79,13 +79,20 @@ async def demonstrate(stays: bool, record: Path | None) -> int:
         faults = [f"{one.client.city}: {one.error}" for one in story.flow.errors[:5]]
         screen.say(summary_of(summary, faults))
         if record is not None:
-            screen.save(record)
+            _save(screen, record)
         status = 0 if story.is_good else 1
         if stays:
             screen.say(_invitation(edge, story.flow.clients[0], story.flow.clients[12]), is_for_copying=True)
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.Event().wait()
         return status
+
+
+def _save(screen: Screen, path: Path) -> None:
+    try:
+        screen.save(path)
+    except OSError as error:
+        raise StartError(f"--record {path}: {error.strerror}") from error
 
 
 async def _set_up(screen: Screen, stack: contextlib.ExitStack, folder: Path, pace: float) -> tuple[Story, Edge]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.commands._client import AdminClient, AdminError, add_admin
+from gateway.errors import IsochroneError
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -33,6 +34,10 @@ REASONS = {
 }
 
 
+class PageError(IsochroneError):
+    """The page can't be written."""
+
+
 def register(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "explain",
@@ -46,15 +51,15 @@ def register(subparsers: Subparsers) -> None:
     parser.add_argument("--host", metavar="HOST", help="the request's host; default: the first that a route names")
     parser.add_argument("--path", metavar="PATH", default="/", help="the request's path, with its query; default: /")
     parser.add_argument("--json", action="store_true", help="print the whole answer as JSON")
-    parser.add_argument("--html", metavar="FILE", type=Path, help="not in this version")
+    parser.add_argument("--html", metavar="FILE", type=Path, help="write it as a page as well: one file that needs no network")
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.html is not None:
-        raise AdminError("--html is not in this version; --json has all of it")
     if args.admin is not None and args.config is not None:
         raise AdminError("must have --config or --admin, got both: a file and a gateway that runs may differ")
     said = _from_gateway(args) if args.admin is not None else _from_file(args)
+    if args.html is not None:
+        _write_page(args.html, said)
     if args.json:
         print(json.dumps(said, indent=2))
     else:
@@ -81,6 +86,15 @@ def _from_file(args: argparse.Namespace) -> dict[str, Any]:
     for fault in faults:
         print(f"warning: geoip: {fault}", file=sys.stderr)
     return explain(situation, args.client, args.host, args.path)
+
+
+def _write_page(path: Path, said: dict[str, Any]) -> None:
+    from gateway.explain_page import page
+
+    try:
+        path.write_text(page(said, headlines(said)), encoding="utf-8")
+    except OSError as error:
+        raise PageError(f"--html: must be a file that can be written, got {str(path)!r}: {error.strerror or error}") from error
 
 
 def show(said: dict[str, Any]) -> None:

@@ -79,9 +79,10 @@ def explain(situation: Situation, client: str, host: str | None = None, path: st
             "reason": explained.reason,
             "fallbacks": list(explained.fallbacks),
         }
-    said["candidates"] = [_candidate(one) for one in explained.candidates]
+    places = {pop.name: (pop.lat, pop.lon) for pop in table.spec.pops}
+    said["candidates"] = [_candidate(one, places[one.pop]) for one in explained.candidates]
     said["window_ms"] = round(explained.window_ms, 2)
-    pops = [pop.name for pop in table.spec.pops]
+    pops = list(places)
     said["sources"] = {
         pop: asdict(source)
         for (service, pop), source in sorted(situation.sources.items(), key=lambda item: pops.index(item[0][1]))
@@ -136,7 +137,7 @@ def _point(found: Found) -> tuple[float, float, float] | None:
     return found.lat, found.lon, min(found.accuracy_km or 0.0, MAX_ACCURACY_KM)
 
 
-def _candidate(one: CandidateExplained) -> dict[str, Any]:
+def _candidate(one: CandidateExplained, place: tuple[float, float]) -> dict[str, Any]:
     return {
         "pop": one.pop,
         "permitted": one.permitted,
@@ -154,4 +155,6 @@ def _candidate(one: CandidateExplained) -> dict[str, Any]:
         "admit": round(one.admit, 4),
         "path_ms": round(one.path_ms, 2),
         "service_ms": round(one.service_ms, 2),
+        "lat": place[0],
+        "lon": place[1],
     }

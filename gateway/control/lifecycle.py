@@ -107,6 +107,9 @@ class Hands(Protocol):
     def refuse_new(self) -> None:
         """Hold connections back that have not begun."""
 
+    def have_let_go(self) -> bool:
+        """Whether no worker touches the listeners any more: each has acted on closing or aborting."""
+
     def close_listeners(self) -> None: ...
 
     def connections(self) -> int:
@@ -170,13 +173,14 @@ class Lifecycle:
             self.handle(Event.ANNOUNCED)
         if self.phase is Phase.CLOSING:
             if now - self.since >= HANDSHAKE_S:
-                self._close_listeners()
+                self._close_listeners()  # what waited in the queue is in
             # A queued connection may still come in until then: quiet means nothing before.
             if self._has_closed and self.hands.connections() == 0:
                 self.handle(Event.QUIET)
         if self.phase in (Phase.LAMEDUCK, Phase.CLOSING) and self.asked_at is not None and now - self.asked_at >= self.drain.deadline:
             self.handle(Event.DEADLINE)
         if self.phase is Phase.ABORTING:
+            self._close_listeners()
             if self.hands.connections() == 0:
                 self.handle(Event.QUIET)
             elif now - self.since >= ABORT_S:
@@ -191,14 +195,13 @@ class Lifecycle:
             self.hands.refuse_new()
             self.hands.order("closing", 1.0)
         elif self.phase is Phase.ABORTING:
-            self._close_listeners()
             self.hands.order("aborting", 1.0)
         elif self.phase is Phase.EXIT:
-            self._close_listeners()
-            self.done.set()
+            self.done.set()  # listeners that are still open are closed when the workers have ended
 
     def _close_listeners(self) -> None:
-        if not self._has_closed:
+        """As soon as that takes nothing away from under a worker."""
+        if not self._has_closed and self.hands.have_let_go():
             self._has_closed = True
             self.hands.close_listeners()
 

@@ -102,6 +102,9 @@ class WorkerHands:
     def refuse_new(self) -> None:
         self.listeners.refuse_new()
 
+    def have_let_go(self) -> bool:
+        return not self.workers.all or set(self.workers.counters.read()["phases"]) <= {"closing", "aborting"}
+
     def close_listeners(self) -> None:
         self.listeners.close()
 

@@ -153,12 +153,15 @@ class Edge:
         try:
             async with asyncio.timeout(ADMIN_S):
                 return (await self._connection.ask("GET", "/readyz")).status == 200
-        except (OSError, TimeoutError):
+        except OSError:  # a timeout too
             return False
 
     async def _ask(self, method: str, path: str) -> dict[str, Any]:
-        async with self._one_at_a_time, asyncio.timeout(ADMIN_S):
-            answer = await self._connection.ask(method, path)
+        try:
+            async with self._one_at_a_time, asyncio.timeout(ADMIN_S):
+                answer = await self._connection.ask(method, path)
+        except OSError as error:  # a timeout too
+            raise StartError(f"{method} {self.admin_url}{path}: {str(error) or 'no answer'}") from error
         if answer.status != 200:
             raise StartError(f"{method} {self.admin_url}{path}: {answer.status} {answer.body.decode(errors='replace').strip()}")
         body: dict[str, Any] = json.loads(answer.body)

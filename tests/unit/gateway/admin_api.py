@@ -16,7 +16,7 @@ class AdminApi:
         api = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:  # noqa: N802  the name that the standard library calls
+            def do_GET(self) -> None:
                 api.asked.append((self.command, self.path))
                 api.headers.append(dict(self.headers))
                 status, body = api.answers.pop(0) if len(api.answers) > 1 else api.answers[0]

@@ -86,7 +86,11 @@ def test_a_missing_database_is_a_warning(capsys):
     ("words", "status", "text"),
     [
         (["-c", EXAMPLE, "--client", "x"], 1, "isochrone: client: must be an IP address, got 'x'"),
-        (["-c", EXAMPLE, "--client", BOSTON, "--html", "x.html"], 1, "isochrone: --html is not in this version; --json has all of it"),
+        (
+            ["-c", EXAMPLE, "--client", BOSTON, "--html", "/nowhere/x"],
+            1,
+            "isochrone: --html: must be a file that can be written, got '/nowhere/x'",
+        ),
         (["-c", EXAMPLE, "--admin", "unix:/x", "--client", BOSTON], 1, "isochrone: must have --config or --admin, got both"),
         (["-c", "/nowhere.yaml", "--client", BOSTON], 2, "/nowhere.yaml: can't be read: No such file or directory"),
         (["--admin", "unix:/nowhere/x", "--client", BOSTON], 1, "isochrone: no admin API at unix:/nowhere/x: No such file or directory"),

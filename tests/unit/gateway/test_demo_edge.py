@@ -69,8 +69,10 @@ def test_no_database_is_no_fault(tmp_path, monkeypatch):
 async def admin(answers):
     """An admin API that says what it is told to; asked is what came."""
     asked = []
+    connections = []
 
     async def serve(reader, writer):
+        connections.append(writer)
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 asked.append(" ".join(head.decode().split(" ")[:2]))
@@ -83,6 +85,8 @@ async def admin(answers):
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as opened:
         yield opened.sockets[0].getsockname()[1], asked
+        for writer in connections:
+            writer.close()
 
 
 def test_the_admin_api_is_asked_as_an_operator_would(tmp_path):
@@ -114,6 +118,16 @@ def test_a_drain_that_is_refused_or_does_not_end_is_said(tmp_path, said):
             with pytest.raises(StartError, match="sin"):
                 await one.drain("sin")
             one.close()
+
+    asyncio.run(main())
+
+
+def test_a_gateway_that_is_gone_is_said_in_one_line(tmp_path):
+    async def main():
+        async with admin({}) as (port, _):
+            pass
+        with pytest.raises(StartError, match=f"GET http://127.0.0.1:{port}/pops: ."):
+            await Edge(tmp_path, "", 1, port).pops()
 
     asyncio.run(main())
 

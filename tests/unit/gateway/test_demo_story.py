@@ -123,7 +123,7 @@ def test_a_failed_request_is_no_good_story():
 @pytest.mark.parametrize(
     ("spoil", "scene", "fault"),
     [
-        (lambda world, sample: changed(sample, pop="jnb") if sample.client.city == "London" else sample, 0, "London was sent to jnb"),
+        (lambda world, sample: changed(sample, pop="jnb") if sample.client.city == "London" else sample, 0, "London is sent to jnb"),
         (lambda world, sample: changed(sample, pop=KILLED) if KILLED in world.gone else sample, 1, "which was dead"),
         (lambda world, sample: changed(sample, pop=DRAINED) if world.drained else sample, 3, "while it was drained"),
     ],
@@ -151,7 +151,7 @@ def candidate(pop, ms, **more):
     return {"pop": pop, "permitted": True, "available": True, "drained": False, "estimate_ms": ms, "share": 0.0} | more
 
 
-def test_a_row_names_what_served_most_and_the_best_that_could():
+def test_a_row_names_what_served_last_and_the_best_that_could():
     samples = [
         Sample(CLIENTS[0], 0, ms, pop, reason) for ms, pop, reason in [(9, "sin", "window"), (30, "nrt", "window"), (11, "sin", "window")]
     ]

@@ -210,3 +210,48 @@ def test_a_writer_that_hangs_does_not_hold_the_end(tmp_path, caplog, monkeypatch
     assert "does not end" in caplog.text
     release.set()
     log._thread.join(30)
+
+
+def test_many_lines_go_in_several_writes_and_none_is_lost(file, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "CHUNK_BYTES", 10)
+    file.follow(tmp_path / "a")
+    file.write(b"%d\n" % n for n in range(1000))
+    assert (tmp_path / "a").read_bytes() == b"".join(b"%d\n" % n for n in range(1000))
+
+
+def test_a_fault_at_closing_is_told(file, caplog, tmp_path, monkeypatch):
+    """A network file system says only then that it had no room."""
+    file.follow(tmp_path / "a")
+    real = os.close
+
+    def close(fd):
+        real(fd)
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module.os, "close", close)
+        file.close()
+    assert os.strerror(errno.EDQUOT) in caplog.records[0].error
+
+
+def test_a_turn_that_fails_is_not_the_last(tmp_path, caplog, monkeypatch):
+    gateway = gateway_of(parts=(AccessLog,), access_log=f"{{path: {tmp_path}/a}}")
+    (log,) = gateway.parts
+    turns, again = [], threading.Event()
+
+    def turn():
+        turns.append(1)
+        if len(turns) == 1:
+            raise ValueError("why")
+        again.set()
+
+    monkeypatch.setattr(log, "turn", turn)
+    monkeypatch.setattr(log, "interval_s", 0.0)
+
+    async def scenario():
+        await log.start()
+        assert again.wait(30)
+        await log.stop()
+
+    asyncio.run(scenario())
+    assert "why" in caplog.text

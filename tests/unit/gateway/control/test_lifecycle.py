@@ -16,6 +16,7 @@ class Hands:
         self.told = []
         self.n_connections = 3
         self.share = None
+        self.has_let_go = True
 
     def order(self, phase, close_share):
         if phase not in self.told[-1:]:
@@ -24,6 +25,9 @@ class Hands:
 
     def refuse_new(self):
         self.told.append("refuse new")
+
+    def have_let_go(self):
+        return self.has_let_go
 
     def close_listeners(self):
         self.told.append("close listeners")
@@ -131,6 +135,7 @@ def test_at_the_deadline_what_is_left_is_cut(scene):
     life.turn()
     assert life.phase is Phase.ABORTING
     assert hands.told[-1] == "aborting"
+    hands.has_let_go = False
     clock.advance(2)
     life.turn()
     assert life.phase is Phase.EXIT  # a worker that does not obey holds nothing up
@@ -141,9 +146,13 @@ def test_aborting_ends_as_soon_as_nothing_is_left(scene):
     life.handle(Event.TERMINATE)
     life.handle(Event.TERMINATE)
     assert life.phase is Phase.ABORTING
-    assert hands.told[-2:] == ["close listeners", "aborting"]
+    hands.has_let_go = False
+    life.turn()
+    assert hands.told[-1] == "aborting", "a worker may still be accepting"
+    hands.has_let_go = True
     hands.n_connections = 0
     life.turn()
+    assert hands.told[-1] == "close listeners"
     assert life.phase is Phase.EXIT
 
 

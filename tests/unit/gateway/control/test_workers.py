@@ -122,6 +122,8 @@ def test_hands_carry_out_the_steps(scene):
     with pytest.raises(ValueError, match="phase"):
         hands.order("asleep", 0.5)
     hands.refuse_new()
+    while not hands.have_let_go():
+        workers.wake()
     assert hands.connections() == 0
     hands.close_listeners()
     assert listeners.all[0].socket.fileno() == -1

@@ -1,0 +1,114 @@
+"""Memory refused at any moment: it ends an exchange or a connection, visibly, and nothing else; all is given back."""
+
+import socket
+
+import pytest
+
+from gateway.dataplane import Settings
+from routing_core import _memory
+from tests.support.dataplane import ANSWER, NOWHERE, REQUEST, chunked, received
+
+UPGRADE = b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: w\r\n\r\n"
+SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: w\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\n"
+# what the client says; what the upstream says
+SCENES = {
+    "get": (REQUEST, ANSWER),
+    "pipelined": (REQUEST * 3, ANSWER),
+    "large heads": (REQUEST[:-2] + b"x: " + b"x" * 20000 + b"\r\n\r\n", OK + b"x: " + b"x" * 20000 + b"\r\nContent-Length: 0\r\n\r\n"),
+    "upload": (b"PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100_000, ANSWER),
+    "chunks": (b"PUT /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(b"x" * 100_000), ANSWER),
+    "download": (REQUEST, OK + b"Content-Length: 100000\r\n\r\n" + b"x" * 100_000),
+    "unchunked": (REQUEST.replace(b"1.1", b"1.0"), OK + b"Transfer-Encoding: chunked\r\n\r\n" + chunked(b"x" * 50_000)),
+    "tunnel": (UPGRADE + b"x" * 10_000, SWITCH + b"x" * 50_000),
+    "interim": (REQUEST, (b"HTTP/1.1 103 Early Hints\r\nLink: " + b"x" * 7000 + b"\r\n\r\n") * 3 + ANSWER),
+    "garbage": (REQUEST, b"nonsense\r\n\r\n"),
+    "refused": (b"nonsense\r\n\r\n", b""),
+    "connects": (REQUEST, b""),
+}
+
+
+def say(end, text):
+    try:
+        return text[end.send(text) :] if text else text
+    except (BlockingIOError, BrokenPipeError, ConnectionResetError):
+        return text
+
+
+@pytest.mark.parametrize("grants", range(10))
+@pytest.mark.parametrize("refuses", ["at once", "at the answer"])
+@pytest.mark.parametrize("scene", SCENES)
+def test_nothing_else_ends(make_bench, scene, refuses, grants):
+    bench = make_bench(Settings(log_share=1.0), endpoints=((("127.0.0.1", NOWHERE),), ()))
+    request, answer = SCENES[scene]
+    server = bench.listen() if scene == "connects" else None
+    other, client = bench.client(), bench.client()
+    upstream = None if server else bench.upstream()
+    try:
+        if refuses == "at once":
+            _memory.refuse(True, grants)
+        for _ in range(12):
+            request = say(client, request)
+            bench.turn()
+            if upstream:
+                received(upstream)
+        if refuses == "at the answer":
+            _memory.refuse(True, grants)
+        for _ in range(12):
+            answer = say(upstream, answer) if upstream else answer
+            bench.turn()
+            received(client)
+    finally:
+        _memory.refuse(False)
+    client.close()
+    if upstream:
+        upstream.close()
+    if server:
+        server.setblocking(False)
+        bench.turn(turns=2)
+        while True:
+            try:
+                server.accept()[0].close()
+            except BlockingIOError:
+                break
+    bench.turn(turns=3)
+    bench.assert_at_rest()
+    assert bench.snapshots.reclaim() == 0
+    assert bench.counters.read()["idle"][0] == 1, "the other client's connection"
+    bench.forgive()
+    fresh = bench.upstream()
+    assert bench.ask(other, fresh)
+    fresh.send(ANSWER)
+    bench.turn()
+    assert received(other) == ANSWER
+
+
+@pytest.mark.parametrize("grants", range(6))
+def test_own_lack_of_memory_is_no_endpoints_fault(bench, grants):
+    server = bench.listen()
+    client = bench.client()
+    client.send(REQUEST)
+    _memory.refuse(True, grants)
+    try:
+        bench.turn(turns=2)
+    finally:
+        _memory.refuse(False)
+    assert all(bench.figures.read_endpoint(row)["connect_failures"] == 0 for (row,) in bench.rows)
+    server.close()
+
+
+@pytest.mark.parametrize("grants", range(2))
+def test_a_connection_there_is_no_memory_for_is_refused(make_bench, grants):
+    door = socket.create_server(("127.0.0.1", 0))
+    door.setblocking(False)
+    bench = make_bench(listeners=[door])
+    client = socket.create_connection(door.getsockname())
+    _memory.refuse(True, grants)
+    try:
+        bench.turn()
+    finally:
+        _memory.refuse(False)
+    client.setblocking(False)
+    assert received(client) == (b"" if grants == 0 else None)
+    assert bench.causes == ({"no_memory": 1} if grants == 0 else {})
+    client.close()
