@@ -214,12 +214,12 @@ def samples(text: str) -> collections.Counter[tuple[str, str]]:
             found["kernel", "entry, exit, interrupts"] += 1
         else:
             function = function_of(symbols[0])
-            outside = "C library: system calls" if CALLS.search(symbols[0]) else "C library: memory, text; control thread"
+            outside = "C library: calls" if CALLS.search(symbols[0]) else "C library, control thread"
             found["user", stage_of(symbols[0]) or HELPERS.get(function.partition(".")[0], outside)] += 1
     return found
 
 
-def timed(seconds: float) -> dict[str, Any]:
+def timed(seconds: int) -> dict[str, Any]:
     """A gateway under load: CPU us a request, and by what."""
     proxy_cpus, load_cpus = cpus()
     spoken = recorder.Recorder()
@@ -239,7 +239,7 @@ def timed(seconds: float) -> dict[str, Any]:
     return {"cpu_us": round(cpu_us, 3), "samples": total, "parts": parts, "system_calls": calls}
 
 
-def sampled(pid: int, port: int, seconds: float, load_cpus: str, folder: Path) -> collections.Counter[tuple[str, str]]:
+def sampled(pid: int, port: int, seconds: int, load_cpus: str, folder: Path) -> collections.Counter[tuple[str, str]]:
     data = folder / "perf.data"
     record = subprocess.Popen(
         ["perf", "record", "-q", "-e", "cpu-clock", "-F", "4999", "-g", "-p", str(pid), "-o", str(data), "--", "sleep", str(seconds)],
@@ -320,7 +320,7 @@ def main() -> None:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m bench.stages", description=__doc__, formatter_class=raw)
     parser.add_argument("--requests", type=int, default=2000, help="inside valgrind; default %(default)s")
-    parser.add_argument("--seconds", type=float, default=4.0, help="of sampling; default %(default)s")
+    parser.add_argument("--seconds", type=int, default=4, help="of sampling; default %(default)s")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--drive", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -97,6 +97,7 @@ class Gateway:
             self.prober.ask_all,
             self._on_collect,
             self.workers.wake,
+            self.refresh.turn,
         )
         self.snapshots = self.publisher.snapshots
         self.geo.on_locator = self.publisher.publish_locator

@@ -95,7 +95,7 @@ def _picture(said: dict[str, Any], chosen: str) -> str:
     if lat is not None:
         body.append(world_map.dot(lat, lon, 5, CLIENT, f"client {said['client']}"))
     is_estimated = said["leg"] == "gateway-pop" or lat is not None
-    for one in reversed(drawn):
+    for one in sorted(placed, key=lambda one: bool(one["pop"] != chosen)):
         text = f"{one['pop']} {one['estimate_ms']:.1f}" if is_estimated else one["pop"]
         labels.add(one["lat"], one["lon"], text, is_bold=one["pop"] == chosen)
     body.append(labels.svg())

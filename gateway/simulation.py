@@ -17,7 +17,10 @@ from routing_core import CandidateExplained, Figures, Table, TableSpec, explain
 
 UNKNOWN = "unknown"  # stands for the country of clients that have none
 QUANTILE = 0.9
-DUST = 1e-9  # shares are exact to more digits than that
+ROUNDING = 1e-9  # what sums of shares may be off by
+# A PoP has clients from this share on, and takes some over from that on: the core's shares are exact to some 1e-11 of a client, and
+# less than a millionth of them is nobody. Sums and means leave nothing out.
+FEWEST, FEWEST_TAKEN = 1e-6, 1e-5
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ class Loss:
 
     pop: str
     share: float  # of all clients: those concerned
-    takers: dict[str, float]  # share of those concerned, largest first
+    takers: dict[str, float]  # share of those concerned, largest first; may be a little below 0, see _loss()
     stranded: float  # share of those concerned that have nowhere to go
     before_ms: float | None  # mean estimate of those concerned, at the lost PoP
     after_ms: float | None  # mean estimate of those taken over, where they then are
@@ -109,7 +112,7 @@ class _Mean:
 
     @property
     def value(self) -> float | None:
-        return self.total / self.weight if self.weight > DUST else None
+        return self.total / self.weight if self.weight > ROUNDING else None
 
 
 def simulate(table: Table, route: int, clients: Iterable[Client]) -> Simulation:
@@ -145,7 +148,7 @@ def simulate(table: Table, route: int, clients: Iterable[Client]) -> Simulation:
         p90_ms=quantile(served, QUANTILE),
         pops=parts,
         countries=_countries(groups, outcomes),
-        losses=tuple(_loss(spec, figures, route, part.pop, groups, outcomes) for part in parts if part.share > DUST),
+        losses=tuple(_loss(spec, figures, route, part.pop, groups, outcomes) for part in parts if part.share > FEWEST),
         spots=_spots(groups, outcomes),
     )
 
@@ -153,7 +156,7 @@ def simulate(table: Table, route: int, clients: Iterable[Client]) -> Simulation:
 def quantile(values: Iterable[tuple[float | None, float]], at: float) -> float | None:
     """The smallest of (value, weight) that at least `at` of the weight does not exceed. Values that are None don't count."""
     known = sorted((value, weight) for value, weight in values if value is not None)
-    left = at * sum(weight for _, weight in known) - DUST
+    left = at * sum(weight for _, weight in known) - ROUNDING
     for value, weight in known:
         left -= weight
         if left <= 0:
@@ -216,7 +219,7 @@ def _pops(
                     mean_ms=_mean(mine),
                     p90_ms=quantile(mine, QUANTILE),
                     countries=_ranked(countries[one.name], share),
-                    why_not=None if share > DUST else _why_not(candidates[one.name]),
+                    why_not=None if share > FEWEST else _why_not(candidates[one.name]),
                 )
             )
     return tuple(parts)
@@ -255,7 +258,8 @@ def _loss(
     groups: Mapping[tuple[Point | None, str], float],
     outcomes: Mapping[Point | None, _Outcome],
 ) -> Loss:
-    """Takers are told by what they gain: a client that `lost` shared with others keeps its requests that were not at `lost`."""
+    """Takers are told by what they gain: a client that `lost` shared with others keeps its requests that were not at `lost`. Near-equals
+    share anew, by draws of two: one that was mostly drawn beside `lost` may come out with a trace less than it had."""
     pops = tuple(replace(pop, is_drained=pop.is_drained or pop.name == lost) for pop in spec.pops)
     table = Table(replace(spec, pops=pops), figures)
     concerned: defaultdict[Point | None, float] = defaultdict(float)
@@ -276,7 +280,7 @@ def _loss(
             gain = part * (new - usual.shares.get(pop, 0.0))
             gains[pop] += gain
             after.add(then.ms.get(pop), gain)
-    takers = {pop: gain for pop, gain in gains.items() if abs(gain) > DUST * total}
+    takers = {pop: gain for pop, gain in gains.items() if abs(gain) > FEWEST_TAKEN * total}
     return Loss(lost, total, _ranked(takers, total), stranded / total, before.value, after.value)
 
 

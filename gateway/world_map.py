@@ -75,7 +75,7 @@ def great_circle(a: tuple[float, float], b: tuple[float, float]) -> list[list[tu
     start, end = _vector(*a), _vector(*b)
     angle = math.acos(max(-1.0, min(1.0, sum(p * q for p, q in zip(start, end, strict=True)))))
     if math.sin(angle) < 1e-6:
-        return [[project(*a), project(*b)]]
+        return _split([project(*a), project(*b)])
     n = max(1, math.ceil(math.degrees(angle) / STEP_DEGREES))
     points = []
     for k in range(n + 1):

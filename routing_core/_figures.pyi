@@ -55,6 +55,8 @@ class Figures:
         """Give a row back. The caller has seen every worker on a table without it, and read_*() shows nothing in flight and
         no connection. ValueError when something still is, IndexError when it is no row."""
     def read_endpoint(self, row: int) -> EndpointFigures: ...
+    def read_pool_times(self, row: int) -> tuple[int, int, int, int, int]:
+        """What is asked of every pool ten times a second: in_flight, connect_us, connects, first_byte_us, first_bytes of read_pool()."""
     def read_pool(self, row: int) -> PoolFigures: ...
     def read_service(self, row: int) -> dict[str, int]:
         """Retries by outcome."""

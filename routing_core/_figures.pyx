@@ -282,6 +282,10 @@ cdef class Figures:
             "is_admitting": is_admitting(gate, columns, self.n_workers),
         }
 
+    def read_pool_times(self, int row) -> tuple:
+        """What is asked of every pool ten times a second: in_flight, connect_us, connects, first_byte_us, first_bytes of read_pool()."""
+        return tuple(read_cells(&self.pool_columns(row).in_flight, 5, POOL_CELLS, self.n_workers))
+
     def read_pool(self, int row) -> dict:
         """PoolFigures: sums over the workers."""
         cdef const PoolColumn *columns = self.pool_columns(row)

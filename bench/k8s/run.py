@@ -23,12 +23,12 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from tests.e2e import sandboxed  # noqa: E402  # the path comes first
-from tests.e2e.assets import build  # noqa: E402
-from tests.e2e.cluster import Clusters, write_kubeconfig  # noqa: E402
-from tests.e2e.gateway import Gateway, two_pops  # noqa: E402
-from tests.e2e.kubeapi import Api, EndpointRecorder  # noqa: E402
-from tests.e2e.processes import wait_until  # noqa: E402
-from tests.e2e.rollout import deploy, roll  # noqa: E402
+from tests.e2e.assets import build  # noqa: E402  # as above
+from tests.e2e.cluster import Clusters, write_kubeconfig  # noqa: E402  # as above
+from tests.e2e.gateway import Gateway, two_pops  # noqa: E402  # as above
+from tests.e2e.kubeapi import Api, EndpointRecorder  # noqa: E402  # as above
+from tests.e2e.processes import wait_until  # noqa: E402  # as above
+from tests.e2e.rollout import deploy, roll  # noqa: E402  # as above
 
 HOST = "10.244.240.1"
 SETTLE_S = 0.5

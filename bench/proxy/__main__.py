@@ -12,6 +12,7 @@ microseconds of different machines or days. The kinds of load, and what each pro
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import contextlib
 import datetime
 import json
@@ -19,6 +20,7 @@ import os
 import shlex
 import signal
 import socket
+import statistics
 import sys
 import tempfile
 import time
@@ -28,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.proxy import peers, report
-from bench.proxy.load import KEEP_ALIVE, KINDS, Kind, Round, idle_bytes, play, raise_descriptors
+from bench.proxy.load import KEEP_ALIVE, KINDS, Kind, Round, idle_bytes, pin, play, raise_descriptors, spent, threads_us, wrk
 from bench.proxy.peers import Running, Site
 from bench.proxy.recorder import Recorder, ask, check, digest
 
@@ -39,13 +41,15 @@ SETTLE_S = 0.3
 def arguments(given: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench/proxy/run.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=int(os.environ.get("ROUNDS", "5")), help="or ROUNDS; default 5")
-    parser.add_argument("--seconds", type=float, default=float(os.environ.get("SECONDS", "4")), help="of a round, or SECONDS; default 4")
+    parser.add_argument(
+        "--seconds", type=int, default=int(os.environ.get("SECONDS", "4")), help="of a round (whole: wrk's), or SECONDS; default 4"
+    )
     parser.add_argument("--idle", type=int, default=5000, metavar="N", help="idle connections; default %(default)s")
     parser.add_argument("--quick", action="store_true", help="one round of 1 s, 200 idle connections")
     parser.add_argument("--results", type=Path, metavar="FOLDER", help="default bench/results, with --quick build/bench")
     found = parser.parse_args(given)
     if found.quick:
-        found.rounds, found.seconds, found.idle = 1, 1.0, 200
+        found.rounds, found.seconds, found.idle = 1, 1, 200
     found.results = found.results or Path("build/bench" if found.quick else "bench/results")
     return found
 
@@ -83,7 +87,7 @@ def scrape(site: Site, name: str) -> None:
 class Bench:
     """One run."""
 
-    def __init__(self, site: Site, names: Sequence[str], n_rounds: int, seconds: float) -> None:
+    def __init__(self, site: Site, names: Sequence[str], n_rounds: int, seconds: int) -> None:
         self.site = site
         self.names = names
         self.n_rounds = n_rounds
@@ -106,27 +110,52 @@ class Bench:
         return found
 
     def warm_up(self, running: dict[str, Running]) -> None:
-        short = Bench(self.site, self.names, 1, min(self.seconds, 1.0))
+        short = Bench(self.site, self.names, 1, 1)
         body = digest(ask(self.site.ports["backend"], "/")[1])
         for one in running.values():
             short.play(one, KEEP_ALIVE, body)
 
-    def workers(self, cpus: str) -> dict[str, Any]:
-        """One worker and two, on the same CPUs: what sharing costs."""
-        running: dict[str, Running] = {}
-        try:
-            for n in (1, 2):
-                name = f"isochrone-{n}"
-                running[name] = Running(name, peers.isochrone_command(self.site, name, n), cpus, self.site.folder)
-                running[name].wait_answer(self.site.ports[name])
-            self.warm_up(running)
-            found = self.rounds(running, KEEP_ALIVE)
-        finally:
-            for one in running.values():
-                one.stop()
-        result: dict[str, Any] = {str(n): report.summary(found[f"isochrone-{n}"], found["isochrone-1"]) for n in (1, 2)}
-        result["1"].pop("x_nginx")
-        return {"cpus": cpus, **result, "ratio": result["2"].pop("x_nginx")}
+    def at_once(self, *ports: int) -> list[int]:
+        """Answers of two loads at the same time."""
+        with concurrent.futures.ThreadPoolExecutor(len(ports)) as pool:
+            return list(pool.map(lambda port: wrk(port, KEEP_ALIVE, self.seconds, self.site.load_cpus)["requests"], ports))
+
+    def workers(self) -> dict[str, Any]:
+        """Two workers of one gateway against two gateways of one worker, each on a CPU of its own, under the same two loads.
+
+        The CPUs differ: the second also has the load, whose wake-ups are cheap there. So the ratio is of the requests that the two workers'
+        time would have been enough for, at the cost that single ones had on these CPUs, to those that they served.
+        """
+        first, second = (sorted(os.sched_getaffinity(0)) * 2)[:2]
+        rounds: list[dict[str, float]] = []
+        with contextlib.ExitStack() as stack:
+            running: list[Running] = []
+            for name, n in (("isochrone-1", 1), ("isochrone-2", 1), ("isochrone-3", 2)):
+                one = Running(name, peers.isochrone_command(self.site, name, n), str(first), self.site.folder)
+                stack.callback(one.stop)
+                one.wait_answer(self.site.ports[name])
+                running.append(one)
+            ports = [self.site.ports[one.name] for one in running]
+            pids = [one.process.pid for one in running]
+            pin(pids[1], second)
+            pin(pids[2], first, worker_1=second)
+            for number in range(self.n_rounds):
+                before = [spent([pid]).total for pid in pids[:2]]
+                counts = self.at_once(*ports[:2])
+                cost = [(spent([pid]).total - was) / n for pid, was, n in zip(pids, before, counts, strict=False)]
+                threads = threads_us(pids[2])
+                n = sum(self.at_once(ports[2], ports[2]))
+                used = {name: us - threads.get(name, 0.0) for name, us in threads_us(pids[2]).items()}
+                total, on_second = sum(used.values()), used["worker-1"]
+                ratio = ((total - on_second) / cost[0] + on_second / cost[1]) / n
+                share = on_second / cost[1] / (n * ratio)
+                rounds.append({"first_us": cost[0], "second_us": cost[1], "two_us": total / n, "share_on_second": share, "ratio": ratio})
+                say(f"workers {number + 1}/{self.n_rounds}: {', '.join(f'{name} {value:.2f}' for name, value in rounds[-1].items())}")
+        return {
+            "cpus": [first, second],
+            **{name: round(statistics.median(one[name] for one in rounds), 3) for name in rounds[0]},
+            "rounds": rounds,
+        }
 
 
 def say(text: str) -> None:
@@ -135,7 +164,7 @@ def say(text: str) -> None:
 
 def measure(options: argparse.Namespace, folder: Path, names: Sequence[str]) -> dict[str, Any]:
     recorder = Recorder()
-    wanted = [*names, "backend", "isochrone-admin", *(f"isochrone-{n}{more}" for n in (1, 2) for more in ("", "-admin"))]
+    wanted = [*names, "backend", "isochrone-admin", *(f"isochrone-{n}{more}" for n in (1, 2, 3) for more in ("", "-admin"))]
     proxy_cpus, load_cpus = cpus()
     site = Site(folder, {**free_ports(wanted), "recorder": recorder.port}, proxy_cpus, load_cpus)
     bench = Bench(site, names, options.rounds, options.seconds)
@@ -154,9 +183,7 @@ def measure(options: argparse.Namespace, folder: Path, names: Sequence[str]) -> 
             time.sleep(SETTLE_S)  # its connections end before the next one's begin
         for name in names:
             running.pop(name).stop()
-        # On one CPU they only take turns; on all they run at once, but share them with the load.
-        everywhere = ",".join(map(str, sorted(os.sched_getaffinity(0))))
-        workers = [bench.workers(where) for where in (proxy_cpus, everywhere)]
+        workers = bench.workers()
     return {"proxies": proxies, "workers": workers, "idle_connections": options.idle, "rounds": options.rounds, "seconds": options.seconds}
 
 
@@ -183,7 +210,7 @@ def main(given: Sequence[str]) -> int:
     options.results.mkdir(parents=True, exist_ok=True)
     (options.results / "proxy.json").write_text(json.dumps(result, indent=1) + "\n")
     (options.results / "proxy.svg").write_text(report.picture(result))
-    print(f"{result['command']}; {options.rounds} rounds of {options.seconds:g} s, medians")
+    print(f"{result['command']}; {options.rounds} rounds of {options.seconds} s, medians")
     print(", ".join(f"{key} {value}" for key, value in (result["machine"] | result["versions"]).items()))
     print(report.table(result))
     print(f"\nwritten: {options.results}/proxy.json, {options.results}/proxy.svg")

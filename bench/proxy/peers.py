@@ -24,7 +24,6 @@ SMALL_BYTES = 128
 LARGE_BYTES = 1 << 20
 START_S = 20.0
 STOP_S = 10.0
-N_POPS = 6
 
 
 @dataclass(frozen=True)

@@ -60,15 +60,18 @@ def table(result: Mapping[str, Any]) -> str:
         "| --- | ---: |",
     ]
     lines += [f"| {name} | {proxy['idle_bytes']:,.0f} |" for name, proxy in result["proxies"].items()]
+    pair = result["workers"]
+    first, second = pair["cpus"]
+    ratios = [one["ratio"] for one in pair["rounds"]]
+    lines += ["\nIsochrone with two workers, keep-alive; CPU in us a request", "", "| workers | CPU |", "| --- | ---: |"]
     lines += [
-        "\nIsochrone with one worker and with two, keep-alive; CPU in us a request",
-        "",
-        "| CPUs | 1 worker | requests/s | 2 workers | requests/s | CPU x |",
-        "| --- |" + " ---: |" * 5,
+        f"| a gateway of one, on CPU {first} | {pair['first_us']:.2f} |",
+        f"| another beside it, on CPU {second} | {pair['second_us']:.2f} |",
     ]
-    for pair in result["workers"]:
-        rates = (f"{pair[n][key]:{form}}" for n in "12" for key, form in (("cpu_us", ".2f"), ("per_s", ",.0f")))
-        lines.append(f"| {pair['cpus']} | {' | '.join(rates)} | {pair['ratio']:.2f} |")
+    lines += [f"| one gateway of two, on both | {pair['two_us']:.2f} |", ""]
+    lines.append(
+        f"Two workers of one gateway spend {pair['ratio']:.2f} x ({min(ratios):.2f}-{max(ratios):.2f}) what two gateways of one do."
+    )
     return "\n".join(lines)
 
 
@@ -80,12 +83,17 @@ SCALED = ("nginx", "haproxy", "isochrone")
 
 def picture(result: Mapping[str, Any]) -> str:
     """Bars, a panel a measure, what is far off the scale is cut and says its figure."""
-    proxies = result["proxies"].items()
-    panels = [(f"{kind.title}: CPU, us a {kind.per}", {name: one[kind.name]["cpu_us"] for name, one in proxies}, "us") for kind in KINDS]
-    panels.append(("idle connection: memory", {name: one["idle_bytes"] for name, one in proxies}, "B"))
+    proxies = result["proxies"]
+    panels: list[tuple[str, str, dict[str, float], dict[str, float]]] = []  # title, unit, values, multiples of nginx's
+    for kind in KINDS:
+        values = {name: one[kind.name]["cpu_us"] for name, one in proxies.items()}
+        panels.append(
+            (f"{kind.title}: CPU, us a {kind.per}", "us", values, {name: one[kind.name]["x_nginx"] for name, one in proxies.items()})
+        )
+    panels.append(("idle connection: memory", "B", {name: one["idle_bytes"] for name, one in proxies.items()}, {}))
     body: list[str] = []
     y = 16
-    for title, values, unit in panels:
+    for title, unit, values, multiples in panels:
         body.append(f'<text x="12" y="{y + 12}" font-weight="bold">{title}</text>')
         y += 22
         most = 1.15 * max(*(value for name, value in values.items() if name in SCALED), 1.0)
@@ -95,13 +103,13 @@ def picture(result: Mapping[str, Any]) -> str:
             body.append(f'<rect x="{LEFT}" y="{y}" width="{length:.1f}" height="{BAR}" rx="2" fill="{COLOURS[name]}"/>')
             if value > most:  # a gap says that the bar is cut
                 body.append(f'<path d="M{LEFT + FULL - 30} {y + BAR + 2}l8 -{BAR + 4}" stroke="#fff" stroke-width="5"/>')
-            more = f" ({value / values['nginx']:.2f} x nginx)" if name != "nginx" and values["nginx"] else ""
+            more = f" ({multiples[name]:.2f} x nginx)" if name != "nginx" and name in multiples else ""
             body.append(f'<text x="{LEFT + length + 8:.1f}" y="{y + 14}">{value:,.{0 if value >= 100 else 1}f} {unit}{more}</text>')
             y += ROW
         y += 12
     machine = result["machine"]
     body.append(
-        f'<text x="12" y="{y + 8}" fill="#666" font-size="11">median of {result["rounds"]} rounds of {result["seconds"]:g} s;'
+        f'<text x="12" y="{y + 8}" fill="#666" font-size="11">median of {result["rounds"]} rounds of {result["seconds"]} s;'
         f" {machine['cpu']}, Linux {result['versions']['kernel']}; {result['time'][:10]}</text>"
     )
     head = (

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 DEFAULT_WORLD = 10_000
-MAX_WORLD = 1_000_000  # some 40 s
+MAX_WORLD = 1_000_000  # a minute
 PLAIN_WIDTH = 140  # where no terminal says how wide it is
 TOP_OF_POP, TOP_COUNTRIES, TOP_PARTS = 5, 15, 4
 LEAST = 0.0005  # smaller shares would be printed as 0.0 %
@@ -116,7 +116,7 @@ def _object(simulation: Simulation, people: Population, host: str, path: str) ->
 
 def _rounded(value: Any) -> Any:
     if isinstance(value, float):
-        return round(value, DIGITS)
+        return round(value, DIGITS) + 0.0  # nobody wants to read -0.0
     if isinstance(value, dict):
         return {key: _rounded(inner) for key, inner in value.items()}
     return [_rounded(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -81,7 +81,7 @@ class PopDrains:
     def in_flight(self, pop: str) -> int:
         spec = self.publisher.table.spec
         rows = (pool.row for service in spec.services for pool in service.pools if spec.pops[pool.pop].name == pop)
-        return sum(self.figures.read_pool(row)["in_flight"] for row in rows)
+        return sum(self.figures.read_pool_times(row)[0] for row in rows)
 
     def _check(self, pop: str) -> None:
         known = [one.name for one in self.publisher.config.pops]

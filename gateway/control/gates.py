@@ -22,6 +22,7 @@ from routing_core import Figures
 logger = logging.getLogger("isochrone.health")
 
 FIRST_WEIGHT = 0.1  # of a returning endpoint; grows to 1 over the service's slow_start
+SEEN_S = 0.1  # after a table is published each worker has looked at it: that is the longest that one sleeps
 LOOKS_PER_TURN = 1000  # endpoints looked at each turn: bounds the cost of a turn, all are seen in turns
 
 
@@ -124,6 +125,8 @@ class Gate:
     forgiven: int = 0
     connect_failures: int = 0  # as last seen
     is_parked: bool = False  # not selectable at the moment: not probed, state kept
+    is_left: bool = False  # parked, and shut for workers too
+    parked_at: float = 0.0
     is_judged: bool = False  # has had a probe's result
     detail: str = ""  # of the last probe, for people
 
@@ -167,16 +170,15 @@ class Gates:
                 continue
             gate.service = service
             if gate.is_parked:
-                gate.is_parked = False
+                gate.is_parked = gate.is_left = False
                 self.figures.set_endpoint(gate.row, state=GATE_STATES[gate.state])
                 gate.good_run = gate.bad_run = 0
                 self._apply(gate, Event.RETURNED, now)
                 begun.append(gate)
         for identity in self.all.keys() - chosen:
             gate = self.all[identity]
-            gate.is_parked = True
-            # For workers: close what is idle there, and what is in use once it is done. A pod that ends need not wait for them.
-            self.figures.set_endpoint(gate.row, state="shut")
+            if not gate.is_parked:
+                gate.is_parked, gate.parked_at = True, now
         return begun
 
     def forget(self, identity: Identity) -> None:
@@ -208,6 +210,7 @@ class Gates:
         doubted = []
         for gate in self._slice():
             if gate.is_parked:
+                self._leave(gate, now)
                 continue
             gate.connect_failures = self.figures.read_endpoint(gate.row)["connect_failures"]
             if gate.connect_failures > gate.forgiven and is_admitting(gate.state):
@@ -226,6 +229,13 @@ class Gates:
     def begin(self) -> None:
         """Serving begins: whoever comes from here on ramps."""
         self.is_starting = False
+
+    def _leave(self, gate: Gate, now: float) -> None:
+        """Workers close what is idle there, and what is in use once it is done: a pod that ends need not wait for them. Not before they
+        know the table without it: until then it may be all there is."""
+        if not gate.is_left and now - gate.parked_at >= SEEN_S:
+            gate.is_left = True
+            self.figures.set_endpoint(gate.row, state="shut")
 
     def _slice(self) -> list[Gate]:
         gates = list(self.all.values())

@@ -19,7 +19,7 @@ from gateway.control.settings import settings_of
 from gateway.control.world import World
 from gateway.dataplane import CompiledSettings, Snapshots
 from geoip import Locator
-from routing_core import Figures, Table
+from routing_core import Figures, Table, TableSpec
 
 logger = logging.getLogger("isochrone.table")
 
@@ -38,6 +38,7 @@ class Publisher:
     on_select: Callable[[list[Gate]], None]  # endpoints that want a probe
     on_collect: Callable[[list[Key]], None] = lambda gone: None  # identities whose rows were given back
     wake: Callable[[], None] = lambda: None  # has sleeping workers look
+    on_newcomers: Callable[[TableSpec], None] = lambda spec: None  # some of its endpoints take nothing yet: its figures must say so
     table: Table = field(init=False)
     snapshots: Snapshots = field(init=False)
     settings: CompiledSettings = field(init=False)
@@ -48,8 +49,9 @@ class Publisher:
     def __post_init__(self) -> None:
         self.settings = CompiledSettings(settings_of(self.config), self.figures.n_workers)
         built = self._build(1)
+        begun = self._prepare(built)
         self.snapshots = Snapshots(self.table, self.locator, self.settings)
-        self._settle(built)
+        self._settle(built, begun)
 
     @property
     def generation(self) -> int:
@@ -73,8 +75,9 @@ class Publisher:
             self._planned.cancel()
             self._planned = None
         built = self._build(self.snapshots.generation + 1)
+        begun = self._prepare(built)
         self.snapshots.publish(self.table, self.locator, self.settings)
-        self._settle(built)
+        self._settle(built, begun)
 
     def publish_locator(self, locator: Locator) -> None:
         """The same table with a new idea of where clients are."""
@@ -120,9 +123,16 @@ class Publisher:
         self.build_s = self.built_at - began
         return built
 
-    def _settle(self, built: Built) -> None:
-        self.rows.keep(built.used, self.snapshots.generation)
+    def _prepare(self, built: Built) -> list[Gate]:
+        """Before workers see the table: gates and figures as they will find them. A pool whose endpoints are all new has nobody who
+        takes requests until a probe has been there; decided by yesterday's figures they would be refused."""
         begun = self.gates.select((known.identity, row, service, known.origin) for known, row, service in built.selected)
+        if not all(gate.is_taking for gate in begun):
+            self.on_newcomers(built.spec)
+        return begun
+
+    def _settle(self, built: Built, begun: list[Gate]) -> None:
+        self.rows.keep(built.used, self.snapshots.generation)
         self.on_select(begun)
         self.wake()
         logger.debug(

@@ -98,14 +98,12 @@ class Refresh:
             logger.warning(what, extra={"service": service, "pop": pop, "ready": state.ready, "total": state.total})
 
     def _observe(self, row: int, state: PoolState, now: float) -> None:
-        seen = self.figures.read_pool(row)
-        count = seen["first_bytes"] - state.first_bytes
-        state.service_time.add((seen["first_byte_us"] - state.first_byte_us) / 1000, count, now)
-        connects = seen["connects"] - state.connects
-        if connects > 0:
-            state.path.add((seen["connect_us"] - state.connect_us) / connects / 1000, now)
-        state.first_byte_us, state.first_bytes = seen["first_byte_us"], seen["first_bytes"]
-        state.connect_us, state.connects = seen["connect_us"], seen["connects"]
+        _, connect_us, connects, first_byte_us, first_bytes = self.figures.read_pool_times(row)
+        state.service_time.add((first_byte_us - state.first_byte_us) / 1000, first_bytes - state.first_bytes, now)
+        if connects > state.connects:
+            state.path.add((connect_us - state.connect_us) / (connects - state.connects) / 1000, now)
+        state.first_byte_us, state.first_bytes = first_byte_us, first_bytes
+        state.connect_us, state.connects = connect_us, connects
 
     def _publish(self, row: int, state: PoolState, now: float) -> None:
         path = state.path.ms(now)

@@ -8,7 +8,7 @@ from gateway.dataplane._client cimport is_trusted, read_peer, write_address
 from gateway.dataplane._connection cimport enter_idle, oldest_idle, open_connection, set_deadline, watch
 from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport *
-from gateway.dataplane._exchange cimport close_downstream
+from gateway.dataplane._life cimport close_downstream
 from gateway.dataplane._linux cimport *
 from routing_core._atomic cimport add_own
 

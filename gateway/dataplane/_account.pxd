@@ -20,7 +20,7 @@ cdef void close_account(Core *core, Exchange *exchange) noexcept nogil
 cdef struct Record:         # one exchange in the log ring; texts follow, in the order of Texts
     long long ended_us      # monotonic
     long long duration_us
-    long long first_byte_us # after the start; -1: none
+    long long first_byte_us  # after the start; -1: none
     long long bytes_in
     long long bytes_out
     unsigned char client[16]

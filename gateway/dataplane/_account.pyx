@@ -9,7 +9,7 @@ from gateway.dataplane._head cimport RequestHead
 from gateway.dataplane._ring cimport commit, reserve
 from routing_core._atomic cimport add_own
 from routing_core._endpoints cimport observe_latency
-from routing_core._figures cimport EndpointColumn, PoolColumn, RetryOutcome, ServiceColumn, bucket_of_us, slot_of_code
+from routing_core._figures cimport EndpointColumn, PoolColumn, RetryOutcome, bucket_of_us, slot_of_code
 from routing_core._random cimport next_u64
 from routing_core._table cimport Text
 

@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memmove
 
 from gateway.dataplane._account cimport note_first_byte
-from gateway.dataplane._connection cimport AT_END, DRAINED, FILLED, Filled, fill, grow_buffer, open_buffer, resume_later
+from gateway.dataplane._connection cimport DRAINED, FILLED, Filled, fill, grow_buffer, open_buffer, resume_later
 from gateway.dataplane._core cimport *
 from gateway.dataplane._flow cimport begin_body
 from gateway.dataplane._forward cimport compose_response
@@ -53,8 +53,9 @@ cdef Answered take_final(Core *core, Exchange *exchange, const char *text, const
     down.left = head.content_length
     down.is_unchunked = down.framing == BY_CHUNKS and exchange.minor == 0
     exchange.is_upstream_reusable = not head.close and down.framing != BY_END
-    # An answer before the request's end: most likely the rest will not be read, so the client is told (RFC 9112 9.3).
-    if (exchange.close_asked or down.framing == BY_END or down.is_unchunked or not exchange.up.is_done
+    # An answer before the request's end: most likely the rest will not be read, so the client is told (RFC 9112 9.3). And behind an
+    # upgrade that is declined may be the tunnel's first bytes, which are no request (CVE-2026-2833).
+    if (exchange.close_asked or down.framing == BY_END or down.is_unchunked or not exchange.up.is_done or exchange.is_upgrade
             or announces_end(core, downstream)):
         downstream.must_close = True
     if not compose_response(&down.head, text, head, NO_BODY if down.is_unchunked else down.framing, downstream.must_close,

@@ -8,6 +8,9 @@ from gateway.dataplane._head cimport RequestHead
 from gateway.dataplane._linux cimport sockaddr_storage
 from gateway.dataplane._settings cimport Settings
 
+cdef enum:
+    LOCAL_BYTES = 56        # INET6_ADDRSTRLEN, brackets, colon, port, and a zero that snprintf writes
+
 cdef bint is_trusted(const Settings *settings, const uint8_t *address) noexcept nogil
 # False, and nothing set, when the field names fewer hops than configured or no address there: the peer counts then.
 cdef bint read_forwarded(const Settings *settings, const char *text, const RequestHead *head, uint8_t *address) noexcept nogil
@@ -15,5 +18,7 @@ cdef bint read_forwarded(const Settings *settings, const char *text, const Reque
 cdef void read_peer(const sockaddr_storage *peer, uint8_t *address) noexcept nogil
 # Writes at most 46 bytes, without a zero counted; returns how many.
 cdef int write_address(const uint8_t *address, char *text) noexcept nogil
+# The address a client connected to, as an authority: at most LOCAL_BYTES, not terminated; returns how many. Of a unix socket: "localhost".
+cdef int write_local(int fd, char *text) noexcept nogil
 # A literal address, not terminated; False when it is none. With port or brackets: "192.0.2.1:80", "[2001:db8::1]:80".
 cdef bint parse_address(const char *text, size_t length, uint8_t *address) noexcept nogil

@@ -1,10 +1,11 @@
 """Lists are read twice, from the left: once to count, once to find; so quoted commas (RFC 7239) need no second grammar."""
 from libc.stdint cimport int32_t, uint8_t, uint32_t
+from libc.stdio cimport snprintf
 from libc.string cimport memchr, memcmp, memcpy, memset, strlen
 from posix.strings cimport strncasecmp
 
-from gateway.dataplane._head cimport FIELD_FORWARDED, FIELD_X_FORWARDED_FOR, Field, RequestHead
-from gateway.dataplane._linux cimport AF_INET, AF_INET6, sockaddr_in, sockaddr_in6, sockaddr_storage
+from gateway.dataplane._head cimport FIELD_FORWARDED, FIELD_X_FORWARDED_FOR, RequestHead
+from gateway.dataplane._linux cimport AF_INET, AF_INET6, AF_UNIX, getsockname, ntohs, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage
 from gateway.dataplane._settings cimport Prefix, Settings
 
 cdef extern from "<arpa/inet.h>" nogil:
@@ -62,6 +63,22 @@ cdef int write_address(const uint8_t *address, char *text) noexcept nogil:
     else:
         inet_ntop(AF_INET6, address, text, TEXT_BYTES)
     return <int>strlen(text)
+
+
+cdef int write_local(int fd, char *text) noexcept nogil:
+    cdef sockaddr_storage local
+    cdef uint32_t size = sizeof(local)
+    cdef uint8_t address[16]
+    cdef char host[TEXT_BYTES]
+    local.ss_family = AF_UNIX
+    getsockname(fd, <sockaddr *>&local, &size)
+    if local.ss_family == AF_UNIX:
+        return snprintf(text, LOCAL_BYTES, "localhost")
+    read_peer(&local, address)
+    write_address(address, host)
+    # The port lies at the same place in both families.
+    return snprintf(text, LOCAL_BYTES, "%s:%u" if is_v4(address) else "[%s]:%u", <char *>host,
+                    <unsigned int>ntohs((<sockaddr_in *>&local).sin_port))
 
 
 cdef bint parse_literal(const char *text, size_t length, uint8_t *address) noexcept nogil:

@@ -5,10 +5,10 @@ from gateway.dataplane._accept cimport drain_backlog, stop_accepting
 from gateway.dataplane._connection cimport resume_later, set_deadline
 from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport FORCED_IDLE, FORCED_REQUEST, FORCED_TUNNEL
-from gateway.dataplane._exchange cimport abort, close_downstream, linger_on
+from gateway.dataplane._life cimport abort, close_downstream, linger_on
 from gateway.dataplane._linux cimport MSG_DONTWAIT, MSG_PEEK, recv
 from gateway.dataplane._pools cimport drop_upstream
-from gateway.dataplane._snapshot cimport ABORTING, CLOSING, Orders, orders_of
+from gateway.dataplane._snapshot cimport ABORTING, CLOSING, orders_of
 from gateway.dataplane._timers cimport Timer, expire_all
 from routing_core._atomic cimport add_own, load_relaxed, store_relaxed
 

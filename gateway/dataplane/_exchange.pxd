@@ -1,12 +1,10 @@
 """Exchange: one request with its answer, from the decision to the last byte: attempts, retries, relay, end.
 
-Must not know epoll, nor how a request's head is read: _request begins an exchange, this carries it on.
+Must not know epoll, nor how a request's head is read: _request begins an exchange, this carries it on, _life ends it.
 """
-from gateway.dataplane._core cimport Connection, Core, Exchange, ExchangeState
+from gateway.dataplane._core cimport Connection, Core, Exchange
 from gateway.dataplane._counters cimport Cause
 
-# For a downstream that has none; NULL when there is no memory. Takes the downstream over.
-cdef Exchange *open_exchange(Core *core, Connection *downstream) noexcept nogil
 # Tries the decided pool, then the fallbacks: the head to send stands in exchange.up.head.
 cdef void attempt(Core *core, Exchange *exchange) noexcept nogil
 # Answers in the gateway's own name and ends the exchange when that is sent.
@@ -15,12 +13,7 @@ cdef void refuse(Core *core, Exchange *exchange, int status, Cause cause, bint c
 # Goes on after an edge on either side.
 cdef void drive(Core *core, Exchange *exchange) noexcept nogil
 cdef void resume_queued(Core *core, Exchange *exchange) noexcept nogil
-# The downstream has no exchange: say that all is said, or close it at once.
-cdef void linger_on(Core *core, Connection *downstream) noexcept nogil
-cdef void close_downstream(Core *core, Connection *downstream) noexcept nogil
 cdef void on_connected(Core *core, Connection *upstream) noexcept nogil
 # A side is gone (reset), or has kept the other waiting for too long.
 cdef void on_lost(Core *core, Connection *connection) noexcept nogil
 cdef void on_late(Core *core, Connection *connection) noexcept nogil
-# Ends it with whatever state it is in; the client sees that the answer is not whole.
-cdef void abort(Core *core, Exchange *exchange) noexcept nogil

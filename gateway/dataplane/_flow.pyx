@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memmove, memset
 
 from gateway.dataplane._chunks cimport CHUNK_BAD, CHUNK_DATA, CHUNK_END, Step, begin_chunks, feed_chunks
-from gateway.dataplane._connection cimport AT_END, DRAINED, FAILED, FILLED, Filled, close_buffer, fill, grow_buffer, open_buffer
+from gateway.dataplane._connection cimport AT_END, DRAINED, FILLED, Filled, close_buffer, fill, grow_buffer, open_buffer
 from gateway.dataplane._core cimport *
 from gateway.dataplane._linux cimport MSG_MORE, MSG_NOSIGNAL, iovec, msghdr, sendmsg
 

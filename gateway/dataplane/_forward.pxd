@@ -4,6 +4,7 @@ Hop-by-hop fields and those that Connection names go first (RFC 9110 7.6.1), the
 """
 from libc.stdint cimport uint32_t
 
+from gateway.dataplane._client cimport LOCAL_BYTES
 from gateway.dataplane._core cimport Buffer, Framing
 from gateway.dataplane._head cimport RequestHead, ResponseHead
 from gateway.dataplane._settings cimport Settings
@@ -19,14 +20,18 @@ cdef struct Facts:          # what is added to a request
     char id[ID_BYTES]
     uint32_t id_length
     char trace[TRACE_BYTES]
+    char local[LOCAL_BYTES]     # where the client connected to; read only for a request without host
+    uint32_t local_length
 
 # False: does not fit the buffer.
 cdef bint append(Buffer *out, const char *text, uint32_t length) noexcept nogil
 cdef bint append_number(Buffer *out, long long number) noexcept nogil
-# The id and the trace context to go on with: the client's where they are sound (the id's only from a trusted hop), else made of two random numbers each.
+# The id and the trace context to go on with: the client's where they are sound (the id's only from a trusted hop), else made of random
+# numbers.
 cdef void settle_ids(const char *text, const RequestHead *head, unsigned long long a, unsigned long long b, unsigned long long c,
                      Facts *facts) noexcept nogil
-cdef bint compose_request(Buffer *out, const char *text, const RequestHead *head, const Settings *settings, const Facts *facts) noexcept nogil
+cdef bint compose_request(Buffer *out, const char *text, const RequestHead *head, const Settings *settings,
+                          const Facts *facts) noexcept nogil
 # framing: of the body as it goes down. close: the connection ends after it. keep_alive: an HTTP/1.0 client is told that it does not.
 # debug_pop NULL: no debug fields.
 cdef bint compose_response(Buffer *out, const char *text, const ResponseHead *head, Framing framing, bint close, bint keep_alive,

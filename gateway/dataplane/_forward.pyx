@@ -2,7 +2,7 @@
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.string cimport memcpy, strlen
 
-from gateway.dataplane._core cimport BY_CHUNKS, BY_LENGTH, Buffer, Framing
+from gateway.dataplane._core cimport BY_CHUNKS, Buffer, Framing
 from gateway.dataplane._head cimport *
 from gateway.dataplane._settings cimport Settings
 
@@ -145,7 +145,7 @@ cdef bint append_upgrade(Buffer *out, const char *text, const RequestHead *head)
     return True
 
 
-cdef bint append_start(Buffer *out, const char *text, const RequestHead *head) noexcept nogil:
+cdef bint append_start(Buffer *out, const char *text, const RequestHead *head, const Facts *facts) noexcept nogil:
     """Origin form, whatever form came; Host is the authority of the absolute form (RFC 9112 3.2.2)."""
     if not (append(out, text + head.method_at, head.method_length) and append(out, " ", 1)):
         return False
@@ -164,10 +164,13 @@ cdef bint append_start(Buffer *out, const char *text, const RequestHead *head) n
         return False
     if head.is_absolute:
         return append(out, "host: ", 6) and append(out, text + head.authority_at, head.authority_length) and append(out, "\r\n", 2)
+    if head.authority_length == 0:      # HTTP/1.0, which goes on as 1.1 and needs one (RFC 9112 3.2, 3.3)
+        return append(out, "host: ", 6) and append(out, facts.local, facts.local_length) and append(out, "\r\n", 2)
     return True
 
 
-cdef bint append_kept(Buffer *out, const char *text, const RequestHead *head, const Facts *facts, bint *has_proto, bint *has_host) noexcept nogil:
+cdef bint append_kept(Buffer *out, const char *text, const RequestHead *head, const Facts *facts, bint *has_proto,
+                      bint *has_host) noexcept nogil:
     cdef uint32_t run = head.fields_at
     cdef const Field *field
     cdef Keep rule
@@ -187,16 +190,17 @@ cdef bint append_kept(Buffer *out, const char *text, const RequestHead *head, co
     return append(out, text + run, head.length - 2 - run)
 
 
-cdef bint compose_request(Buffer *out, const char *text, const RequestHead *head, const Settings *settings, const Facts *facts) noexcept nogil:
+cdef bint compose_request(Buffer *out, const char *text, const RequestHead *head, const Settings *settings,
+                          const Facts *facts) noexcept nogil:
     cdef bint has_proto = False
     cdef bint has_host = False
-    if not (append_start(out, text, head) and append_kept(out, text, head, facts, &has_proto, &has_host)
+    if not (append_start(out, text, head, facts) and append_kept(out, text, head, facts, &has_proto, &has_host)
             and append_forwarded_for(out, text, head, facts)):
         return False
     if not has_proto and not append(out, "\r\nx-forwarded-proto: http", 25):
         return False
-    if not has_host and not (append(out, "\r\nx-forwarded-host: ", 20)
-                             and append(out, text + head.authority_at, head.authority_length)):
+    if not has_host and head.authority_length and not (append(out, "\r\nx-forwarded-host: ", 20)
+                                                       and append(out, text + head.authority_at, head.authority_length)):
         return False
     if not (append(out, "\r\nx-request-id: ", 16) and append(out, facts.id, facts.id_length)
             and append(out, "\r\ntraceparent: ", 15) and append(out, facts.trace, TRACE_BYTES)

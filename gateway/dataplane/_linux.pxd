@@ -38,6 +38,7 @@ cdef extern from "<sys/socket.h>" nogil:
     int socket(int domain, int type, int protocol) noexcept
     int connect(int fd, const sockaddr *address, uint32_t size) noexcept
     int accept4(int fd, sockaddr *address, uint32_t *size, int flags) noexcept
+    int getsockname(int fd, sockaddr *address, uint32_t *size) noexcept
     int setsockopt(int fd, int level, int name, const void *value, uint32_t size) noexcept
     int getsockopt(int fd, int level, int name, void *value, uint32_t *size) noexcept
     int shutdown(int fd, int how) noexcept

@@ -3,7 +3,7 @@ from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.string cimport memcpy, memmove
 
 from gateway.dataplane._account cimport note_request
-from gateway.dataplane._client cimport read_forwarded
+from gateway.dataplane._client cimport read_forwarded, write_local
 from gateway.dataplane._connection cimport *
 from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport *
@@ -11,6 +11,7 @@ from gateway.dataplane._exchange cimport *
 from gateway.dataplane._flow cimport begin_body
 from gateway.dataplane._forward cimport Facts, compose_request, settle_ids
 from gateway.dataplane._head cimport *
+from gateway.dataplane._life cimport close_downstream, open_exchange
 from geoip._cache cimport locate_cached
 from geoip._locator cimport Lookup
 from routing_core._atomic cimport add_own
@@ -95,6 +96,8 @@ cdef bint compose(Core *core, Exchange *exchange, const char *text, const Reques
     facts.peer = exchange.downstream.peer_text
     facts.peer_length = exchange.downstream.peer_length
     facts.is_trusted = exchange.downstream.is_trusted
+    if head.authority_length == 0:
+        facts.local_length = <uint32_t>write_local(exchange.downstream.fd, facts.local)
     settle_ids(text, head, next_u64(&core.rng), next_u64(&core.rng), next_u64(&core.rng), &facts)
     note_request(core, exchange, text, head, facts.id, facts.id_length, facts.trace)
     return (open_buffer(core, &exchange.up.head, head.length + 1024)

@@ -18,6 +18,7 @@ from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport *
 from gateway.dataplane._drain cimport follow_orders
 from gateway.dataplane._exchange cimport *
+from gateway.dataplane._life cimport abort, close_downstream
 from gateway.dataplane._linux cimport *
 from gateway.dataplane._pools cimport adopt, drop_upstream, free_pools, pool_of, put_back, tend_pools
 from gateway.dataplane._request cimport on_late_head, receive

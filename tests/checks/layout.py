@@ -18,7 +18,6 @@ MAX_LINES = 500
 UNTESTED = {
     "gateway/__main__.py": "two lines; the command line's tests start it",
     "routing_core/spec.py": "declarations only; the table's tests build from them",
-    "gateway/dataplane/settings.py": "declarations only; the workers' tests are built from them",
 }
 # Wrappers that make C functions callable: every test of their room goes through them.
 WRAPPERS = re.compile(r"_?(?:\w+_)?testing\.pyx")

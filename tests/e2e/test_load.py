@@ -106,7 +106,7 @@ def test_wrong_bytes_are_seen(kind: str, answer: bytes, tmp_path: Path) -> None:
     async def lie(*_: object, **__: object) -> bytes:
         return answer
 
-    client.exchange = lie  # type: ignore[method-assign]
+    client.exchange = lie  # type: ignore[method-assign]  # a client that lies, for once
     with pytest.raises(Fault) as fault:
         asyncio.run(client.one())
     assert fault.value.kind == "wrong_bytes"

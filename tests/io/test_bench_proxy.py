@@ -60,7 +60,7 @@ def test_quick_run_measures_every_proxy_that_is_here(tmp_path):
             assert 0 < one["p50_ms"] <= one["p99_ms"]
             assert (one["x_nginx"] == 1) == (name == "nginx")
         assert f"| {name} |" in ran.stdout
-    assert [pair["ratio"] > 0 for pair in result["workers"]] == [True, True]
+    assert 0.3 < result["workers"]["ratio"] < 3
     assert {"kernel", "nginx", "wrk", "isochrone"} <= set(result["versions"])
     assert ET.parse(tmp_path / "proxy.svg").getroot().tag.endswith("svg")
 

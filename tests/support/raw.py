@@ -54,10 +54,11 @@ class Seen:
 
 @dataclass
 class Answer:
-    """What the upstream says, byte by byte; and whether it does so without the request's body, and closes afterwards."""
+    """What the upstream says, byte by byte; before that, when it has the head, `interim`; and how the connection ends."""
 
     text: bytes
-    at_head: bool = False
+    interim: bytes = b""
+    at_head: bool = False  # all of it without waiting for the body
     closes: bool = False
     resets: bool = False
 
@@ -134,13 +135,14 @@ class RawUpstream:
     def _exchanges(self, connection: socket.socket) -> None:
         reader = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 18)
         seen: Seen | None = None
+        answer = OK
         received = b""
         while True:
             try:
                 event = reader.next_event()
             except h11.RemoteProtocolError as error:
                 # The end of the connection in the middle of a request is the gateway giving up, and no fault.
-                if reader.trailing_data[1] is False or not str(error).startswith(("peer unexpectedly closed", "peer closed")):
+                if not reader.trailing_data[1]:
                     self._fault(f"{error}: {received[-2000:]!r}")
                 return
             if event is h11.NEED_DATA:
@@ -156,19 +158,21 @@ class RawUpstream:
                     self.seen.append(seen)
                     self.faults += (f"{fault} in {received[-2000:]!r}" for fault in seen.ambiguities())
                 answer = self.script(seen)
+                connection.sendall(answer.interim)
                 if answer.at_head:
                     self._say(connection, answer)
-                    self._read_on(connection, seen)
-                    return
             elif isinstance(event, h11.Data):
                 assert seen is not None
                 seen.body += event.data
             elif isinstance(event, h11.EndOfMessage):
                 assert seen is not None
                 seen.is_whole = True
-                answer = self.script(seen)
-                self._say(connection, answer)
+                if not answer.at_head:
+                    self._say(connection, answer)
                 if answer.closes or answer.resets:
+                    return
+                if b" 101 " in answer.text:
+                    self._read_on(connection, seen)
                     return
                 reader.send(h11.Response(status_code=200, headers=[("content-length", "0")]))
                 reader.send(h11.EndOfMessage())
@@ -184,9 +188,11 @@ class RawUpstream:
             reset_on_close(connection)
 
     def _read_on(self, connection: socket.socket, seen: Seen) -> None:
-        """After an early answer: everything that still comes belongs to that request."""
+        """In a tunnel: everything that still comes belongs to that request."""
         while data := connection.recv(BLOCK):
             seen.body += data
+            if not seen.values(b"upgrade"):
+                self._fault(f"behind a request that asked for no tunnel: {data!r}")
 
     def _fault(self, text: str) -> None:
         with self._lock:

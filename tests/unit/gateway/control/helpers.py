@@ -95,6 +95,10 @@ class FailingConnects:
     def read_endpoint(self, row: int) -> dict[str, object]:
         return {**self.figures.read_endpoint(row), "connect_failures": self.failures.get(row, 0), **self.busy.get(row, {})}
 
+    def read_pool_times(self, row: int) -> tuple[object, ...]:
+        seen = self.read_pool(row)
+        return tuple(seen[name] for name in ("in_flight", "connect_us", "connects", "first_byte_us", "first_bytes"))
+
     def read_pool(self, row: int) -> dict[str, object]:
         return {**self.figures.read_pool(row), **self.pools.get(row, {})}
 

@@ -38,6 +38,21 @@ def test_a_publish_takes_what_is_known_now_and_tells_who_needs_a_probe():
     assert len(woken) == 3
 
 
+def test_newcomers_that_take_nothing_yet_are_in_the_figures_before_workers_see_the_table():
+    seen = []
+    publisher = publisher_of(config_of(), Clock(), on_newcomers=lambda spec: seen.append((spec.generation, publisher.snapshots.generation)))
+    describe(publisher, "192.0.2.1")
+    publisher.publish()
+    assert seen == [(2, 1)]
+    publisher.gates.judge(identity("192.0.2.1"), True, 0)
+    publisher.publish()
+    assert seen == [(2, 1)]  # nobody new
+    publisher.gates.begin()
+    publisher.world.describe(FRA, [Known(identity("192.0.2.2"), State.READY, Origin.KUBERNETES)])
+    publisher.publish()
+    assert seen == [(2, 1)]  # takes its share at once
+
+
 def test_changes_within_ten_milliseconds_are_one_table():
     async def scenario(loop):
         publisher = publisher_of(config_of(), Clock())

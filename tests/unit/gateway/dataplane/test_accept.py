@@ -162,7 +162,12 @@ CLOSES = """
 @pytest.mark.slow
 @pytest.mark.parametrize("then", [EVICTS, REACHES, CLOSES], ids=["evicts", "reaches", "closes"])
 def test_out_of_descriptors(then):
-    code = f"WAITING = {0 if then is REACHES else 3}\n" + textwrap.dedent(STARVED) + textwrap.dedent(then) + "\nfor end in hogs: end.close()\nbench.close()\n"
+    code = (
+        f"WAITING = {0 if then is REACHES else 3}\n"
+        + textwrap.dedent(STARVED)
+        + textwrap.dedent(then)
+        + "\nfor end in hogs: end.close()\nbench.close()\n"
+    )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, preexec_fn=limit_core)
     assert ran.returncode == 0, ran.stderr
 

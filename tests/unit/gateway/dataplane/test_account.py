@@ -34,8 +34,12 @@ def test_a_whole_record(logged):
 
 @pytest.mark.parametrize(
     ("routes", "status", "reason"),
-    [((RouteSpec("other", 0, hosts=("other",)),), 404, None), ((RouteSpec("none", 0, permitted_pops=frozenset()),), 503, None), (None, 502, "failover")],
-)  # fmt: skip
+    [
+        ((RouteSpec("other", 0, hosts=("other",)),), 404, None),
+        ((RouteSpec("none", 0, permitted_pops=frozenset()),), 503, None),
+        (None, 502, "failover"),
+    ],
+)
 def test_what_the_gateway_answers_itself(make_bench, routes, status, reason):
     bench = make_bench(Settings(log_share=1.0), routes=routes)
     client = bench.client()

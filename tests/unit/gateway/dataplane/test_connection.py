@@ -34,26 +34,6 @@ def test_an_idle_connection_holds_no_buffer(bench):
     assert blocks()["buffer"] <= 4 and blocks()["exchange"] == 1
 
 
-@pytest.mark.parametrize("is_tcp", [False, True])
-def test_linger_reads_on_until_the_client_ends_or_time_is_up(make_bench, is_tcp):
-    bench = make_bench(Settings(linger_ms=1000))
-    for ends in (True, False):
-        client = bench.client(is_tcp=is_tcp)
-        client.send(b"BAD\r\n\r\n")
-        bench.turn()
-        assert received(client).startswith(b"HTTP/1.1 400 ") and received(client) == b""
-        for _ in range(8):
-            client.send(b"x" * 100_000)  # what was under way does no harm to the answer
-            bench.turn(turns=2)
-        assert bench.counters.read()["idle"][0] == 1
-        if ends:
-            client.close()
-            bench.turn(turns=2)
-        else:
-            bench.pass_ms(1300)
-        assert bench.counters.read()["idle"][0] == 0
-
-
 def test_end_of_the_worker_with_everything_under_way(make_bench):
     bench = make_bench(Settings(connections_per_endpoint=3, log_share=1.0))
     for what in (REQUEST, REQUEST[:9], b"", b"BAD\r\n\r\n", REQUEST * 3, REQUEST, REQUEST, REQUEST):

@@ -129,7 +129,7 @@ def test_in_flight_per_endpoint_is_limited(make_bench):
     assert bench.ask(two, other) is None and received(upstream) is None
     other.send(ANSWER)
     bench.turn(turns=2)
-    assert received(one) == ANSWER and received(other) or received(upstream)
+    assert (received(one) == ANSWER and received(other)) or received(upstream)
 
 
 def test_all_who_wait_go_on_when_there_is_room_for_all(make_bench):

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from gateway.dataplane import Counters, Worker
+from gateway.dataplane import Worker
 from routing_core import Figures, _memory
 from tests.support.dataplane import ANSWER, REQUEST, received
 
@@ -72,7 +72,12 @@ def test_adopting_without_memory(bench, grants):
 def test_closed_worker(bench):
     bench.worker.close()
     bench.worker.close()
-    for use in (lambda: bench.worker.turn(0), bench.worker.run, lambda: bench.worker.adopt_downstream(1), lambda: bench.worker.adopt_upstream(1, 0)):
+    for use in (
+        lambda: bench.worker.turn(0),
+        bench.worker.run,
+        lambda: bench.worker.adopt_downstream(1),
+        lambda: bench.worker.adopt_upstream(1, 0),
+    ):
         with pytest.raises(ValueError, match="worker is closed"):
             use()
     bench.worker.stop()

@@ -1,0 +1,179 @@
+"""Who may follow whom stands in allowed_after(); every change goes through move()."""
+from libc.string cimport memset
+
+from gateway.dataplane._account cimport close_account, end_attempt
+from gateway.dataplane._connection cimport *
+from gateway.dataplane._core cimport *
+from gateway.dataplane._counters cimport BAD_TRANSITIONS, count
+from gateway.dataplane._flow cimport begin_body
+from gateway.dataplane._linux cimport SHUT_WR, SOL_SOCKET, setsockopt, shutdown
+from gateway.dataplane._pools cimport dequeue, drop_upstream, put_back
+from gateway.dataplane._snapshot cimport hold, let_go
+from routing_core._atomic cimport add_own
+from routing_core._memory cimport EXCHANGE, take
+
+cdef extern from "<sys/socket.h>" nogil:
+    enum: SO_LINGER
+    struct linger:
+        int l_onoff
+        int l_linger
+
+
+cdef inline int bit(ExchangeState state) noexcept nogil:
+    return 1 << <int>state
+
+
+cdef int allowed_after(ExchangeState state) noexcept nogil:
+    if state == QUEUED:         # also the state in which an exchange begins
+        return bit(REACHING) | bit(AWAITING) | bit(QUEUED) | bit(REPLYING) | bit(ENDED)
+    if state == REACHING:
+        return bit(AWAITING) | bit(REACHING) | bit(QUEUED) | bit(REPLYING) | bit(ENDED)
+    if state == AWAITING:
+        return bit(ANSWERING) | bit(TUNNELLING) | bit(REACHING) | bit(AWAITING) | bit(QUEUED) | bit(REPLYING) | bit(ENDED)
+    if state == ANSWERING or state == TUNNELLING or state == REPLYING:
+        return bit(ENDED)
+    return 0
+
+
+cdef void move(Core *core, Exchange *exchange, ExchangeState to) noexcept nogil:
+    if not allowed_after(exchange.state) & bit(to):
+        count(core.column, BAD_TRANSITIONS)
+    exchange.state = to
+
+
+cdef Exchange *open_exchange(Core *core, Connection *downstream) noexcept nogil:
+    cdef Exchange *exchange = core.spare_exchanges
+    if exchange != NULL:
+        core.spare_exchanges = exchange.next
+        memset(exchange, 0, sizeof(Exchange))
+    else:
+        exchange = <Exchange *>take(EXCHANGE, sizeof(Exchange))
+        if exchange == NULL:
+            return NULL
+    exchange.downstream = downstream
+    exchange.started_us = core.now_us
+    exchange.snapshot = core.snapshot
+    exchange.minor = 1
+    begin_body(&exchange.up)
+    hold(core.snapshot, core.number)
+    leave_idle(core, downstream)
+    downstream.state = EXCHANGING
+    downstream.exchange = exchange
+    downstream.n_exchanges += 1
+    set_deadline(core, downstream, NEVER_MS)
+    add_own(&core.column.idle[downstream.listener], -1)
+    add_own(&core.column.active[downstream.listener], 1)
+    return exchange
+
+
+# --- The end ---
+
+cdef void release_upstream(Core *core, Exchange *exchange, bint is_reusable) noexcept nogil:
+    """The attempt is over: its accounts and its connection."""
+    cdef Connection *upstream = exchange.upstream
+    if exchange.endpoint != NULL:
+        end_attempt(core, exchange)
+    if upstream == NULL:
+        return
+    exchange.upstream = NULL
+    upstream.exchange = NULL
+    if is_reusable:
+        close_buffer(core, &upstream.input)
+        put_back(core, upstream)
+    else:
+        drop_upstream(core, upstream)
+
+
+cdef bint ends_with_close(Exchange *exchange) noexcept nogil:
+    """The client asked for the end and has sent all: the connection is closed right behind the answer."""
+    return (exchange.downstream.must_close and exchange.close_asked and exchange.up.is_done
+            and exchange.downstream.input.begin == exchange.downstream.input.end)
+
+
+cdef void end(Core *core, Exchange *exchange) noexcept nogil:
+    """Accounts, table, memory: what is common to all ends. The downstream is without exchange after it."""
+    cdef Connection *downstream = exchange.downstream
+    cdef Buffer note
+    close_account(core, exchange)
+    move(core, exchange, ENDED)
+    add_own(&core.column.active[downstream.listener], -1)
+    add_own(&core.column.idle[downstream.listener], 1)
+    downstream.exchange = NULL
+    let_go(exchange.snapshot, core.number)
+    close_buffer(core, &exchange.up.head)
+    close_buffer(core, &exchange.down.head)
+    if exchange.note.text != NULL:
+        note.at = exchange.note.text
+        note.capacity = SMALL_BYTES
+        close_buffer(core, &note)
+    exchange.next = core.spare_exchanges
+    core.spare_exchanges = exchange
+
+
+cdef void finish(Core *core, Exchange *exchange) noexcept nogil:
+    """The answer is sent, whole."""
+    cdef Connection *downstream = exchange.downstream
+    cdef Connection *upstream = exchange.upstream
+    cdef bint is_read = exchange.up.is_done or exchange.state == REPLYING
+    cdef bint closes_at_once = ends_with_close(exchange) or exchange.state == TUNNELLING
+    if not is_read:     # an early answer: the rest of the request is nobody's (RFC 9112 9.3)
+        downstream.must_close = True
+    if upstream != NULL:
+        release_upstream(core, exchange, is_read and exchange.is_upstream_reusable and exchange.state == ANSWERING
+                         and not upstream.has_ended and upstream.input.begin == upstream.input.end)
+    end(core, exchange)
+    if closes_at_once:
+        close_downstream(core, downstream)
+    elif downstream.must_close or (downstream.has_ended and downstream.input.begin == downstream.input.end):
+        linger_on(core, downstream)
+    else:
+        await_next(core, downstream)
+
+
+cdef void await_next(Core *core, Connection *downstream) noexcept nogil:
+    downstream.state = READING
+    downstream.has_head_begun = False
+    downstream.scanned = 0
+    enter_idle(core, downstream)
+    set_deadline(core, downstream, core.snapshot.settings.keep_alive_idle_ms)
+    if downstream.input.begin < downstream.input.end or downstream.is_readable:
+        resume_later(core, downstream)
+    else:
+        close_buffer(core, &downstream.input)
+
+
+cdef void linger_on(Core *core, Connection *downstream) noexcept nogil:
+    # RFC 9112 9.6: half-close, then read until the client's end, or it may lose the answer to a reset.
+    leave_idle(core, downstream)
+    if downstream.has_ended:
+        close_downstream(core, downstream)
+        return
+    shutdown(downstream.fd, SHUT_WR)
+    downstream.state = LINGERING
+    close_buffer(core, &downstream.input)
+    set_deadline(core, downstream, core.snapshot.settings.linger_ms)
+    if downstream.is_readable:
+        resume_later(core, downstream)
+
+
+cdef void close_downstream(Core *core, Connection *downstream) noexcept nogil:
+    if downstream.state != DEAD:
+        add_own(&core.column.idle[downstream.listener], -1)
+        core.n_open[downstream.listener] -= 1
+        bury(core, downstream)
+
+
+cdef void abort(Core *core, Exchange *exchange) noexcept nogil:
+    cdef Connection *downstream = exchange.downstream
+    cdef linger at_once
+    dequeue(core, exchange)
+    if exchange.status == 0:
+        exchange.status = 499   # nginx's code for a client that went before its answer
+    if exchange.state == ANSWERING and (exchange.down.framing == BY_END or exchange.down.is_unchunked):
+        # A plain close would look like the answer's end.
+        at_once.l_onoff = 1
+        at_once.l_linger = 0
+        setsockopt(downstream.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once))
+    release_upstream(core, exchange, False)
+    end(core, exchange)
+    close_downstream(core, downstream)
