@@ -6,6 +6,7 @@ and docs/config.md say about it. What concerns more than one section is judged i
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -242,7 +243,7 @@ class Backend(Section):
     def _one_kind(self) -> Self:
         if (self.endpoints is None) == (self.kubernetes is None):
             raise fault("must have either endpoints or kubernetes" + (", got both" if self.endpoints else ", got neither"))
-        doubled = sorted({str(address) for address in self.endpoints or () if (self.endpoints or ()).count(address) > 1})
+        doubled = sorted(str(address) for address, count in Counter(self.endpoints or ()).items() if count > 1)
         if doubled:
             raise fault(f"must name each endpoint once, got {', '.join(doubled)} more than once")
         return self

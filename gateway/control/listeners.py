@@ -95,6 +95,9 @@ class Listeners:
         for listener in self.all:
             if listener.is_listening:
                 continue
+            # A process that starts at the same moment finds nobody listening behind the file, and puts its own in its place.
+            if listener.inode is not None and listener.inode != _inode(listener.address.host):
+                raise StartError(f"listener {listener.name}: {listener.address} was taken by another process")
             try:
                 listener.socket.listen(BACKLOG)
             except OSError as error:

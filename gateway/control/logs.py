@@ -7,8 +7,12 @@ is said with the next line of its kind, or on its own once it is quiet.
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import logging
+import os
+import select
 import sys
 import time
 from collections.abc import Callable
@@ -25,6 +29,8 @@ BURST = 100  # lines of one kind at once; as many faults as a person reads
 LINES_PER_S = 1.0  # of one kind after that
 MAX_KINDS = 1000  # remembered: texts are fixed, but other people's libraries may make theirs
 UPKEEP_S = 5.0
+STUCK_S = 0.1  # a reader that takes nothing for so long is stuck: nobody waits for it again until it reads
+PIECE_BYTES = 4096  # PIPE_BUF: what polls as writable takes so much without blocking
 OWN = "isochrone"  # the name of all our loggers begins so
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
@@ -109,12 +115,15 @@ class RateLimit:
 
 
 class Lines(logging.StreamHandler[IO[str]]):
-    """Writes what the limit lets through. A stream that can't be written costs lines, never more."""
+    """Writes what the limit lets through. A stream that can't be written costs lines, never more: a collector of logs that hangs, its
+    pipe full, must not hold the thread that probes, drains and answers operators."""
 
     def __init__(self, stream: IO[str], limit: RateLimit | None = None) -> None:
         super().__init__(stream)
         self.limit = limit or RateLimit()
         self.lost = 0
+        self._is_stuck = False
+        self._is_torn = False  # the last write ended within a line
 
     def apply(self, log: Log) -> None:
         is_text = log.format == "text" or (log.format == "auto" and self.stream.isatty())
@@ -127,7 +136,7 @@ class Lines(logging.StreamHandler[IO[str]]):
             return
         if left_out:
             record.left_out = left_out
-        super().emit(record)
+        self._put(record)
 
     def tell(self) -> None:
         """Say what was left out of kinds that have become quiet."""
@@ -136,9 +145,37 @@ class Lines(logging.StreamHandler[IO[str]]):
             record.text, record.left_out = text, left_out
             self.acquire()
             try:
-                super().emit(record)
+                self._put(record)
             finally:
                 self.release()
+
+    def _put(self, record: logging.LogRecord) -> None:
+        try:
+            fd = self.stream.fileno()
+        except io.UnsupportedOperation:  # in memory
+            super().emit(record)
+            return
+        except ValueError:  # closed
+            self.lost += 1
+            return
+        try:
+            self._send(fd, f"{self.format(record)}{self.terminator}".encode(errors="backslashreplace"))
+        except Exception:
+            self.handleError(record)
+
+    def _send(self, fd: int, data: bytes) -> None:
+        writable = select.poll()  # select() knows no descriptor above 1023
+        writable.register(fd, select.POLLOUT)
+        if self._is_torn:
+            data = b"\n" + data
+        at = 0
+        while at < len(data):
+            if not writable.poll(0 if self._is_stuck else STUCK_S * 1000):
+                self._is_stuck = True
+                raise BlockingIOError(errno.EAGAIN, "its reader takes nothing")
+            self._is_stuck = False
+            at += os.write(fd, data[at : at + PIECE_BYTES])
+            self._is_torn = at < len(data)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  the standard library's name
         if isinstance(sys.exc_info()[1], OSError | ValueError):  # a full disk, a closed pipe: there is nowhere to say so

@@ -1,6 +1,6 @@
 """One accept an event: the listener is level-triggered, and a second accept that finds nothing costs 1-3 us."""
 from libc.errno cimport EMFILE, ENFILE, errno
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy
 from posix.unistd cimport close
 
@@ -60,8 +60,6 @@ cdef bint accept_one(Core *core, Connection *listener) noexcept nogil:
         if not make_room(core, number):
             close(fd)
             return True
-    if size < sizeof(uint16_t):
-        peer.ss_family = AF_UNIX
     read_peer(&peer, address)
     if peer.ss_family != AF_UNIX:
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))

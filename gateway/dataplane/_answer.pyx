@@ -15,7 +15,7 @@ from routing_core._random cimport next_u64
 
 
 cdef enum:
-    MAX_READS = 32          # a go
+    MAX_READS = 16          # a go
 
 
 cdef bint announces_end(Core *core, Connection *downstream) noexcept nogil:
@@ -135,7 +135,7 @@ cdef Answered read_answer(Core *core, Exchange *exchange) noexcept nogil:
     cdef Filled filled
     for _ in range(MAX_READS):
         if not upstream.is_readable:
-            return ANSWER_ENDED if upstream.has_ended else ANSWER_NEEDS_DATA
+            return ANSWER_NEEDS_DATA
         if buffer.at == NULL and not open_buffer(core, buffer, SMALL_BYTES):
             return ANSWER_NO_MEMORY
         if buffer.begin == buffer.end:

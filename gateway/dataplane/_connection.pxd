@@ -18,7 +18,7 @@ cdef bint grow_buffer(Core *core, Buffer *buffer) noexcept nogil
 cdef bint watch(Core *core, Connection *connection, uint32_t events) noexcept nogil
 # Owns fd from here on, also when it fails: then NULL.
 cdef Connection *open_connection(Core *core, int fd, ConnectionState state) noexcept nogil
-# Closes it; freed after the batch. What points to it is the caller's affair.
+# Closes it, which is not DEAD yet; freed after the batch. What points to it is the caller's affair.
 cdef void bury(Core *core, Connection *connection) noexcept nogil
 cdef void sweep_graveyard(Core *core) noexcept nogil
 cdef void free_spares(Core *core) noexcept nogil
@@ -36,7 +36,6 @@ cdef enum Filled:
     DRAINED                 # nothing to read now
     AT_END                  # the peer has ended
     FAILED                  # reset
-    NO_ROOM                 # the buffer is full
 
-# Reads once into the input buffer, which must be open.
+# Reads once into the input buffer, which must be open and have room.
 cdef Filled fill(Connection *connection) noexcept nogil

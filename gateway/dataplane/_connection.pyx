@@ -75,8 +75,6 @@ cdef Connection *open_connection(Core *core, int fd, ConnectionState state) noex
 
 
 cdef void bury(Core *core, Connection *connection) noexcept nogil:
-    if connection.state == DEAD:
-        return
     leave_idle(core, connection)
     connection.state = DEAD
     connection.exchange = NULL
@@ -163,8 +161,6 @@ cdef Filled fill(Connection *connection) noexcept nogil:
     cdef Buffer *buffer = &connection.input
     cdef size_t room = buffer.capacity - buffer.end
     cdef ssize_t n
-    if room == 0:
-        return NO_ROOM
     n = recv(connection.fd, buffer.at + buffer.end, room, 0)
     if n > 0:
         buffer.end += <uint32_t>n
@@ -174,7 +170,6 @@ cdef Filled fill(Connection *connection) noexcept nogil:
         return FILLED
     if n == 0:
         connection.is_readable = False
-        connection.has_ended = True
         return AT_END
     if errno == EAGAIN:
         connection.is_readable = False

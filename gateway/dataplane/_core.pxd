@@ -53,7 +53,6 @@ cdef struct Connection:
     bint is_readable        # an edge came, and not yet EAGAIN
     bint is_writable
     bint is_ending          # EPOLLRDHUP was seen: read until 0, short reads prove nothing
-    bint has_ended          # read 0
     bint is_resumed         # on the worker's list of those to look at again
     Connection *next        # in the pool or the graveyard
     Connection *next_resumed

@@ -1,5 +1,11 @@
-from typing import TypedDict, final
+from typing import TypedDict, final, type_check_only
 
+FIGURE_NAMES: tuple[str, ...]
+LOOKUP_NAMES: tuple[str, ...]
+FORCED_NAMES: tuple[str, ...]
+CAUSE_NAMES: tuple[str, ...]  # the parser's, then the gateway's own
+
+@type_check_only
 class Counted(TypedDict):
     figures: dict[str, int]  # accepted, closed, turns, log_dropped, bad_transitions, upstream_opened, upstream_reused
     lookups: dict[str, int]  # geoip lookups by result: found, overridden, not_found, broken

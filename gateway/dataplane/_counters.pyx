@@ -1,7 +1,7 @@
 """Relaxed reads and writes: each figure is exact, a sum is of slightly different moments."""
 cimport cython
 
-from gateway.dataplane._snapshot import PHASES
+from gateway.dataplane._snapshot import PHASES as _PHASES
 from routing_core._atomic cimport load_relaxed
 from routing_core._figures cimport MAX_WORKERS
 from routing_core._memory cimport FIGURES, give, take
@@ -66,7 +66,7 @@ cdef class Counters:
                 active[i] += load_relaxed(&self.columns[worker].active[i])
             beats.append(load_relaxed(&self.columns[worker].beat_ms))
             generations.append(load_relaxed(&self.columns[worker].generation))
-            phases.append(PHASES[load_relaxed(&self.columns[worker].phase)])
+            phases.append(_PHASES[load_relaxed(&self.columns[worker].phase)])
         return {
             "figures": figures, "lookups": lookups, "forced": forced, "causes": causes,
             "idle": idle, "active": active, "beats_ms": beats, "generations": generations, "phases": phases,

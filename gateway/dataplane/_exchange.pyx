@@ -238,11 +238,11 @@ cdef void reply(Core *core, Exchange *exchange, int status, bint close) noexcept
             or announces_end(core, downstream)):
         downstream.must_close = True
     close_buffer(core, &exchange.down.head)
-    if not open_buffer(core, &exchange.down.head, SMALL_BYTES) or not compose_reply(
-            &exchange.down.head, status, exchange.method == METHOD_HEAD, downstream.must_close,
-            exchange.minor == 0 and not downstream.must_close):
+    if not open_buffer(core, &exchange.down.head, SMALL_BYTES):
         abort(core, exchange)
         return
+    compose_reply(&exchange.down.head, status, exchange.method == METHOD_HEAD, downstream.must_close,
+                  exchange.minor == 0 and not downstream.must_close)
     drive(core, exchange)
 
 

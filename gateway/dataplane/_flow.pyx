@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memmove, memset
 
 from gateway.dataplane._chunks cimport CHUNK_BAD, CHUNK_DATA, CHUNK_END, Step, begin_chunks, feed_chunks
-from gateway.dataplane._connection cimport AT_END, DRAINED, FILLED, Filled, close_buffer, fill, grow_buffer, open_buffer
+from gateway.dataplane._connection cimport AT_END, DRAINED, FILLED, Filled, close_buffer, fill, open_buffer
 from gateway.dataplane._core cimport *
 from gateway.dataplane._linux cimport MSG_MORE, MSG_NOSIGNAL, iovec, msghdr, sendmsg
 
@@ -140,21 +140,13 @@ cdef Pumped refill(Core *core, Flow *flow, Connection *source) noexcept nogil:
             return PUMP_NO_MEMORY
     elif flow.keeps and buffer.end < buffer.capacity:
         pass                            # sent bytes stay, in case the request must be sent again
-    elif buffer.begin == buffer.end:
+    else:                               # all that was judged is sent, and all was judged
         flow.keeps = False
         if buffer.capacity == SMALL_BYTES and (flow.framing != BY_LENGTH or flow.left > SMALL_BYTES):
             close_buffer(core, buffer)
             if not open_buffer(core, buffer, LARGE_BYTES):
                 return PUMP_NO_MEMORY
         buffer.begin = buffer.end = 0
-    elif buffer.end == buffer.capacity:
-        flow.keeps = False
-        if buffer.begin > 0:
-            memmove(buffer.at, buffer.at + buffer.begin, buffer.end - buffer.begin)
-            buffer.end -= buffer.begin
-            buffer.begin = 0
-        elif not grow_buffer(core, buffer):
-            return PUMP_NO_MEMORY
     filled = fill(source)
     if filled == FILLED:
         return PUMP_DONE
@@ -179,8 +171,6 @@ cdef Pumped pump(Core *core, Flow *flow, Connection *source, Connection *sink, b
         if flow.is_whole:
             flow.is_done = True
             return PUMP_DONE
-        if source.has_ended:
-            return end_of_source(flow)
         if not source.is_readable:
             return wait_for_source(core, flow, source)
         if round_ == MAX_REFILLS:

@@ -23,13 +23,14 @@ cdef struct Facts:          # what is added to a request
     char local[LOCAL_BYTES]     # where the client connected to; read only for a request without host
     uint32_t local_length
 
-# False: does not fit the buffer.
-cdef bint append(Buffer *out, const char *text, uint32_t length) noexcept nogil
-cdef bint append_number(Buffer *out, long long number) noexcept nogil
+# What does not fit sets out.end beyond the capacity, where it stays. number: not negative.
+cdef void append(Buffer *out, const char *text, uint32_t length) noexcept nogil
+cdef void append_number(Buffer *out, long long number) noexcept nogil
 # The id and the trace context to go on with: the client's where they are sound (the id's only from a trusted hop), else made of random
 # numbers.
 cdef void settle_ids(const char *text, const RequestHead *head, unsigned long long a, unsigned long long b, unsigned long long c,
                      Facts *facts) noexcept nogil
+# False: does not fit the buffer, which is of no more use.
 cdef bint compose_request(Buffer *out, const char *text, const RequestHead *head, const Settings *settings,
                           const Facts *facts) noexcept nogil
 # framing: of the body as it goes down. close: the connection ends after it. keep_alive: an HTTP/1.0 client is told that it does not.

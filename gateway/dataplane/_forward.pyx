@@ -1,5 +1,5 @@
 """Kept fields are copied in runs, one memcpy from one dropped field to the next."""
-from libc.stdint cimport int32_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy, strlen
 
 from gateway.dataplane._core cimport BY_CHUNKS, Buffer, Framing
@@ -30,27 +30,26 @@ cdef inline bint is_dropped_from_response(uint8_t field_id) noexcept nogil:
             or field_id == FIELD_TRANSFER_ENCODING or field_id == FIELD_UPGRADE or field_id == FIELD_X_ISOCHRONE)
 
 
-cdef bint append(Buffer *out, const char *text, uint32_t length) noexcept nogil:
-    if length > out.capacity - out.end:
-        return False
+cdef void append(Buffer *out, const char *text, uint32_t length) noexcept nogil:
+    if <int64_t>out.end + length > out.capacity:
+        out.end = out.capacity + 1      # and so it stays: one look at the end will do
+        return
     memcpy(out.at + out.end, text, length)
     out.end += length
-    return True
 
 
-cdef inline bint append_text(Buffer *out, const char *text) noexcept nogil:
-    return append(out, text, <uint32_t>strlen(text))
+cdef inline void append_text(Buffer *out, const char *text) noexcept nogil:
+    append(out, text, <uint32_t>strlen(text))
 
 
-cdef bint append_number(Buffer *out, long long number) noexcept nogil:
+cdef void append_number(Buffer *out, long long number) noexcept nogil:
     cdef char digits[20]
     cdef int at = 20
-    while True:
+    while number > 0 or at == 20:
         at -= 1
         digits[at] = <char>(c'0' + number % 10)
         number //= 10
-        if number == 0:
-            return append(out, digits + at, 20 - at)
+    append(out, digits + at, 20 - at)
 
 
 cdef void write_hex(char *out, unsigned long long number) noexcept nogil:
@@ -119,57 +118,58 @@ cdef void settle_ids(const char *text, const RequestHead *head, unsigned long lo
         memcpy(facts.trace + 52, "-00", 3)
 
 
-cdef bint append_forwarded_for(Buffer *out, const char *text, const RequestHead *head, const Facts *facts) noexcept nogil:
+cdef void append_forwarded_for(Buffer *out, const char *text, const RequestHead *head, const Facts *facts) noexcept nogil:
     """One field: what trusted hops said, then the peer."""
     cdef const Field *field
     cdef int32_t i
-    if not append(out, "x-forwarded-for: ", 17):
-        return False
+    append(out, "x-forwarded-for: ", 17)
     if facts.is_trusted:
         for i in range(head.n_fields):
             field = &head.fields[i]
             if field.id == FIELD_X_FORWARDED_FOR and not field.is_named_by_connection and field.value_length > 0:
-                if not append(out, text + field.value_at, field.value_length) or not append(out, ", ", 2):
-                    return False
-    return append(out, facts.peer, facts.peer_length)
+                append(out, text + field.value_at, field.value_length)
+                append(out, ", ", 2)
+    append(out, facts.peer, facts.peer_length)
 
 
-cdef bint append_upgrade(Buffer *out, const char *text, const RequestHead *head) noexcept nogil:
+cdef void append_upgrade(Buffer *out, const char *text, const Field *fields, int32_t n_fields) noexcept nogil:
+    """What the field says is end to end here, though it is hop by hop: both sides are to become one tunnel."""
     cdef int32_t i
-    for i in range(head.n_fields):
-        if head.fields[i].id == FIELD_UPGRADE:
-            if not (append(out, "connection: upgrade\r\nupgrade: ", 30)
-                    and append(out, text + head.fields[i].value_at, head.fields[i].value_length) and append(out, "\r\n", 2)):
-                return False
-            return True
-    return True
+    append(out, "connection: upgrade\r\n", 21)
+    for i in range(n_fields):
+        if fields[i].id == FIELD_UPGRADE:
+            append(out, text + fields[i].name_at, fields[i].line_end_at - fields[i].name_at)
 
 
-cdef bint append_start(Buffer *out, const char *text, const RequestHead *head, const Facts *facts) noexcept nogil:
+cdef void append_host(Buffer *out, const char *host, uint32_t length) noexcept nogil:
+    append(out, "host: ", 6)
+    append(out, host, length)
+    append(out, "\r\n", 2)
+
+
+cdef void append_start(Buffer *out, const char *text, const RequestHead *head, const Facts *facts) noexcept nogil:
     """Origin form, whatever form came; Host is the authority of the absolute form (RFC 9112 3.2.2)."""
-    if not (append(out, text + head.method_at, head.method_length) and append(out, " ", 1)):
-        return False
+    append(out, text + head.method_at, head.method_length)
+    append(out, " ", 1)
     if head.is_asterisk:
-        if not append(out, "*", 1):
-            return False
+        append(out, "*", 1)
     elif not head.is_absolute:
-        if not append(out, text + head.target_at, head.target_length):
-            return False
+        append(out, text + head.target_at, head.target_length)
     else:
-        if not (append(out, text + head.path_at, head.path_length) if head.path_length else append(out, "/", 1)):
-            return False
-        if head.query_length and not (append(out, "?", 1) and append(out, text + head.query_at, head.query_length)):
-            return False
-    if not append(out, " HTTP/1.1\r\n", 11):
-        return False
+        if head.path_length == 0:
+            append(out, "/", 1)
+        append(out, text + head.path_at, head.path_length)
+        if head.query_length:
+            append(out, "?", 1)
+            append(out, text + head.query_at, head.query_length)
+    append(out, " HTTP/1.1\r\n", 11)
     if head.is_absolute:
-        return append(out, "host: ", 6) and append(out, text + head.authority_at, head.authority_length) and append(out, "\r\n", 2)
-    if head.authority_length == 0:      # HTTP/1.0, which goes on as 1.1 and needs one (RFC 9112 3.2, 3.3)
-        return append(out, "host: ", 6) and append(out, facts.local, facts.local_length) and append(out, "\r\n", 2)
-    return True
+        append_host(out, text + head.authority_at, head.authority_length)
+    elif head.authority_length == 0:    # HTTP/1.0, which goes on as 1.1 and needs one (RFC 9112 3.2, 3.3)
+        append_host(out, facts.local, facts.local_length)
 
 
-cdef bint append_kept(Buffer *out, const char *text, const RequestHead *head, const Facts *facts, bint *has_proto,
+cdef void append_kept(Buffer *out, const char *text, const RequestHead *head, const Facts *facts, bint *has_proto,
                       bint *has_host) noexcept nogil:
     cdef uint32_t run = head.fields_at
     cdef const Field *field
@@ -184,36 +184,39 @@ cdef bint append_kept(Buffer *out, const char *text, const RequestHead *head, co
             has_proto[0] = has_proto[0] or field.id == FIELD_X_FORWARDED_PROTO
             has_host[0] = has_host[0] or field.id == FIELD_X_FORWARDED_HOST
             continue
-        if not append(out, text + run, field.name_at - run):
-            return False
+        append(out, text + run, field.name_at - run)
         run = field.line_end_at
-    return append(out, text + run, head.length - 2 - run)
+    append(out, text + run, head.length - 2 - run)
 
 
 cdef bint compose_request(Buffer *out, const char *text, const RequestHead *head, const Settings *settings,
                           const Facts *facts) noexcept nogil:
     cdef bint has_proto = False
     cdef bint has_host = False
-    if not (append_start(out, text, head, facts) and append_kept(out, text, head, facts, &has_proto, &has_host)
-            and append_forwarded_for(out, text, head, facts)):
-        return False
-    if not has_proto and not append(out, "\r\nx-forwarded-proto: http", 25):
-        return False
-    if not has_host and head.authority_length and not (append(out, "\r\nx-forwarded-host: ", 20)
-                                                       and append(out, text + head.authority_at, head.authority_length)):
-        return False
-    if not (append(out, "\r\nx-request-id: ", 16) and append(out, facts.id, facts.id_length)
-            and append(out, "\r\ntraceparent: ", 15) and append(out, facts.trace, TRACE_BYTES)
-            and append(out, "\r\nvia: ", 7) and append(out, settings.via, settings.via_length) and append(out, "\r\n", 2)):
-        return False
-    if head.is_chunked and not append(out, "transfer-encoding: chunked\r\n", 28):
-        return False
-    if head.is_upgrade and not append_upgrade(out, text, head):
-        return False
-    return append(out, "\r\n", 2)
+    append_start(out, text, head, facts)
+    append_kept(out, text, head, facts, &has_proto, &has_host)
+    append_forwarded_for(out, text, head, facts)
+    if not has_proto:
+        append(out, "\r\nx-forwarded-proto: http", 25)
+    if not has_host and head.authority_length:
+        append(out, "\r\nx-forwarded-host: ", 20)
+        append(out, text + head.authority_at, head.authority_length)
+    append(out, "\r\nx-request-id: ", 16)
+    append(out, facts.id, facts.id_length)
+    append(out, "\r\ntraceparent: ", 15)
+    append(out, facts.trace, TRACE_BYTES)
+    append(out, "\r\nvia: ", 7)
+    append(out, settings.via, settings.via_length)
+    append(out, "\r\n", 2)
+    if head.is_chunked:
+        append(out, "transfer-encoding: chunked\r\n", 28)
+    if head.is_upgrade:
+        append_upgrade(out, text, head.fields, head.n_fields)
+    append(out, "\r\n", 2)
+    return out.end <= out.capacity
 
 
-cdef bint append_kept_of_response(Buffer *out, const char *text, const ResponseHead *head, bint keeps_length) noexcept nogil:
+cdef void append_kept_of_response(Buffer *out, const char *text, const ResponseHead *head, bint keeps_length) noexcept nogil:
     cdef uint32_t run = head.fields_at
     cdef const Field *field
     cdef int32_t i
@@ -222,42 +225,34 @@ cdef bint append_kept_of_response(Buffer *out, const char *text, const ResponseH
         if not (is_dropped_from_response(field.id) or field.is_named_by_connection
                 or (field.id == FIELD_CONTENT_LENGTH and not keeps_length)):
             continue
-        if not append(out, text + run, field.name_at - run):
-            return False
+        append(out, text + run, field.name_at - run)
         run = field.line_end_at
-    return append(out, text + run, head.length - 2 - run)
-
-
-cdef bint append_upgraded(Buffer *out, const char *text, const ResponseHead *head) noexcept nogil:
-    cdef int32_t i
-    if not append(out, "connection: upgrade\r\n", 21):
-        return False
-    for i in range(head.n_fields):
-        if head.fields[i].id == FIELD_UPGRADE and not append(out, text + head.fields[i].name_at,
-                                                             head.fields[i].line_end_at - head.fields[i].name_at):
-            return False
-    return True
+    append(out, text + run, head.length - 2 - run)
 
 
 cdef bint compose_response(Buffer *out, const char *text, const ResponseHead *head, Framing framing, bint close, bint keep_alive,
                            const char *debug_pop, uint32_t debug_pop_length, const char *debug_reason) noexcept nogil:
     # RFC 9110 8.6: no Content-Length in 1xx and 204.
     cdef bint keeps_length = head.status >= 200 and head.status != 204
-    if not (append(out, "HTTP/1.1 ", 9) and append_number(out, head.status) and append(out, " ", 1)
-            and append(out, text + head.reason_at, head.reason_length) and append(out, "\r\n", 2)
-            and append_kept_of_response(out, text, head, keeps_length)):
-        return False
+    append(out, "HTTP/1.1 ", 9)
+    append_number(out, head.status)
+    append(out, " ", 1)
+    append(out, text + head.reason_at, head.reason_length)
+    append(out, "\r\n", 2)
+    append_kept_of_response(out, text, head, keeps_length)
     if head.status == 101:
-        if not append_upgraded(out, text, head):
-            return False
-    elif framing == BY_CHUNKS and not append(out, "transfer-encoding: chunked\r\n", 28):
-        return False
-    if close and not append(out, "connection: close\r\n", 19):
-        return False
-    if keep_alive and not append(out, "connection: keep-alive\r\n", 24):
-        return False
-    if debug_pop != NULL and not (append(out, "x-isochrone-pop: ", 17) and append(out, debug_pop, debug_pop_length)
-                                  and append(out, "\r\nx-isochrone-reason: ", 22) and append_text(out, debug_reason)
-                                  and append(out, "\r\n", 2)):
-        return False
-    return append(out, "\r\n", 2)
+        append_upgrade(out, text, head.fields, head.n_fields)
+    elif framing == BY_CHUNKS:
+        append(out, "transfer-encoding: chunked\r\n", 28)
+    if close:
+        append(out, "connection: close\r\n", 19)
+    if keep_alive:
+        append(out, "connection: keep-alive\r\n", 24)
+    if debug_pop != NULL:
+        append(out, "x-isochrone-pop: ", 17)
+        append(out, debug_pop, debug_pop_length)
+        append(out, "\r\nx-isochrone-reason: ", 22)
+        append_text(out, debug_reason)
+        append(out, "\r\n", 2)
+    append(out, "\r\n", 2)
+    return out.end <= out.capacity

@@ -120,11 +120,11 @@ cdef void finish(Core *core, Exchange *exchange) noexcept nogil:
         downstream.must_close = True
     if upstream != NULL:
         release_upstream(core, exchange, is_read and exchange.is_upstream_reusable and exchange.state == ANSWERING
-                         and not upstream.has_ended and upstream.input.begin == upstream.input.end)
+                         and upstream.input.begin == upstream.input.end)
     end(core, exchange)
     if closes_at_once:
         close_downstream(core, downstream)
-    elif downstream.must_close or (downstream.has_ended and downstream.input.begin == downstream.input.end):
+    elif downstream.must_close:
         linger_on(core, downstream)
     else:
         await_next(core, downstream)
@@ -145,9 +145,6 @@ cdef void await_next(Core *core, Connection *downstream) noexcept nogil:
 cdef void linger_on(Core *core, Connection *downstream) noexcept nogil:
     # RFC 9112 9.6: half-close, then read until the client's end, or it may lose the answer to a reset.
     leave_idle(core, downstream)
-    if downstream.has_ended:
-        close_downstream(core, downstream)
-        return
     shutdown(downstream.fd, SHUT_WR)
     downstream.state = LINGERING
     close_buffer(core, &downstream.input)

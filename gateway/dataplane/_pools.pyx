@@ -104,8 +104,6 @@ cdef void put_back(Core *core, Connection *upstream) noexcept nogil:
 cdef void drop_upstream(Core *core, Connection *upstream) noexcept nogil:
     cdef UpstreamPool *pool = upstream.pool
     cdef Connection **link
-    if upstream.state == DEAD:
-        return
     if upstream.state == POOLED:
         link = &pool.idle
         while link[0] != upstream:

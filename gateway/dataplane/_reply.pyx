@@ -31,27 +31,29 @@ cdef const char *reason_phrase(int status) noexcept nogil:
         return "Service Unavailable"
     if status == 504:
         return "Gateway Timeout"
-    if status == 505:
-        return "HTTP Version Not Supported"
-    return "Error"
+    return "HTTP Version Not Supported"     # 505: what is left
 
 
-cdef bint compose_reply(Buffer *out, int status, bint is_head, bint close, bint keep_alive) noexcept nogil:
+cdef void compose_reply(Buffer *out, int status, bint is_head, bint close, bint keep_alive) noexcept nogil:
     cdef const char *phrase = reason_phrase(status)
     cdef uint32_t length = <uint32_t>strlen(phrase)
-    if not (append(out, "HTTP/1.1 ", 9) and append_number(out, status) and append(out, " ", 1) and append(out, phrase, length)
-            and append(out, "\r\ncontent-type: text/plain\r\ncontent-length: ", 44) and append_number(out, length + 1)
-            and append(out, "\r\n", 2)):
-        return False
-    if status == 503 and not append(out, "retry-after: 1\r\n", 16):
-        return False
+    append(out, "HTTP/1.1 ", 9)
+    append_number(out, status)
+    append(out, " ", 1)
+    append(out, phrase, length)
+    append(out, "\r\ncontent-type: text/plain\r\ncontent-length: ", 44)
+    append_number(out, length + 1)
+    append(out, "\r\n", 2)
+    if status == 503:
+        append(out, "retry-after: 1\r\n", 16)
     # RFC 9110 15.5.6: a 405 says what is allowed.
-    if status == 405 and not append(out, "allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n", 53):
-        return False
-    if close and not append(out, "connection: close\r\n", 19):
-        return False
-    if keep_alive and not append(out, "connection: keep-alive\r\n", 24):
-        return False
-    if not append(out, "\r\n", 2):
-        return False
-    return is_head or (append(out, phrase, length) and append(out, "\n", 1))
+    if status == 405:
+        append(out, "allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n", 53)
+    if close:
+        append(out, "connection: close\r\n", 19)
+    if keep_alive:
+        append(out, "connection: keep-alive\r\n", 24)
+    append(out, "\r\n", 2)
+    if not is_head:
+        append(out, phrase, length)
+        append(out, "\n", 1)

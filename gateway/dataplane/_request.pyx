@@ -100,6 +100,7 @@ cdef bint compose(Core *core, Exchange *exchange, const char *text, const Reques
         facts.local_length = <uint32_t>write_local(exchange.downstream.fd, facts.local)
     settle_ids(text, head, next_u64(&core.rng), next_u64(&core.rng), next_u64(&core.rng), &facts)
     note_request(core, exchange, text, head, facts.id, facts.id_length, facts.trace)
+    # What is added is shorter than that, whatever the settings and the head say.
     return (open_buffer(core, &exchange.up.head, head.length + 1024)
             and compose_request(&exchange.up.head, text, head, core.snapshot.settings, &facts))
 
@@ -136,12 +137,8 @@ cdef void begin(Core *core, Connection *downstream, const char *text, const Requ
     if exchange.route == NULL:
         refuse(core, exchange, 404, CAUSE_NO_ROUTE, False)
         return
-    if exchange.up.head.at == NULL:
-        refuse(core, exchange, 503, CAUSE_NO_MEMORY, True)
-        return
     if not is_composed:
-        add_own(&core.column.causes[<int>CAUSE_HEAD_TOO_LARGE], 1)
-        reply(core, exchange, 431, True)
+        refuse(core, exchange, 503, CAUSE_NO_MEMORY, True)
         return
     if exchange.up.limit and head.content_length > exchange.up.limit:
         refuse(core, exchange, 413, CAUSE_BODY_TOO_LARGE, True)
@@ -223,7 +220,5 @@ cdef void receive(Core *core, Connection *downstream) noexcept nogil:
         begin_head(core, downstream)
         if try_head(core, downstream) != NEED_DATA:
             return
-    if downstream.has_ended:
-        close_downstream(core, downstream)
-    elif buffer.begin == buffer.end:
+    if buffer.begin == buffer.end:
         close_buffer(core, buffer)

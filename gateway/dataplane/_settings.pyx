@@ -6,11 +6,11 @@ import ipaddress
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
-MAX_ATTEMPTS = 4                # as in _core.pxd, which knows these settings
-MAX_HEAD_BYTES = 60 * 1024      # a head, and what is added to it, must fit a large buffer
+_MAX_ATTEMPTS = 4                # as in _core.pxd, which knows these settings
+_MAX_HEAD_BYTES = 60 * 1024      # a head, and what is added to it, must fit a large buffer
 
 
-def split(int64_t limit, int64_t n_workers) -> int:
+def _split(int64_t limit, int64_t n_workers) -> int:
     """A worker's part of a limit of the whole gateway: rounded up, at least 1."""
     return max(1, -(-limit // n_workers))
 
@@ -22,14 +22,14 @@ cdef class CompiledSettings:
     def __cinit__(self, settings not None, int n_workers):
         cdef bytes via = f"1.1 {settings.name}".encode()
         cdef bytes address
-        if not 256 <= settings.head_bytes <= MAX_HEAD_BYTES:
-            raise ValueError(f"head_bytes: must be from 256 to {MAX_HEAD_BYTES}, got {settings.head_bytes}")
+        if not 256 <= settings.head_bytes <= _MAX_HEAD_BYTES:
+            raise ValueError(f"head_bytes: must be from 256 to {_MAX_HEAD_BYTES}, got {settings.head_bytes}")
         if len(via) > MAX_VIA:
             raise ValueError(f"name: must be at most {MAX_VIA - 4} bytes, got {len(via) - 4}")
         if len(settings.trusted) > MAX_TRUSTED:
             raise ValueError(f"trusted: must be at most {MAX_TRUSTED} prefixes, got {len(settings.trusted)}")
-        if not 0 <= settings.max_retries < MAX_ATTEMPTS:
-            raise ValueError(f"max_retries: must be from 0 to {MAX_ATTEMPTS - 1}, got {settings.max_retries}")
+        if not 0 <= settings.max_retries < _MAX_ATTEMPTS:
+            raise ValueError(f"max_retries: must be from 0 to {_MAX_ATTEMPTS - 1}, got {settings.max_retries}")
         for name in ("request_head_ms", "keep_alive_idle_ms", "body_progress_ms", "connect_ms", "first_byte_ms", "upstream_idle_ms",
                      "queue_ms", "tunnel_idle_ms", "linger_ms"):
             if getattr(settings, name) < 1:
@@ -46,9 +46,9 @@ cdef class CompiledSettings:
         self.settings.head_bytes = settings.head_bytes
         self.settings.max_fields = settings.max_fields
         self.settings.body_bytes = settings.body_bytes
-        self.settings.max_connections = split(settings.connections_per_listener, n_workers)
-        self.settings.max_upstream = split(settings.connections_per_endpoint, n_workers)
-        self.settings.max_queue = split(settings.queue_per_endpoint, n_workers)
+        self.settings.max_connections = _split(settings.connections_per_listener, n_workers)
+        self.settings.max_upstream = _split(settings.connections_per_endpoint, n_workers)
+        self.settings.max_queue = _split(settings.queue_per_endpoint, n_workers)
         self.settings.max_retries = settings.max_retries
         self.settings.budget.share_milli = <int64_t>(settings.budget_share * 1000)
         self.settings.budget.floor_milli_per_s = <int64_t>(settings.budget_floor_per_s * 1000 / n_workers)

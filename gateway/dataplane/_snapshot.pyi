@@ -4,6 +4,8 @@ from gateway.dataplane._settings import CompiledSettings
 from geoip import Locator
 from routing_core import Table
 
+PHASES: tuple[str, ...]
+
 @final
 class Snapshots:
     """Publishes snapshots to workers. For one control thread."""

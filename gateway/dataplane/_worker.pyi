@@ -35,6 +35,6 @@ class Worker:
     def wake(self) -> None:
         """Have a sleeping worker look at snapshot and orders now. From any thread."""
     def read_log(self) -> list[dict[str, Any]]:
-        """Access log records since the last call, oldest first: the fields of the access log but those that control adds. For one thread."""
+        """Access log records since the last call, oldest first: the fields of the access log but what control adds. For one thread."""
     def close(self) -> None:
         """Close every connection and give all memory back. Twice does no harm; during run() it is an error."""

@@ -30,7 +30,7 @@ from routing_core._atomic cimport add_own, load_acquire, store_relaxed, store_re
 from routing_core._figures cimport Figures
 from routing_core._memory cimport WORKER, give, take
 from routing_core._random cimport seed as seed_random
-from routing_core._steer import REASONS
+from routing_core._figures import REASONS as _REASONS
 from routing_core._table cimport Endpoint
 
 
@@ -407,7 +407,7 @@ cdef dict as_dict(const Record *record):
         "service": texts[<int>TEXT_SERVICE],
         "pop": texts[<int>TEXT_POP],
         "endpoint": texts[<int>TEXT_ENDPOINT],
-        "reason": REASONS[record.reason] if record.reason >= 0 else None,
+        "reason": _REASONS[record.reason] if record.reason >= 0 else None,
         "attempts": record.attempts,
         "request_id": texts[<int>TEXT_ID],
         "trace_id": texts[<int>TEXT_TRACE],

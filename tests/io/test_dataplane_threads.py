@@ -11,7 +11,7 @@ from gateway.dataplane import Settings
 from tests.io.serving import eventually
 from tests.support.local_gateway import LocalGateway, Peer
 
-SECONDS = float(os.environ.get("SECONDS", "1.5"))
+LOAD_S = float(os.environ.get("LOAD_S", "1.5"))
 IS_INSTRUMENTED = os.environ.get("VARIANT", "normal") != "normal"
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("nothing_left")]
 
@@ -35,7 +35,7 @@ def at_rest(gateway):
 
 def test_swaps_under_load():
     with serving(2, 2, Settings(log_share=0.1)) as gateway:
-        clients = [Peer("client", gateway.port, SECONDS, 8, 0) for _ in range(2)]
+        clients = [Peer("client", gateway.port, LOAD_S, 8, 0) for _ in range(2)]
         swaps = most_kept = logged = 0
         begin = time.monotonic()
         while any(client.is_running() for client in clients):
@@ -66,9 +66,9 @@ def hold_gil(until):
 def test_who_holds_the_gil_does_not_move_p99(holder):
     for _ in range(3):  # the machine is shared: someone else's work may move it too
         with serving(1) as gateway:
-            client = Peer("client", gateway.port, SECONDS, 4, 0.001)
+            client = Peer("client", gateway.port, LOAD_S, 4, 0.001)
             if holder:
-                holder(time.monotonic() + SECONDS)
+                holder(time.monotonic() + LOAD_S)
             report = client.report()
         print(f"\n{holder.__name__ if holder else 'nothing'}: {report}")
         assert report["bad"] == 0 and report["n"] > 50
@@ -78,15 +78,15 @@ def test_who_holds_the_gil_does_not_move_p99(holder):
 
 
 def cpu_us_a_request(gateway, n_clients=2):
-    clients = [Peer("client", gateway.port, SECONDS, 32, 0) for _ in range(n_clients)]
+    clients = [Peer("client", gateway.port, LOAD_S, 32, 0) for _ in range(n_clients)]
     cpu_s, requests = gateway.cpu_s(), gateway.requests()
     reports = [client.report() for client in clients]
     assert sum(report["bad"] for report in reports) == 0
     return (gateway.cpu_s() - cpu_s) / (gateway.requests() - requests) * 1e6
 
 
-@pytest.mark.skipif(IS_INSTRUMENTED, reason="an instrumented build has other costs")
 def test_two_workers_share_the_load_and_cost_no_more():
+    most = 1000.0 if IS_INSTRUMENTED else 1.1  # an instrumented build has other costs
     ratios = []
     for _ in range(4):
         with serving(1) as gateway:
@@ -96,7 +96,7 @@ def test_two_workers_share_the_load_and_cost_no_more():
             shares = [time.clock_gettime(time.pthread_getcpuclockid(thread.ident)) for thread in gateway.threads]
         ratios.append(two / one)
         print(f"\none worker {one:.1f} us a request, two {two:.1f}: {two / one:.2f}; CPU of the two {shares}")
-        if ratios[-1] <= 1.1 and min(shares) > 0.1 * max(shares):
+        if ratios[-1] <= most and min(shares) > 0.1 * max(shares):
             return
     raise AssertionError(f"two workers against one: {ratios}; shares {shares}")
 
@@ -122,7 +122,7 @@ def test_clients_killed_under_load_leave_nothing():
 
 def test_a_backend_killed_under_load_costs_only_what_it_had():
     with serving(2, 2, Settings(budget_floor_per_s=1000.0)) as gateway:
-        client = Peer("client", gateway.port, SECONDS, 8, 0)
+        client = Peer("client", gateway.port, LOAD_S, 8, 0)
         doomed = Peer("backend")
         gateway.endpoints[0] = ("127.0.0.1", int(doomed.first_line))
         gateway.swap()

@@ -66,7 +66,26 @@ ANSWERS = [
     b"HTTP/1.1 100 Continue\r\n\r\n",
     b"HTTP/1.1 500 Oh\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno",
 ]
-OCTETS = [b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"\x00", b" ", b"\t", b":", b",", b";", b"_", b"0", b"5", b"f", b"\xff", b"\x7f", b"chunked", b"close"]
+OCTETS = [
+    b"\r",
+    b"\n",
+    b"\r\n",
+    b"\r\n\r\n",
+    b"\x00",
+    b" ",
+    b"\t",
+    b":",
+    b",",
+    b";",
+    b"_",
+    b"0",
+    b"5",
+    b"f",
+    b"\xff",
+    b"\x7f",
+    b"chunked",
+    b"close",
+]
 
 
 def mutate(rng: random.Random, seeds: list[bytes]) -> bytes:

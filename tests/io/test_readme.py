@@ -15,7 +15,7 @@ MUNICH, BOSTON, SAO_PAULO = ({"x-forwarded-for": address} for address in ("192.0
 
 def two_pops(fra: str, nyc: str) -> str:
     """The README's first configuration, on free ports."""
-    text = re.search(r"`mine.yaml`:\n\n```yaml\n(.*?)```", README.read_text(), re.S)[1]
+    text = re.search(r"`mine.yaml`:\n\n```yaml\n(.*?)```", README.read_text(), re.DOTALL)[1]
     for theirs, ours in (("127.0.0.1:8080", "127.0.0.1:{port}"), ("127.0.0.1:9001", fra), ("127.0.0.1:9002", nyc)):
         assert theirs in text
         text = text.replace("{", "{{").replace("}", "}}") if theirs.endswith("8080") else text
@@ -58,7 +58,7 @@ def test_the_death_of_a_pop_under_load_costs_no_get(gateway, pops):
 def test_the_kubernetes_example_is_sound(tmp_path):
     from gateway.config import load
 
-    text = re.findall(r"```yaml\n(.*?)```", README.read_text(), re.S)[1]
+    text = re.findall(r"```yaml\n(.*?)```", README.read_text(), re.DOTALL)[1]
     file = tmp_path / "kubernetes.yaml"
     file.write_text(text.replace("8080", str(free_port())))
     assert load(file).config.pops[0].name == "fra"

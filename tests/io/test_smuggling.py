@@ -281,7 +281,8 @@ def test_a_client_of_1_0_is_closed_unless_it_asks_otherwise(gateway, upstream):
 
 def test_what_connection_names_and_what_ends_at_a_hop_goes_no_further(gateway, upstream):
     text = (
-        GET + b"Connection: close, X-Forwarded-For, X-Secret , cookie,,\r\nX-Forwarded-For: 1.1.1.1\r\nX-Secret: s\r\nx-secret: t\r\nCookie: c\r\n"
+        GET
+        + b"Connection: close, X-Forwarded-For, X-Secret , cookie,,\r\nX-Forwarded-For: 1.1.1.1\r\nX-Secret: s\r\nx-secret: t\r\nCookie: c\r\n"
         b"Keep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\nTE: trailers\r\nX-Real-IP: 2.2.2.2\r\nForwarded: for=3.3.3.3\r\n"
         b"X-Forwarded-Host: evil\r\nX-Forwarded-Proto: https\r\nX-Isochrone-Pop: nyc\r\nX-Kept: k\r\n\r\n"
     )
@@ -337,7 +338,9 @@ def test_100_continue_is_relayed_and_an_early_refusal_stops_the_body(gateway, up
         client.sendall(b"hello")
         assert read_answers(client, ["POST"], until_end=False).statuses == [200]
     assert [(seen.target, seen.body) for seen in upstream.take()] == [("/continue", b"hello")]
-    heard = send(gateway, b"POST /early HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 50\r\n\r\n", ["POST"], until_end=True)
+    heard = send(
+        gateway, b"POST /early HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 50\r\n\r\n", ["POST"], until_end=True
+    )
     assert (heard.statuses, heard.end) == ([413], "close")
 
 
@@ -460,7 +463,12 @@ def test_the_end_of_an_upstream_ends_only_what_it_may_end(gateway, upstream):
     assert (heard.statuses, heard.end, heard.bodies) == ([200], "close", [b"hello" + EVIL])
     assert [seen.target for seen in upstream.take()] == ["/until-end"]
     for target in ("/resets", "/ends"):
-        heard = send(gateway, f"POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello".encode() + request("/next"), ["POST", "GET"], False)
+        heard = send(
+            gateway,
+            f"POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello".encode() + request("/next"),
+            ["POST", "GET"],
+            False,
+        )
         assert heard.statuses == [502, 200]
         assert [seen.target for seen in upstream.take()] == [target, "/next"]  # a POST is not sent twice
 

@@ -42,8 +42,7 @@ def located(locator):
 def test_a_hundred_real_addresses_get_a_near_equal_of_the_best(locator):
     figures = Figures(1)
     pools = tuple(
-        PoolSpec(i, figures.acquire("pool"), (EndpointSpec(figures.acquire("endpoint"), "192.0.2.1", 80 + i),), 1)
-        for i in range(len(POPS))
+        PoolSpec(i, figures.acquire("pool"), (EndpointSpec(figures.acquire("endpoint"), "192.0.2.1", 80 + i),), 1) for i in range(len(POPS))
     )
     spec = TableSpec(
         1,

@@ -74,7 +74,7 @@ def client(port: int, seconds: float, n_connections: int, pause_s: float) -> Non
                 time.sleep(pause_s)
     except ConnectionError:
         bad += 1
-    took.sort()
+    took = sorted(took) or [0.0]  # cut off before the first answer
     times = {f"p{percent}_ms": round(took[int(len(took) * percent / 100)] * 1000, 3) for percent in (50, 99)}
     print(json.dumps({"n": len(took), "bad": bad, "max_ms": round(took[-1] * 1000, 3), **times}))
 

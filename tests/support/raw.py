@@ -39,7 +39,11 @@ class Seen:
         if len(self.values(b"host")) != 1:
             found.append(f"hosts {self.values(b'host')}")
         lengths, codings = self.values(b"content-length"), self.values(b"transfer-encoding")
-        if len(lengths) + len(codings) > 1 or any(not value.isdigit() for value in lengths) or any(value != b"chunked" for value in codings):
+        if (
+            len(lengths) + len(codings) > 1
+            or any(not value.isdigit() for value in lengths)
+            or any(value != b"chunked" for value in codings)
+        ):
             found.append(f"framing {lengths} {codings}")
         connection = self.values(b"connection")
         if connection not in ([], [b"upgrade"]) or bool(connection) != bool(self.values(b"upgrade")):
@@ -153,7 +157,9 @@ class RawUpstream:
                 received = (received + data)[-(1 << 17) :]
                 reader.receive_data(data)
             elif isinstance(event, h11.Request):
-                seen = Seen(event.method.decode(), event.target.decode("latin-1"), [(bytes(name), bytes(value)) for name, value in event.headers])
+                seen = Seen(
+                    event.method.decode(), event.target.decode("latin-1"), [(bytes(name), bytes(value)) for name, value in event.headers]
+                )
                 with self._lock:
                     self.seen.append(seen)
                     self.faults += (f"{fault} in {received[-2000:]!r}" for fault in seen.ambiguities())

@@ -175,14 +175,19 @@ def test_what_is_stuck_half_way_gets_nothing_behind_it(make_bench):
 def test_a_flood_of_unwanted_interim_answers_does_not_hold_the_worker(bench):
     client, upstream = bench.client(), bench.upstream(is_tcp=True)
     bench.ask(client, upstream)
-    sent = 0
-    for _ in range(30):
+    other, far = bench.client(), bench.upstream(1)
+    flood = memoryview(b"HTTP/1.1 100 Continue\r\n\r\n" * 400_000)
+    for _ in range(20):
         try:
-            sent += upstream.send(b"HTTP/1.1 100 Continue\r\n\r\n" * 4000)
+            while True:
+                flood = flood[upstream.send(flood) :]
         except BlockingIOError:
             pass
         bench.turn()
-    assert sent > 1 << 20 and received(client) is None
+    assert received(client) is None
+    while received(far) is None and received(upstream) is None:
+        other.send(REQUEST)  # someone else is served meanwhile
+        bench.turn()
     bench.pass_ms(61_000)
     assert received(client).startswith(b"HTTP/1.1 504 ")
 
@@ -207,3 +212,76 @@ def test_an_answer_that_began_and_does_not_go_on_is_504(make_bench, begun):
     received(client)
     bench.pass_ms(700)
     assert received(client).startswith(b"HTTP/1.1 504 ") and received(upstream) == b""
+
+
+def test_interim_answers_that_the_client_does_not_take_pile_up_to_a_buffer_and_no_further(bench):
+    client, upstream = bench.client(), bench.upstream()
+    bench.ask(client, upstream)
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: " + b"x" * 20_000 + b"\r\n\r\n"
+    for _ in range(100):
+        try:
+            upstream.send(hints)
+        except (BlockingIOError, BrokenPipeError):
+            pass
+        bench.turn()
+    assert received(upstream) == b"", "given up"
+    got = b""
+    while piece := received(client):
+        got += piece
+        bench.turn()
+    assert got.startswith(hints * 3) and b"502" not in got
+    bench.assert_at_rest()
+
+
+def test_a_final_head_behind_interim_ones_fits_or_is_not_sent_at_all(make_bench):
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: " + b"x" * 20_000 + b"\r\n\r\n"
+
+    def pile_up(most):
+        """As many as are taken: the client reads nothing."""
+        bench = make_bench(Settings(debug_headers=True))
+        client, upstream = bench.client(), bench.upstream()
+        bench.ask(client, upstream)
+        for n in range(most):
+            upstream.send(hints)
+            bench.turn(turns=2)
+            if received(upstream) == b"":
+                return n, bench, client, upstream
+        return most, bench, client, upstream
+
+    fitting = pile_up(100)[0]
+    outcomes = set()
+    for size in (100, 2000, 5000, 8000, 20_000):
+        _, bench, client, upstream = pile_up(fitting)
+        upstream.send(b"HTTP/1.1 200 OK\r\nx: " + b"x" * size + b"\r\nContent-Length: 2\r\n\r\nok")
+        got = b""
+        for _ in range(60):
+            bench.turn()
+            got += received(client) or b""
+        rest = got[fitting * len(hints) :]
+        assert len(got) < fitting * len(hints) or rest == b"" or rest.endswith(b"\r\n\r\nok")
+        outcomes.add(rest.endswith(b"ok"))
+        bench.assert_at_rest()
+    assert outcomes == {False, True}
+
+
+def test_interim_answers_that_just_fill_the_buffer(bench):
+    client, upstream = bench.client(), bench.upstream()
+    bench.ask(client, upstream)
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: "
+    hints += b"x" * (8192 - len(hints) - 4) + b"\r\n\r\n"
+    upstream.send(hints)
+    bench.turn()
+    assert received(client) == hints
+    upstream.send(ANSWER)
+    bench.turn()
+    assert received(client) == ANSWER
+
+
+def test_an_interim_answer_meets_no_client(bench):
+    client, upstream = bench.client(), bench.upstream()
+    bench.ask(client, upstream)
+    upstream.send(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+    client.close()  # told of after the upstream, in the same turn
+    bench.turn(turns=2)
+    assert received(upstream) == b""
+    bench.assert_at_rest()

@@ -4,7 +4,10 @@ import pytest
 
 import routing_core
 from gateway.dataplane import Settings
+from routing_core import RouteSpec
 from tests.support.dataplane import ANSWER, REQUEST, received
+
+NOWHERE_TO_GO = (RouteSpec("other", 0, hosts=("other",)),)
 
 
 def blocks():
@@ -46,10 +49,21 @@ def test_end_of_the_worker_with_everything_under_way(make_bench):
 
 
 @pytest.mark.parametrize("turns", range(1, 5))
-def test_end_of_the_worker_with_connections_to_be_looked_at_again(bench, turns):
+def test_end_of_the_worker_with_connections_to_be_looked_at_again(make_bench, turns):
+    bench = make_bench(routes=NOWHERE_TO_GO)
     client = bench.client()
     client.send(REQUEST * 1000)  # all refused, a few rounds a turn
     bench.turn(turns=turns)
-    client.close()
+    assert len(received(client)) < 100_000, "not yet through"
+
+
+def test_cut_while_it_waits_to_be_looked_at_again(make_bench):
+    bench = make_bench(routes=NOWHERE_TO_GO)
+    client = bench.client()
+    client.send(REQUEST * 1000)  # all refused: one turn does not get through
+    bench.snapshots.order("aborting")
     bench.turn()
-    assert blocks()["connection"]
+    assert received(client).startswith(b"HTTP/1.1 404 ") and received(client) == b""
+    again = bench.client()
+    bench.turn(turns=2)
+    assert received(again) is None and bench.counters.read()["idle"][0] == 1

@@ -302,9 +302,7 @@ def test_jurisdiction_fails_closed(make_bench):
 
 
 def test_full_endpoint_makes_requests_wait_in_order_then_refuses(make_bench):
-    bench = make_bench(
-        Settings(connections_per_endpoint=1, queue_per_endpoint=2, queue_ms=400), endpoints=((("127.0.0.1", NOWHERE),), ())
-    )
+    bench = make_bench(Settings(connections_per_endpoint=1, queue_per_endpoint=2, queue_ms=400), endpoints=((("127.0.0.1", NOWHERE),), ()))
     upstream = bench.upstream()
     clients = [bench.client() for _ in range(4)]
     for number, client in enumerate(clients):

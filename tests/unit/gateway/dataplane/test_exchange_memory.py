@@ -112,3 +112,64 @@ def test_a_connection_there_is_no_memory_for_is_refused(make_bench, grants):
     assert received(client) == (b"" if grants == 0 else None)
     assert bench.causes == ({"no_memory": 1} if grants == 0 else {})
     client.close()
+
+
+def test_no_memory_to_answer_a_slow_head(make_bench):
+    bench = make_bench(Settings(request_head_ms=500))
+    client = bench.client()
+    client.send(REQUEST[:5])
+    bench.turn()
+    _memory.refuse(True)
+    try:
+        bench.pass_ms(800)
+    finally:
+        _memory.refuse(False)
+    assert received(client) == b""
+    bench.assert_at_rest()
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_no_memory_for_the_rest_of_a_body(bench, direction):
+    client, upstream = bench.client(), bench.upstream()
+    if direction == "up":
+        bench.ask(client, upstream, b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n")
+    else:
+        bench.ask(client, upstream)
+        upstream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"x" * 8000)
+    _memory.refuse(True)
+    try:
+        if direction == "up":
+            client.send(b"x" * 9000)
+        bench.turn(turns=2)
+    finally:
+        _memory.refuse(False)
+    got = received(client) or b""
+    assert received(client) == b"" and (direction == "down" or got == b"" or got.startswith(b"HTTP/1.1 503 "))
+    bench.assert_at_rest()
+
+
+def test_no_memory_when_a_stream_goes_on_after_a_pause(bench):
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n"
+    paused, far = bench.client(), bench.upstream()
+    bench.ask(paused, far)
+    far.send(head + b"x" * 20_000)
+    bench.turn()
+    other, other_far = bench.client(), bench.upstream()
+    bench.ask(other, other_far)
+    other_far.send(head)
+    for _ in range(20):  # takes the large buffer that the first one gave back in its pause, and holds it: its client does not read
+        try:
+            other_far.send(b"x" * 50_000)
+        except BlockingIOError:
+            pass
+        bench.turn()
+    _memory.refuse(True)
+    try:
+        far.send(b"x" * 20_000)
+        bench.turn(turns=2)
+    finally:
+        _memory.refuse(False)
+    while piece := received(paused):
+        assert piece
+    assert piece == b"", "cut, visibly: its length was announced"
+    assert bench.counters.read()["active"][0] == 1

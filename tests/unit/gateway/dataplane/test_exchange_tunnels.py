@@ -15,7 +15,7 @@ SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: x\r\nconn
 def open_tunnel(bench, is_tcp=False):
     client, upstream = bench.client(is_tcp=is_tcp), bench.upstream(is_tcp=is_tcp)
     sent = bench.ask(client, upstream, UPGRADE)
-    assert b"connection: upgrade\r\nupgrade: websocket\r\n" in sent and b"keep-alive" not in sent
+    assert b"connection: upgrade\r\nUpgrade: websocket\r\n" in sent and b"keep-alive" not in sent
     upstream.send(SWITCH)
     bench.turn()
     assert received(client) == SWITCHED

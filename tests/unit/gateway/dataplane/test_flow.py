@@ -1,5 +1,7 @@
 """Bodies of any size, either way, under backpressure; the bytes are the same and memory is constant."""
 
+import socket
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -222,3 +224,24 @@ def test_either_way_a_pause_that_is_too_long_ends_the_stream_and_a_short_one_doe
     bench.assert_at_rest()
     with pytest.raises((BrokenPipeError, ConnectionResetError)):
         upstream.send(b"x")
+
+
+def test_heads_that_the_client_takes_in_pieces(bench):
+    client, theirs = bench.pair()
+    with socket.socket(fileno=theirs) as small:
+        small.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4608)
+        bench.worker.adopt_downstream(small.detach())
+    upstream = bench.upstream()
+    answer = b"HTTP/1.1 200 OK\r\nx: " + b"x" * 30_000 + b"\r\nContent-Length: 2\r\n\r\nok"
+    client.send(REQUEST * 20)
+    got = b""
+    for turn in range(2000):
+        bench.turn()
+        if received(upstream):
+            upstream.send(answer)
+        if turn > 100:  # by then its socket is full
+            try:
+                got += client.recv(5000)
+            except BlockingIOError:
+                pass
+    assert got == answer * 20

@@ -1,6 +1,7 @@
 """What of a head goes on, and what the gateway adds."""
 
 import re
+import socket
 
 import pytest
 
@@ -138,3 +139,19 @@ def test_a_head_that_does_not_fit_with_what_is_added(make_bench):
     for size, is_served in ((7100, True), (7168, True), (8100, True), (8192, True), (60000, True)):
         _, fields = sent_for(bench, b"Host: " + host, b"X-Request-Id: " + b"i" * 128, b"x: " + b"x" * (size - 420))
         assert is_served and fields["x-forwarded-host"] == host.decode()
+
+
+def test_http_1_0_without_host_gets_the_address_it_came_to(bench):
+    for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "[::1]")):
+        with socket.socket(family) as server:
+            server.bind((host.strip("[]"), 0))
+            server.listen()
+            client = socket.create_connection(server.getsockname()[:2])
+            theirs = server.accept()[0]
+            port = theirs.getsockname()[1]
+        bench.ends.append(client)
+        theirs.setblocking(False)
+        bench.worker.adopt_downstream(theirs.detach())
+        upstream = bench.upstream()
+        sent = bench.ask(client, upstream, b"GET /x HTTP/1.0\r\n\r\n")
+        assert f"\r\nhost: {host}:{port}\r\n".encode() in sent

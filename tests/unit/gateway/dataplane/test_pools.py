@@ -1,5 +1,6 @@
 """Upstream connections: which is reused, which is not, how many there are, and who waits for one."""
 
+import itertools
 import socket
 
 import pytest
@@ -124,12 +125,57 @@ def test_connections_per_endpoint_are_limited(make_bench):
 
 def test_in_flight_per_endpoint_is_limited(make_bench):
     bench = make_bench(endpoints=ONE_POP, max_in_flight=1)
-    one, two, upstream, other = bench.client(), bench.client(), bench.upstream(), bench.upstream()
-    assert bench.ask(one, other)
-    assert bench.ask(two, other) is None and received(upstream) is None
+    first, other = bench.upstream(), bench.upstream()
+    clients = [bench.client() for _ in range(4)]
+    assert bench.ask(clients[0], other)
+    for client in clients[1:]:
+        assert bench.ask(client, other) is None and received(first) is None
+    bench.pass_ms(300)  # looked at each tick: each keeps its place, and its deadline
+    for before, client in itertools.pairwise(clients):
+        other.send(ANSWER)
+        bench.turn(turns=2)
+        assert received(before) == ANSWER and received(client) is None
+        assert received(other)
+    bench.pass_ms(2000)
     other.send(ANSWER)
-    bench.turn(turns=2)
-    assert (received(one) == ANSWER and received(other)) or received(upstream)
+    bench.turn()
+    assert received(clients[3]) == ANSWER
+
+
+def test_a_wait_is_one_however_often_it_is_looked_at(make_bench):
+    bench = make_bench(Settings(queue_ms=700), endpoints=ONE_POP, max_in_flight=1)
+    one, two, upstream = bench.client(), bench.client(), bench.upstream()
+    assert bench.ask(one, upstream)
+    two.send(REQUEST)
+    bench.pass_ms(1000)
+    assert received(two).startswith(b"HTTP/1.1 503 ") and bench.causes == {"queue_timeout": 1}
+
+
+@pytest.mark.parametrize("more", [b"", b"x"])
+def test_an_answer_that_just_fills_the_buffer(bench, more):
+    client, upstream = bench.client(), bench.upstream()
+    bench.ask(client, upstream)
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 8150\r\n\r\n"
+    answer = head + b"x" * 8150
+    assert len(answer) < 8192
+    head = head.replace(b"8150", b"%d" % (8192 - len(head)))
+    answer = head + b"x" * (8192 - len(head))
+    upstream.send(answer + more)
+    bench.turn()
+    assert received(client) == answer
+    assert received(upstream) == (b"" if more else None)
+
+
+@pytest.mark.slow
+def test_a_row_beyond_all_pools(make_bench):
+    bench = make_bench(endpoints=ONE_POP)
+    while bench.rows[0][0] < 1024 * 256:
+        bench.rows[0][0] = bench.figures.acquire("endpoint")
+    bench.publish()
+    client = bench.client()
+    client.send(REQUEST)
+    bench.turn()
+    assert received(client).startswith(b"HTTP/1.1 503 ") and bench.causes == {"no_memory": 1}
 
 
 def test_all_who_wait_go_on_when_there_is_room_for_all(make_bench):
@@ -160,7 +206,7 @@ def test_all_who_wait_go_on_when_there_is_room_for_all(make_bench):
 def test_a_fresh_connection_takes_the_place_of_a_pooled_one(make_bench):
     bench = make_bench(Settings(connections_per_endpoint=2), endpoints=ONE_POP)
     server = bench.listen()
-    client, idle, stale = bench.client(), bench.upstream(), bench.upstream()
+    client, idle, other, stale = bench.client(), bench.upstream(), bench.upstream(), bench.upstream()
     bench.ask(client, stale)
     stale.close()  # ends as it is used: tried again, on a fresh one
     bench.turn(turns=3)
@@ -169,7 +215,7 @@ def test_a_fresh_connection_takes_the_place_of_a_pooled_one(make_bench):
     assert bench.figures.read_endpoint(bench.rows[0][0])["connections"] == 2
     upstream.send(ANSWER)
     bench.turn()
-    assert received(client) == ANSWER and received(idle) is None
+    assert received(client) == ANSWER and received(idle) is None and received(other) == b"", "of the two that were left one went"
 
 
 def test_full_here_goes_elsewhere(make_bench):
