@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from gateway import _config_units as units
 from gateway._config_model import Bind, ClientIp, Flag, Gateway, GeoIp, Listener, Pop, Route, Section, Service
@@ -124,14 +124,14 @@ class Config(Section):
 
     gateway: Gateway = Gateway()
     """This gateway."""
-    listeners: tuple[Listener, ...] = ()
-    """Where clients connect; at least one."""
+    listeners: tuple[Listener, ...] = Field(default=(), max_length=16)
+    """Where clients connect; at least one, at most 16."""
     client_ip: ClientIp = ClientIp()
     """Who the client is."""
     geoip: GeoIp = GeoIp()
     """Where clients are."""
-    pops: tuple[Pop, ...] = ()
-    """Points of presence, in the order of last resort; at least one."""
+    pops: tuple[Pop, ...] = Field(default=(), max_length=512)
+    """Points of presence, in the order of last resort; at least one, at most 512."""
     services: tuple[Service, ...] = ()
     """Applications; at least one."""
     routes: tuple[Route, ...] = ()

@@ -23,7 +23,7 @@ from gateway.errors import IsochroneError
 logger = logging.getLogger("isochrone.drain")
 
 # Handshakes that had begun when new ones were held back come through in this time; then the listeners close.
-HANDSHAKE_S = 0.3
+HANDSHAKE_S = 1.0
 ABORT_S = 2.0  # for workers to cut what is left
 # The last part of the lameduck in which every answer announces the end, so that a client that keeps asking has been told.
 ALL_TOLD = 0.25
@@ -102,13 +102,13 @@ class Hands(Protocol):
     """What carries the steps out."""
 
     def order(self, phase: str, close_share: float) -> None:
-        """To workers: serving, lameduck, closing, aborting; and the share of answers that announce the end."""
+        """To workers: serving, lameduck, closing, sealed, aborting; and the share of answers that announce the end."""
 
     def refuse_new(self) -> None:
         """Hold connections back that have not begun."""
 
     def have_let_go(self) -> bool:
-        """Whether no worker touches the listeners any more: each has acted on closing or aborting."""
+        """Whether no worker touches the listeners any more: each has acted on sealed or aborting."""
 
     def close_listeners(self) -> None: ...
 
@@ -173,7 +173,8 @@ class Lifecycle:
             self.handle(Event.ANNOUNCED)
         if self.phase is Phase.CLOSING:
             if now - self.since >= HANDSHAKE_S:
-                self._close_listeners()  # what waited in the queue is in
+                self.hands.order("sealed", 1.0)
+                self._close_listeners()
             # A queued connection may still come in until then: quiet means nothing before.
             if self._has_closed and self.hands.connections() == 0:
                 self.handle(Event.QUIET)

@@ -103,7 +103,7 @@ class WorkerHands:
         self.listeners.refuse_new()
 
     def have_let_go(self) -> bool:
-        return not self.workers.all or set(self.workers.counters.read()["phases"]) <= {"closing", "aborting"}
+        return not self.workers.all or set(self.workers.counters.read()["phases"]) <= {"sealed", "aborting"}
 
     def close_listeners(self) -> None:
         self.listeners.close()

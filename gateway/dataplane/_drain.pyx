@@ -8,25 +8,24 @@ from gateway.dataplane._counters cimport FORCED_IDLE, FORCED_REQUEST, FORCED_TUN
 from gateway.dataplane._life cimport abort, close_downstream, linger_on
 from gateway.dataplane._linux cimport MSG_DONTWAIT, MSG_PEEK, recv
 from gateway.dataplane._pools cimport drop_upstream
-from gateway.dataplane._snapshot cimport ABORTING, CLOSING, orders_of
+from gateway.dataplane._snapshot cimport ABORTING, CLOSING, SEALED, orders_of
 from gateway.dataplane._timers cimport Timer, expire_all
 from routing_core._atomic cimport add_own, load_relaxed, store_relaxed
 
 
 cdef void follow_orders(Core *core) noexcept nogil:
     cdef int64_t phase = load_relaxed(&orders_of(core.board).phase)
-    if phase == core.phase:
-        if phase == <int64_t>CLOSING:
-            close_idle(core)
-        return
+    cdef bint is_new = phase != core.phase
     core.phase = phase
-    store_relaxed(&core.column.phase, phase)
-    if phase == <int64_t>CLOSING:
+    if is_new and phase == <int64_t>SEALED:
         drain_backlog(core)
-        close_idle(core)
-    elif phase == <int64_t>ABORTING:
+    elif is_new and phase == <int64_t>ABORTING:
         stop_accepting(core)
         cut_all(core)
+    if phase == <int64_t>CLOSING or phase == <int64_t>SEALED:
+        close_idle(core)
+    # Last: who reads it may close the listeners.
+    store_relaxed(&core.column.phase, phase)
 
 
 cdef void close_idle(Core *core) noexcept nogil:

@@ -26,7 +26,8 @@ cdef struct Snapshot:
 cdef enum Phase:
     SERVING
     LAMEDUCK                    # serves everyone, announces the end on answers
-    CLOSING                     # takes what is queued, then no new connection; idle ones end
+    CLOSING                     # idle ones end, every answer announces the end; what still comes in is served
+    SEALED                      # takes what waits in the listeners' queues, then touches the listeners no more
     ABORTING                    # what is left is cut
 
 cdef struct Orders:             # written by control alone

@@ -19,4 +19,4 @@ class Snapshots:
     def oldest(self) -> int:
         """Generation of the oldest snapshot not yet freed: rows absent from all since then may be released."""
     def order(self, phase: str, close_share: float = 0.0) -> None:
-        """phase: serving, lameduck, closing, aborting. close_share: answers that announce the end, 0 to 1."""
+        """phase: serving, lameduck, closing, sealed, aborting. close_share: answers that announce the end, 0 to 1."""

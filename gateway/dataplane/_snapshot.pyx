@@ -9,7 +9,7 @@ from routing_core._figures cimport MAX_WORKERS, SCALE
 from routing_core._memory cimport SNAPSHOT, give, take
 from routing_core._table cimport Table
 
-PHASES = ("serving", "lameduck", "closing", "aborting")
+PHASES = ("serving", "lameduck", "closing", "sealed", "aborting")
 
 cdef enum:
     NOBODY = -1             # "seen" of a worker that is not there
@@ -107,7 +107,7 @@ cdef class Snapshots:
         return min(self.kept)
 
     def order(self, str phase not None, double close_share=0.0) -> None:
-        """phase: serving, lameduck, closing, aborting. close_share: answers that announce the end, 0 to 1."""
+        """phase: serving, lameduck, closing, sealed, aborting. close_share: answers that announce the end, 0 to 1."""
         if phase not in PHASES:
             raise ValueError(f"phase: must be one of {', '.join(PHASES)}, got {phase!r}")
         store_release(&self.board.orders.close_share, <int64_t>(min(max(close_share, 0.0), 1.0) * SCALE))

@@ -23,7 +23,7 @@ from gateway.dataplane._linux cimport *
 from gateway.dataplane._pools cimport adopt, drop_upstream, free_pools, pool_of, put_back, tend_pools
 from gateway.dataplane._request cimport on_late_head, receive
 from gateway.dataplane._ring cimport close_ring, oldest, open_ring, release
-from gateway.dataplane._snapshot cimport CLOSING, Snapshots, leave, look
+from gateway.dataplane._snapshot cimport SEALED, Snapshots, leave, look
 from gateway.dataplane._timers cimport Timer, advance, expire_all, start
 from geoip._cache cimport close_cache, open_cache
 from routing_core._atomic cimport add_own, load_acquire, store_relaxed, store_release
@@ -157,7 +157,7 @@ cdef void tick(Core *core) noexcept nogil:
     """Housekeeping, every 100 ms."""
     core.ticked_ms = core.now_ms
     tend_pools(core)
-    if not core.is_accepting and core.phase < <int64_t>CLOSING:
+    if not core.is_accepting and core.phase < <int64_t>SEALED:
         start_accepting(core)
 
 

@@ -89,6 +89,12 @@ class Backend:
     async def _stop(self) -> None:
         self._dying.set()
         if self._runner is not None:
+            # What was accepted just now must become a connection first: asyncio forgets the others open when their server closes, and
+            # whoever had sent a request there would wait for ever.
+            for door in self._doors():
+                self._loop.remove_reader(door)
+            for _ in range(5):
+                await asyncio.sleep(0)
             await self._runner.cleanup()
             self._runner = None
 
@@ -112,6 +118,11 @@ class Backend:
             await answer.write_eof()
             return answer
         return web.Response(text=self.name)
+
+    def _doors(self) -> list[int]:
+        assert self._runner is not None
+        servers = [getattr(site, "_server", None) for site in self._runner.sites]
+        return [door.fileno() for server in servers if server is not None for door in server.sockets]
 
     def _do(self, work: Any) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(DEADLINE_S)

@@ -136,9 +136,9 @@ def test_a_backend_killed_under_load_costs_only_what_it_had():
 
 def test_orders_reach_a_sleeping_worker_at_once():
     with serving(1) as gateway:
-        gateway.snapshots.order("closing")
+        gateway.snapshots.order("sealed")
         gateway.workers[0].wake()
-        eventually(lambda: gateway.counters.read()["phases"] == ["closing"], "the order", 5)
+        eventually(lambda: gateway.counters.read()["phases"] == ["sealed"], "the order", 5)
 
 
 def test_a_running_worker_refuses_what_would_touch_its_state():

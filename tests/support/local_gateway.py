@@ -90,7 +90,7 @@ class Peer:
     def __init__(self, *arguments: object) -> None:
         command = [sys.executable, str(Path(__file__).with_name("peers.py")), *map(str, arguments)]
         environment = {**os.environ, "LD_PRELOAD": "", "PYTHONMALLOC": ""}
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
         assert self.process.stdout is not None
         self.first_line = self.process.stdout.readline()
 

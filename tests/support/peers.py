@@ -1,6 +1,7 @@
 """Peers of a gateway, as processes: `peers.py backend`, `peers.py client PORT SECONDS CONNECTIONS PAUSE_S`.
 
-A backend prints its port and answers until it is killed. A client asks on all its connections in turn, checks each answer
+A backend prints its port and answers until it is killed, or its standard input ends.
+A client asks on all its connections in turn, checks each answer
 byte by byte, and prints one line of JSON: n, bad, and times in ms. Needs nothing but the standard library.
 """
 
@@ -25,9 +26,12 @@ def backend() -> None:
     selector = selectors.DefaultSelector()
     listener = socket.create_server(("127.0.0.1", 0), backlog=512)
     selector.register(listener, selectors.EVENT_READ)
+    selector.register(sys.stdin, selectors.EVENT_READ)  # its end: whoever started this is gone
     print(listener.getsockname()[1], flush=True)
     while True:
         for key, _ in selector.select():
+            if key.fileobj is sys.stdin:
+                return
             assert isinstance(key.fileobj, socket.socket)
             if key.fileobj is listener:
                 connection = listener.accept()[0]

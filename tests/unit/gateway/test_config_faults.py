@@ -105,6 +105,8 @@ def test_every_fault_comes_at_once_with_line_path_legal_and_came():
         ("\n\npops: {}", 3, "pops: must be a list, got a mapping"),
         ("pops:\n  fra:\n    lat: 1", 1, "pops: must be a list"),
         ("client_ip:\n  trusted_proxies: [" + ", ".join(f"10.{n}.0.0/16" for n in range(65)) + "]", 2, "at most 64 items, got 65"),
+        ("\npops: [" + ", ".join(f"{{name: p{n}, lat: 1, lon: 1}}" for n in range(513)) + "]", 2, "at most 512 items, got 513"),
+        ("\nlisteners: [" + ", ".join(f"{{name: l{n}, bind: '127.0.0.1:0'}}" for n in range(17)) + "]", 2, "at most 16 items, got 17"),
         ("gateway:\n  name: " + "x" * 200, 2, "x..."),
         ("gateway:\n  name: true", 2, "got true"),
         ("services: [{name: x, health: 5}]", 1, "services.x.health: must be a mapping"),

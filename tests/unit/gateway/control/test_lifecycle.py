@@ -72,9 +72,9 @@ def test_the_whole_drain_in_order(scene):
     clock.advance(0.1)
     life.turn()
     assert hands.told == ["serving", "lameduck", "refuse new", "closing"]
-    clock.advance(0.31)
+    clock.advance(1.01)
     life.turn()
-    assert hands.told[-1] == "close listeners"
+    assert hands.told[-2:] == ["sealed", "close listeners"]
     assert not life.done.is_set()
     hands.n_connections = 0
     life.turn()
@@ -94,7 +94,7 @@ def test_quiet_before_the_listeners_are_closed_ends_nothing(scene):
     life.turn()
     life.turn()
     assert life.phase is Phase.CLOSING
-    clock.advance(0.31)
+    clock.advance(1.01)
     life.turn()
     assert life.phase is Phase.EXIT
 
@@ -246,6 +246,6 @@ def test_whatever_comes_workers_have_the_order_of_the_phase(steps):
                 pass
         orders = [told for told in hands.told if told not in ("refuse new", "close listeners")]
         if life.phase is not Phase.EXIT:
-            assert (orders[-1] if orders else None) == ORDERS[life.phase]
+            assert (orders[-1] if orders else None) in (ORDERS[life.phase], "sealed" if life.phase is Phase.CLOSING else ORDERS[life.phase])
         assert hands.told.count("close listeners") <= 1
         assert 0 <= life.close_share <= 1

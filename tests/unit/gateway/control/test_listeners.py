@@ -113,6 +113,18 @@ def test_unix_socket_with_somebody_behind_it_is_in_use(tmp_path):
     first.close()
 
 
+def test_of_two_that_start_at_once_on_a_unix_socket_one_ends(tmp_path):
+    address = Address(str(tmp_path / "s"), 0)
+    first = Listeners.open([("u", address)])  # bound, and not listening yet: looks like a dead process's
+    second = Listeners.open([("u", address)])
+    second.listen()
+    with pytest.raises(StartError, match=r"listener u: unix:.*/s was taken by another process"):
+        first.listen()
+    first.close()
+    connect(address).close()
+    second.close()
+
+
 def test_a_file_that_is_no_socket_is_never_taken_away(tmp_path):
     path = tmp_path / "s"
     path.write_text("precious")

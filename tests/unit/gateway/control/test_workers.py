@@ -117,7 +117,7 @@ def test_hands_carry_out_the_steps(scene):
     listeners.listen()
     workers.start(publisher.snapshots, publisher.figures, listeners.descriptors(), 1.0)
     hands = WorkerHands(workers, publisher.snapshots, listeners)
-    for phase in ("lameduck", "lameduck", "closing", "aborting"):
+    for phase in ("lameduck", "lameduck", "closing", "sealed", "aborting"):
         hands.order(phase, 0.5)
     with pytest.raises(ValueError, match="phase"):
         hands.order("asleep", 0.5)

@@ -163,7 +163,7 @@ STOPS = """
     assert bench.figures_read["accepted"] == 3, "the next tick tries anew"
 """
 CLOSES = """
-    bench.snapshots.order("closing")
+    bench.snapshots.order("sealed")
     bench.turn(turns=2)
     assert bench.figures_read["accepted"] >= 3, "the idle one made room, and the loop went on"
 """

@@ -94,14 +94,25 @@ def test_undrain(make_bench, door):
     new.close()
 
 
-def test_closing_takes_the_backlog_then_no_more(make_bench, door):
+def test_closing_still_serves_who_was_on_the_way(make_bench, door):
+    bench = make_bench(listeners=[door])
+    upstream = bench.upstream()
+    bench.snapshots.order("closing")
+    bench.turn()
+    late = connect(door)
+    bench.turn()
+    assert announces(serve(bench, late, upstream))
+    late.close()
+
+
+def test_sealed_takes_the_backlog_then_no_more(make_bench, door):
     bench = make_bench(Settings(linger_ms=1000), listeners=[door])
     used, upstream = bench.client(), bench.upstream()
     assert serve(bench, used, upstream) == ANSWER
     queued = [connect(door) for _ in range(70)]  # more than one turn has events for
     for client in queued[:5]:
         client.send(REQUEST)
-    bench.snapshots.order("closing")
+    bench.snapshots.order("sealed")
     bench.turn(turns=2)
     assert bench.figures_read["accepted"] == 71
     late = connect(door)

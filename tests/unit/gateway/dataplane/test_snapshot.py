@@ -60,7 +60,7 @@ def test_a_worker_that_is_gone_holds_nothing(bench):
 
 
 def test_orders(bench):
-    with pytest.raises(ValueError, match="phase: must be one of serving, lameduck, closing, aborting, got 'x'"):
+    with pytest.raises(ValueError, match="phase: must be one of serving, lameduck, closing, sealed, aborting, got 'x'"):
         bench.snapshots.order("x")
     bench.snapshots.order("lameduck", 7.0)  # a share above 1 is all
     bench.turn()
