@@ -48,7 +48,7 @@ REQUESTS = [
     b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n",
     b"HEAD /x?y=z HTTP/1.1\r\nHost: a.example:80\r\nConnection: close, x-a\r\nX-A: b\r\n\r\n",
     b"POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\nhello world",
-    b"POST /up HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: x-t\r\n\r\n5\r\nhello\r\n6;a=b\r\n world\r\n0\r\nX-T: 1\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: t\r\n\r\n5\r\nhello\r\n6;a=b\r\n world\r\n0\r\nT: 1\r\n\r\n",
     b"GET http://b.example/z HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.1, 10.0.0.1\r\nForwarded: for=192.0.2.1\r\n\r\n",
     b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n\x81\x05hello",
     b"PUT /p HTTP/1.1\r\nHost: [::1]:8080\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 
 import h11
 
+from tests.io.serving import eventually
+
 PATIENCE_S = 10.0
 BLOCK = 1 << 16
 # Fields that end at a hop (RFC 9110 7.6.1); the gateway's own framing and upgrade are looked at apart.
@@ -85,6 +87,7 @@ class RawUpstream:
         self._door = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self._lock = threading.Lock()
         self._connections: set[socket.socket] = set()
+        self._met: set[tuple[str, int]] = set()
         self._threads: list[threading.Thread] = []
         self._accepting = threading.Thread(target=self._accept, daemon=True)
         self._accepting.start()
@@ -98,6 +101,14 @@ class RawUpstream:
         with self._lock:
             taken, self.seen = self.seen, []
         return taken
+
+    def wait_quiet(self) -> None:
+        """Until all that was sent has been seen and every connection to it has ended, those too that still stood in its queue: a
+        connection of our own goes through the same queue behind them."""
+        with socket.create_connection(self._door.getsockname(), PATIENCE_S) as last:
+            ours = last.getsockname()
+            eventually(lambda: ours in self._met, "the queue is empty")
+        eventually(lambda: self.n_open == 0, "no connection to the upstream is left")
 
     def close(self) -> None:
         self._door.shutdown(socket.SHUT_RDWR)
@@ -113,13 +124,14 @@ class RawUpstream:
     def _accept(self) -> None:
         while True:
             try:
-                connection = self._door.accept()[0]
+                connection, peer = self._door.accept()
             except OSError:
                 return
             thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
             with self._lock:
                 self._threads = [one for one in self._threads if one.is_alive()] + [thread]
                 self._connections.add(connection)
+                self._met.add(peer)
                 self.n_open += 1
             thread.start()
 
