@@ -24,6 +24,7 @@ from tests.support.raw import OK, Answer, Seen, dial, raw_upstream, reset_on_clo
 pytestmark = [pytest.mark.slow, pytest.mark.fuzz]
 
 FUZZ_S = float(os.environ.get("FUZZ_S", "5"))
+IS_INSTRUMENTED = "san" in os.environ.get("LD_PRELOAD", "")  # sanitizers keep what was freed
 N_CLIENTS = 6
 # Of the process, over what it had after a second of the same: allocators keep some, a leak of one buffer a connection would be far more.
 MAX_GROWTH_KIB = 8 << 10
@@ -225,8 +226,9 @@ def test_nothing_that_is_sent_breaks_the_gateway(tmp_path):
             assert attack.strange == []
             assert attack.sound[200] > 20, attack.sound
             assert attack.n_connections > 20 and n_seen > 20, "the attack reached nobody"
-            assert grown_kib < MAX_GROWTH_KIB
-            assert "Traceback" not in gateway.log and "silent" not in gateway.log, gateway.log
+            assert grown_kib < MAX_GROWTH_KIB or IS_INSTRUMENTED
+            # "runtime error" is how an instrumented build says that it found one.
+            assert not any(words in gateway.log for words in ("Traceback", "silent", "runtime error")), gateway.log
             for line in (tmp_path / "access").read_bytes().splitlines():
                 json.loads(line)  # one record a line, whatever was sent
             print(f"{attack.n_connections} connections, {n_seen} requests upstream, {grown_kib} KiB grown, sound: {dict(attack.sound)}")

