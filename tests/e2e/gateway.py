@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, Self
 
 import yaml
 
-from tests.e2e.processes import Program, wait_until
+from tests.e2e.processes import Program
 
 Json = dict[str, Any]
 
@@ -101,15 +102,12 @@ class Gateway:
         lines = self.ask("GET", "/metrics")[1]["text"].splitlines()
         return sum(int(float(line.rsplit(" ", 1)[1])) for line in lines if line.startswith("isochrone_requests_total{"))
 
-    def drain(self) -> None:
-        """SIGTERM, and the whole drain: it must end by itself, before its deadline, and say each of its steps."""
-        self.terminate()
-        self.wait_drained()
-
     def terminate(self) -> None:
-        self.program.signal(15)
+        """SIGTERM: its drain begins."""
+        self.program.signal(signal.SIGTERM)
 
     def wait_drained(self, timeout_s: float = 25.0) -> None:
+        """Until it has ended by itself, within its deadline, and said each of its steps."""
         assert self.program.wait(timeout_s) == 0, self.program.tail()
         steps = [event["message"] for event in self.events() if event["logger"] == "isochrone.drain"]
         assert steps[-3:] == ["lameduck", "closing", "exit"], steps
@@ -117,11 +115,3 @@ class Gateway:
     def events(self) -> list[Json]:
         """Its log."""
         return [json.loads(line) for line in self.program.log.read_text().splitlines()]
-
-    def wait_event(self, message: str, timeout_s: float = 10.0, **fields: Any) -> None:
-        """Until the log has this message with these fields."""
-
-        def is_there() -> bool:
-            return any(one["message"] == message and fields.items() <= one.items() for one in self.events())
-
-        wait_until(is_there, timeout_s, f"{message!r} {fields} in the log of {self.name}")
