@@ -7,7 +7,8 @@ SOURCES = $(shell find routing_core geoip gateway -name '*.pyx' -o -name '*.pxd'
 PYTEST = $(BIN)/python -m pytest
 SUITES = $(wildcard tests/checks tests/unit tests/oracle tests/io tests/drain tests/k8s)
 # What runs on instrumented builds: all that enters code without the GIL.
-HOT = $(wildcard tests/unit/routing_core tests/unit/geoip tests/unit/gateway/dataplane tests/oracle tests/io)
+HOT = $(wildcard tests/unit/routing_core tests/unit/geoip tests/unit/gateway/dataplane tests/oracle \
+  $(addprefix tests/io/test_,dataplane_threads.py clients.py smuggling.py random_bytes.py))
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | sort | expand -t 14

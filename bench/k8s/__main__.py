@@ -1,4 +1,4 @@
-"""From a pod's readiness in the Kubernetes API to the gateway's traffic: `make bench NAME=k8s`, or `python bench/k8s/run.py --rolls 30`.
+"""From a pod's readiness in the Kubernetes API to the gateway's traffic: `make bench NAME=k8s`, or `python -m bench.k8s --rolls 30`.
 
 A real control plane, a gateway and one client that asks without a pause, while a Deployment of three is rolled. A watch of the test's own
 notes when each change of an endpoint arrives from the API server; the client notes when it began each request and which pod answered.
