@@ -63,7 +63,7 @@ cdef struct PoolColumn:
     int64_t duration_buckets[N_BUCKETS]
 
 cdef struct PoolGate:           # one cache line
-    int64_t admit               # of SCALE: DESIGN 1.4; here availability alone feeds it
+    int64_t admit               # of SCALE: the share of requests it takes; availability alone feeds it
     int64_t availability        # of SCALE: min(1, 1.4 * ready / total)
     int64_t service_us          # service time: first byte less the gateway's own round trip to it; 0: unknown
     int64_t path_us             # the gateway's round trip to the PoP; -1: unknown

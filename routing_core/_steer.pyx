@@ -24,7 +24,7 @@ FAILURES = (None, "no_permitted_pop", "no_endpoint")    # index is Failure
 EVIDENCE = ("prior", "path")                            # index is Evidence
 
 cdef enum:
-    PANIC_BELOW = SCALE // 2    # sum of the availabilities (DESIGN 1.3)
+    PANIC_BELOW = SCALE // 2    # sum of the availabilities
     WIDEST = 4
 
 

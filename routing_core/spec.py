@@ -36,7 +36,7 @@ class PoolSpec:
     pop: int  # index into TableSpec.pops
     row: int  # of Figures, kind "pool"
     endpoints: tuple[EndpointSpec, ...]  # those that may be chosen
-    total: int  # what availability counts (DESIGN 1.3)
+    total: int  # what availability counts
     max_in_flight: int = 0  # per endpoint; 0: no limit
     is_last_resort: bool = False  # its endpoints all terminate: they serve only while no other PoP can
 

@@ -1,4 +1,4 @@
-"""Head parse: a small head and one as a browser sends it, in loops without Python between. Goals (DESIGN 8): 0.3 us and 1 us."""
+"""Head parse: a small head and one as a browser sends it, in loops without Python between. Goals: 0.3 us and 1 us."""
 
 from typing import Any
 

@@ -19,7 +19,7 @@ from routing_core import Figures, TableSpec
 logger = logging.getLogger("isochrone.health")
 
 INTERVAL_S = 0.1
-HEALTHY_SHARE = 1.4  # a PoP with five of seven endpoints ready still takes its whole share (DESIGN 1.3)
+HEALTHY_SHARE = 1.4  # a PoP with five of seven endpoints ready still takes its whole share
 LOW_SHARE = 0.25  # below this a PoP is drained automatically
 
 
@@ -40,7 +40,7 @@ class PoolState:
 
 
 def availability_of(ready: int, total: int) -> float:
-    """DESIGN 1.3. Nothing to count and nothing ready: nothing is available."""
+    """Nothing to count and nothing ready: nothing is available."""
     return min(1.0, HEALTHY_SHARE * ready / total) if total else 0.0
 
 

@@ -54,7 +54,7 @@ class World:
     pools: dict[PoolKey, tuple[Known, ...]] = field(default_factory=dict)
     drained: set[str] = field(default_factory=set)
     # Endpoints that count in a pool's total: they have been ready, or were there at the first sync. The others would make
-    # every scale-up look like an outage (DESIGN 1.3).
+    # every scale-up look like an outage.
     counted: set[Identity] = field(default_factory=set)
 
     def describe(self, pool: PoolKey, endpoints: Iterable[Known]) -> bool:

@@ -1,4 +1,4 @@
-"""Drain: what a worker does as the orders change. Control gives the orders; the sequence is its affair (DRAINING 2(b))."""
+"""Drain: what a worker does as the orders change. Control gives the orders; the sequence is its affair."""
 from gateway.dataplane._core cimport Core
 
 # Once a turn.

@@ -1,4 +1,4 @@
-"""One pointer, a look a turn, a hold an exchange; what was learned in the spike stands in docs/adr/0001."""
+"""One pointer, a look a turn, a hold an exchange; why stands in docs/adr/0001."""
 cimport cython
 from libc.stdint cimport int64_t
 
