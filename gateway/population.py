@@ -14,12 +14,10 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Literal
 
-from gateway.control.explanation import MAX_ACCURACY_KM
+from gateway.control.explanation import Point, point_of
 from gateway.errors import ConfigError, Fault
 from geoip import Found, Locator
 from geoip.countries import COUNTRIES
-
-Point = tuple[float, float, float]  # lat, lon (degrees), accuracy_km
 
 SEED = 1
 MAX_CLIENTS = 1_000_000  # a minute to locate
@@ -105,9 +103,7 @@ def _knows_the_world(locator: Locator) -> bool:
 
 
 def _client(found: Found, weight: float = 1.0) -> Client:
-    if found.lat is None or found.lon is None:
-        return Client(None, found.country, weight)
-    return Client((found.lat, found.lon, min(found.accuracy_km or 0.0, MAX_ACCURACY_KM)), found.country, weight)
+    return Client(point_of(found), found.country, weight)
 
 
 def _read(path: Path, locator: Locator) -> tuple[Client, ...]:

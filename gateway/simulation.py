@@ -12,7 +12,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from gateway.population import Client, Point
+from gateway.control.explanation import Point
+from gateway.population import Client
 from routing_core import CandidateExplained, Figures, Table, TableSpec, explain
 
 UNKNOWN = "unknown"  # stands for the country of clients that have none

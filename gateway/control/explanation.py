@@ -22,6 +22,8 @@ from routing_core import match as match_route
 MAX_TEXT = 8192  # of a host or path: no request's head is longer
 MAX_ACCURACY_KM = 20_000.0  # anywhere on earth
 
+Point = tuple[float, float, float]  # lat, lon (degrees), accuracy (km)
+
 
 class BadQuestion(IsochroneError):
     """What came, and what is legal."""
@@ -68,7 +70,7 @@ def explain(situation: Situation, client: str, host: str | None = None, path: st
     route = match_route(table, without_port(asked_host), asked_path)
     if route is None:
         return said
-    explained = decide(table, route, _point(found))
+    explained = decide(table, route, point_of(found))
     said["route"], said["service"], said["leg"] = explained.route, explained.service, explained.leg
     said["error"] = explained.error
     if explained.error is None:
@@ -131,7 +133,8 @@ def _location(found: Found) -> dict[str, Any]:
     }
 
 
-def _point(found: Found) -> tuple[float, float, float] | None:
+def point_of(found: Found) -> Point | None:
+    """None for a client of unknown place."""
     if found.lat is None or found.lon is None:
         return None
     return found.lat, found.lon, min(found.accuracy_km or 0.0, MAX_ACCURACY_KM)

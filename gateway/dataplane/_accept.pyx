@@ -76,11 +76,13 @@ cdef void stop_accepting(Core *core) noexcept nogil:
 
 
 cdef int start_accepting(Core *core) noexcept nogil:
-    """0, or errno."""
-    cdef int i
+    """0, or errno: then none is watched, or the next try would find some twice."""
+    cdef int i, failed
     for i in range(MAX_LISTENERS):
         if core.listeners[i].fd >= 0 and not watch(core, &core.listeners[i], EPOLLIN | <uint32_t>EPOLLEXCLUSIVE):
-            return errno
+            failed = errno
+            stop_accepting(core)
+            return failed
     core.is_accepting = True
     return 0
 

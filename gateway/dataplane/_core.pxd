@@ -10,6 +10,7 @@ from gateway.dataplane._counters cimport MAX_LISTENERS, Column
 from gateway.dataplane._head cimport Method, RequestHead, ResponseHead
 from gateway.dataplane._linux cimport epoll_event
 from gateway.dataplane._ring cimport Ring
+from gateway.dataplane._settings cimport MAX_ATTEMPTS
 from gateway.dataplane._snapshot cimport Board, Snapshot
 from gateway.dataplane._timers cimport Timer, Wheel
 from geoip._cache cimport Cache
@@ -23,7 +24,6 @@ cdef enum:
     SMALL_BYTES = 8192          # a buffer for heads and small bodies
     LARGE_BYTES = 65536         # for what a small one is too small for
     BATCH = 64                  # events a turn
-    MAX_ATTEMPTS = 4            # connections tried for one exchange, the first included
     PEER_TEXT = 46              # INET6_ADDRSTRLEN
     N_BLOCKS = 1024             # blocks of upstream pools, by row
     BLOCK_POOLS = 256

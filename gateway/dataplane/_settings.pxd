@@ -7,6 +7,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from routing_core._budget cimport BudgetTerms
 
 cdef enum:
+    MAX_ATTEMPTS = 4        # connections tried for one exchange, the first included
     MAX_TRUSTED = 64
     MAX_VIA = 128
 

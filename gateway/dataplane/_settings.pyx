@@ -6,7 +6,6 @@ import ipaddress
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
-_MAX_ATTEMPTS = 4                # as in _core.pxd, which knows these settings
 _MAX_HEAD_BYTES = 60 * 1024      # a head, and what is added to it, must fit a large buffer
 
 
@@ -28,8 +27,8 @@ cdef class CompiledSettings:
             raise ValueError(f"name: must be at most {MAX_VIA - 4} bytes, got {len(via) - 4}")
         if len(settings.trusted) > MAX_TRUSTED:
             raise ValueError(f"trusted: must be at most {MAX_TRUSTED} prefixes, got {len(settings.trusted)}")
-        if not 0 <= settings.max_retries < _MAX_ATTEMPTS:
-            raise ValueError(f"max_retries: must be from 0 to {_MAX_ATTEMPTS - 1}, got {settings.max_retries}")
+        if not 0 <= settings.max_retries < MAX_ATTEMPTS:
+            raise ValueError(f"max_retries: must be from 0 to {MAX_ATTEMPTS - 1}, got {settings.max_retries}")
         for name in ("request_head_ms", "keep_alive_idle_ms", "body_progress_ms", "connect_ms", "first_byte_ms", "upstream_idle_ms",
                      "queue_ms", "tunnel_idle_ms", "linger_ms"):
             if getattr(settings, name) < 1:

@@ -239,6 +239,7 @@ def served(folder: Path, text: str = CONFIG, *, wait: bool = True, descriptors: 
         if wait:
             gateway.wait_serving()
         yield gateway
+        assert "Traceback" not in gateway.log
     finally:
         gateway.close()
 

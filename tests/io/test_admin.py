@@ -19,12 +19,6 @@ pytestmark = pytest.mark.slow
 MORE = CONFIG + "access_log: {{path: access.log}}\nstatus: {{bind: '127.0.0.1:{status}'}}\n"
 
 
-@pytest.fixture
-def pops():
-    with backends("fra", "nyc") as two:
-        yield two
-
-
 @contextlib.contextmanager
 def operated(folder, pops, text=MORE, **more):
     with served(folder, text, fra=pops[0].address, nyc=pops[1].address, status=str(free_port()), **more) as one:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.io.serving import Load, backends, eventually, free_port, served
+from tests.io.serving import Load, eventually, free_port, served
 
 pytestmark = pytest.mark.slow
 
@@ -21,12 +21,6 @@ def two_pops(fra: str, nyc: str) -> str:
         text = text.replace("{", "{{").replace("}", "}}") if theirs.endswith("8080") else text
         text = text.replace(theirs, ours)
     return text + 'admin: {{bind: "127.0.0.1:{admin}"}}\n'
-
-
-@pytest.fixture
-def pops():
-    with backends("fra", "nyc") as two:
-        yield two
 
 
 @pytest.fixture

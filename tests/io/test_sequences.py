@@ -18,25 +18,12 @@ import urllib.request
 
 import pytest
 
-from tests.io.serving import AMERICAN, CONFIG, GERMAN, Backend, Load, Served, backends, eventually, free_port, served
+from tests.io.serving import AMERICAN, CONFIG, GERMAN, Backend, Load, Served, eventually, free_port, served
 from tests.support.raw import dial, reset_on_close
 
 pytestmark = pytest.mark.slow
 
 UPLOAD = {"method": "POST", "path": "/up", "body": b"u" * 50_000}
-
-
-@pytest.fixture
-def pops():
-    with backends("fra", "nyc") as two:
-        yield two
-
-
-@pytest.fixture
-def gateway(tmp_path, pops):
-    with served(tmp_path, fra=pops[0].address, nyc=pops[1].address) as one:
-        yield one
-        assert "Traceback" not in one.log
 
 
 def admin(gateway: Served, path: str, method: str = "GET") -> tuple[int, str]:

