@@ -60,7 +60,7 @@ class Retries(Section):
     """When another endpoint or PoP is tried. A request of which no byte was sent: always, whatever its method. An idempotent one also after
     a reset without a byte of the answer. Never after a byte of the answer."""
 
-    max: Annotated[int, whole(0, 5)] = 2
+    max: Annotated[int, whole(0, 3)] = 2
     """Further attempts a request."""
     budget_share: Annotated[float, units.SHARE] = 0.2
     """Share of a service's requests that may be retries (Envoy and Linkerd: 20 %), so that an outage is not multiplied. Attempts that

@@ -21,7 +21,7 @@ def settings_of(config: Config) -> Settings:
         upstream_idle_ms=timeouts.upstream_idle.ms,
         queue_ms=timeouts.queue.ms,
         tunnel_idle_ms=timeouts.tunnel_idle.ms,
-        linger_ms=timeouts.linger.ms,
+        linger_ms=max(timeouts.linger.ms, 1),  # 0s: the next tick
         head_bytes=limits.head_bytes,
         max_fields=limits.fields,
         body_bytes=limits.body_bytes,

@@ -1,5 +1,7 @@
 import os
+import re
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +42,32 @@ def test_every_setting_is_taken_from_the_configuration():
 
 def test_defaults_of_both_sides_agree():
     assert settings_of(config_of()) == Settings()
+
+
+def ends() -> list[tuple[str, str, str]]:
+    """Section, key, and the least or most that docs/config.md (which is written from the models) calls legal."""
+    page = Path("docs/config.md").read_text()
+    found = []
+    for section in ("timeouts", "limits", "retries", "gateway", "client_ip", "access_log"):
+        rows = page.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+        for key, low, high, more in re.findall(r"^\| `(\w+)` \| [a-z ]+ from (\w+) to (\w+)([^|]*)\|", rows, re.MULTILINE):
+            found += [(section, key, end) for end in (low, high, *(["0"] if "or 0 for no limit" in more else []))]
+    return found
+
+
+def test_the_ends_are_those_of_the_page():
+    assert len(ends()) > 35
+    assert {("timeouts", "linger", "0s"), ("limits", "head_bytes", "60KiB"), ("retries", "max", "3")} <= set(ends())
+
+
+@pytest.mark.parametrize(("section", "key", "end"), ends())
+def test_what_check_calls_legal_can_be_served(section, key, end):
+    CompiledSettings(settings_of(config_of(**{section: f"{{{key}: {end}}}"})), 2)
+
+
+@pytest.mark.parametrize(("section", "text"), [("gateway", f"{{name: {'n' * 63}}}"), ("retries", "{budget_share: 0}")])
+def test_other_extremes_can_be_served(section, text):
+    CompiledSettings(settings_of(config_of(**{section: text})), 64)
 
 
 def test_location_and_overrides():
