@@ -1,5 +1,5 @@
-"""What concerns more than one section: names that must exist, addresses that collide, waits that contradict each other; and what is
-legal but doubtful. Must not judge single values.
+"""What concerns more than one section: names that must exist, addresses that collide, keys that need another. Must not judge single values;
+what is legal but doubtful is `_config_doubts`'.
 
 A configuration with faults elsewhere is judged too, so that all faults come at once: it then stands for what is left of it, and
 what was written and is lost must not look as if it had not been written.
@@ -8,19 +8,21 @@ what was written and is lost must not look as if it had not been written.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from gateway._config_faults import node_at, place
 from gateway._config_limits import Config
-from gateway._config_model import Jurisdiction, Pop, Route
+from gateway._config_model import Pop
+from gateway._config_services import Service
+from gateway._config_steering import Jurisdiction, Route
 from gateway._config_tree import Loc, Node
 from gateway._config_units import Address
 from gateway.errors import Fault
 
 _MAX_LISTED = 12
+_MAX_TARGETS = 64  # services of a route, as the core holds them
 
 
 def _written(root: Node, kind: str, key: str) -> set[str]:
@@ -28,6 +30,10 @@ def _written(root: Node, kind: str, key: str) -> set[str]:
     items = node_at(root, (kind,))
     found = [item.at(key) for item in items.value] if items is not None and isinstance(items.value, list) else []
     return {node.value for node in found if node is not None and isinstance(node.value, str)}
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_MAX_LISTED]) + (f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else "")
 
 
 @dataclass
@@ -46,9 +52,18 @@ class Judge:
     def unknown(self, loc: Loc, name: str, known: Iterable[str], kind: str) -> None:
         legal = sorted(known)
         near = difflib.get_close_matches(name, legal, 1)
-        listed = ", ".join(legal[:_MAX_LISTED]) + (f" and {len(legal) - _MAX_LISTED} more" if len(legal) > _MAX_LISTED else "")
         hint = f", did you mean {near[0]}?" if near else ""
-        self.note(loc, f"must be one of {kind}: {listed or '(there is none)'}, got {name!r}{hint}")
+        self.note(loc, f"must be one of {kind}: {_listed(legal) or '(there is none)'}, got {name!r}{hint}")
+
+    def known(self, loc: Loc, names: Iterable[str], kind: str) -> None:
+        """Each of a list must be the name of an item of a top section; without any item that is the fault."""
+        written = _written(self.original, kind, "name")
+        for n, name in enumerate(names):
+            if written and name not in written:
+                self.unknown((*loc, n), name, written, kind)
+
+    def is_lost(self, *kinds: str) -> bool:
+        return not set(kinds).isdisjoint(self.lost)
 
     def line(self, loc: Loc) -> int:
         return place(self.root, loc)[0]
@@ -59,8 +74,11 @@ def judge(config: Config, root: Node, original: Node, file: str, lost: Collectio
     judging = Judge(config, root, original, file, lost)
     _filled(judging)
     _names(judging)
+    _clients(judging)
     _binds(judging)
-    _backends(judging)
+    for n, service in enumerate(config.services):
+        _backends(judging, n, service)
+        _service(judging, n, service)
     for n, route in enumerate(config.routes):
         _route(judging, n, route)
     if config.drain.deadline < config.drain.lameduck and "drain" not in lost:
@@ -91,8 +109,18 @@ def _names(judging: Judge) -> None:
     for kind in ("listeners", "pops", "services", "routes"):
         named = [((kind, n, "name"), item.name) for n, item in enumerate(getattr(judging.config, kind))]
         _doubled(judging, named, "must be a name of its own")
-    prefixes = [(("geoip", "overrides", n, "prefix"), one.prefix) for n, one in enumerate(judging.config.geoip.overrides)]
-    _doubled(judging, prefixes, "must be a prefix of its own")
+
+
+def _clients(judging: Judge) -> None:
+    geoip = judging.config.geoip
+    overrides = [(("geoip", "overrides", n), one) for n, one in enumerate(geoip.overrides)]
+    _doubled(judging, [((*at, "prefix"), one.prefix) for at, one in overrides if one.prefix is not None], "must be a prefix of its own")
+    _doubled(judging, [((*at, "asn"), one.asn) for at, one in overrides if one.asn is not None], "must be a system of its own")
+    alone = [((*at, "country"), one.country) for at, one in overrides if one.prefix is None and one.asn is None]
+    _doubled(judging, alone, "must be a country of its own")
+    _doubled(judging, [(("geoip", "pins", n, "prefix"), pin.prefix) for n, pin in enumerate(geoip.pins)], "must be a prefix of its own")
+    for n, pin in enumerate(geoip.pins):
+        judging.known(("geoip", "pins", n, "pops"), pin.pops, "pops")
 
 
 def _collide(one: Address, other: Address) -> bool:
@@ -119,22 +147,21 @@ def _binds(judging: Judge) -> None:
                 break
 
 
-def _backends(judging: Judge) -> None:
+def _backends(judging: Judge, n: int, service: Service) -> None:
     pops = _written(judging.original, "pops", "name")
     reachable = _with_kubernetes(judging.original)
-    for n, service in enumerate(judging.config.services):
-        at = ("services", n, "backends")
-        _doubled(
-            judging, [((*at, m, "pop"), backend.pop) for m, backend in enumerate(service.backends)], "must be another PoP than the others'"
-        )
-        for m, backend in enumerate(service.backends):
-            if backend.pop not in pops and pops:  # without any pop that is the fault
-                judging.unknown((*at, m, "pop"), backend.pop, pops, "pops")
-            elif backend.kubernetes and backend.pop not in reachable:
-                judging.note(
-                    (*at, m, "kubernetes"),
-                    f"must be endpoints, or pops.{backend.pop} must have kubernetes: {{context, kubeconfig or in_cluster}}",
-                )
+    at: Loc = ("services", n, "backends")
+    _doubled(
+        judging, [((*at, m, "pop"), backend.pop) for m, backend in enumerate(service.backends)], "must be another PoP than the others'"
+    )
+    for m, backend in enumerate(service.backends):
+        if backend.pop not in pops and pops:  # without any pop that is the fault
+            judging.unknown((*at, m, "pop"), backend.pop, pops, "pops")
+        elif backend.kubernetes and backend.pop not in reachable:
+            judging.note(
+                (*at, m, "kubernetes"),
+                f"must be endpoints, or pops.{backend.pop} must have kubernetes: {{context, kubeconfig or in_cluster}}",
+            )
 
 
 def _with_kubernetes(root: Node) -> set[str]:
@@ -143,11 +170,41 @@ def _with_kubernetes(root: Node) -> set[str]:
     return {name.value for pop in pops if pop.at("kubernetes") and (name := pop.at("name")) and isinstance(name.value, str)}
 
 
+def _service(judging: Judge, n: int, service: Service) -> None:
+    at: Loc = ("services", n)
+    if service.prefer_zone and not judging.config.gateway.zone and not node_at(judging.original, ("gateway", "zone")):
+        judging.note((*at, "prefer_zone"), "must be false, or gateway.zone must be given, got true")
+    judging.known((*at, "on_unavailable"), service.on_unavailable, "services")
+    for m, name in enumerate(service.on_unavailable):
+        way = _way(judging.config.services, name, service.name)
+        # Said once for each circle: where its service that comes first in the file leads into it.
+        if way and all(other.name not in way for other in judging.config.services[:n]):
+            judging.note((*at, "on_unavailable", m), f"must not lead back: {' -> '.join((service.name, *way))}, got {name!r}")
+
+
+def _way(services: Iterable[Service], start: str, end: str) -> tuple[str, ...]:
+    """Names from `start` to `end` along `on_unavailable`; none when there is no way."""
+    following = {service.name: service.on_unavailable for service in services}
+    came: dict[str, tuple[str, ...]] = {start: (start,)}
+    waiting = [start]
+    while waiting and end not in came:
+        name = waiting.pop(0)
+        for further in following.get(name, ()):
+            if further not in came:
+                came[further] = (*came[name], further)
+                waiting.append(further)
+    return came.get(end, ())
+
+
 def _route(judging: Judge, n: int, route: Route) -> None:
     services = _written(judging.original, "services", "name")
     at: Loc = ("routes", n)
-    if route.service not in services and services:
-        judging.unknown((*at, "service"), route.service, services, "services")
+    for m, (name, _) in enumerate(route.targets):
+        if name not in services and services:
+            judging.unknown((*at, "split", m, "service") if route.split else (*at, "service"), name, services, "services")
+    reached = reachable_services(judging.config, [name for name, _ in route.targets])
+    if len(reached) > _MAX_TARGETS:
+        judging.note(at, f"must lead to at most {_MAX_TARGETS} services, those of their on_unavailable counted, got {len(reached)}")
     if (
         route.steering.leg == "gateway-pop"
         and not judging.config.gateway.location
@@ -156,26 +213,53 @@ def _route(judging: Judge, n: int, route: Route) -> None:
         judging.note(
             (*at, "steering", "leg"), "must be client-pop, or gateway.location must be given: the path starts there, got 'gateway-pop'"
         )
-    _jurisdiction(judging, n, route)
+    jurisdiction = (*at, "steering", "jurisdiction")
+    for m, rule in enumerate(route.steering.rules):
+        is_list = isinstance(route.steering.jurisdiction, tuple)
+        _jurisdiction(judging, (*jurisdiction, m, "pops") if is_list else jurisdiction, rule.pops, route)
+    if route.steering.mode == "redirect":
+        _redirect(judging, (*at, "steering", "mode"), route)
 
 
-def _jurisdiction(judging: Judge, n: int, route: Route) -> None:
-    jurisdiction, config = route.steering.jurisdiction, judging.config
-    at: Loc = ("routes", n, "steering", "jurisdiction")
+def _jurisdiction(judging: Judge, at: Loc, jurisdiction: Jurisdiction, route: Route) -> None:
+    """Judged for each service of a split, also one of weight 0: a weight is changed in a hurry. A fallback service may have no PoP here."""
     for key, written, kind in (("regions", "region", "the regions of pops"), ("pops", "name", "pops")):
         known = _written(judging.original, "pops", written)
         for m, name in enumerate(getattr(jurisdiction, key) or ()):
             if name not in known:
                 judging.unknown((*at, key, m), name, known, kind)
-    if not {"pops", "services", "routes"}.isdisjoint(judging.lost) or any(
-        fault.path.startswith(place(judging.root, at)[1]) for fault in judging.found
-    ):
+    if judging.is_lost("pops", "services", "routes") or any(fault.path.startswith(place(judging.root, at)[1]) for fault in judging.found):
         return
-    service = next((service for service in config.services if service.name == route.service), None)
-    homes = {backend.pop for backend in service.backends} if service else set()
-    pops = [pop for pop in config.pops if pop.name in homes]
-    if pops and not any(jurisdiction.permits(pop) for pop in pops):
-        judging.note(at, f"must permit a PoP of service {route.service}, which runs in {_homes(pops, jurisdiction)}")
+    for name, _ in route.targets:
+        pops = _pops_of(judging.config, [name])
+        if pops and not any(jurisdiction.permits(pop) for pop in pops):
+            judging.note(at, f"must permit a PoP of service {name}, which runs in {_homes(pops, jurisdiction)}")
+
+
+def _redirect(judging: Judge, at: Loc, route: Route) -> None:
+    if judging.is_lost("pops", "services", "routes"):
+        return
+    rules = route.steering.rules
+    homes = _pops_of(judging.config, reachable_services(judging.config, [name for name, _ in route.targets]))
+    without = [pop.name for pop in homes if pop.public_url is None and any(rule.pops.permits(pop) for rule in rules)]
+    if without:
+        judging.note(
+            at, f"must be proxy, or each PoP it may lead to must have a public_url, got 'redirect' and none for {_listed(without)}"
+        )
+
+
+def reachable_services(config: Config, names: Iterable[str]) -> list[str]:
+    """The services named, and those that may stand in for them."""
+    following = {service.name: service.on_unavailable for service in config.services}
+    found = list(dict.fromkeys(names))
+    for name in found:  # grows as it is read
+        found += [other for other in following.get(name, ()) if other not in found]
+    return found
+
+
+def _pops_of(config: Config, services: Collection[str]) -> list[Pop]:
+    homes = {backend.pop for service in config.services if service.name in services for backend in service.backends}
+    return [pop for pop in config.pops if pop.name in homes]
 
 
 def _homes(pops: list[Pop], jurisdiction: Jurisdiction) -> str:
@@ -189,62 +273,3 @@ def _homes(pops: list[Pop], jurisdiction: Jurisdiction) -> str:
         has = ", ".join(f"{key} {getattr(pop, key) or 'unknown'}" for key in asked)
         shown.append(f"{pop.name} ({has})" if has else pop.name)
     return ", ".join(shown)
-
-
-def doubts(config: Config, root: Node, file: str) -> list[Fault]:
-    """What is legal and yet hardly meant: for `check` to say. Looks at files, at nothing else outside."""
-    judging = Judge(config, root, root, file)
-    for loc, path in _files(config):
-        if not path.is_file():
-            judging.note(loc, f"there is no file {path} now")
-    if not config.geoip.city and not config.geoip.overrides:
-        judging.note(("geoip",), "no client's location will be known: PoPs are tried in the order of pops")
-    for n, prefix in enumerate(config.client_ip.trusted_proxies):
-        if prefix.prefixlen == 0:
-            judging.note(("client_ip", "trusted_proxies", n), "every client may say that it is another")
-    if config.admin.bind.ip is not None and not config.admin.bind.ip.is_loopback:
-        judging.note(("admin", "bind"), "whoever reaches this address can drain and reload the gateway; `status` is made for others' eyes")
-    _unused(judging)
-    _shadowed(judging)
-    return sorted(judging.found, key=lambda fault: fault.line or 0)
-
-
-def _files(config: Config) -> Iterator[tuple[Loc, Path]]:
-    for key in ("city", "asn"):
-        for n, path in enumerate(getattr(config.geoip, key)):
-            yield ("geoip", key, n), path
-    for n, pop in enumerate(config.pops):
-        if pop.kubernetes and pop.kubernetes.kubeconfig:
-            yield ("pops", n, "kubernetes", "kubeconfig"), pop.kubernetes.kubeconfig
-
-
-def _unused(judging: Judge) -> None:
-    config = judging.config
-    routed = {route.service for route in config.routes}
-    homes = {backend.pop for service in config.services for backend in service.backends}
-    for n, service in enumerate(config.services):
-        if service.name not in routed:
-            judging.note(("services", n, "name"), "no route leads to this service")
-    for n, pop in enumerate(config.pops):
-        if pop.name not in homes:
-            judging.note(("pops", n, "name"), "no service runs in this PoP")
-
-
-def _shadowed(judging: Judge) -> None:
-    first: dict[Any, str] = {}
-    for n, route in enumerate(judging.config.routes):
-        for m, match in enumerate(route.match):
-            for host in match.hosts or ("",):
-                key = (
-                    host,
-                    match.path_prefix or ("/" if match.path_exact is None else None),
-                    match.path_exact,
-                    match.method,
-                    match.headers,
-                    match.query,
-                )
-                if first.setdefault(key, route.name) != route.name:
-                    judging.note(
-                        ("routes", n, "match", m), f"route {first[key]} before it takes the same requests" + (f" of {host}" if host else "")
-                    )
-                    break

@@ -16,18 +16,17 @@ from gateway._config_model import Section
 from gateway._config_tree import Loc, Node, Step
 from gateway.errors import Fault
 
-LATER = {  # keys of coming versions, without list positions
-    ("listeners", "tls"), ("pops", "capacity"), ("routes", "steering", "affinity"), ("state_dir",),
-}  # fmt: skip
+LATER = {("listeners", "tls")}  # keys of coming versions, without list positions
 _MAX_SHOWN = 60
 
 
-def sections(annotation: Any) -> Iterator[type[Section]]:
-    """The sections that a field's annotation speaks of: itself, of its list, or of its alternative to None."""
+def sections(annotation: Any, *, is_item: bool = False) -> Iterator[tuple[type[Section], bool]]:
+    """The sections that a field's annotation speaks of, and whether each is an item of a list: more than one where a mapping and a list
+    of other mappings are legal."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
-        yield annotation
+        yield annotation, is_item
     for argument in typing.get_args(annotation):
-        yield from sections(argument)
+        yield from sections(argument, is_item=is_item or typing.get_origin(annotation) is tuple)
 
 
 def all_sections() -> list[type[Section]]:
@@ -35,7 +34,7 @@ def all_sections() -> list[type[Section]]:
     found: list[type[Section]] = [Config]
     waiting: list[type[Section]] = [Config]
     while waiting:
-        inner = [section for known in waiting.pop(0).model_fields.values() for section in sections(known.annotation)]
+        inner = [section for known in waiting.pop(0).model_fields.values() for section, _ in sections(known.annotation)]
         new = [section for section in dict.fromkeys(inner) if section not in found]
         found += new
         waiting += new
@@ -45,10 +44,13 @@ def all_sections() -> list[type[Section]]:
 def section_at(loc: Loc) -> type[Section] | None:
     """The model that reads what stands at `loc`."""
     section: type[Section] | None = Config
-    for step in loc:
+    for n, step in enumerate(loc):
         if isinstance(step, str):
             known = section.model_fields.get(step) if section else None
-            section = next(sections(known.annotation), None) if known else None
+            found = list(sections(known.annotation)) if known else []
+            has_position = isinstance(loc[n + 1], int) if n + 1 < len(loc) else False
+            found.sort(key=lambda alternative: alternative[1] != has_position)
+            section = found[0][0] if found else None
     return section
 
 

@@ -8,7 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from gateway import _config_units as units
-from gateway._config_model import Bind, ClientIp, Flag, Gateway, GeoIp, Listener, Pop, Route, Section, Service
+from gateway._config_model import Bind, ClientIp, File, Flag, Gateway, GeoIp, Listener, Pop, Section
+from gateway._config_services import Service
+from gateway._config_steering import ChangeControl, Route
 from gateway._config_units import Address, Duration, Size, choice, duration, size, whole
 
 
@@ -136,6 +138,8 @@ class Config(Section):
     """Applications; at least one."""
     routes: tuple[Route, ...] = ()
     """Which requests go to which service; at least one. A request that no route matches is answered with 404."""
+    steering: ChangeControl = ChangeControl()
+    """How fast traffic may move."""
     timeouts: Timeouts = Timeouts()
     """Every wait's end."""
     limits: Limits = Limits()
@@ -156,6 +160,11 @@ class Config(Section):
     """The program's log."""
     debug_headers: Flag = False
     """Whether answers say `x-isochrone-pop` and `x-isochrone-reason`. They tell clients how your network is made."""
+    state_dir: Annotated[Path, units.FOLDER] | None = None
+    """A folder for what must outlive this process; created at start if absent, for its user alone (0700)."""
+    affinity_key: File | None = None
+    """A file with the key that signs affinity cookies, 16 bytes at least; give the same to all gateways that a client may meet. Absent: a
+    key is kept in `state_dir`, as `affinity.key`; without that one is made at start, and cookies end with the process."""
 
     @model_validator(mode="before")
     @classmethod
@@ -166,12 +175,24 @@ class Config(Section):
         taken = {route["name"] for route in routes if isinstance(route, dict) and isinstance(route.get("name"), str)}
         named = []
         for route in routes:
-            if isinstance(route, dict) and route.get("name") is None and isinstance(service := route.get("service"), str):
+            if isinstance(route, dict) and route.get("name") is None and (service := _service_of(route)):
                 name, n = service, 1
                 while name in taken:
                     n += 1
-                    name = f"{service}-{n}"
+                    name = f"{service[: 62 - len(str(n))]}-{n}"  # at most the 63 that a name may have
                 taken.add(name)
                 route = {**route, "name": name}
             named.append(route)
         return {**data, "routes": tuple(named)}
+
+
+def _service_of(route: dict[str, Any]) -> str:
+    """A route's service, or the first of its split, as it stands in the file; empty when it is no name: that fault is not this one's."""
+    split = route.get("split")
+    found = route.get("service")
+    if found is None and isinstance(split, tuple) and split and isinstance(split[0], dict):
+        found = split[0].get("service")
+    try:
+        return str(units.NAME.parse(found, Path()))
+    except ValueError:
+        return ""

@@ -1,12 +1,15 @@
 """The configuration as a tree of frozen models: every key, its default, its unit and its effect. Knows no file and no line.
 
-Only the control plane imports it; workers get compiled tables and settings. A docstring under a field is what `check --schema`
+Here: what every section shares, and who and where things are: the gateway, its clients, the PoPs. Services are in
+`_config_services`, routes and steering in `_config_steering`, what holds for the whole gateway and the file's root in `_config_limits`.
+Only the control plane imports them; workers get compiled tables and settings. A docstring under a field is what `check --schema`
 and docs/config.md say about it. What concerns more than one section is judged in `_config_checks`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -14,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from gateway import _config_units as units
-from gateway._config_units import FAULT, Address, Duration, Network, Statuses, choice, duration, number, whole
+from gateway._config_units import FAULT, Address, Duration, Network, choice, duration, number, whole
 from geoip.countries import COUNTRIES
 
 Name = Annotated[str, units.NAME]
@@ -24,7 +27,6 @@ Lat = Annotated[float, number(-90, 90, " degrees")]
 Lon = Annotated[float, number(-180, 180, " degrees")]
 Country = Annotated[str, units.COUNTRY]
 Continent = Annotated[str, units.CONTINENT]
-Port = Annotated[str | int, units.KUBE_PORT]
 Flag = Annotated[bool, units.FLAG]
 
 
@@ -49,6 +51,13 @@ def one_or_many(data: Any, *keys: str) -> Any:
     return {key: (value,) if key in keys and value is not None and not isinstance(value, tuple) else value for key, value in data.items()}
 
 
+def once(what: str, values: Iterable[Any]) -> None:
+    """Nothing is named twice."""
+    doubled = sorted(str(value) for value, count in Counter(values).items() if count > 1)
+    if doubled:
+        raise fault(f"must name each {what} once, got {', '.join(doubled)} more than once")
+
+
 class Place(Section):
     """A point on the earth."""
 
@@ -65,6 +74,8 @@ class Gateway(Section):
     """Its name in `via`, logs and metrics. Give each gateway its own."""
     location: Place | None = None
     """Where it stands. Clients with a private or loopback address stand here too; `leg: gateway-pop` needs it."""
+    zone: Name | None = None
+    """The zone it runs in, as endpoints carry it (`topology.kubernetes.io/zone`). `services[].prefer_zone` needs it."""
     workers: Annotated[int | Literal["auto"], units.WORKERS] = "auto"
     """Threads that serve requests. `auto`: as many as CPUs this process may use, a container's quota counted. A change needs a restart."""
 
@@ -92,16 +103,43 @@ class ClientIp(Section):
 
 
 class Override(Section):
-    """The operator's word on where a prefix is; beats any database. The longest prefix wins."""
+    """The operator's word on where clients are; beats any database. Exactly one of `prefix`, `asn`, or `country` alone says whose
+    location it is: a client is looked up by prefix (the longest wins), then by autonomous system, then by country."""
 
-    prefix: Annotated[Network, units.PREFIX]
+    prefix: Annotated[Network, units.PREFIX] | None = None
     """The addresses meant."""
+    asn: Annotated[int, whole(1, 4_294_967_295)] | None = None
+    """The autonomous system meant, as a database of `geoip.asn` numbers it."""
     lat: Lat
     """Latitude, degrees north."""
     lon: Lon
     """Longitude, degrees east."""
     country: Country | None = None
-    """ISO 3166 code. The continent follows from it."""
+    """ISO 3166 code. Beside `prefix` or `asn`: the country these clients are in, from which the continent follows. Alone: the clients
+    meant are those that a database of `geoip.city` puts in this country."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if self.prefix is not None and self.asn is not None:
+            raise fault("must have either prefix or asn, got both")
+        if self.prefix is None and self.asn is None and self.country is None:
+            raise fault("must have prefix, asn or country: whose location it is")
+        return self
+
+
+class Pin(Section):
+    """Sends the clients of a prefix to PoPs of your choice. Jurisdiction, health and drains hold; when none of these PoPs can serve, the
+    decision is the normal one."""
+
+    prefix: Annotated[Network, units.PREFIX]
+    """The clients meant. The longest prefix wins."""
+    pops: tuple[Name, ...] = Field(min_length=1)
+    """Names of PoPs; the first that can serve has them all."""
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        once("PoP", self.pops)
+        return self
 
 
 class GeoIp(Section):
@@ -112,7 +150,9 @@ class GeoIp(Section):
     asn: tuple[File, ...] = ()
     """MaxMind DB files with autonomous systems, one or a list."""
     overrides: tuple[Override, ...] = ()
-    """Prefixes located by hand: offices, carrier NAT, private networks."""
+    """Clients located by hand: offices, carrier NAT, private networks; an autonomous system or a country that a database has wrong."""
+    pins: tuple[Pin, ...] = ()
+    """Clients that go to PoPs of your choice, wherever they are."""
     check_interval: Annotated[Duration, duration("1s", "24h")] = Duration(10)
     """How often files are looked at for a change. A bad or missing file keeps the last good one and says so."""
 
@@ -141,6 +181,29 @@ class KubernetesAccess(Section):
         return self
 
 
+class Capacity(Section):
+    """Requests in flight that this gateway, all its workers together, may have here. From `low` on a part is passed over to the next best
+    PoPs, which grows evenly to all of it at `high` (as NS1's watermarks); above `high` nothing is sent here while another permitted PoP
+    has room."""
+
+    requests_in_flight: Annotated[int, whole(1, 10_000_000)]
+    """All it may have. Several gateways before the same PoPs: the part of this one."""
+    low: Annotated[float, units.SHARE] = 0.8
+    """Share of `requests_in_flight` at which shedding begins. Below `high`."""
+    high: Annotated[float, units.SHARE] = 1.0
+    """Share of `requests_in_flight` at which everything is shed."""
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        if self.low >= self.high:
+            raise fault(f"must have a low below its high, got low {_percent(self.low)} and high {_percent(self.high)}")
+        return self
+
+
+def _percent(share: float) -> str:
+    return f"{round(share * 100, 4):g}%"
+
+
 class Pop(Section):
     """A point of presence. The order of the list is the order of last resort, for clients whose location is unknown."""
 
@@ -151,13 +214,15 @@ class Pop(Section):
     lon: Lon
     """Longitude, degrees east."""
     country: Country | None = None
-    """ISO 3166 code. A jurisdiction by country never permits a PoP without one."""
+    """ISO 3166 code. A jurisdiction by country never permits a PoP without one, and to the latency estimate it lies abroad for everyone."""
     region: Name | None = None
     """Any name you give to a group of PoPs, for jurisdictions."""
     continent: Continent | None = None
     """AF, AN, AS, EU, NA, OC or SA. Absent: that of `country`."""
     public_url: Annotated[str, units.URL] | None = None
-    """Where clients reach this PoP by themselves. Kept for a version that redirects; nothing reads it in this one."""
+    """Where clients reach this PoP by themselves. Routes with `mode: redirect` need it."""
+    capacity: Capacity | None = None
+    """What may be in flight in this PoP, all services together. Absent: no bound."""
     kubernetes: KubernetesAccess | None = None
     """The cluster in this PoP; backends may then name its Services."""
 
@@ -167,172 +232,3 @@ class Pop(Section):
         if isinstance(data, dict) and data.get("continent") is None and isinstance(country := data.get("country"), str):
             return {**data, "continent": COUNTRIES[country].continent if country in COUNTRIES else None}
         return data
-
-
-class Health(Section):
-    """Active probes, from this gateway to each endpoint. They can't be switched off: an endpoint that refused a connect is shut
-    until a probe succeeds."""
-
-    type: Annotated[Literal["http", "tcp"], choice("http", "tcp")] = "tcp"
-    """`http`: a GET whose status must be expected. `tcp`: a connection must open. Absent: `http` when `path`, `host` or `expect` is
-    given."""
-    path: Annotated[str, units.PROBE_PATH] | None = None
-    """Target of the GET; `/` when absent and the type is `http`."""
-    host: Annotated[str, units.HOST_FIELD] | None = None
-    """Its Host field. Absent: the endpoint's address, as a kubelet sends it."""
-    expect: tuple[Annotated[Statuses, units.STATUSES], ...] = Field(default=(Statuses(200, 399),), min_length=1)
-    """Statuses that mean healthy, one or a list. The default is the kubelet's."""
-    interval: Annotated[Duration, duration("100ms", "1h")] = Duration(10)
-    """Between two probes of one endpoint."""
-    timeout: Annotated[Duration, duration("10ms", "1m")] = Duration(2)
-    """From connecting to the whole status line; later is a failure. At most `interval`."""
-    confirm_interval: Annotated[Duration, duration("100ms", "1h")] = Duration(1)
-    """Between probes while a change is being confirmed: a death is then known in `interval + down_after * confirm_interval` at worst."""
-    down_after: Annotated[int, whole(1, 100)] = 3
-    """Failures in a row after which an endpoint is not available."""
-    up_after: Annotated[int, whole(1, 100)] = 3
-    """Successes in a row after which it is again."""
-    jitter: Annotated[float, units.SHARE] = 0.1
-    """Share of the interval by which each wait varies, so that probes of many gateways don't fall together."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _kind(cls, data: Any) -> Any:
-        data = one_or_many(data, "expect")
-        if not isinstance(data, dict):
-            return data
-        if data.get("type") is None and not {"path", "host", "expect"}.isdisjoint(key for key, value in data.items() if value is not None):
-            data["type"] = "http"
-        if data.get("type") == "http" and data.get("path") is None:
-            data["path"] = "/"
-        return data
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.type == "tcp" and self.path is not None:
-            raise fault("must have no path when the type is tcp")
-        if self.timeout > self.interval:
-            raise fault(f"must have a timeout of at most its interval {self.interval}, got {self.timeout}")
-        if self.confirm_interval > self.interval:
-            raise fault(f"must have a confirm_interval of at most its interval {self.interval}, got {self.confirm_interval}")
-        return self
-
-
-class KubernetesBackend(Section):
-    """The ready endpoints of a Service, followed live."""
-
-    namespace: Annotated[str, units.KUBE_NAME] = "default"
-    """Namespace of the Service."""
-    service: Annotated[str, units.KUBE_NAME]
-    """Its name. An ExternalName Service has no endpoints."""
-    port: Port
-    """Name or number of one of the Service's ports, not of its pods'."""
-
-
-class Backend(Section):
-    """What serves a service in one PoP: endpoints, or a Kubernetes Service."""
-
-    pop: Name
-    """The PoP it is in; at most one backend a PoP."""
-    endpoints: tuple[Annotated[Address, units.ENDPOINT], ...] | None = Field(default=None, min_length=1)
-    """Addresses, or names, resolved off the hot path (all A and AAAA, again every 30 s; the last good answer is kept)."""
-    kubernetes: KubernetesBackend | None = None
-    """A Service of the PoP's cluster."""
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Self:
-        if (self.endpoints is None) == (self.kubernetes is None):
-            raise fault("must have either endpoints or kubernetes" + (", got both" if self.endpoints else ", got neither"))
-        doubled = sorted(str(address) for address, count in Counter(self.endpoints or ()).items() if count > 1)
-        if doubled:
-            raise fault(f"must name each endpoint once, got {', '.join(doubled)} more than once")
-        return self
-
-
-class Service(Section):
-    """An application, and where it runs."""
-
-    name: Name
-    """Its name in routes, logs and metrics."""
-    health: Health = Health()
-    """How its endpoints are probed."""
-    backends: tuple[Backend, ...] = Field(min_length=1)
-    """One for each PoP it runs in."""
-    max_in_flight: Annotated[int, whole(0, 1_000_000, ", 0 for no limit")] = 0
-    """Exchanges at once at one endpoint, over all workers; more wait in its queue. `limits.connections_per_endpoint` holds beside it."""
-    slow_start: Annotated[Duration, duration("0s", "1h")] = Duration(30)
-    """How long an endpoint that came or came back is given less than its share; never at process start. 0s: off."""
-
-
-class Match(Section):
-    """What a request must have, all of it. Precedence is the Gateway API's: exact host, then wildcard; exact path, then the longest
-    prefix, method, most headers, most query parameters; then the order of the file."""
-
-    hosts: tuple[Annotated[str, units.HOST], ...] = ()
-    """Any of these hosts; the request's port does not count. Empty: any host."""
-    path_prefix: Annotated[str, units.URL_PATH] | None = None
-    """By whole elements: `/a` matches `/a` and `/a/b`, not `/ab`. Compared as sent, without decoding."""
-    path_exact: Annotated[str, units.URL_PATH] | None = None
-    """The whole path."""
-    method: Annotated[str, units.METHOD] | None = None
-    """The request's method."""
-    headers: Annotated[tuple[tuple[str, str], ...], units.HEADERS] = ()
-    """Headers with exactly these values."""
-    query: Annotated[tuple[tuple[str, str], ...], units.QUERY] = ()
-    """Query parameters with exactly these values, compared as sent."""
-
-    @model_validator(mode="after")
-    def _one_path(self) -> Self:
-        if self.path_prefix is not None and self.path_exact is not None:
-            raise fault("must have path_prefix or path_exact, got both")
-        return self
-
-
-class Jurisdiction(Section):
-    """Which PoPs may see these requests. Fails closed: no permitted PoP that can serve means 503, never a PoP outside. A PoP must satisfy
-    every list given (so another list narrows, and never widens), and lacks what it does not say."""
-
-    continents: tuple[Continent, ...] | None = Field(default=None, min_length=1)
-    """Continents of permitted PoPs."""
-    countries: tuple[Country, ...] | None = Field(default=None, min_length=1)
-    """Countries of permitted PoPs."""
-    regions: tuple[Name, ...] | None = Field(default=None, min_length=1)
-    """Regions of permitted PoPs."""
-    pops: tuple[Name, ...] | None = Field(default=None, min_length=1)
-    """Names of permitted PoPs."""
-
-    def permits(self, pop: Pop) -> bool:
-        asked = ((self.continents, pop.continent), (self.countries, pop.country), (self.regions, pop.region), (self.pops, pop.name))
-        return all(legal is None or has in legal for legal, has in asked)
-
-
-class Steering(Section):
-    """How a PoP is chosen for the requests of a route."""
-
-    mode: Annotated[Literal["proxy"], choice("proxy", later="redirect")] = "proxy"
-    """`proxy`: the request is passed on."""
-    leg: Annotated[Literal["client-pop", "gateway-pop"], choice("client-pop", "gateway-pop")] = "client-pop"
-    """Which path's latency is estimated. `client-pop`: from the client to each PoP, right for gateways near their clients.
-    `gateway-pop`: this gateway's own path to each PoP, the same for all clients."""
-    window: Annotated[Duration, duration("0s", "1s")] = Duration(0.005)
-    """PoPs within this of the fastest are near-equals and share the traffic. Wider when a client's location is vague."""
-    jurisdiction: Jurisdiction = Jurisdiction()
-    """Which PoPs are permitted."""
-
-
-class Route(Section):
-    """Which requests go to which service."""
-
-    name: Name = ""
-    """Its name in logs and `explain`. Absent: that of its service, with `-2`, `-3` and so on when it has several routes."""
-    match: tuple[Match, ...] = Field(default=(Match(),), min_length=1)
-    """One, or a list of which one must hold. Absent: every request."""
-    service: Name
-    """Where they go."""
-    steering: Steering = Steering()
-    """How the PoP is chosen."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _lists(cls, data: Any) -> Any:
-        return one_or_many(data, "match")

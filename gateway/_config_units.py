@@ -152,17 +152,17 @@ def text(legal: str, pattern: str, **schema: Any) -> Leaf:
     return Leaf(lambda raw, _: matched(pattern, raw)[0], legal, {"type": "string", "pattern": f"^(?:{pattern})$", **schema}, as_is)
 
 
-def choice(*values: str, later: str | None = None) -> Leaf:
-    """One of a few words. `later`: a word of a coming version."""
+def choice(*values: str | int) -> Leaf:
+    """One of a few words, or of a few numbers."""
 
-    def parse(raw: Any, _: Path) -> str:
-        if raw == later and later is not None:
-            raise ValueError(f"{later} is not in this version, must be {legal}")
-        if not isinstance(raw, str) or raw not in values:
+    def parse(raw: Any, _: Path) -> str | int:
+        found: str | int | None = next((value for value in values if type(value) is type(raw) and value == raw), None)
+        if found is None:
             raise ValueError
-        return raw
+        return found
 
-    legal = " or ".join([", ".join(values[:-1]), values[-1]] if len(values) > 1 else values)
+    words = [str(value) for value in values]
+    legal = " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
     return Leaf(parse, legal, {"enum": list(values)}, as_is)
 
 
@@ -221,12 +221,16 @@ def size(low: str, high: str, *, or_none: bool = False) -> Leaf:
     return Leaf(parse, legal, {"anyOf": [{"type": "string", "pattern": f"^(?:{_SIZE})$"}, {"type": "integer", "minimum": 0}]})
 
 
-def _read_share(raw: Any, _: Path) -> float:
-    found = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%", raw) if isinstance(raw, str) else None
-    value = float(Decimal(found[1]) / 100) if found else raw
-    if type(value) not in (int, float) or not 0 <= value <= 1:
-        raise ValueError
-    return float(value)
+def share(low: float, high: float, legal: str = "") -> Leaf:
+    def parse(raw: Any, _: Path) -> float:
+        found = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%", raw) if isinstance(raw, str) else None
+        value = float(Decimal(found[1]) / 100) if found else raw
+        if type(value) not in (int, float) or not low <= value <= high:
+            raise ValueError
+        return float(value)
+
+    schema = {"anyOf": [{"type": "string", "pattern": "%$"}, {"type": "number", "minimum": low, "maximum": high}]}
+    return Leaf(parse, legal or f"a share from {low * 100:g}% to {high * 100:g}%, such as 10% or 0.1", schema, as_is)
 
 
 def _read_port(port: str, low: int) -> int:
@@ -331,7 +335,12 @@ def _read_country(raw: Any, _: Path) -> str:
 
 
 def _read_url(raw: Any, _: Path) -> str:
-    return matched(r"https?://[^\s/?#@]+/?", raw)[0]
+    """Without the slash at its end: a path follows. Clients are sent there, so it must be whole."""
+    found = matched(r"(https?://)([^\s/?#@:\[\]]+|\[[^\s\]]+\])(?::([0-9]{1,5}))?/?", raw)
+    host = _read_host(found[2], Path())
+    if host.startswith("*"):
+        raise ValueError
+    return f"{found[1]}{host}" + (f":{_read_port(found[3], 1)}" if found[3] else "")
 
 
 def _read_kube_port(raw: Any, _: Path) -> str | int:
@@ -379,12 +388,7 @@ _BIND_WORDS = (
 _ENDPOINT_WORDS = f'host and port or a unix socket, {_PORT_WORDS}, "web.example.com:8080" or "unix:/run/x.sock"'
 _TEXT = {"type": "string", "minLength": 1}
 
-SHARE = Leaf(
-    _read_share,
-    "a share such as 20% or 0.2, at most 1",
-    {"anyOf": [{"type": "string", "pattern": "%$"}, {"type": "number", "minimum": 0, "maximum": 1}]},
-    as_is,
-)
+SHARE = share(0, 1, "a share such as 20% or 0.2, at most 1")
 BIND = Leaf(
     _plain(lambda raw, _: _read_address(raw, 0, is_bind=True)), _BIND_WORDS, {"type": "string", "pattern": "^(unix:/.+|.+:[0-9]{1,5})$"}
 )
@@ -400,6 +404,7 @@ STATUSES = Leaf(
     {"anyOf": [{"type": "integer", "minimum": 100, "maximum": 599}, {"type": "string", "pattern": "^[1-5][0-9][0-9](-[1-5][0-9][0-9])?$"}]},
 )
 PATH = Leaf(_read_path, "the path of a file, relative to the folder of the configuration", _TEXT)
+FOLDER = Leaf(_read_path, "the path of a folder, relative to the folder of the configuration", _TEXT)
 LOG_PATH = Leaf(_read_log_path, 'the path of a file, or "-" for standard output', _TEXT)
 FLAG = Leaf(_read_flag, "true or false", {"type": "boolean"}, as_is)
 NAME = text("a name of at most 63 letters, digits, dots, dashes and underscores", _NAME)
@@ -412,10 +417,11 @@ HOST = Leaf(
 HOST_FIELD = text("the value of a Host field, such as shop.example.com", r"[A-Za-z0-9._\[\]:-]{1,255}")
 URL_PATH = text("a path that begins with / and has neither spaces nor ? nor # (what is beyond ASCII as %xx)", r'/[!"$->@-~]*')
 PROBE_PATH = text("a path that begins with / and has neither spaces nor # (what is beyond ASCII as %xx)", r'/[!"$-~]*')
+TOKEN = text("a name of letters, digits and !#$%&'*+.^_`|~-, at most 128 of them", _TOKEN)
 METHOD = text("an HTTP method in capitals, such as GET", r"[A-Z][A-Z-]{0,31}")
 COUNTRY = Leaf(_read_country, "an ISO 3166 code of two capitals, such as DE", {"type": "string", "pattern": "^[A-Z]{2}$"}, as_is)
 CONTINENT = choice("AF", "AN", "AS", "EU", "NA", "OC", "SA")
-URL = Leaf(_read_url, "a URL without a path, such as https://fra.example.com", {"type": "string", "pattern": "^https?://"}, as_is)
+URL = Leaf(_plain(_read_url), "a URL without a path, such as https://fra.example.com", {"type": "string", "pattern": "^https?://"}, as_is)
 WORKERS = Leaf(
     _read_workers,
     "auto or a whole number from 1 to 64",

@@ -16,8 +16,10 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from gateway.config import Config
+from gateway.control.affinity import load_key
 from gateway.control.beat import INTERVAL_S, Beat
 from gateway.control.drains import PopDrains
+from gateway.control.ejections import Ejections
 from gateway.control.gates import Gates
 from gateway.control.geo import Geo
 from gateway.control.lifecycle import Event, Lifecycle, Phase
@@ -84,6 +86,7 @@ class Gateway:
         self.workers = Workers(self.counters)
         self.geo = Geo(config, clock)
         self.gates = Gates(self.figures, clock, self._on_open)
+        self.ejections = Ejections(self.figures, self.gates, clock, rng or random.Random())
         self.refresh = Refresh(self.figures, self.rows, self.gates, clock)
         self.prober = Prober(self.gates, self.figures, self.tasks, clock, rng or random.Random(), self.refresh.on_connect, ask)
         self.publisher = Publisher(
@@ -98,6 +101,7 @@ class Gateway:
             self._on_collect,
             self.workers.wake,
             self.refresh.turn,
+            load_key(config),
         )
         self.snapshots = self.publisher.snapshots
         self.geo.on_locator = self.publisher.publish_locator
@@ -108,7 +112,16 @@ class Gateway:
         self.ready = Ready(self.lifecycle, self.geo, self.sources, self.prober, lambda: self.config.kubernetes.sync_deadline, clock)
         self.reloader = Reload(load, self.publisher, self.sources, self.resolver, self.geo, [self._on_config])
         self.beat = Beat(
-            self.gates, self.prober, self.refresh, self.publisher, self.resolver, self.workers, self.drains, self.lifecycle, clock
+            self.gates,
+            self.ejections,
+            self.prober,
+            self.refresh,
+            self.publisher,
+            self.resolver,
+            self.workers,
+            self.drains,
+            self.lifecycle,
+            clock,
         )
         self.parts = [new(self) for new in parts]
 
@@ -148,7 +161,7 @@ class Gateway:
             await asyncio.sleep(WAIT_S)
         if self.lifecycle.done.is_set():
             return
-        self.refresh.turn(self.publisher.table.spec)
+        self.refresh.turn(self.config, self.publisher.table.spec)
         self.gates.begin()
         self.listeners.listen()
         self.workers.start(self.snapshots, self.figures, self.listeners.descriptors(), self.clock())
@@ -182,6 +195,8 @@ class Gateway:
                 self.gates.forget(identity)
             elif kind == "pool" and isinstance(identity, tuple):
                 self.refresh.forget(identity)
+            elif kind == "pop" and isinstance(identity, str):
+                self.refresh.forget_pop(identity)
 
     def _on_names(self) -> None:
         self.sources.on_names()

@@ -1,7 +1,8 @@
 """Configuration: one YAML file becomes one frozen tree, whole or not at all. Owns reading, judging, schema and writing back.
 
-Must not know who uses it: a part gets the sub-tree it needs. The models are in `_config_model` and `_config_limits`, values in
-`_config_units`, lines in `_config_tree`, the words of faults in `_config_faults`, what concerns several sections in `_config_checks`.
+Must not know who uses it: a part gets the sub-tree it needs. The models are in `_config_model`, `_config_services`, `_config_steering` and
+`_config_limits`, values in `_config_units`, lines in `_config_tree`, the words of faults in `_config_faults`, what concerns several
+sections in `_config_checks`, warnings in `_config_doubts`.
 """
 
 from __future__ import annotations
@@ -16,37 +17,23 @@ import yaml
 from pydantic import ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
-from gateway._config_checks import doubts, judge
+from gateway._config_checks import judge
+from gateway._config_doubts import doubts
 from gateway._config_faults import all_sections, place, prune, translate
 from gateway._config_limits import AccessLog, Admin, Config, Drain, Kubernetes, Limits, Log, Retries, Status, Timeouts
-from gateway._config_model import (
-    Backend,
-    ClientIp,
-    Gateway,
-    GeoIp,
-    Health,
-    Jurisdiction,
-    KubernetesAccess,
-    KubernetesBackend,
-    Listener,
-    Match,
-    Override,
-    Place,
-    Pop,
-    Route,
-    Section,
-    Service,
-    Steering,
-)
+from gateway._config_model import Capacity, ClientIp, Gateway, GeoIp, KubernetesAccess, Listener, Override, Pin, Place, Pop, Section
+from gateway._config_services import Backend, Health, KubernetesBackend, Outliers, Penalties, Service
+from gateway._config_steering import Affinity, ChangeControl, Clients, Jurisdiction, Match, Redirect, Route, Rule, Steering, Target
 from gateway._config_tree import read_tree
 from gateway._config_units import Address, Duration, Network, Size, Statuses
 from gateway.errors import ConfigError, Fault
 
 __all__ = [
-    "AccessLog", "Address", "Admin", "Backend", "ClientIp", "Config", "Drain", "Duration", "Gateway", "GeoIp", "Health", "Jurisdiction",
-    "Kubernetes", "KubernetesAccess", "KubernetesBackend", "Limits", "Listener", "Loaded", "Log", "Match", "Network", "Override",
-    "Place", "Pop", "Retries", "Route", "Section", "Service", "Size", "Status", "Statuses", "Steering", "Timeouts", "defaults",
-    "effective", "load", "parse", "schema",
+    "AccessLog", "Address", "Admin", "Affinity", "Backend", "Capacity", "ChangeControl", "ClientIp", "Clients", "Config", "Drain",
+    "Duration", "Gateway", "GeoIp", "Health", "Jurisdiction", "Kubernetes", "KubernetesAccess", "KubernetesBackend", "Limits", "Listener",
+    "Loaded", "Log", "Match", "Network", "Outliers", "Override", "Penalties", "Pin", "Place", "Pop", "Redirect", "Retries", "Route",
+    "Rule", "Section", "Service", "Size", "Status", "Statuses", "Steering", "Target", "Timeouts", "defaults", "effective", "load",
+    "parse", "schema",
 ]  # fmt: skip
 
 MAX_BYTES = 16 << 20  # of a file; a named pipe or a device must not fill the memory

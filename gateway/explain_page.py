@@ -1,19 +1,20 @@
 """Explain page: one decision as a page of HTML that stands alone: no script, no font, no picture from elsewhere; it asks nobody.
 
-Owns the page's order and looks. It is given the object of gateway.control.explanation, as `--json` prints it, and the lines that stand
-above the table on a terminal. Must not know where they came from. Every text is escaped: hosts and paths are whatever somebody typed.
+Owns the page's order and looks; the words are gateway.explain_text's. It is given the object of gateway.control.explanation, as `--json`
+prints it, and must not know where that came from. Every text is escaped: hosts and paths are whatever somebody typed.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from html import escape
 from typing import Any
 
 from gateway import world_map
+from gateway.explain_text import Column, columns, headlines
 
 CHOSEN, OTHER, EXCLUDED, CLIENT = "#0b7a4b", "#5b7fa6", "#a3adb8", "#d0342c"
+PARTS = ("path", "service", "penalty")  # of an estimate, each with a colour in the style
 # The browser is told as well: nothing may be fetched, nothing may run.
 HEAD = """\
 <!DOCTYPE html>
@@ -42,19 +43,20 @@ th, td {{ text-align: left; padding: .3rem .7rem .3rem 0; border-bottom: 1px sol
 .bar {{ display: flex; height: .6rem; width: 11rem; margin-top: .45rem; }}
 .path {{ background: #5b7fa6; }}
 .service {{ background: #e0a030; }}
+.penalty {{ background: #c0392b; }}
 pre {{ overflow-x: auto; background: #f8fafc; padding: 1rem; border-radius: 6px; }}
 </style>
 </head>
 """
 
 
-def page(said: dict[str, Any], headlines: Sequence[tuple[str, str]]) -> str:
-    """The whole page. `headlines`: a name and a text each."""
+def page(said: dict[str, Any]) -> str:
+    """The whole page."""
     decision = said["decision"]
     where = decision["pop"] if decision else "nowhere"
     title = f"{said['client']} goes to {where}"
     parts = [HEAD.format(title=escape(f"Isochrone: {title}")), "<body>\n", f"<h1>{escape(title)}</h1>\n<dl>\n"]
-    parts += [f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>\n" for name, text in headlines]
+    parts += [f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>\n" for name, text in headlines(said)]
     parts.append("</dl>\n")
     if said["candidates"]:
         parts += [_figure(said, where), _table(said, where)]
@@ -109,30 +111,25 @@ def _colour(candidate: dict[str, Any], chosen: str) -> str:
 
 
 def _table(said: dict[str, Any], chosen: str) -> str:
+    """As on a terminal, with a bar of the estimate's parts behind the estimate."""
     longest = max(one["estimate_ms"] for one in said["candidates"]) or 1.0
-    heads = ("PoP", "share", "estimate", "path + service", "", "km", "evidence", "availability", "why not")
-    numeric = {"share", "estimate", "path + service", "km", "availability"}
-    head = "".join(f'<th class="n">{name}</th>' if name in numeric else f"<th>{name}</th>" for name in heads)
-    rows = "".join(_row(one, chosen, longest) for one in said["candidates"])
-    return f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n'
+    shown = columns(said)
+    heads = [f'<th class="n">{column.head}</th>' if column.is_number else f"<th>{column.head}</th>" for column in shown]
+    place = next(number for number, column in enumerate(shown) if column.head == "= estimate") + 1
+    heads.insert(place, "<th></th>")
+    rows = "".join(_row(one, shown, place, chosen, longest) for one in said["candidates"])
+    return f'<div class="scroll"><table>\n<thead><tr>{"".join(heads)}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n'
 
 
-def _row(one: dict[str, Any], chosen: str, longest: float) -> str:
+def _row(one: dict[str, Any], shown: list[Column], place: int, chosen: str, longest: float) -> str:
     kind = "chosen" if one["pop"] == chosen else "" if one["share"] else "none"
-    evidence = f"{one['evidence']}, {one['samples']} samples" if one["samples"] else one["evidence"]
-    bars = "".join(
-        f'<span class="{part}" style="width: {max(0.0, one[f"{part}_ms"]) / longest:.1%}" title="{part} {one[f"{part}_ms"]:.1f} ms"></span>'
-        for part in ("path", "service")
-    )
-    cells = (
-        f"<td>{escape(one['pop'])}</td>",
-        f'<td class="n">{one["share"]:.1%}</td>',
-        f'<td class="n">{one["estimate_ms"]:.1f} ms</td>',
-        f'<td class="n">{one["path_ms"]:.1f} + {one["service_ms"]:.1f}</td>',
-        f'<td><div class="bar">{bars}</div></td>',
-        '<td class="n">' + ("" if one["distance_km"] is None else f"{one['distance_km']:.0f}") + "</td>",
-        f"<td>{escape(evidence)}</td>",
-        f'<td class="n">{one["availability"]:.2f}</td>',
-        f"<td>{escape(one['why_not'] or '')}</td>",
-    )
+    cells = [
+        f'<td class="n">{escape(column.text(one))}</td>' if column.is_number else f"<td>{escape(column.text(one))}</td>" for column in shown
+    ]
+    cells.insert(place, f'<td><div class="bar">{"".join(_bar(one, part, longest) for part in PARTS)}</div></td>')
     return f'<tr class="{kind}">{"".join(cells)}</tr>\n'
+
+
+def _bar(one: dict[str, Any], part: str, longest: float) -> str:
+    ms = max(0.0, one.get(f"{part}_ms", 0.0))
+    return f'<span class="{part}" style="width: {ms / longest:.1%}" title="{part} {ms:.1f} ms"></span>'

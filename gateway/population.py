@@ -35,11 +35,13 @@ class ClientsError(ConfigError):
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Where requests come from, and how many of them in proportion."""
+    """Where requests come from, as far as a decision asks, and how many of them in proportion."""
 
     point: Point | None  # None: the place is unknown
     country: str | None  # ISO 3166 alpha-2
     weight: float = 1.0
+    continent: str | None = None
+    pin: int = 0  # the pins' number, from 1; 0: none
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ def of_world(locator: Locator, n: int, seed: int = SEED) -> Population:
 
 def of_countries() -> Population:
     """One client for each country, at its central place, all of the same weight: tells much of distances, nothing of demand."""
-    clients = tuple(Client((one.lat, one.lon, one.radius_km), code) for code, one in COUNTRIES.items())
+    clients = tuple(Client((one.lat, one.lon, one.radius_km), code, continent=one.continent) for code, one in COUNTRIES.items())
     about = f"{len(clients)}, one for each country at its central place, all of the same weight: no database places random addresses"
     return Population("countries", about, clients)
 
@@ -103,7 +105,7 @@ def _knows_the_world(locator: Locator) -> bool:
 
 
 def _client(found: Found, weight: float = 1.0) -> Client:
-    return Client(point_of(found), found.country, weight)
+    return Client(point_of(found), found.country, weight, found.continent, found.pin)
 
 
 def _read(path: Path, locator: Locator) -> tuple[Client, ...]:

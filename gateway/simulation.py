@@ -1,22 +1,26 @@
 """Simulation: where a table sends the clients of a population, and who takes them over when a PoP is lost. Pure.
 
-Owns sums over clients: shares, means, quantiles. The decisions are routing_core's, by exact shares, on a copy of the table of which
-nothing is measured and every endpoint admits; a lost PoP is one that the operator drained. Must not know files, options or pictures.
+Owns sums over clients: shares, means, quantiles, loads. The decisions are routing_core's, by exact shares, on a copy of the table of
+which nothing is measured, every endpoint admits and nothing is in flight; a lost PoP is one that the operator drained. Must not know files,
+options or pictures.
 
-Clients at one place get one decision, so a million of them cost what their distinct places cost.
+Clients alike in all that a decision asks (place, country, continent, pin) get one decision, so a million of them cost what their distinct
+kinds cost. A route that is split is decided for each of its services, and weighed.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from gateway.control.explanation import Point
 from gateway.population import Client
-from routing_core import CandidateExplained, Figures, Table, TableSpec, explain
+from routing_core import CandidateExplained, Figures, RouteSpec, Table, TableSpec, explain
 
 UNKNOWN = "unknown"  # stands for the country of clients that have none
+NEVER_NEAR = "never near enough to the fastest"
 QUANTILE = 0.9
 ROUNDING = 1e-9  # what sums of shares may be off by
 # A PoP has clients from this share on, and takes some over from that on: the core's shares are exact to some 1e-11 of a client, and
@@ -36,6 +40,8 @@ class PopPart:
     p90_ms: float | None
     countries: dict[str, float]  # share of its clients, largest first
     why_not: str | None  # why it has no client
+    capacity: int | None = None  # requests in flight up to which it takes any: the tighter of its own and the service's; None: no bound
+    in_flight: float | None = None  # of those that were asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,9 @@ class Loss:
     stranded: float  # share of those concerned that have nowhere to go
     before_ms: float | None  # mean estimate of those concerned, at the lost PoP
     after_ms: float | None  # mean estimate of those taken over, where they then are
+    loads: dict[str, float] = field(
+        default_factory=dict
+    )  # then in flight at the takers that have a capacity, as a share of it, fullest first
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +83,7 @@ class Spot:
 @dataclass(frozen=True, slots=True)
 class Simulation:
     route: str
-    service: str
+    service: str  # the first of them
     leg: str
     window_ms: float  # of the route; wider for clients whose place is vague
     n_clients: int
@@ -88,16 +97,46 @@ class Simulation:
     countries: tuple[CountryPart, ...]  # most clients first
     losses: tuple[Loss, ...]  # of the PoPs that have clients, in the configured order
     spots: tuple[Spot, ...]
+    split: dict[str, float] = field(default_factory=dict)  # share of each service; empty where there is but one
+    in_flight: float | None = None  # of all clients; None: nobody said
+
+
+class Who(NamedTuple):
+    """What a decision asks of a client."""
+
+    point: Point | None
+    country: str | None
+    continent: str | None
+    pin: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What is decided at one place."""
+    """What is decided for one kind of client."""
 
     shares: dict[str, float]  # by PoP, without zeros
     ms: dict[str, float]  # estimate by PoP, without those that are only a stand-in for the unknown
-    candidates: tuple[CandidateExplained, ...]
-    error: str | None
+    candidates: dict[str, CandidateExplained]  # by PoP; of a PoP that several services are in, the one that is nearest to being used
+    unserved: float  # share that no PoP may or can serve
+    error: str | None  # why, for those
+
+
+Groups = Mapping[Who, float]  # by share of all clients
+Outcomes = Mapping[Who, _Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class _World:
+    """A table of nothing but the routes that stand for the one asked: one for each of its services, with its share."""
+
+    spec: TableSpec
+    figures: Figures
+    parts: tuple[float, ...]
+
+    def decide(self, groups: Iterable[Who], lost: str | None = None) -> dict[Who, _Outcome]:
+        pops = tuple(replace(pop, is_drained=pop.is_drained or pop.name == lost) for pop in self.spec.pops)
+        table = Table(replace(self.spec, pops=pops), self.figures)
+        return {who: _decide(table, self.parts, who) for who in groups}
 
 
 class _Mean:
@@ -116,41 +155,43 @@ class _Mean:
         return self.total / self.weight if self.weight > ROUNDING else None
 
 
-def simulate(table: Table, route: int, clients: Iterable[Client]) -> Simulation:
-    """Every client of `clients` sends requests that `route` (an index into the table's routes) matches. ValueError without clients,
-    IndexError without that route."""
-    crowd: defaultdict[tuple[Point | None, str], float] = defaultdict(float)
+def simulate(table: Table, route: int, clients: Iterable[Client], in_flight: float | None = None) -> Simulation:
+    """Every client of `clients` sends requests that `route` (an index into the table's routes) matches; `in_flight` of them are under way
+    at any time, all clients together. ValueError without clients, IndexError without that route."""
+    crowd: defaultdict[Who, float] = defaultdict(float)
     n_clients = 0
     for client in clients:
-        crowd[client.point, client.country or UNKNOWN] += client.weight
+        crowd[Who(client.point, client.country, client.continent, client.pin)] += client.weight
         n_clients += 1
     if not crowd:
         raise ValueError("clients: must be at least one, got none")
     # By share of the whole from here on.
     whole = sum(crowd.values())
-    groups = {group: weight / whole for group, weight in crowd.items()}
-    spec, figures = _unmeasured(table.spec)
-    usual = Table(spec, figures)
-    outcomes = {point: _decide(usual, route, point) for point in {point for point, _ in groups}}
-    parts = _pops(spec, groups, outcomes)
-    served = [(outcomes[p].ms.get(pop), part * share) for (p, _), part in groups.items() for pop, share in outcomes[p].shares.items()]
-    asked = spec.routes[route]
+    groups = {who: weight / whole for who, weight in crowd.items()}
+    asked = table.spec.routes[route]
+    world = _world(table.spec, asked)
+    outcomes = world.decide(groups)
+    parts = _pops(world.spec, groups, outcomes, in_flight)
+    served = [(outcomes[who].ms.get(pop), part * share) for who, part in groups.items() for pop, share in outcomes[who].shares.items()]
+    services = [world.spec.services[one.service].name for one in world.spec.routes]
     return Simulation(
         route=asked.name,
-        service=spec.services[asked.service].name,
+        service=services[0],
         leg=asked.leg,
         window_ms=asked.window_ms,
         n_clients=n_clients,
-        n_places=len(outcomes.keys() - {None}),
-        unplaced=sum(part for (point, _), part in groups.items() if point is None),
-        unserved=sum(part for (point, _), part in groups.items() if outcomes[point].error is not None),
+        n_places=len({who.point for who in groups} - {None}),
+        unplaced=sum(part for who, part in groups.items() if who.point is None),
+        unserved=sum(part * outcomes[who].unserved for who, part in groups.items()),
         error=next((outcome.error for outcome in outcomes.values() if outcome.error is not None), None),
         mean_ms=_mean(served),
         p90_ms=quantile(served, QUANTILE),
         pops=parts,
         countries=_countries(groups, outcomes),
-        losses=tuple(_loss(spec, figures, route, part.pop, groups, outcomes) for part in parts if part.share > FEWEST),
+        losses=tuple(_loss(world, parts, part.pop, groups, outcomes, in_flight) for part in parts if part.share > FEWEST),
         spots=_spots(groups, outcomes),
+        split=dict(zip(services, world.parts, strict=True)) if len(services) > 1 else {},
+        in_flight=in_flight,
     )
 
 
@@ -165,7 +206,7 @@ def quantile(values: Iterable[tuple[float | None, float]], at: float) -> float |
     return None
 
 
-def _unmeasured(spec: TableSpec) -> tuple[TableSpec, Figures]:
+def unmeasured(spec: TableSpec) -> tuple[TableSpec, Figures]:
     """The same with figures of its own, so that further tables can be made of it: all admit, nothing is measured."""
     figures = Figures(1)
     services = tuple(
@@ -183,32 +224,72 @@ def _unmeasured(spec: TableSpec) -> tuple[TableSpec, Figures]:
         )
         for service in spec.services
     )
-    return replace(spec, services=services), figures
+    pops = tuple(replace(pop, row=None if pop.row is None else figures.acquire("pop")) for pop in spec.pops)
+    return replace(spec, pops=pops, services=services), figures
 
 
-def _decide(table: Table, route: int, point: Point | None) -> _Outcome:
-    explained = explain(table, route, point)
-    shares = {one.pop: one.share for one in explained.candidates if one.share > 0}
-    # Without a distance and a measurement an estimate is half the earth away: it sorts, and says nothing.
-    ms = {one.pop: one.estimate_ms for one in explained.candidates if one.distance_km is not None or one.evidence != "prior"}
-    return _Outcome(shares, ms, explained.candidates, explained.error)
+def _world(spec: TableSpec, route: RouteSpec) -> _World:
+    """One route for each service of the split, which is then worked out instead of drawn."""
+    spec, figures = unmeasured(spec)
+    targets = [(service, weight) for service, weight in route.split if weight] or [(route.service, 1)]
+    whole = sum(weight for _, weight in targets)
+    routes = tuple(replace(route, service=service, split=()) for service, _ in targets)
+    return _World(replace(spec, routes=routes), figures, tuple(weight / whole for _, weight in targets))
 
 
-def _pops(
-    spec: TableSpec, groups: Mapping[tuple[Point | None, str], float], outcomes: Mapping[Point | None, _Outcome]
-) -> tuple[PopPart, ...]:
+def _decide(table: Table, parts: Sequence[float], who: Who) -> _Outcome:
+    shares: defaultdict[str, float] = defaultdict(float)
+    ms: dict[str, float] = {}
+    candidates: dict[str, CandidateExplained] = {}
+    unserved, error = 0.0, None
+    for route, part in enumerate(parts):
+        explained = explain(table, route, who.point, country=who.country, continent=who.continent, pin=who.pin)
+        if explained.error is not None:
+            unserved, error = unserved + part, explained.error
+        for one in explained.candidates:
+            if one.share > 0:
+                shares[one.pop] += part * one.share
+            # Without a distance and a measurement an estimate is half the earth away: it sorts, and says nothing.
+            if one.distance_km is not None or one.evidence != "prior":
+                ms[one.pop] = one.estimate_ms
+            if one.pop not in candidates or _nearness(one) > _nearness(candidates[one.pop]):
+                candidates[one.pop] = one
+    return _Outcome(dict(shares), ms, candidates, unserved, error)
+
+
+def _nearness(one: CandidateExplained) -> tuple[bool, bool, bool]:
+    return one.permitted, not one.drained, one.available
+
+
+def _capacities(spec: TableSpec) -> dict[str, int]:
+    """By PoP, of those that have one for what is asked: their own, which is for all services, or those of the services in it together."""
+    highs: defaultdict[int, list[int]] = defaultdict(list)
+    for route in spec.routes:
+        for pool in spec.services[route.service].pools:
+            highs[pool.pop].append(pool.high)
+    found = {}
+    for pop, of_pools in highs.items():
+        bounds = [bound for bound in (spec.pops[pop].high, sum(of_pools) if all(of_pools) else 0) if bound]
+        if bounds:
+            found[spec.pops[pop].name] = min(bounds)
+    return found
+
+
+def _pops(spec: TableSpec, groups: Groups, outcomes: Outcomes, in_flight: float | None) -> tuple[PopPart, ...]:
     values: defaultdict[str, list[tuple[float | None, float]]] = defaultdict(list)
     countries: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
-    for (point, country), part in groups.items():
-        outcome = outcomes[point]
+    reasons: defaultdict[str, defaultdict[str | None, float]] = defaultdict(lambda: defaultdict(float))
+    for who, part in groups.items():
+        outcome = outcomes[who]
         for pop, share in outcome.shares.items():
             values[pop].append((outcome.ms.get(pop), part * share))
-            countries[pop][country] += part * share
-    # Jurisdiction, drains and endpoints are the same for every client.
-    candidates = {one.pop: one for one in next(iter(outcomes.values())).candidates}
+            countries[pop][who.country or UNKNOWN] += part * share
+        for pop, candidate in outcome.candidates.items():
+            reasons[pop][_why_not(candidate)] += part
+    capacities = _capacities(spec)
     parts = []
     for one in spec.pops:
-        if one.name in candidates:
+        if one.name in reasons:
             mine = values[one.name]
             share = sum(weight for _, weight in mine)
             parts.append(
@@ -220,7 +301,9 @@ def _pops(
                     mean_ms=_mean(mine),
                     p90_ms=quantile(mine, QUANTILE),
                     countries=_ranked(countries[one.name], share),
-                    why_not=None if share > FEWEST else _why_not(candidates[one.name]),
+                    why_not=None if share > FEWEST else max(reasons[one.name], key=lambda why: (why == NEVER_NEAR, reasons[one.name][why])),
+                    capacity=capacities.get(one.name),
+                    in_flight=None if in_flight is None else share * in_flight,
                 )
             )
     return tuple(parts)
@@ -228,19 +311,19 @@ def _pops(
 
 def _why_not(candidate: CandidateExplained) -> str | None:
     if candidate.permitted and not candidate.drained and candidate.available:
-        return "never near enough to the fastest"
+        return NEVER_NEAR
     return candidate.why_not
 
 
-def _countries(groups: Mapping[tuple[Point | None, str], float], outcomes: Mapping[Point | None, _Outcome]) -> tuple[CountryPart, ...]:
+def _countries(groups: Groups, outcomes: Outcomes) -> tuple[CountryPart, ...]:
     values: defaultdict[str, _Mean] = defaultdict(_Mean)
     pops: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
     shares: defaultdict[str, float] = defaultdict(float)
     unserved: defaultdict[str, float] = defaultdict(float)
-    for (point, country), part in groups.items():
-        outcome = outcomes[point]
+    for who, part in groups.items():
+        country, outcome = who.country or UNKNOWN, outcomes[who]
         shares[country] += part
-        unserved[country] += part if outcome.error is not None else 0.0
+        unserved[country] += part * outcome.unserved
         for pop, share in outcome.shares.items():
             values[country].add(outcome.ms.get(pop), part * share)
             pops[country][pop] += part * share
@@ -251,46 +334,42 @@ def _countries(groups: Mapping[tuple[Point | None, str], float], outcomes: Mappi
     )
 
 
-def _loss(
-    spec: TableSpec,
-    figures: Figures,
-    route: int,
-    lost: str,
-    groups: Mapping[tuple[Point | None, str], float],
-    outcomes: Mapping[Point | None, _Outcome],
-) -> Loss:
+def _loss(world: _World, parts: Iterable[PopPart], lost: str, groups: Groups, outcomes: Outcomes, in_flight: float | None) -> Loss:
     """Takers are told by what they gain: a client that `lost` shared with others keeps its requests that were not at `lost`. Near-equals
     share anew, by draws of two: one that was mostly drawn beside `lost` may come out with a trace less than it had."""
-    pops = tuple(replace(pop, is_drained=pop.is_drained or pop.name == lost) for pop in spec.pops)
-    table = Table(replace(spec, pops=pops), figures)
-    concerned: defaultdict[Point | None, float] = defaultdict(float)
-    for (point, _), part in groups.items():
-        if lost in outcomes[point].shares:
-            concerned[point] += part
+    concerned = {who: part for who, part in groups.items() if lost in outcomes[who].shares}
     gains: defaultdict[str, float] = defaultdict(float)
     before, after = _Mean(), _Mean()
     total = stranded = 0.0
-    for point, part in concerned.items():
-        usual, then = outcomes[point], _decide(table, route, point)
+    for who, then in world.decide(concerned, lost).items():
+        usual, part = outcomes[who], concerned[who]
         share = usual.shares[lost]
         total += part * share
         before.add(usual.ms.get(lost), part * share)
-        if then.error is not None:
-            stranded += part * share
+        stranded += part * (then.unserved - usual.unserved)
         for pop, new in then.shares.items():
             gain = part * (new - usual.shares.get(pop, 0.0))
             gains[pop] += gain
             after.add(then.ms.get(pop), gain)
     takers = {pop: gain for pop, gain in gains.items() if abs(gain) > FEWEST_TAKEN * total}
-    return Loss(lost, total, _ranked(takers, total), stranded / total, before.value, after.value)
+    loads = {
+        part.pop: (part.share + gains[part.pop]) * in_flight / part.capacity
+        for part in parts
+        if in_flight is not None and part.capacity is not None and part.pop in takers
+    }
+    return Loss(lost, total, _ranked(takers, total), stranded / total, before.value, after.value, _ranked(loads, 1.0))
 
 
-def _spots(groups: Mapping[tuple[Point | None, str], float], outcomes: Mapping[Point | None, _Outcome]) -> tuple[Spot, ...]:
+def _spots(groups: Groups, outcomes: Outcomes) -> tuple[Spot, ...]:
+    """Those of one country and those of another may be at one place: they are one spot."""
     parts: defaultdict[Point, float] = defaultdict(float)
-    for (point, _), part in groups.items():
-        if point is not None:
-            parts[point] += part
-    return tuple(Spot(point[0], point[1], part, outcomes[point].shares) for point, part in parts.items())
+    pops: defaultdict[Point, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
+    for who, part in groups.items():
+        if who.point is not None:
+            parts[who.point] += part
+            for pop, share in outcomes[who].shares.items():
+                pops[who.point][pop] += part * share
+    return tuple(Spot(point[0], point[1], part, {pop: share / part for pop, share in pops[point].items()}) for point, part in parts.items())
 
 
 def _mean(values: Iterable[tuple[float | None, float]]) -> float | None:

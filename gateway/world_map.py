@@ -1,14 +1,20 @@
-"""World map: SVG in equirectangular projection, without coastlines: a graticule, dots, great circles, labels. Pure text.
+"""World map: SVG in equirectangular projection: land, a graticule, dots, great circles, labels. Pure text.
 
-Owns the projection, colours and where labels find room. Must not know what is shown. Everything that it is given as text is escaped.
+Owns the projection, the coastlines (land.csv, in the package), colours and where labels find room. Must not know what is shown. Everything
+that it is given as text is escaped.
 x grows to the east from 180 W, y to the south from the north pole; 1 degree is SCALE units of the picture.
+
+land.csv has an outline a line, of places `lat lon` in degrees, closed; lakes lie within land (so they are filled by the even-odd rule).
+From Natural Earth's land at 1:110m, version 4.1 (public domain), by way of world-atlas 2.0.2; simplified to 0.2 degrees, half a unit here.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import cache
 from html import escape
+from importlib.resources import files
 from itertools import pairwise
 
 SCALE = 8 / 3
@@ -17,6 +23,7 @@ STEP_DEGREES = 3  # of a great circle's polyline
 FONT_SIZE = 13
 CHAR_WIDTH = 7.4  # of FONT_SIZE, on average and rather too much: to find out where a label has room
 INK, FAINT, PAPER, EQUATOR = "#1c2733", "#dfe5ec", "#f8fafc", "#b9c4d0"
+LAND, COAST = "#e6ebdf", "#c3ccb6"
 GOLDEN_ANGLE = 137.508  # of hues: any number of them, neighbours far apart
 
 
@@ -40,7 +47,25 @@ def svg(body: Iterable[str], title: str, *, below: float = 0, is_alone: bool = T
         f"<title>{escape(title)}</title>"
         f'<rect width="{WIDTH}" height="{height:g}" fill="{PAPER}"/>'
     )
-    return "\n".join([head, graticule(), *body, "</svg>", ""])
+    return "\n".join([head, land(), graticule(), *body, "</svg>", ""])
+
+
+@cache
+def land() -> str:
+    """All of it, as one path. Steps from point to point in tenths of a unit: a third of the length of places."""
+    return f'<path d="{"".join(map(_outline, load_land()))}" fill="{LAND}" fill-rule="evenodd" stroke="{COAST}"/>'
+
+
+def load_land() -> list[list[tuple[float, float]]]:
+    """Outlines of (lat, lon). The file is part of the package, so a fault in it is a fault of the build."""
+    text = files("gateway").joinpath("land.csv").read_text("ascii")
+    return [[(float(lat), float(lon)) for lat, lon in (cell.split() for cell in row.split(","))] for row in text.splitlines()]
+
+
+def _outline(places: Sequence[tuple[float, float]]) -> str:
+    points = [(round(x * 10), round(y * 10)) for x, y in (project(*place) for place in places)]
+    steps = "".join(f" {(b[0] - a[0]) / 10:g},{(b[1] - a[1]) / 10:g}" for a, b in pairwise(points[:-1]))
+    return f"M{points[0][0] / 10:g},{points[0][1] / 10:g}l{steps.lstrip()}z"
 
 
 def graticule(step: int = 30) -> str:

@@ -1,11 +1,13 @@
 """Locator: address -> Location, from immutable databases and overrides. One call, no allocation, safe from any thread.
 
-Overrides by prefix win over databases; a private, loopback or link-local address without an override stands at `home`
-when that is set. IPv4-mapped IPv6 (and 6to4, Teredo are not followed) is treated as IPv4.
+An override by prefix (the longest) wins over one by AS, that over one by country, that over the databases. A private, loopback or
+link-local address without an override by prefix stands at `home` when that is set. IPv4-mapped IPv6 is treated as IPv4 (6to4 and
+Teredo are not followed).
 Caching is the caller's (a worker's own, see _cache): this is the miss.
 
 Location.source says where the coordinates are from. UNKNOWN: there are none, but country, continent and ASN are given where
 a database has them all the same (a record may name a continent alone, which is enough for a jurisdiction).
+Location.pin is the number of the longest pinned prefix that holds the address, whatever is known of its place.
 """
 from libc.stdint cimport uint64_t
 

@@ -2,12 +2,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, final
 
 from geoip._reader import Database
-
-class Override(NamedTuple):
-    prefix: str  # "10.1.0.0/16", "2001:db8::/32"
-    lat: float
-    lon: float
-    country: str | None = None  # ISO 3166 alpha-2; continent follows from it
+from geoip.overrides import Override, Pin
 
 class Found(NamedTuple):
     lat: float | None
@@ -17,16 +12,18 @@ class Found(NamedTuple):
     asn: int | None
     accuracy_km: float | None
     source: str  # of the coordinates: "database", "override", "unknown"
+    pin: int = 0  # of the longest pinned prefix; 0: none
 
 @final
 class Locator:
-    """Immutable: databases and overrides as of one moment. ValueError names a bad override."""
+    """Immutable: databases, overrides and pins as of one moment. ValueError names a bad override or pin."""
     def __new__(
         cls,
         cities: Sequence[Database] = (),  # searched in order: the first that can place an address wins; city or country files
         asns: Sequence[Database] = (),
         overrides: Sequence[Override] = (),
         home: tuple[float, float] | None = None,  # where private clients stand: gateway.location
+        pins: Sequence[Pin] = (),
     ) -> Locator: ...
     def locate(self, address: str) -> Found:
         """ValueError when it is no IP address."""

@@ -1,11 +1,12 @@
-"""One block holds all but the databases' content: header, readers, places and ranges of overrides, the table of countries.
+"""One block holds all but the databases' content: header, readers, places, ranges and AS numbers of overrides, the table of countries.
 
-Owns precedence: override, then the databases in order, of which the first that can place the address wins; a record with a country
-but no coordinates is placed at the middle of the country, with an accuracy that says so.
+Owns precedence: override by prefix, then the databases in order, of which the first that can place the address wins; a record with
+a country but no coordinates is placed at the middle of the country, with an accuracy that says so. An override by AS or by country
+then moves the place: both need to know first what the databases say.
 """
 cimport cython
 from libc.math cimport M_PI, cos, sin
-from libc.stdint cimport int32_t, uint16_t
+from libc.stdint cimport int32_t, uint16_t, uint32_t
 from libc.string cimport memset
 
 from geoip._data cimport READ_BROKEN, READ_FOUND, Read, Record
@@ -16,14 +17,13 @@ from routing_core._location cimport OVERRIDE as FROM_OVERRIDE
 from routing_core._memory cimport DATABASE as DATABASE_MEMORY
 from routing_core._memory cimport give, take
 
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from typing import NamedTuple
 
 # Private names: the stub says what this module offers.
 from geoip.countries import COUNTRIES as _COUNTRIES
+from geoip.overrides import plan as _plan
 from geoip.ranges import MAPPED as _MAPPED
-from geoip.ranges import MAPPED_BITS as _MAPPED_BITS
-from geoip.ranges import disjoint
 
 cdef enum:
     LETTERS = 26
@@ -34,14 +34,21 @@ cdef struct Country:        # continent 0: no such country
     float lat
     float lon
     float radius_km
+    const Location *override    # in places; NULL: none
+
+cdef struct AsnOverride:
+    uint32_t asn
+    const Location *place
 
 cdef struct LocatorData:
     uint64_t serial
     int n_cities
     int n_asns
     const Reader *readers   # [n_cities + n_asns], in this block, as all below
-    const Location *places  # what ranges.places index
+    const Location *places  # what ranges.places index; one without a source is a pin alone
     Ranges ranges
+    int n_asn_overrides
+    const AsnOverride *asn_overrides    # ascending
     Country countries[N_COUNTRIES]
 
 
@@ -107,16 +114,54 @@ cdef void search_asns(const LocatorData *data, const unsigned char *address, Loc
             return
 
 
+cdef const Location *find_override(const LocatorData *data, uint32_t asn, uint16_t country) noexcept nogil:
+    """By AS, else by country; NULL when there is none. Both may be 0."""
+    cdef int first = 0
+    cdef int end = data.n_asn_overrides
+    cdef int middle
+    while first < end:          # all before first are below asn, none from end on is
+        middle = (first + end) // 2
+        if data.asn_overrides[middle].asn < asn:
+            first = middle + 1
+        else:
+            end = middle
+    if first < data.n_asn_overrides and data.asn_overrides[first].asn == asn:
+        return data.asn_overrides[first].place
+    return data.countries[country_index(country)].override if country else NULL
+
+
+cdef void move(Location *out, const Location *place) noexcept nogil:
+    """AS and pin stay, as do country and continent when the override has none."""
+    out.x = place.x
+    out.y = place.y
+    out.z = place.z
+    out.lat = place.lat
+    out.lon = place.lon
+    out.accuracy_km = place.accuracy_km
+    out.source = place.source
+    if place.country:
+        out.country = place.country
+        out.continent = place.continent
+
+
 cdef Lookup locate_network(const LocatorData *data, const unsigned char *address, Location *out, int *bits) noexcept nogil:
-    cdef Lookup result = OVERRIDDEN
+    cdef Lookup result
+    cdef const Location *override
     cdef int32_t place = find_place(&data.ranges, address, bits)
     if place >= 0:
-        out[0] = data.places[place]
+        out[0] = data.places[place]     # its pin stays, whatever fills the rest
     else:
         memset(out, 0, sizeof(Location))
-        result = search_cities(data, address, out, bits)
+    if out.source == FROM_OVERRIDE:
+        search_asns(data, address, out, bits)
+        return OVERRIDDEN
+    result = search_cities(data, address, out, bits)
     search_asns(data, address, out, bits)
-    return result
+    override = find_override(data, out.asn, out.country)
+    if override == NULL:
+        return result
+    move(out, override)
+    return OVERRIDDEN
 
 
 cdef Lookup locate(const LocatorData *data, const unsigned char *address, Location *out) noexcept nogil:
@@ -128,16 +173,11 @@ cdef uint64_t serial_of(const LocatorData *data) noexcept nogil:
     return data.serial
 
 
-class Override(NamedTuple):
-    """An operator's word on where a prefix is: lat, lon in degrees; the continent follows from the country (ISO 3166 alpha-2)."""
-    prefix: str
-    lat: float
-    lon: float
-    country: str | None = None
-
-
 class Found(NamedTuple):
-    """A Location in Python's terms; None where nothing is known. source: "database", "override" or "unknown"."""
+    """A Location in Python's terms; None where nothing is known, pin 0 where there is none.
+
+    source: "database", "override" or "unknown".
+    """
     lat: float | None
     lon: float | None
     country: str | None
@@ -145,6 +185,7 @@ class Found(NamedTuple):
     asn: int | None
     accuracy_km: float | None
     source: str
+    pin: int = 0
 
 
 cdef uint64_t last_serial = 0       # written with the GIL held
@@ -156,30 +197,6 @@ cdef str text_of(uint16_t code):
 
 cdef uint16_t code_of(str text):
     return ord(text[0]) << 8 | ord(text[1])
-
-
-cdef int check_place(str whose, lat, lon) except -1:
-    for name, value, most in (("lat", lat, 90), ("lon", lon, 180)):
-        # Comparisons are false for NaN.
-        if not isinstance(value, (int, float)) or not -most <= value <= most:
-            raise ValueError(f"{whose}: {name} must be a number from -{most} to {most}, got {value!r}")
-    return 0
-
-
-cdef list network_of_each(overrides):
-    networks = []
-    for number, override in enumerate(overrides):
-        try:
-            network = ip_network(override.prefix)
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"override {override.prefix!r}: must be a prefix such as 10.1.0.0/16 or 2001:db8::/32 ({error})") from error
-        if network.version == 6 and network.network_address.ipv4_mapped and network.prefixlen >= _MAPPED_BITS:
-            network = ip_network((network.network_address.ipv4_mapped, network.prefixlen - _MAPPED_BITS))
-        check_place(f"override {override.prefix}", override.lat, override.lon)
-        if override.country is not None and override.country not in _COUNTRIES:
-            raise ValueError(f"override {override.prefix}: country must be a code of ISO 3166 such as DE, got {override.country!r}")
-        networks.append((network, number))
-    return networks
 
 
 cdef int fill_countries(LocatorData *data) except -1:
@@ -210,22 +227,37 @@ cdef int fill_ranges(LocatorData *data, list ranges) except -1:
     return 0
 
 
-cdef int fill_override(LocatorData *data, int i, double lat, double lon, str country) except -1:
-    cdef Location *place = <Location *>&data.places[i]
-    set_place(place, lat, lon, 0)
-    place.source = FROM_OVERRIDE
-    if country is not None:
-        place.country = code_of(country)
-        place.continent = code_of(_COUNTRIES[country].continent)
+cdef int fill_place(Location *place, given) except -1:
+    if given.lat is not None:
+        set_place(place, given.lat, given.lon, 0)
+        place.source = FROM_OVERRIDE
+    if given.country is not None:
+        place.country = code_of(given.country)
+        place.continent = code_of(_COUNTRIES[given.country].continent)
+    place.pin = given.pin
     return 0
+
+
+cdef int fill_overrides(LocatorData *data, plan) except -1:
+    cdef AsnOverride *slot = <AsnOverride *>data.asn_overrides
+    cdef int i
+    for i, given in enumerate(plan.places):
+        fill_place(<Location *>&data.places[i], given)
+    data.n_asn_overrides = len(plan.asns)
+    for i, (asn, place) in enumerate(plan.asns):
+        slot[i].asn = asn
+        slot[i].place = &data.places[<int>place]
+    for country, place in plan.countries.items():
+        data.countries[country_index(code_of(country))].override = &data.places[<int>place]
+    return fill_ranges(data, plan.ranges)
 
 
 @cython.final
 cdef class Locator:
-    def __cinit__(self, cities=(), asns=(), overrides=(), home=None):
+    def __cinit__(self, cities=(), asns=(), overrides=(), home=None, pins=()):
         global last_serial
         cdef int i
-        cdef size_t readers_bytes, places_bytes, ranges_bytes
+        cdef size_t readers_bytes, places_bytes, asns_bytes, ranges_bytes
         cities, asns = tuple(cities), tuple(asns)
         self.kept = cities + asns
         for database in self.kept:
@@ -237,15 +269,14 @@ cdef class Locator:
         for database in asns:
             if not (<Database>database).has_asn:
                 raise ValueError(f"{database.name}: holds no AS numbers")
-        overrides = tuple(overrides)
-        if home is not None:
-            check_place("home", home[0], home[1])
-        ranges = disjoint(network_of_each(overrides), None if home is None else len(overrides))
+        plan = _plan(overrides, home, pins)
         readers_bytes = len(self.kept) * sizeof(Reader)
-        places_bytes = (len(overrides) + 1) * sizeof(Location)
-        ranges_bytes = len(ranges) * sizeof(Range)
+        places_bytes = len(plan.places) * sizeof(Location)
+        asns_bytes = len(plan.asns) * sizeof(AsnOverride)
+        ranges_bytes = len(plan.ranges) * sizeof(Range)
         self.data = <LocatorData *>take(
-            DATABASE_MEMORY, sizeof(LocatorData) + readers_bytes + places_bytes + ranges_bytes + len(ranges) * sizeof(int32_t))
+            DATABASE_MEMORY,
+            sizeof(LocatorData) + readers_bytes + places_bytes + asns_bytes + ranges_bytes + len(plan.ranges) * sizeof(int32_t))
         if self.data == NULL:
             raise MemoryError
         last_serial += 1
@@ -253,18 +284,15 @@ cdef class Locator:
         # By alignment, the widest first: each of these but the last is a multiple of eight bytes.
         self.data.readers = <Reader *>(self.data + 1)
         self.data.places = <Location *>(<char *>self.data.readers + readers_bytes)
-        self.data.ranges.ranges = <Range *>(<char *>self.data.places + places_bytes)
+        self.data.asn_overrides = <AsnOverride *>(<char *>self.data.places + places_bytes)
+        self.data.ranges.ranges = <Range *>(<char *>self.data.asn_overrides + asns_bytes)
         self.data.ranges.places = <int32_t *>(<char *>self.data.ranges.ranges + ranges_bytes)
         self.data.n_cities = len(cities)
         self.data.n_asns = len(asns)
         for i in range(<int>len(self.kept)):
             (<Reader *>self.data.readers)[i] = (<Database>self.kept[i]).reader
         fill_countries(self.data)
-        fill_ranges(self.data, ranges)
-        for i in range(<int>len(overrides)):
-            fill_override(self.data, i, overrides[i].lat, overrides[i].lon, overrides[i].country)
-        if home is not None:
-            fill_override(self.data, len(overrides), home[0], home[1], None)
+        fill_overrides(self.data, plan)
 
     def __dealloc__(self):
         give(DATABASE_MEMORY, self.data)
@@ -294,4 +322,5 @@ cdef found_of(const Location *location):
         text_of(location.continent),
         location.asn or None,
         location.accuracy_km or None,
-        sources[location.source])
+        sources[location.source],
+        location.pin)

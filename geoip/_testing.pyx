@@ -4,7 +4,7 @@ Addresses are blocks of 16 bytes each, IPv4 as ::ffff:a.b.c.d (see _locator.pack
 """
 cimport cython
 from libc.stdint cimport int32_t, uint64_t
-from libc.string cimport memcmp, memset
+from libc.string cimport memset
 
 from geoip._cache cimport Cache, close_cache, locate_cached, open_cache
 from geoip._data cimport Data, Read, Record, read_record
@@ -25,7 +25,14 @@ cdef text_of(int code):
 cdef tuple fields_of(Lookup result, const Location *location):
     return (
         RESULTS[<int>result], location.x, location.y, location.z, location.lat, location.lon, location.accuracy_km, location.asn,
-        text_of(location.country), text_of(location.continent), location.source)
+        text_of(location.country), text_of(location.continent), location.source, location.pin)
+
+
+cdef bint is_equal(const Location *one, const Location *other) noexcept nogil:
+    # Field by field: a struct's padding may differ.
+    return (one.x == other.x and one.y == other.y and one.z == other.z and one.lat == other.lat and one.lon == other.lon
+            and one.accuracy_km == other.accuracy_km and one.asn == other.asn and one.country == other.country
+            and one.continent == other.continent and one.source == other.source and one.pin == other.pin)
 
 
 cdef const unsigned char *one_address(bytes address) except NULL:
@@ -161,10 +168,7 @@ cdef class CacheHandle:
         cdef int i, found = 0
         with nogil:
             for i in range(n):
-                # Padding is compared as well, so it must be the same: zero.
-                memset(&cached, 0, sizeof(Location))
-                memset(&plain, 0, sizeof(Location))
                 result = locate_cached(self.cache, data, block + 16 * i, &cached)
-                if result != locate(data, block + 16 * i, &plain) or memcmp(&cached, &plain, sizeof(Location)) != 0:
+                if result != locate(data, block + 16 * i, &plain) or not is_equal(&cached, &plain):
                     found += 1
         return found

@@ -76,3 +76,14 @@ def disjoint(prefixes: Iterable[tuple[IPv4Network | IPv6Network, int]], home: in
         inside.append((start + (1 << 128 - length), place))
     leave(1 << 128)
     return list(starts.items())
+
+
+def combined(one: Iterable[tuple[int, int]], other: Iterable[tuple[int, int]]) -> list[tuple[int, int, int]]:
+    """(first address, place of `one`, place of `other`): two lists of disjoint() as one, with the edges of both."""
+    starts, others = dict(one), dict(other)
+    found = []
+    place, other_place = NOWHERE, NOWHERE
+    for start in sorted(starts.keys() | others.keys()):
+        place, other_place = starts.get(start, place), others.get(start, other_place)
+        found.append((start, place, other_place))
+    return found

@@ -32,11 +32,22 @@ class TargetRef(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     uid: str | None = None
 
 
+class ForZone(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    name: str | None = None
+
+
+class Hints(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """For whom an endpoint is meant. `forNodes` is not read: a gateway serves clients from everywhere, not from its node."""
+
+    for_zones: list[ForZone] | None = None
+
+
 class SliceEndpoint(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     addresses: list[str] | None = None
     conditions: Conditions | None = None
     target_ref: TargetRef | None = None
     zone: str | None = None
+    hints: Hints | None = None
 
 
 class SlicePort(msgspec.Struct, frozen=True, gc=False, rename="camel"):

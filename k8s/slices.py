@@ -33,8 +33,9 @@ class Endpoint:
     address: str  # "10.1.2.3" or "2001:db8::1", as inet_ntop writes it
     port: int
     uid: str  # of the pod; "" where the slice names none
-    zone: str | None
+    zone: str | None  # where it runs: the node's label topology.kubernetes.io/zone
     state: State
+    hint_zones: tuple[str, ...] = ()  # clients of which zones the API would send to it, sorted; (): it says nothing of that
 
     @property
     def identity(self) -> tuple[str, str, int]:
@@ -125,7 +126,15 @@ def _candidate(endpoint: SliceEndpoint, port: int, family: str, version: int | N
         return None
     said = _effective(endpoint.conditions or _NO_CONDITIONS)
     uid = (endpoint.target_ref.uid if endpoint.target_ref else None) or ""
-    return Candidate((address, port), Endpoint(address, port, uid, endpoint.zone, _state(said)), said, family, version)
+    found = Endpoint(address, port, uid, endpoint.zone or None, _state(said), _hint_zones(endpoint))
+    return Candidate((address, port), found, said, family, version)
+
+
+def _hint_zones(endpoint: SliceEndpoint) -> tuple[str, ...]:
+    # Most Services have none, and this runs for each endpoint of a change.
+    if endpoint.hints is None or not endpoint.hints.for_zones:
+        return ()
+    return tuple(sorted({zone.name for zone in endpoint.hints.for_zones if zone.name}))
 
 
 def _effective(said: Conditions) -> Conditions:

@@ -5,13 +5,14 @@ from routing_core._figures import BUCKETS_MS, MAX_WORKERS, EndpointFigures, Figu
 from routing_core._latency import PRIOR
 from routing_core._memory import live_blocks
 from routing_core._table import MAX_POPS, Table
-from routing_core.spec import EndpointSpec, PoolSpec, PopSpec, RouteSpec, ServiceSpec, TableSpec
+from routing_core.spec import AffinitySpec, EndpointSpec, PoolSpec, PopSpec, RouteSpec, RuleSpec, ServiceSpec, TableSpec
 
 __all__ = [
     "BUCKETS_MS",
     "MAX_POPS",
     "MAX_WORKERS",
     "PRIOR",
+    "AffinitySpec",
     "CandidateExplained",
     "EndpointFigures",
     "EndpointSpec",
@@ -21,6 +22,7 @@ __all__ = [
     "PoolSpec",
     "PopSpec",
     "RouteSpec",
+    "RuleSpec",
     "ServiceSpec",
     "Table",
     "TableSpec",

@@ -1,4 +1,7 @@
-"""Two available endpoints are drawn, the cheaper one wins. Draws fail over to a walk, so what is available is always found."""
+"""Two available endpoints are drawn, the cheaper one wins. Draws fail over to a walk, so what is available is always found.
+
+Those of the gateway's own zone come first in a pool, and are asked first: the others only when none of them is available.
+"""
 from libc.math cimport exp
 
 from routing_core._atomic cimport load_relaxed, store_release
@@ -24,6 +27,7 @@ cdef struct Ask:                # what one choice is about
     int worker
     int n_workers
     int n_tried
+    int32_t n                   # the first so many of the pool's endpoints
     bint ignore_gates
 
 
@@ -70,7 +74,7 @@ cdef const Endpoint *draw_two(const Ask *ask) noexcept nogil:
     cdef const Endpoint *endpoint
     cdef int _i
     for _i in range(DRAWS):
-        endpoint = &ask.pool.endpoints[below(ask.rng, ask.pool.n_endpoints)]
+        endpoint = &ask.pool.endpoints[below(ask.rng, ask.n)]
         if endpoint != first and fitness_of(ask, endpoint) == FIT:
             if first != NULL:
                 return cheaper(ask, first, endpoint)
@@ -89,7 +93,7 @@ cdef Availability walk(const Ask *ask, const Endpoint **chosen) noexcept nogil:
     cdef Fitness fitness
     pair[0] = NULL
     pair[1] = NULL
-    for i in range(ask.pool.n_endpoints):
+    for i in range(ask.n):
         endpoint = &ask.pool.endpoints[i]
         fitness = fitness_of(ask, endpoint)
         if fitness == FIT:
@@ -117,6 +121,14 @@ cdef Availability walk(const Ask *ask, const Endpoint **chosen) noexcept nogil:
     return FULL if full != NULL else NO_ENDPOINT_ADMITS
 
 
+cdef Availability choose_among(const Ask *ask, const Endpoint **chosen) noexcept nogil:
+    if ask.n > WALKED:
+        chosen[0] = draw_two(ask)
+        if chosen[0] != NULL:
+            return AVAILABLE
+    return walk(ask, chosen)
+
+
 cdef Availability choose_endpoint(const Pool *pool, int worker, int n_workers, int64_t now_ms, Random *rng,
                                   const int32_t *tried, int n_tried, bint ignore_gates, const Endpoint **chosen) noexcept nogil:
     cdef Ask ask
@@ -128,11 +140,13 @@ cdef Availability choose_endpoint(const Pool *pool, int worker, int n_workers, i
     ask.worker = worker
     ask.n_workers = n_workers
     ask.ignore_gates = ignore_gates
-    if pool.n_endpoints > WALKED:
-        chosen[0] = draw_two(&ask)
-        if chosen[0] != NULL:
+    ask.n = pool.n_endpoints
+    if 0 < pool.n_preferred < pool.n_endpoints:
+        ask.n = pool.n_preferred
+        if choose_among(&ask, chosen) == AVAILABLE:
             return AVAILABLE
-    return walk(&ask, chosen)
+        ask.n = pool.n_endpoints
+    return choose_among(&ask, chosen)
 
 
 cdef void observe_latency(EndpointColumn *own, int64_t us, int64_t now_ms) noexcept nogil:

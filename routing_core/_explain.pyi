@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict, Unpack
 
 from routing_core._table import Table
 
@@ -8,6 +8,8 @@ class Explained(NamedTuple):
 
     route: str
     service: str
+    split: tuple[tuple[str, float], ...]  # (service, share) of each service that the route is split over
+    rule: int | None  # which of the route's jurisdiction rules holds for the client, from 0; None: none fits
     leg: str
     error: str | None
     pop: str | None  # the one pick named: drawn with a fixed seed
@@ -23,11 +25,15 @@ class CandidateExplained(NamedTuple):
     drained: bool
     available: bool
     availability: float
-    admit: float
+    admit: float  # availability * shed * ramp, 0 when drained automatically
+    shed: float
+    ramp: float
+    headroom: float | None  # share of its capacity, or its PoP's, that is free now; None: no capacity
     distance_km: float | None
     estimate_ms: float
     path_ms: float
     service_ms: float
+    penalty_ms: float
     evidence: str
     samples: int
     in_window: bool  # for the one pick named
@@ -43,9 +49,21 @@ def match(
 ) -> int | None:
     """Index into spec.routes; path may carry a query. None: no route. ValueError: more than 128 headers."""
 
-def explain(table: Table, route: int, location: tuple[float, float, float] | None, seed: int = 1) -> Explained:
-    """location: lat, lon (degrees), accuracy_km; None when unknown. The code path of traffic: weigh() and choose().
-    IndexError: no such route. ValueError: a location out of range."""
+class _Facts(TypedDict, total=False):
+    """What is known of a client beside its place."""
 
-def draw(table: Table, route: int, location: tuple[float, float, float] | None, n: int, seed: int = 1) -> dict[str, int]:
+    country: str | None  # ISO 3166 code
+    continent: str | None
+    pin: int  # index into the table's pins, from 1
+    client_key: int  # hash of its network; 0: nothing is to be the same each time
+    header_key: int
+    kept: str | None  # the PoP that its cookie names
+
+def explain(table: Table, route: int, location: tuple[float, float, float] | None, seed: int = 1, **facts: Unpack[_Facts]) -> Explained:
+    """location: lat, lon (degrees), accuracy_km; None when unknown. The pick is made by steer(), as traffic makes it; the shares are of all
+    clients in the same place, whatever their cookie or key. IndexError: no such route. ValueError: a location out of range."""
+
+def draw(
+    table: Table, route: int, location: tuple[float, float, float] | None, n: int, seed: int = 1, **facts: Unpack[_Facts]
+) -> dict[str, int]:
     """n decisions as traffic makes them: picks by PoP. "" counts the failures. Errors as explain()."""

@@ -1,4 +1,4 @@
-"""Figures: what is live about endpoints, pools and services. One row each, outside the tables: it survives swaps.
+"""Figures: what is live about endpoints, pools, services and PoPs. One row each, outside the tables: it survives swaps.
 
 A row has a column per worker, written by that worker only, read by anyone; and a gate, written by control only.
 All are relaxed 64-bit atomics; no cache line has two writers. Rows live in blocks that never move, so a table
@@ -6,7 +6,7 @@ holds plain pointers into them. A row is used again only after every worker has 
 is in flight on it: control's duty, see Figures.release.
 Must not know tables, sockets or clocks.
 """
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 cdef enum:
     MAX_WORKERS = 64
@@ -14,6 +14,8 @@ cdef enum:
     N_BUCKETS = 16          # upper bounds in ms: BUCKETS_MS, then infinity
     N_REASONS = 16          # Reason of _steer.pxd
     SCALE = 1024            # fixed point of shares and weights
+    N_VERSIONS = 8          # of a pool's estimate: a cache line
+    PACED_STEPS = 7         # how many versions' time a change of an estimate takes to reach every request
 
 cdef enum GateState:
     ADMITTING = 0           # takes exchanges
@@ -28,7 +30,7 @@ cdef enum RetryOutcome:
     RETRY_REFUSED_UNSAFE    # not idempotent, or body gone, or bytes were answered
     N_RETRY_OUTCOMES
 
-# --- An endpoint (one cache line a worker) ---
+# --- An endpoint (two cache lines a worker: what a choice reads, and what is only counted) ---
 cdef struct EndpointColumn:
     int64_t in_flight           # exchanges that have this endpoint
     int64_t connections         # open, idle ones included
@@ -38,6 +40,11 @@ cdef struct EndpointColumn:
     int64_t latency_us          # peak EWMA of time to first byte as this worker saw it; 0: nothing yet
     int64_t latency_at_ms
     int64_t latency_ns          # the same, finer, or small steps would be lost: private to _endpoints
+    int64_t answers             # whose status is no gateway's error
+    int64_t errors              # 502, 503 and 504 from the endpoint, resets, timeouts and garbage; failed connects not
+    int64_t first_bytes         # with first_byte_us, the sum: time to first byte
+    int64_t first_byte_us
+    int64_t unused[4]
 
 cdef struct EndpointGate:       # one cache line
     int64_t state               # GateState
@@ -56,19 +63,50 @@ cdef struct PoolColumn:
     int64_t durations
     int64_t bytes_up
     int64_t bytes_down
-    int64_t unused[7]
+    int64_t attempts
+    int64_t failures            # resets, timeouts, garbage; and exchanges for which nobody there could be reached
+    int64_t server_errors       # answers 5xx
+    int64_t rate_limited        # answers 429
+    int64_t retry_after_ms      # sum of what these asked for
+    int64_t unused[2]
     int64_t codes[N_CODES]
     int64_t reasons[N_REASONS]
     int64_t first_byte_buckets[N_BUCKETS]
     int64_t duration_buckets[N_BUCKETS]
 
-cdef struct PoolGate:           # one cache line
-    int64_t admit               # of SCALE: the share of requests it takes; availability alone feeds it
+cdef struct PoolGate:           # two cache lines
+    int64_t admit               # of SCALE: the share of requests it takes: availability * shed * ramp
     int64_t availability        # of SCALE: min(1, 1.4 * ready / total)
-    int64_t service_us          # service time: first byte less the gateway's own round trip to it; 0: unknown
-    int64_t path_us             # the gateway's round trip to the PoP; -1: unknown
+    int64_t shed                # of SCALE: what its headroom and its PoP's let through
+    int64_t ramp                # of SCALE: below all while it comes back
+    int64_t penalty_us          # what failures and refusals add to every estimate; not paced
     int64_t samples             # behind service_us
-    int64_t unused[3]
+    int64_t service_us          # the latest, for people; decisions take a version
+    int64_t path_us
+    # Estimates as they were published, the latest PACED_STEPS + 1: see pack_version.
+    int64_t versions[N_VERSIONS]
+
+# --- A PoP: all services in it ---
+cdef struct PopColumn:          # one cache line a worker
+    int64_t in_flight
+    int64_t unused[7]
+
+# --- The whole gateway ---
+cdef struct Pace:               # one cache line
+    # In 1/SCALE of a version's time, since the first began: the newest version is pace >> 10. A request is decided by the version that was
+    # the newest some time ago, drawn evenly from the last PACED_STEPS versions' times: so no change moves them all at once.
+    int64_t phase
+    int64_t unused[7]
+
+# Path and service time of one version in one cell: both change at once. Path -1: unknown; service 0: unknown.
+cdef inline int64_t pack_version(int64_t path_us, int64_t service_us) noexcept nogil:
+    return <int64_t>(<uint64_t>path_us << 32) | service_us  # shifted unsigned: -1 is legal
+
+cdef inline int64_t path_in(int64_t version) noexcept nogil:
+    return version >> 32
+
+cdef inline int64_t service_in(int64_t version) noexcept nogil:
+    return version & <int64_t>0xFFFFFFFFu
 
 # --- A service ---
 cdef struct ServiceColumn:      # two cache lines
@@ -95,6 +133,7 @@ cdef class Figures:
     cdef int n_blocks
     cdef list kinds                 # per row: what it is, or None when free
     cdef list free_rows             # by kind
+    cdef Pace *pace                 # owned
     cdef void *row_block(self, int row) except NULL
     cdef int add_block(self, int kind) except -1
     cdef int64_t *columns_of(self, int row, int kind, int gate_cells, int column_cells) except NULL
@@ -104,3 +143,4 @@ cdef class Figures:
     cdef PoolGate *pool_gate(self, int row) except NULL
     cdef PoolColumn *pool_columns(self, int row) except NULL
     cdef ServiceColumn *service_columns(self, int row) except NULL
+    cdef PopColumn *pop_columns(self, int row) except NULL

@@ -1,11 +1,12 @@
+from array import array
 from typing import Literal, TypedDict, final
 
-_Kind = Literal["endpoint", "pool", "service"]
+_Kind = Literal["endpoint", "pool", "service", "pop"]
 
 BUCKETS_MS: tuple[float, ...]  # upper bounds; one more bucket, infinity, follows
 CODE_LABELS: tuple[str, ...]  # label of each slot: "200", ..., "4xx" for the others of a class
 GATE_STATES: tuple[str, ...]  # "admitting", "probing", "shut": index is GateState
-KINDS: tuple[str, ...]  # "endpoint", "pool", "service"
+KINDS: tuple[str, ...]  # "endpoint", "pool", "service", "pop"
 CODES: tuple[int, ...]  # those with a slot of their own
 REASONS: tuple[str, ...]  # "none", "fastest", "window", "affinity", "spill", "failover", "panic", "order": index is Reason
 RETRY_OUTCOMES: tuple[str, ...]  # "good", "bad", "no_budget", "no_tries", "unsafe"
@@ -22,6 +23,10 @@ class EndpointFigures(TypedDict):
     forgiven: int
     weight: float
     is_admitting: bool
+    answers: int
+    errors: int
+    first_bytes: int
+    first_byte_us: int
 
 class PoolFigures(TypedDict):
     in_flight: int
@@ -37,8 +42,16 @@ class PoolFigures(TypedDict):
     reasons: dict[str, int]
     first_byte_buckets: list[int]  # not cumulative
     duration_buckets: list[int]
+    attempts: int
+    failures: int
+    server_errors: int
+    rate_limited: int
+    retry_after_ms: int
     admit: float
     availability: float
+    shed: float
+    ramp: float
+    penalty_ms: float
     service_ms: float
     path_ms: float  # -1: unknown
     samples: int
@@ -50,7 +63,7 @@ class Figures:
     @property
     def n_workers(self) -> int: ...
     def acquire(self, kind: _Kind) -> int:
-        """A fresh row, all zero but its gate: admitting, weight 1, admit 1, availability 1, path unknown."""
+        """A fresh row, all zero but its gate: admitting, weight 1, admit 1, availability 1, shed 1, ramp 1, path unknown."""
     def release(self, row: int) -> None:
         """Give a row back. The caller has seen every worker on a table without it, and read_*() shows nothing in flight and
         no connection. ValueError when something still is, IndexError when it is no row."""
@@ -58,6 +71,19 @@ class Figures:
     def read_pool_times(self, row: int) -> tuple[int, int, int, int, int]:
         """What is asked of every pool ten times a second: in_flight, connect_us, connects, first_byte_us, first_bytes of read_pool()."""
     def read_pool(self, row: int) -> PoolFigures: ...
+    def read_pool_outcomes(self, row: int) -> tuple[int, int, int, int, int]:
+        """attempts, failures, server_errors, rate_limited, retry_after_ms of read_pool()."""
+    def read_endpoint_outcomes(self, row: int) -> tuple[int, int, int, int]:
+        """answers, errors, first_bytes, first_byte_us of read_endpoint()."""
+    def moved(self, rows: array[int], seen: array[int]) -> list[int]:
+        """Places in `rows` where something is other than at the last call with this `seen`, which has as many items and starts as zeros: of
+        a pool's row what read_pool_times() and read_pool_outcomes() answer, of an endpoint's whether it admits. Types "i" and "Q"."""
+    def count_admitting(self, rows: array[int]) -> int:
+        """How many of these endpoints admit."""
+    def begin_version(self, rows: array[int], version: int) -> None:
+        """Of each of these pools: the version of that number begins as the one before."""
+    def read_pop(self, row: int) -> int:
+        """In flight, all services together."""
     def read_service(self, row: int) -> dict[str, int]:
         """Retries by outcome."""
     def set_endpoint(self, row: int, *, state: str | None = None, forgiven: int | None = None, weight: float | None = None) -> None: ...
@@ -67,7 +93,15 @@ class Figures:
         *,
         admit: float | None = None,
         availability: float | None = None,
+        shed: float | None = None,
+        ramp: float | None = None,
+        penalty_ms: float | None = None,
         service_ms: float | None = None,
         path_ms: float | None = None,
         samples: int | None = None,
-    ) -> None: ...
+        version: int | None = None,
+    ) -> None:
+        """Writes what is given into the gate; service_ms 0 and path_ms -1 mean unknown. The times, given together, go into the version
+        of that number, into all of them without one. ValueError: nothing was written."""
+    def set_phase(self, phase: int) -> None:
+        """Of the pace, in 1/1024 of a version's time; never falls. The version that begins is written before."""

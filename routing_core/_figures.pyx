@@ -1,6 +1,6 @@
 """Rows of one kind lie in blocks of ROWS: their gates side by side, then their columns. Row = block * ROWS + place."""
 cimport cython
-from libc.stdint cimport int64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memcpy
 
 from routing_core._atomic cimport load_relaxed, store_release
@@ -16,9 +16,10 @@ cdef enum RowKind:
     ENDPOINT_ROW
     POOL_ROW
     SERVICE_ROW
+    POP_ROW
 
 globals()["MAX_WORKERS"] = MAX_WORKERS      # an enum of the .pxd is not seen from Python
-KINDS = ("endpoint", "pool", "service")
+KINDS = ("endpoint", "pool", "service", "pop")
 GATE_STATES = ("admitting", "probing", "shut")
 RETRY_OUTCOMES = ("good", "bad", "no_budget", "no_tries", "unsafe")
 cdef const char *REASON_TEXTS[8]       # index is Reason
@@ -46,6 +47,10 @@ class EndpointFigures(TypedDict):
     forgiven: int
     weight: float
     is_admitting: bool
+    answers: int
+    errors: int
+    first_bytes: int
+    first_byte_us: int
 
 
 class PoolFigures(TypedDict):
@@ -64,8 +69,16 @@ class PoolFigures(TypedDict):
     reasons: dict[str, int]
     first_byte_buckets: list[int]
     duration_buckets: list[int]
+    attempts: int
+    failures: int
+    server_errors: int
+    rate_limited: int
+    retry_after_ms: int
     admit: float
     availability: float
+    shed: float
+    ramp: float
+    penalty_ms: float
     service_ms: float
     path_ms: float
     samples: int
@@ -137,6 +150,22 @@ cdef enum:
     ENDPOINT_CELLS = sizeof(EndpointColumn) // sizeof(int64_t)
     POOL_CELLS = sizeof(PoolColumn) // sizeof(int64_t)
     SERVICE_CELLS = sizeof(ServiceColumn) // sizeof(int64_t)
+    POP_CELLS = sizeof(PopColumn) // sizeof(int64_t)
+    ENDPOINT_GATE_CELLS = sizeof(EndpointGate) // sizeof(int64_t)
+    POOL_GATE_CELLS = sizeof(PoolGate) // sizeof(int64_t)
+    MAX_US = 0x7FFFFFFF         # half of a version's cell, 35 minutes
+
+cdef uint64_t ODD = 0x9E3779B97F4A7C15u     # spreads the bits of a number: 2**64 over the golden ratio
+
+
+# A number that is another one as soon as any of what control asks of a pool ten times a second is.
+cdef uint64_t pool_print(const PoolColumn *columns, int n_workers) noexcept nogil:
+    cdef uint64_t found = 0
+    cdef int i
+    for i in range(5):
+        found = (found ^ <uint64_t>sum_cells(&columns.in_flight + i, POOL_CELLS, n_workers)) * ODD
+        found = (found ^ <uint64_t>sum_cells(&columns.attempts + i, POOL_CELLS, n_workers)) * ODD
+    return found
 
 
 cdef list read_cells(const int64_t *first, int n, int stride, int n_workers):
@@ -164,6 +193,9 @@ cdef class Figures:
         if not 1 <= n_workers <= MAX_WORKERS:
             raise ValueError(f"n_workers: must be from 1 to {MAX_WORKERS}, got {n_workers}")
         self.n_workers = n_workers
+        self.pace = <Pace *>take(FIGURES, sizeof(Pace))
+        if self.pace == NULL:
+            raise MemoryError
         self.kinds = []
         self.free_rows = [[] for _ in KINDS]
 
@@ -172,6 +204,7 @@ cdef class Figures:
         for i in range(self.n_blocks):
             give(FIGURES, self.blocks[i])
         give(FIGURES, self.blocks)
+        give(FIGURES, self.pace)
 
     cdef void *row_block(self, int row) except NULL:
         if not 0 <= row < self.n_blocks * ROWS or self.kinds[row] is None:
@@ -180,12 +213,14 @@ cdef class Figures:
 
     cdef int add_block(self, int kind) except -1:
         # The list of blocks is control's alone, so it may move; the blocks never do.
-        cdef size_t gate_bytes = 0 if kind == SERVICE_ROW else sizeof(PoolGate)
-        cdef size_t column_bytes = sizeof(EndpointColumn)
-        if kind == POOL_ROW:
-            column_bytes = sizeof(PoolColumn)
-        elif kind == SERVICE_ROW:
-            column_bytes = sizeof(ServiceColumn)
+        cdef size_t gate_bytes = 0
+        cdef size_t column_bytes
+        if kind == ENDPOINT_ROW:
+            gate_bytes, column_bytes = sizeof(EndpointGate), sizeof(EndpointColumn)
+        elif kind == POOL_ROW:
+            gate_bytes, column_bytes = sizeof(PoolGate), sizeof(PoolColumn)
+        else:
+            column_bytes = sizeof(ServiceColumn) if kind == SERVICE_ROW else sizeof(PopColumn)
         cdef void **blocks = <void **>take(FIGURES, (self.n_blocks + 1) * sizeof(void *))
         if blocks == NULL:
             raise MemoryError
@@ -215,20 +250,23 @@ cdef class Figures:
         return <EndpointGate *>self.blocks[row // ROWS] + row % ROWS
 
     cdef EndpointColumn *endpoint_columns(self, int row) except NULL:
-        return <EndpointColumn *>self.columns_of(row, ENDPOINT_ROW, 8, ENDPOINT_CELLS)
+        return <EndpointColumn *>self.columns_of(row, ENDPOINT_ROW, ENDPOINT_GATE_CELLS, ENDPOINT_CELLS)
 
     cdef PoolGate *pool_gate(self, int row) except NULL:
         self.pool_columns(row)
         return <PoolGate *>self.blocks[row // ROWS] + row % ROWS
 
     cdef PoolColumn *pool_columns(self, int row) except NULL:
-        return <PoolColumn *>self.columns_of(row, POOL_ROW, 8, POOL_CELLS)
+        return <PoolColumn *>self.columns_of(row, POOL_ROW, POOL_GATE_CELLS, POOL_CELLS)
 
     cdef ServiceColumn *service_columns(self, int row) except NULL:
         return <ServiceColumn *>self.columns_of(row, SERVICE_ROW, 0, SERVICE_CELLS)
 
+    cdef PopColumn *pop_columns(self, int row) except NULL:
+        return <PopColumn *>self.columns_of(row, POP_ROW, 0, POP_CELLS)
+
     def acquire(self, str kind not None) -> int:
-        """A fresh row, all zero but its gate: admitting, weight 1, admit 1, availability 1, path unknown."""
+        """A fresh row, all zero but its gate: admitting, weight 1, admit 1, availability 1, shed 1, ramp 1, path unknown."""
         if kind not in KINDS:
             raise ValueError(f"kind: must be one of {', '.join(KINDS)}, got {kind!r}")
         cdef int number = KINDS.index(kind)
@@ -237,15 +275,15 @@ cdef class Figures:
         cdef int row = self.free_rows[number].pop()
         self.kinds[row] = number
         if number == ENDPOINT_ROW:
-            clear(<int64_t *>self.endpoint_gate(row), 8)
+            clear(<int64_t *>self.endpoint_gate(row), ENDPOINT_GATE_CELLS)
             clear(<int64_t *>self.endpoint_columns(row), self.n_workers * ENDPOINT_CELLS)
             store_release(&self.endpoint_gate(row).weight, SCALE)
         elif number == POOL_ROW:
-            clear(<int64_t *>self.pool_gate(row), 8)
+            clear(<int64_t *>self.pool_gate(row), POOL_GATE_CELLS)
             clear(<int64_t *>self.pool_columns(row), self.n_workers * POOL_CELLS)
-            store_release(&self.pool_gate(row).admit, SCALE)
-            store_release(&self.pool_gate(row).availability, SCALE)
-            store_release(&self.pool_gate(row).path_us, -1)
+            self.set_pool(row, admit=1, availability=1, shed=1, ramp=1, path_ms=-1, service_ms=0)
+        elif number == POP_ROW:
+            clear(<int64_t *>self.pop_columns(row), self.n_workers * POP_CELLS)
         else:
             clear(<int64_t *>self.service_columns(row), self.n_workers * SERVICE_CELLS)
         return row
@@ -261,6 +299,8 @@ cdef class Figures:
                 raise ValueError(f"row {row}: {figures['in_flight']} in flight and {figures['connections']} connections")
         elif kind == POOL_ROW and sum_cells(&self.pool_columns(row).in_flight, POOL_CELLS, self.n_workers):
             raise ValueError(f"row {row}: {self.read_pool(row)['in_flight']} in flight")
+        elif kind == POP_ROW and self.read_pop(row):
+            raise ValueError(f"row {row}: {self.read_pop(row)} in flight")
         self.kinds[row] = None
         self.free_rows[kind].append(row)
 
@@ -275,6 +315,7 @@ cdef class Figures:
         names = ("in_flight", "connections", "attempts", "connect_failures", "failures")
         return {
             **dict(zip(names, read_cells(&columns.in_flight, 5, ENDPOINT_CELLS, self.n_workers), strict=True)),
+            **dict(zip(("answers", "errors", "first_bytes", "first_byte_us"), self.read_endpoint_outcomes(row), strict=True)),
             "latency_us": latency,
             "state": GATE_STATES[load_relaxed(&gate.state)],
             "forgiven": load_relaxed(&gate.forgiven),
@@ -286,22 +327,80 @@ cdef class Figures:
         """What is asked of every pool ten times a second: in_flight, connect_us, connects, first_byte_us, first_bytes of read_pool()."""
         return tuple(read_cells(&self.pool_columns(row).in_flight, 5, POOL_CELLS, self.n_workers))
 
+    def read_pool_outcomes(self, int row) -> tuple:
+        """attempts, failures, server_errors, rate_limited, retry_after_ms of read_pool()."""
+        return tuple(read_cells(&self.pool_columns(row).attempts, 5, POOL_CELLS, self.n_workers))
+
+    def read_endpoint_outcomes(self, int row) -> tuple:
+        """answers, errors, first_bytes, first_byte_us of read_endpoint()."""
+        return tuple(read_cells(&self.endpoint_columns(row).answers, 4, ENDPOINT_CELLS, self.n_workers))
+
+    def moved(self, const int32_t[::1] rows not None, uint64_t[::1] seen not None) -> list:
+        """Places in `rows` where something is other than at the last call with this `seen`, which has as many items and starts as zeros: of
+        a pool's row what read_pool_times() and read_pool_outcomes() answer, of an endpoint's whether it admits."""
+        cdef uint64_t found
+        cdef Py_ssize_t i
+        cdef int row
+        cdef bint are_endpoints = rows.shape[0] > 0 and self.kinds[rows[0]] == ENDPOINT_ROW
+        if rows.shape[0] != seen.shape[0]:
+            raise ValueError(f"seen: must have {rows.shape[0]} items, got {seen.shape[0]}")
+        places = []
+        for i in range(rows.shape[0]):
+            row = rows[i]
+            if are_endpoints:
+                found = 1 + is_admitting(self.endpoint_gate(row), self.endpoint_columns(row), self.n_workers)
+            else:
+                found = pool_print(self.pool_columns(row), self.n_workers)
+            if found != seen[i]:
+                seen[i] = found
+                places.append(i)
+        return places
+
+    def count_admitting(self, const int32_t[::1] rows not None) -> int:
+        """How many of these endpoints admit."""
+        cdef Py_ssize_t i
+        cdef int count = 0
+        for i in range(rows.shape[0]):
+            count += is_admitting(self.endpoint_gate(rows[i]), self.endpoint_columns(rows[i]), self.n_workers)
+        return count
+
+    def begin_version(self, const int32_t[::1] rows not None, version) -> None:
+        """Of each of these pools: the version of that number begins as the one before."""
+        cdef PoolGate *gate
+        cdef Py_ssize_t i
+        cdef int slot, before
+        if type(version) is not int or version < 1:
+            raise ValueError(f"version: must be a whole number from 1, got {version!r}")
+        slot, before = version % N_VERSIONS, (version - 1) % N_VERSIONS
+        for i in range(rows.shape[0]):
+            gate = self.pool_gate(rows[i])
+            store_release(&gate.versions[slot], load_relaxed(&gate.versions[before]))
+
+    def read_pop(self, int row) -> int:
+        """In flight, all services together."""
+        return sum_cells(&self.pop_columns(row).in_flight, POP_CELLS, self.n_workers)
+
     def read_pool(self, int row) -> dict:
         """PoolFigures: sums over the workers."""
         cdef const PoolColumn *columns = self.pool_columns(row)
         cdef const PoolGate *gate = self.pool_gate(row)
         names = (
             "in_flight", "connect_us", "connects", "first_byte_us", "first_bytes", "duration_us", "durations", "bytes_up", "bytes_down")
+        outcomes = ("attempts", "failures", "server_errors", "rate_limited", "retry_after_ms")
         codes = read_cells(columns.codes, N_CODES, POOL_CELLS, self.n_workers)
         reasons = read_cells(columns.reasons, len(REASONS), POOL_CELLS, self.n_workers)
         return {
             **dict(zip(names, read_cells(&columns.in_flight, 9, POOL_CELLS, self.n_workers), strict=True)),
+            **dict(zip(outcomes, self.read_pool_outcomes(row), strict=True)),
             "codes": {label: count for label, count in zip(CODE_LABELS, codes, strict=True) if count},
             "reasons": {name: count for name, count in zip(REASONS, reasons, strict=True) if count},
             "first_byte_buckets": read_cells(columns.first_byte_buckets, N_BUCKETS, POOL_CELLS, self.n_workers),
             "duration_buckets": read_cells(columns.duration_buckets, N_BUCKETS, POOL_CELLS, self.n_workers),
             "admit": load_relaxed(&gate.admit) / <double>SCALE,
             "availability": load_relaxed(&gate.availability) / <double>SCALE,
+            "shed": load_relaxed(&gate.shed) / <double>SCALE,
+            "ramp": load_relaxed(&gate.ramp) / <double>SCALE,
+            "penalty_ms": load_relaxed(&gate.penalty_us) / 1000.0,
             "service_ms": load_relaxed(&gate.service_us) / 1000.0,
             "path_ms": -1.0 if load_relaxed(&gate.path_us) < 0 else load_relaxed(&gate.path_us) / 1000.0,
             "samples": load_relaxed(&gate.samples),
@@ -327,24 +426,47 @@ cdef class Figures:
         if state is not None:
             store_release(&gate.state, GATE_STATES.index(state))
 
-    def set_pool(self, int row, *, admit=None, availability=None, service_ms=None, path_ms=None, samples=None) -> None:
-        """Writes what is given into the gate; service_ms 0 and path_ms -1 mean unknown. ValueError: nothing was written."""
+    def set_pool(self, int row, *, admit=None, availability=None, shed=None, ramp=None, penalty_ms=None, service_ms=None, path_ms=None,
+                 samples=None, version=None) -> None:
+        """Writes what is given into the gate; service_ms 0 and path_ms -1 mean unknown. The times, given together, go into the version
+        of that number, into all of them without one. ValueError: nothing was written."""
         cdef PoolGate *gate = self.pool_gate(row)
         cdef int64_t admit_fixed = 0 if admit is None else fixed_point(admit, "admit")
         cdef int64_t availability_fixed = 0 if availability is None else fixed_point(availability, "availability")
-        cdef int64_t service_us = 0 if service_ms is None else whole(service_ms * 1000, "service_ms")
-        cdef int64_t path_us = -1 if path_ms is None or path_ms == -1 else whole(path_ms * 1000, "path_ms")
+        cdef int64_t shed_fixed = 0 if shed is None else fixed_point(shed, "shed")
+        cdef int64_t ramp_fixed = 0 if ramp is None else fixed_point(ramp, "ramp")
+        cdef int64_t penalty_us = 0 if penalty_ms is None else whole(penalty_ms * 1000, "penalty_ms")
+        cdef int64_t service_us = load_relaxed(&gate.service_us) if service_ms is None else whole(service_ms * 1000, "service_ms")
+        cdef int64_t path_us = load_relaxed(&gate.path_us)
         cdef int64_t sample_count = 0 if samples is None else whole(samples, "samples")
+        cdef int slot
+        if path_ms is not None:
+            path_us = -1 if path_ms == -1 else whole(path_ms * 1000, "path_ms")
+        if version is not None and (type(version) is not int or version < 0):
+            raise ValueError(f"version: must be a whole number from 0, got {version!r}")
         if admit is not None:
             store_release(&gate.admit, admit_fixed)
         if availability is not None:
             store_release(&gate.availability, availability_fixed)
-        if service_ms is not None:
-            store_release(&gate.service_us, service_us)
-        if path_ms is not None:
-            store_release(&gate.path_us, path_us)
+        if shed is not None:
+            store_release(&gate.shed, shed_fixed)
+        if ramp is not None:
+            store_release(&gate.ramp, ramp_fixed)
+        if penalty_ms is not None:
+            store_release(&gate.penalty_us, penalty_us)
         if samples is not None:
             store_release(&gate.samples, sample_count)
+        if service_ms is None and path_ms is None:
+            return
+        store_release(&gate.service_us, service_us)
+        store_release(&gate.path_us, path_us)
+        for slot in range(N_VERSIONS):
+            if version is None or version % N_VERSIONS == slot:
+                store_release(&gate.versions[slot], pack_version(min(path_us, <int64_t>MAX_US), min(service_us, <int64_t>MAX_US)))
+
+    def set_phase(self, phase) -> None:
+        """Of the pace, in 1/1024 of a version's time; never falls. The version that begins is written before."""
+        store_release(&self.pace.phase, whole(phase, "phase"))
 
 
 cdef void clear(int64_t *cells, int n) noexcept nogil:

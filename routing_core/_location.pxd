@@ -1,6 +1,6 @@
 """Location: where a client is, as far as one knows. Filled by geoip, read by the decision."""
 from libc.math cimport cos, sin
-from libc.stdint cimport uint16_t, uint32_t
+from libc.stdint cimport int32_t, uint16_t, uint32_t
 
 cdef enum Source:
     UNKNOWN         # no coordinates; country, continent and ASN may be known all the same
@@ -18,6 +18,7 @@ cdef struct Location:
     uint16_t country    # two ASCII letters, first in the high byte; 0 when unknown
     uint16_t continent  # the same: AF AN AS EU NA OC SA
     Source source
+    int32_t pin         # index into the table's pins, from 1; 0: none
 
 # The unit vector of a place in degrees, in x, y, z.
 cdef inline void unit_vector(double lat, double lon, double *xyz) noexcept nogil:

@@ -19,3 +19,9 @@ cdef inline double next_double(Random *rng) noexcept nogil:
 cdef inline void seed(Random *rng, uint64_t value) noexcept nogil:
     value = (value + <uint64_t>0x9E3779B97F4A7C15u) * <uint64_t>0xBF58476D1CE4E5B9u
     rng.state = (value ^ (value >> 31)) | 1
+
+# A hash of 64 bits: each bit of the value moves half of the result's.
+cdef inline uint64_t mixed(uint64_t value) noexcept nogil:
+    value *= <uint64_t>0xBF58476D1CE4E5B9u
+    value = (value ^ (value >> 31)) * <uint64_t>0x94D049BB133111EBu
+    return value ^ (value >> 29)

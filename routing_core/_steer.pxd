@@ -1,4 +1,4 @@
-"""Steer: the decision, DESIGN section 1 steps 2 to 6, in one call: no I/O, no clock, nothing allocated but the answer.
+"""Steer: the decision in one call: no I/O, no clock, nothing allocated but the answer.
 
 weigh() looks at every PoP, choose() draws; explain runs the same weigh() and works out the shares instead of drawing.
 """
@@ -7,10 +7,11 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 from routing_core._latency cimport Estimate
 from routing_core._location cimport Location
 from routing_core._random cimport Random
-from routing_core._table cimport MAX_POPS, Pool, Route, TableData
+from routing_core._table cimport MAX_POPS, Pool, Pop, Route, Rule, TableData, Target
 
 cdef enum:
     MAX_FALLBACKS = 2           # as many as there are retries
+    UNPINNED = 1000             # rank of the first PoP that a pin does not name
 
 cdef enum Reason:               # metric label and JSON: REASONS in _steer.pyx
     NONE                        # no decision: see Failure
@@ -27,12 +28,20 @@ cdef enum Failure:
     NO_PERMITTED_POP            # jurisdiction or the operator's drain left none: 503
     NO_ENDPOINT                 # permitted, but nothing to send to: 503
 
+cdef struct Asked:              # what of a request concerns the choice
+    const Location *client
+    uint64_t client_key         # hash of the client's network, for what is to be the same each time; 0: nothing is
+    uint64_t header_key         # hash of the header that affinity goes by; 0: it is not there
+    const Pop *kept             # named by the client's cookie; NULL: none
+
 cdef struct Candidate:
     const Pool *pool
     Estimate estimate
     double admit                # 0 to 1, as published
+    int32_t rank                # in the configured order, or in a pin's
     bint is_available           # has an endpoint, admit > 0
-    bint is_passed              # admit lies below this request's draw
+    bint is_passed              # admit lies below this request's draw, or it is full
+    bint is_full                # as much in flight as it may have
     bint is_in_window
 
 cdef struct Weighed:            # scratch of the caller: one per worker
@@ -44,15 +53,22 @@ cdef struct Weighed:            # scratch of the caller: one per worker
     int32_t window[MAX_POPS]    # indices of the near-equals; when location is unknown or all were passed over: one
     double weights[MAX_POPS]    # of those in the window: how often each is drawn
     double total_weight
-    double window_ms            # after widening for a vague location
+    double window_ms            # after widening for a vague location and for affinity
     int32_t n_workers
+    uint64_t draw               # it was weighed with
+    const Rule *rule            # that was found for the client; NULL: none fits
+    int32_t pin                 # as Location.pin; 0: none, or none of its PoPs can serve
+    bint is_pinned              # the pin decides: not all of its PoPs were passed over
+    bint has_available
     bint is_panic
-    bint is_ordered             # location unknown
+    bint is_placeless           # nothing is known of any path
+    bint is_ordered             # placeless or pinned: ranks decide
     Failure failure
 
 cdef struct Decision:
     Failure failure
     Reason reason
+    const Target *target        # of the route: whose service it was decided for
     const Pool *pool            # NULL when failure
     Estimate estimate
     int32_t n_fallbacks
@@ -61,15 +77,25 @@ cdef struct Decision:
 # What pick() draws with, for explain, which works out the shares instead.
 # In panic: has an endpoint; else is available.
 cdef bint is_usable(const Weighed *weighed, const Candidate *candidate) noexcept nogil
-# Of two that were drawn the lower one serves: (estimate + 1 ms) * (1 + in flight / endpoints).
+# Of the two that are looked at the lower one serves: (estimate + 1 ms) * (1 + in flight / endpoints).
 cdef double cost_of(const Candidate *candidate, int n_workers) noexcept nogil
-# How often one of the window is drawn; 0: outside.
-cdef double window_weight(const Candidate *candidate, double best_ms, double window_ms) noexcept nogil
-# The usable one that admits most; -1: none is usable.
+# How often one of the window of `best` is drawn; 0: outside.
+cdef double window_weight(const Weighed *weighed, const Candidate *best, const Candidate *candidate, bint spills) noexcept nogil
+cdef bint has_spilled(const Weighed *weighed, const Candidate *best) noexcept nogil
+# The usable one that admits most; -1: none is usable. When all are full: the least filled.
 cdef int32_t find_widest(const Weighed *weighed) noexcept nogil
+# What affinity by header or network goes by; 0: not by these, or the request has none.
+cdef uint64_t hash_key(const Route *route, const Asked *asked) noexcept nogil
+# All of the pin's were passed over: as for anyone else.
+cdef void unpin(Weighed *weighed) noexcept nogil
+# Marks what is full now. True: something is.
+cdef bint mark_full(Weighed *weighed) noexcept nogil
 
-# draw: one random number for the request; admit is compared with it, hashed with the PoP.
-cdef void weigh(const TableData *table, const Route *route, const Location *client, uint64_t draw, Weighed *out) noexcept nogil
-cdef void choose(const Weighed *weighed, Random *rng, Decision *out) noexcept nogil
-cdef void steer(const TableData *table, const Route *route, const Location *client, Random *rng, Weighed *scratch,
+# Which target of a route: by weight, of those of its split.
+cdef const Target *draw_target(const Route *route, const Asked *asked, Random *rng) noexcept nogil
+# draw: one random number for the request; admit is compared with it, hashed with the PoP. slot: which version of the estimates.
+cdef void weigh(const TableData *table, const Route *route, const Target *target, const Asked *asked, uint64_t draw, int slot,
+                Weighed *out) noexcept nogil
+cdef void choose(Weighed *weighed, const Route *route, const Asked *asked, Random *rng, Decision *out) noexcept nogil
+cdef void steer(const TableData *table, const Route *route, const Asked *asked, Random *rng, Weighed *scratch,
                 Decision *out) noexcept nogil

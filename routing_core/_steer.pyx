@@ -1,21 +1,26 @@
 """One pass over the PoPs estimates each, another gathers those near the fastest; then two draws among these.
 
-The window. Near-equals are the usable PoPs with `estimate < best + window`. Each is drawn with weight
-`endpoints * (1 - (estimate - best) / window)^3`: it fades out toward the edge, so a PoP that drifts across it moves no traffic at
-once, and so fast that the prior alone costs clients no more than "nearest" would (docs/latency.md). Two are drawn (the same one
-twice is legal); the one with the lower `(estimate + 1 ms) * (1 + in flight / endpoints)` serves. So an idle service goes to the
-fastest but for a small share, and load spreads over its near-equals before a queue builds up. With equal load per endpoint a
-lower estimate never gets a smaller share: it is drawn more often, and wins against more of the others.
+The window. Near-equals are the usable PoPs with `estimate < best + window`. Two are looked at: the best, and one that is drawn with
+weight `endpoints * weight * (1 - (estimate - best) / window)^3`, which fades out toward the edge, so a PoP that drifts across it moves no
+traffic at once; the one with the lower `(estimate + 1 ms) * (1 + in flight / endpoints)` serves. So an idle service goes to the fastest,
+and load spreads over its near-equals before a queue builds up. Where the PoPs of a service have different weights both are drawn.
 A vague location widens the window to what its radius is worth in time by the prior, at most WIDEST times the configured one.
+
+Capacity. `admit` sheds what a PoP is short of, from figures that are up to 100 ms old; beside it nobody is sent to a PoP that has as
+much in flight as it may have now. What is passed over for lack of room draws among more near-equals, each by the room that it has.
 """
 from libc.math cimport INFINITY
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from routing_core._atomic cimport load_relaxed
-from routing_core._figures cimport SCALE
+from routing_core._figures cimport PACED_STEPS, SCALE
+from routing_core._headroom cimport free_share, in_flight_in, is_out_of_room
+from routing_core._jurisdiction cimport find_rule
 from routing_core._latency cimport PATH, estimate
 from routing_core._location cimport UNKNOWN
-from routing_core._random cimport next_double, next_u64
-from routing_core._table cimport CLIENT_POP
+from routing_core._random cimport mixed, next_double, next_u64
+from routing_core._rendezvous cimport find_rendezvous
+from routing_core._table cimport BY_CLIENT, BY_COOKIE, BY_HEADER, CLIENT_POP, NO_AFFINITY, Pin
 
 from routing_core import _figures
 
@@ -26,25 +31,16 @@ EVIDENCE = ("prior", "path")                            # index is Evidence
 cdef enum:
     PANIC_BELOW = SCALE // 2    # sum of the availabilities
     WIDEST = 4
+    SPILL_WINDOWS = 3           # what is passed over for lack of room looks this many windows far
 
 
 # The request's draw, hashed with the PoP, against what the PoP admits: independent from PoP to PoP.
 cdef inline bint is_over(uint64_t draw, uint64_t salt, int64_t admit) noexcept nogil:
-    cdef uint64_t value = (draw ^ salt) * 0xBF58476D1CE4E5B9u
-    value = (value ^ (value >> 31)) * 0x94D049BB133111EBu
-    return <int64_t>(value >> 54) >= admit      # 10 bits: SCALE
+    return <int64_t>(mixed(draw ^ salt) >> 54) >= admit     # 10 bits: SCALE
 
 
 cdef bint is_usable(const Weighed *weighed, const Candidate *candidate) noexcept nogil:
     return candidate.pool.n_endpoints > 0 if weighed.is_panic else candidate.is_available
-
-
-cdef int64_t in_flight_in(const Pool *pool, int n_workers) noexcept nogil:
-    cdef int64_t total = 0
-    cdef int worker
-    for worker in range(n_workers):
-        total += load_relaxed(&pool.columns[worker].in_flight)
-    return total
 
 
 cdef double cost_of(const Candidate *candidate, int n_workers) noexcept nogil:
@@ -52,93 +48,180 @@ cdef double cost_of(const Candidate *candidate, int n_workers) noexcept nogil:
     return (candidate.estimate.ms + 1) * (1 + load)
 
 
-cdef double window_weight(const Candidate *candidate, double best_ms, double window_ms) noexcept nogil:
-    cdef double excess = candidate.estimate.ms - best_ms
+# Of the faster one, or of two alike the one that is found first: look_at_all() and find_best() go by this.
+cdef inline bint is_first(const Candidate *one, const Candidate *other) noexcept nogil:
+    return one.estimate.ms < other.estimate.ms or (one.estimate.ms == other.estimate.ms and one < other)
+
+
+# Whether a faster one has been passed over because it lacks room.
+cdef bint has_spilled(const Weighed *weighed, const Candidate *best) noexcept nogil:
+    cdef const Candidate *candidate
+    cdef int32_t i
+    if weighed.is_ordered or best == &weighed.candidates[weighed.fastest]:
+        return False
+    for i in range(weighed.n):
+        candidate = &weighed.candidates[i]
+        if candidate != best and is_first(candidate, best) and candidate.is_available and (
+                load_relaxed(&candidate.pool.gate.shed) < SCALE or is_out_of_room(candidate.pool, weighed.n_workers)):
+            return True
+    return False
+
+
+cdef double window_weight(const Weighed *weighed, const Candidate *best, const Candidate *candidate, bint spills) noexcept nogil:
+    cdef double excess = candidate.estimate.ms - best.estimate.ms
+    cdef double window_ms = weighed.window_ms * SPILL_WINDOWS if spills else weighed.window_ms
     cdef double nearness = 1
     if excess > 0:
         nearness = 1 - excess / window_ms if excess < window_ms else 0.0
-    return candidate.pool.n_endpoints * nearness * nearness * nearness
+    nearness *= nearness * nearness * candidate.pool.n_endpoints * candidate.pool.weight
+    if spills:
+        nearness *= max(free_share(candidate.pool, weighed.n_workers), 1e-3)
+    return nearness
 
 
-cdef double widened(const TableData *table, const Route *route, const Location *client) noexcept nogil:
-    cdef double vague_ms
+cdef uint64_t hash_key(const Route *route, const Asked *asked) noexcept nogil:
+    if route.affinity == BY_HEADER:
+        return asked.header_key
+    return asked.client_key if route.affinity == BY_CLIENT else 0
+
+
+cdef double widened(const TableData *table, const Route *route, const Asked *asked) noexcept nogil:
+    cdef double window_ms = route.window_ms
+    if hash_key(route, asked) != 0:
+        window_ms = max(window_ms, route.within_ms)
     if route.leg != CLIENT_POP:
-        return route.window_ms
-    vague_ms = min(table.slope_ms_per_km * client.accuracy_km, WIDEST * route.window_ms)
-    return max(route.window_ms, vague_ms)
+        return window_ms
+    return max(window_ms, min(table.slope_ms_per_km * asked.client.accuracy_km, WIDEST * route.window_ms))
 
 
 # First pass: the permitted PoPs that the operator has not drained, each with its estimate and whether this request may use it.
 # On the way, what nearly always is the answer: the fastest of all, and of those that may be used. find_best() knows the rest.
-cdef void look_at_all(const TableData *table, const Route *route, const Location *client, uint64_t draw, Weighed *out) noexcept nogil:
+cdef void look_at_all(const TableData *table, const Route *route, const Location *client, uint64_t draw, int slot,
+                      Weighed *out) noexcept nogil:
     cdef int64_t admit, availability = 0
-    cdef bint has_path = False
+    cdef bint has_path = False, has_available = False
+    cdef int32_t fastest_at = -1, best_at = -1, n_candidates = out.rule.n_candidates if out.rule != NULL else 0
+    cdef const Pool **pools = out.rule.candidates if out.rule != NULL else NULL
     cdef double lowest = INFINITY, best = INFINITY
     cdef Candidate *candidate
     cdef const Pool *pool
     cdef int32_t i, n = 0
-    out.fastest = -1
-    out.best = -1
-    for i in range(route.n_candidates):
-        pool = route.candidates[i]
+    for i in range(n_candidates):
+        pool = pools[i]
         if pool.pop.is_drained:
             continue
         candidate = &out.candidates[n]
         admit = load_relaxed(&pool.gate.admit)
         candidate.pool = pool
-        estimate(table, route.leg, pool, client, &candidate.estimate)
+        estimate(table, route.leg, pool, client, slot, &candidate.estimate)
         candidate.admit = admit * (1.0 / SCALE)
+        candidate.rank = n
         candidate.is_available = pool.n_endpoints > 0 and admit > 0
         candidate.is_passed = admit < SCALE and candidate.is_available and is_over(draw, pool.pop.salt, admit)
+        candidate.is_full = False
         candidate.is_in_window = False
+        has_available |= candidate.is_available
         has_path |= candidate.estimate.evidence == PATH
-        if pool.n_endpoints > 0:
+        if candidate.is_available:      # not what was drained automatically
             availability += load_relaxed(&pool.gate.availability)
         if candidate.estimate.ms < lowest:
             lowest = candidate.estimate.ms
-            out.fastest = n
+            fastest_at = n
         if candidate.estimate.ms < best and candidate.is_available and not candidate.is_passed:
             best = candidate.estimate.ms
-            out.best = n
+            best_at = n
         n += 1
     out.n = n
+    out.fastest = fastest_at
+    out.best = best_at
+    out.has_available = has_available
     out.is_panic = availability < PANIC_BELOW
-    out.is_ordered = client.source == UNKNOWN if route.leg == CLIENT_POP else not (has_path or table.has_gateway)
+    out.is_placeless = client.source == UNKNOWN if route.leg == CLIENT_POP else not (has_path or table.has_gateway)
+    out.is_ordered = out.is_placeless
+
+
+# A pinned client's PoPs come first, in the pin's order, while one of them can serve. In panic nobody knows which can.
+cdef void apply_pin(const TableData *table, int32_t number, Weighed *out) noexcept nogil:
+    cdef const Pin *pin
+    cdef int32_t i, k
+    out.pin = 0
+    out.is_pinned = False
+    if out.is_panic or not 0 < number <= table.n_pins:
+        return
+    pin = &table.pins[number - 1]
+    for i in range(out.n):
+        for k in range(pin.n_pops):
+            if pin.pops[k] == out.candidates[i].pool.pop.number and out.candidates[i].is_available:
+                out.pin = number
+    if out.pin == 0:
+        return
+    out.is_pinned = True
+    out.is_ordered = True
+    for i in range(out.n):
+        out.candidates[i].rank += UNPINNED
+        for k in range(pin.n_pops):
+            if pin.pops[k] == out.candidates[i].pool.pop.number:
+                out.candidates[i].rank = k
+
+
+# Better of two that both have been passed over, or in panic.
+cdef inline bint is_wider(const Weighed *weighed, const Candidate *one, const Candidate *other) noexcept nogil:
+    if one.is_full != other.is_full:
+        return other.is_full
+    if one.is_full:
+        return free_share(one.pool, weighed.n_workers) > free_share(other.pool, weighed.n_workers)
+    if one.admit != other.admit:
+        return one.admit > other.admit
+    return one.rank < other.rank if weighed.is_ordered else one.estimate.ms < other.estimate.ms
 
 
 cdef int32_t find_widest(const Weighed *weighed) noexcept nogil:
-    cdef const Candidate *candidate
-    cdef const Candidate *most
     cdef int32_t i, widest = -1
     for i in range(weighed.n):
-        candidate = &weighed.candidates[i]
-        if not is_usable(weighed, candidate):
-            continue
-        if widest >= 0:
-            most = &weighed.candidates[widest]
-            if candidate.admit < most.admit or (candidate.admit == most.admit and (
-                    weighed.is_ordered or candidate.estimate.ms >= most.estimate.ms)):
-                continue
-        widest = i
+        if is_usable(weighed, &weighed.candidates[i]) and (
+                widest < 0 or is_wider(weighed, &weighed.candidates[i], &weighed.candidates[widest])):
+            widest = i
     return widest
 
 
-# In panic, and without a place: look_at_all() went by health and by estimate. Draws refuse nobody: when all were passed over, the widest.
+cdef inline bint is_better(const Weighed *weighed, const Candidate *one, const Candidate *other) noexcept nogil:
+    return one.rank < other.rank if weighed.is_ordered else one.estimate.ms < other.estimate.ms
+
+
+# The best that this request may use. Draws refuse nobody: when all were passed over, the widest.
 cdef void find_best(Weighed *out) noexcept nogil:
     cdef const Candidate *candidate
     cdef int32_t i
-    if out.is_ordered:
-        out.fastest = 0
-    if out.is_panic or out.is_ordered:
-        out.best = -1
-        for i in range(out.n):
-            candidate = &out.candidates[i]
-            if not is_usable(out, candidate) or (candidate.is_passed and not out.is_panic):
-                continue
-            if out.best < 0 or (not out.is_ordered and candidate.estimate.ms < out.candidates[out.best].estimate.ms):
-                out.best = i
+    out.best = -1
+    for i in range(out.n):
+        candidate = &out.candidates[i]
+        if not is_usable(out, candidate) or candidate.is_full or (candidate.is_passed and not out.is_panic):
+            continue
+        if out.best < 0 or is_better(out, candidate, &out.candidates[out.best]):
+            out.best = i
     if out.best < 0:
         out.best = find_widest(out)
+
+
+cdef int32_t find_first(const Weighed *weighed) noexcept nogil:
+    cdef int32_t i, first = 0
+    for i in range(weighed.n):
+        if is_better(weighed, &weighed.candidates[i], &weighed.candidates[first]):
+            first = i
+    return first
+
+
+cdef void unpin(Weighed *weighed) noexcept nogil:
+    weighed.is_pinned = False
+    weighed.is_ordered = weighed.is_placeless
+    weighed.fastest = find_first(weighed)
+
+
+cdef void settle_best(Weighed *out) noexcept nogil:
+    find_best(out)
+    if out.is_pinned and out.best >= 0 and out.candidates[out.best].rank >= UNPINNED:
+        unpin(out)
+        find_best(out)
 
 
 cdef void add_to_window(Weighed *out, int32_t i, double weight) noexcept nogil:
@@ -152,31 +235,65 @@ cdef void add_to_window(Weighed *out, int32_t i, double weight) noexcept nogil:
 cdef void find_window(Weighed *out) noexcept nogil:
     cdef const Candidate *best = &out.candidates[out.best]
     cdef const Candidate *candidate
-    cdef double edge = best.estimate.ms + out.window_ms
+    cdef bint spills = has_spilled(out, best)
+    cdef double edge = best.estimate.ms + out.window_ms * (SPILL_WINDOWS if spills else 1)
     cdef double weight
     cdef int32_t i
-    if not out.is_panic and (out.is_ordered or best.is_passed):
+    for i in range(out.n_window):
+        out.candidates[out.window[i]].is_in_window = False
+    out.n_window = 0
+    out.total_weight = 0
+    if best.is_full or (not out.is_panic and (out.is_ordered or best.is_passed)):
         add_to_window(out, out.best, 1)
         return
     for i in range(out.n):
         candidate = &out.candidates[i]
+        if candidate.is_full:
+            continue
         if out.is_panic:
             weight = candidate.pool.n_endpoints
         elif candidate.estimate.ms <= edge and candidate.is_available and not candidate.is_passed:
-            weight = window_weight(candidate, best.estimate.ms, out.window_ms)
+            weight = window_weight(out, best, candidate, spills)
         else:
             continue
         if weight > 0:
             add_to_window(out, i, weight)
 
 
-cdef void weigh(const TableData *table, const Route *route, const Location *client, uint64_t draw, Weighed *out) noexcept nogil:
+cdef bint mark_full(Weighed *weighed) noexcept nogil:
+    cdef Candidate *candidate
+    cdef bint found = False
+    cdef int32_t i
+    for i in range(weighed.n):
+        candidate = &weighed.candidates[i]
+        if is_usable(weighed, candidate) and is_out_of_room(candidate.pool, weighed.n_workers):
+            candidate.is_full = True
+            candidate.is_passed = True
+            found = True
+    return found
+
+
+# Only those of the window are asked: an idle service pays for no other.
+cdef bint has_full(const Weighed *weighed) noexcept nogil:
+    cdef int32_t i
+    for i in range(weighed.n_window):
+        if is_out_of_room(weighed.candidates[weighed.window[i]].pool, weighed.n_workers):
+            return True
+    return False
+
+
+cdef void weigh(const TableData *table, const Route *route, const Target *target, const Asked *asked, uint64_t draw, int slot,
+                Weighed *out) noexcept nogil:
     out.n_workers = table.n_workers
-    out.window_ms = widened(table, route, client)
+    out.draw = draw
+    out.window_ms = widened(table, route, asked)
     out.n_window = 0
-    out.total_weight = 0
-    look_at_all(table, route, client, draw, out)
-    find_best(out)
+    out.rule = find_rule(target, asked.client)
+    look_at_all(table, route, asked.client, draw, slot, out)
+    apply_pin(table, asked.client.pin, out)
+    if out.n > 0 and (out.is_panic or out.is_ordered or out.best < 0):     # look_at_all() went by health and by estimate
+        out.fastest = find_first(out)
+        settle_best(out)
     out.failure = DECIDED
     if out.n == 0:
         out.failure = NO_PERMITTED_POP
@@ -184,6 +301,11 @@ cdef void weigh(const TableData *table, const Route *route, const Location *clie
         out.failure = NO_ENDPOINT
     else:
         find_window(out)
+        if has_full(out) and mark_full(out):
+            if out.pin > 0:     # who was passed over by all of the pin, and finds the others full, is the pin's again
+                out.is_pinned = out.is_ordered = True
+            settle_best(out)
+            find_window(out)
 
 
 cdef int32_t draw_one(const Weighed *weighed, Random *rng) noexcept nogil:
@@ -200,13 +322,27 @@ cdef int32_t pick(const Weighed *weighed, Random *rng) noexcept nogil:
     cdef int32_t one, other
     if weighed.n_window == 1:
         return weighed.window[0]
-    one = draw_one(weighed, rng)
-    if weighed.is_panic:
-        return one
     other = draw_one(weighed, rng)
-    if other != one and cost_of(&weighed.candidates[other], weighed.n_workers) < cost_of(&weighed.candidates[one], weighed.n_workers):
+    if weighed.is_panic:
+        return other
+    one = draw_one(weighed, rng) if weighed.candidates[other].pool.service.has_weights else weighed.best
+    if cost_of(&weighed.candidates[other], weighed.n_workers) < cost_of(&weighed.candidates[one], weighed.n_workers):
         return other
     return one
+
+
+cdef int32_t find_kept(const Weighed *weighed, const Pop *kept) noexcept nogil:
+    """The PoP of the client's cookie, if it can serve now. -1."""
+    cdef const Candidate *candidate
+    cdef int32_t i
+    for i in range(weighed.n):
+        candidate = &weighed.candidates[i]
+        if candidate.pool.pop == kept:
+            if (candidate.is_available and (weighed.is_panic or not candidate.is_passed)
+                    and not is_out_of_room(candidate.pool, weighed.n_workers)):
+                return i
+            return -1
+    return -1
 
 
 cdef Reason reason_of(const Weighed *weighed) noexcept nogil:
@@ -222,20 +358,24 @@ cdef Reason reason_of(const Weighed *weighed) noexcept nogil:
     return WINDOW if weighed.n_window > 1 else FASTEST
 
 
-# Whether one is a better fallback than other: not passed over, then by estimate (or in the configured order, in which they stand).
+# Whether one is a better fallback than other: not passed over, then the better one.
 cdef inline bint is_before(const Weighed *weighed, const Candidate *one, const Candidate *other) noexcept nogil:
+    if one.is_full != other.is_full:
+        return other.is_full
     if one.is_passed != other.is_passed and not weighed.is_panic:
         return other.is_passed
-    return not weighed.is_ordered and one.estimate.ms < other.estimate.ms
+    return is_better(weighed, one, other)
 
 
-cdef void find_fallbacks(const Weighed *weighed, int32_t chosen, Decision *out) noexcept nogil:
+cdef void list_fallbacks(const Weighed *weighed, int32_t chosen, Decision *out) noexcept nogil:
     cdef const Candidate *best[MAX_FALLBACKS]
     cdef const Candidate *candidate
+    cdef double limit = INFINITY     # of estimates that can still be among them
     cdef int32_t i, k
+    out.n_fallbacks = 0
     for i in range(weighed.n):
         candidate = &weighed.candidates[i]
-        if i == chosen or not is_usable(weighed, candidate):
+        if candidate.estimate.ms >= limit or i == chosen or not is_usable(weighed, candidate):
             continue
         k = out.n_fallbacks
         if k == MAX_FALLBACKS:
@@ -248,26 +388,86 @@ cdef void find_fallbacks(const Weighed *weighed, int32_t chosen, Decision *out) 
             best[k] = best[k - 1]
             k -= 1
         best[k] = candidate
+        if out.n_fallbacks == MAX_FALLBACKS and not (weighed.is_ordered or weighed.is_panic or best[MAX_FALLBACKS - 1].is_passed):
+            limit = best[MAX_FALLBACKS - 1].estimate.ms
     for k in range(out.n_fallbacks):
         out.fallbacks[k] = best[k].pool
 
 
-cdef void choose(const Weighed *weighed, Random *rng, Decision *out) noexcept nogil:
-    cdef int32_t chosen
+# Who is full comes behind, and only those that would be tried are asked.
+cdef void find_fallbacks(Weighed *weighed, int32_t chosen, Decision *out) noexcept nogil:
+    cdef int32_t k
+    list_fallbacks(weighed, chosen, out)
+    for k in range(out.n_fallbacks):
+        if is_out_of_room(out.fallbacks[k], weighed.n_workers):
+            mark_full(weighed)
+            list_fallbacks(weighed, chosen, out)
+            return
+
+
+cdef void choose(Weighed *weighed, const Route *route, const Asked *asked, Random *rng, Decision *out) noexcept nogil:
+    cdef int32_t chosen = -1
+    cdef uint64_t key = hash_key(route, asked)
     out.failure = weighed.failure
     out.reason = NONE
     out.pool = NULL
     out.n_fallbacks = 0
     if weighed.failure != DECIDED:
         return
-    chosen = pick(weighed, rng)
     out.reason = reason_of(weighed)
+    if not weighed.is_pinned:
+        if route.affinity == BY_COOKIE and asked.kept != NULL:
+            chosen = find_kept(weighed, asked.kept)
+        elif key != 0 and weighed.n_window > 1 and not weighed.is_panic:
+            chosen = find_rendezvous(weighed, key)
+    if chosen >= 0:
+        out.reason = AFFINITY
+    else:
+        chosen = pick(weighed, rng)
     out.pool = weighed.candidates[chosen].pool
     out.estimate = weighed.candidates[chosen].estimate
     find_fallbacks(weighed, chosen, out)
 
 
-cdef void steer(const TableData *table, const Route *route, const Location *client, Random *rng, Weighed *scratch,
+cdef const Target *draw_target(const Route *route, const Asked *asked, Random *rng) noexcept nogil:
+    cdef const Target *target = route.targets
+    cdef uint64_t drawn
+    if route.n_split == 1:
+        return target
+    drawn = mixed(asked.client_key) if route.is_split_sticky and asked.client_key != 0 else next_u64(rng)
+    drawn = ((drawn >> 32) * <uint64_t>route.total_weight) >> 32
+    while <int64_t>drawn >= target.until:
+        target += 1
+    return target
+
+
+# The version that was the newest `age` of the last PACED_STEPS versions' times ago; age from 0 to 1, by the request's draw.
+cdef inline int draw_slot(const TableData *table, uint64_t draw) noexcept nogil:
+    cdef uint64_t age = ((mixed(draw) >> 40) * (PACED_STEPS * SCALE)) >> 24
+    return <int>(((<uint64_t>load_relaxed(&table.pace.phase) + 8 * SCALE - 1 - age) >> 10) & 7)
+
+
+cdef void decide(const TableData *table, const Route *route, const Target *target, const Asked *asked, uint64_t draw, Random *rng,
+                 Weighed *scratch, Decision *out) noexcept nogil:
+    weigh(table, route, target, asked, draw, draw_slot(table, draw), scratch)
+    choose(scratch, route, asked, rng, out)
+    out.target = target
+
+
+cdef void steer(const TableData *table, const Route *route, const Asked *asked, Random *rng, Weighed *scratch,
                 Decision *out) noexcept nogil:
-    weigh(table, route, client, next_u64(rng), scratch)
-    choose(scratch, rng, out)
+    cdef const Target *target = draw_target(route, asked, rng)
+    cdef uint64_t key = asked.header_key if route.affinity == BY_HEADER else asked.client_key
+    # Under affinity the same clients are shed first, and each of them moves once.
+    cdef uint64_t draw = mixed(key) if route.affinity != NO_AFFINITY and key != 0 else next_u64(rng)
+    cdef int32_t k
+    decide(table, route, target, asked, draw, rng, scratch, out)
+    if scratch.has_available or route.n_targets == route.n_split:
+        return
+    for k in range(route.n_split, route.n_targets):
+        decide(table, route, &route.targets[k], asked, draw, rng, scratch, out)
+        if scratch.has_available:
+            if out.reason != PANIC:     # by which the caller learns that gates are to be ignored
+                out.reason = FAILOVER
+            return
+    decide(table, route, target, asked, draw, rng, scratch, out)   # nobody can: the failure, or the panic, of the first

@@ -5,6 +5,9 @@ from routing_core.spec import TableSpec
 
 MAX_POPS: int
 LEGS: tuple[str, ...]  # "client-pop", "gateway-pop": index is Leg
+AFFINITIES: tuple[str | None, ...]  # None, "cookie", "header", "client": index is AffinityKind
+CONTINENTS: tuple[str, ...]
+REDIRECTS: tuple[int, ...]  # 0, 307, 308
 
 @final
 class Table:

@@ -1,9 +1,9 @@
-"""One block: header, PoPs, services, pools, endpoints, routes, lists of pools, texts. Measured first, then filled in that order.
+"""One block: header, PoPs, services, pools, endpoints, routes, targets, rules, lists of pools, pins, texts. Measured first, then filled.
 
 What comes in was made by control from a file and from Kubernetes: everything is checked here, nothing is checked later.
 """
 cimport cython
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from routing_core._figures cimport Figures
@@ -17,17 +17,27 @@ from routing_core.spec import TableSpec
 cdef enum:
     MAX_ENDPOINTS = 1000000     # of one pool: keeps counts, and sums of them, far inside 32 bits
     MAX_WEIGHT = 1000000
+    MAX_POOL_WEIGHT = 1000
+    MAX_RULES = 1000            # of one route
+    MAX_TARGETS = 64
     UNIX_PATH_BYTES = 107       # sun_path less its final NUL
 
 globals()["MAX_POPS"] = MAX_POPS    # an enum of the .pxd is not seen from Python
 LEGS = ("client-pop", "gateway-pop")    # index is Leg
+AFFINITIES = (None, "cookie", "header", "client")   # index is AffinityKind
+CONTINENTS = ("AF", "AN", "AS", "EU", "NA", "OC", "SA")
+REDIRECTS = (0, 307, 308)
 
 cdef struct Arena:              # the next free place of each part of the block
     Service *service
     Pool *pool
     Endpoint *endpoint
     Route *route
+    Target *target
+    Rule *rule
     const Pool **list
+    Pin *pin
+    int32_t *pin_pop
     char *text
 
 
@@ -70,15 +80,33 @@ cdef uint64_t salt_of(bytes name):
     return value ^ (value >> 29)
 
 
-cdef int fill_pop(Arena *arena, Pop *pop, object spec, int32_t position, bytes name) except -1:
+cdef uint16_t country_code(object code, str what) except? 0:
+    if type(code) is not str or len(code) != 2 or not code.isascii() or country_bit((ord(code[0]) << 8) | ord(code[1])) < 0:
+        raise ValueError(f"{what}: a country must be two capitals, got {code!r}")
+    return <uint16_t>((ord(code[0]) << 8) | ord(code[1]))
+
+
+cdef int32_t watermark(object spec, str what) except -1:
+    return <int32_t>whole(spec.high, 0, 1 << 30, what + " high")
+
+
+cdef int fill_pop(Arena *arena, Pop *pop, object spec, int32_t position, bytes name, Figures figures) except -1:
     cdef double xyz[3]
     cdef str what = f"pops[{position}] ({spec.name})"
     unit_vector(number(spec.lat, -90, 90, what + " lat"), number(spec.lon, -180, 180, what + " lon"), xyz)
     pop.name = keep_text(arena, name)
     pop.x, pop.y, pop.z = xyz[0], xyz[1], xyz[2]
     pop.salt = salt_of(name)
+    pop.country = 0 if spec.country is None else country_code(spec.country, what)
     pop.number = position
     pop.is_drained = spec.is_drained
+    pop.high = watermark(spec, what)
+    if spec.row is not None:
+        pop.columns = figures.pop_columns(spec.row)
+    elif pop.high:
+        raise ValueError(f"{what} high: must be 0 without a row to count in, got {pop.high}")
+    pop.cookie = keep_text(arena, spec.cookie.encode())
+    pop.public_url = keep_text(arena, spec.public_url.encode())
     return 0
 
 
@@ -135,6 +163,9 @@ cdef int fill_pool(Pool *out, Arena *arena, object spec, list names, const Pop *
     out.n_endpoints = <int32_t>whole(len(names), 0, MAX_ENDPOINTS, what + " endpoints")
     out.total = <int32_t>whole(spec.total, 0, MAX_ENDPOINTS, what + " total")
     out.max_in_flight = <int32_t>whole(spec.max_in_flight, 0, 1 << 30, what + " max_in_flight")
+    out.high = watermark(spec, what)
+    out.weight = <int32_t>whole(spec.weight, 1, MAX_POOL_WEIGHT, what + " weight")
+    out.n_preferred = <int32_t>whole(spec.n_preferred, 0, out.n_endpoints, what + " n_preferred")
     out.endpoints = arena.endpoint
     out.gate = figures.pool_gate(out.row)
     out.columns = figures.pool_columns(out.row)
@@ -153,6 +184,8 @@ cdef int fill_service(Arena *arena, TableData *data, object spec, int32_t positi
     service.number = position
     service.n_pools = <int32_t>whole(len(spec.pools), 0, MAX_POPS, what + " pools")
     service.row = spec.row
+    service.is_long_lived = spec.is_long_lived
+    service.has_weights = len({pool.weight for pool in spec.pools}) > 1
     service.pools = arena.pool
     service.columns = figures.service_columns(service.row)
     for row in (spec.row, *(pool.row for pool in spec.pools)):
@@ -185,22 +218,91 @@ cdef int32_t list_pools(Arena *arena, const Service *service, object permitted, 
     return n
 
 
-cdef int fill_lists(Arena *arena, Route *route, const Route *table_routes, object permitted, dict known) except -1:
-    """The pools that the jurisdiction permits, and the others. Routes alike share one list."""
-    cdef tuple key = (route.service.number, permitted)
-    cdef const Route *alike
+cdef int set_bits(Rule *rule, object spec, str what) except -1:
+    """Which clients the rule is for. Any of the lists may name their place."""
+    cdef int bit
+    rule.is_for_all = spec.countries is None and spec.continents is None
+    for code in spec.countries or ():
+        bit = country_bit(country_code(code, what))
+        rule.countries[bit >> 6] |= <uint64_t>1 << (bit & 63)
+    for code in spec.continents or ():
+        if code not in CONTINENTS:
+            raise ValueError(f"{what}: a continent must be one of {', '.join(CONTINENTS)}, got {code!r}")
+        rule.continents |= <uint32_t>1 << continent_bit((ord(code[0]) << 8) | ord(code[1]))
+    return 0
+
+
+cdef int fill_rules(Arena *arena, TableData *data, Target *target, tuple rules, str what, dict known) except -1:
+    """Targets of one service with the same rules share them."""
+    cdef tuple key = ("rules", target.service.number, rules)
+    cdef Rule *rule
+    target.n_rules = <int32_t>whole(len(rules), 0, MAX_RULES, what + " rules")
     if key in known:
-        alike = table_routes + <int32_t>known[key]
-        route.candidates = alike.candidates
-        route.denied = alike.denied
-        route.n_candidates = alike.n_candidates
-        route.n_denied = alike.n_denied
+        target.rules = data.rules + <int32_t>known[key]
         return 0
-    known[key] = route.number
-    route.candidates = arena.list
-    route.n_candidates = list_pools(arena, route.service, permitted, True)
-    route.denied = arena.list
-    route.n_denied = list_pools(arena, route.service, permitted, False)
+    known[key] = <int32_t>(arena.rule - data.rules)
+    target.rules = arena.rule
+    for spec in rules:
+        rule = arena.rule
+        arena.rule += 1
+        set_bits(rule, spec, what)
+        for pop in spec.permitted_pops or ():
+            whole(pop, 0, data.n_pops - 1, what + " permitted_pops")
+        permitted = None if spec.permitted_pops is None else frozenset(spec.permitted_pops)
+        rule.candidates = arena.list
+        rule.n_candidates = list_pools(arena, target.service, permitted, True)
+        rule.denied = arena.list
+        rule.n_denied = list_pools(arena, target.service, permitted, False)
+    return 0
+
+
+cdef tuple targets_of(object spec):
+    """(service, weight) of each target: those of the split, then the others, which are drawn never."""
+    return (*(tuple(spec.split) or ((spec.service, 1),)), *((service, 0) for service in spec.fallback_services))
+
+
+cdef int fill_targets(Arena *arena, TableData *data, Route *route, object spec, str what, dict known) except -1:
+    """Routes that lead to the same services by the same rules share their targets: there may be 10,000 of them."""
+    cdef tuple targets = targets_of(spec)
+    cdef tuple rules = tuple(spec.rules)
+    cdef tuple key = ("targets", targets, rules)
+    cdef int64_t until = 0
+    cdef Target *target
+    for service, weight in targets:
+        whole(service, 0, data.n_services - 1, what + " service")
+        until += whole(weight, 0, MAX_WEIGHT, what + " weight")
+    if until == 0:
+        raise ValueError(f"{what} split: must have weights above 0, got {spec.split!r}")
+    route.n_targets = <int32_t>whole(len(targets), 1, MAX_TARGETS, what + " services")
+    route.n_split = <int32_t>len(spec.split) or 1
+    route.total_weight = <int32_t>until
+    if key in known:
+        route.targets = data.targets + <int32_t>known[key]
+        return 0
+    known[key] = <int32_t>(arena.target - data.targets)
+    route.targets = arena.target
+    until = 0
+    for service, weight in targets:
+        target = arena.target
+        arena.target += 1
+        until += weight
+        target.service = data.services + <int32_t>service
+        target.until = <int32_t>until
+        fill_rules(arena, data, target, rules, what, known)
+    return 0
+
+
+cdef int fill_affinity(Arena *arena, Route *route, object spec, str what) except -1:
+    if spec is None:
+        return 0
+    if spec.by not in AFFINITIES[1:]:
+        raise ValueError(f"{what} affinity: must be by {', '.join(AFFINITIES[1:])}, got {spec.by!r}")
+    if (spec.by == "client") != (not spec.name):
+        raise ValueError(f"{what} affinity: must have a name when by cookie or header, and only then, got {spec.name!r}")
+    route.affinity = <AffinityKind><int>AFFINITIES.index(spec.by)
+    route.affinity_name = keep_text(arena, spec.name.encode())
+    route.cookie_attributes = keep_text(arena, spec.attributes.encode())
+    route.within_ms = number(spec.within_ms, 0, 60000, what + " within_ms")
     return 0
 
 
@@ -213,12 +315,26 @@ cdef int fill_route(Arena *arena, TableData *data, object spec, int32_t position
         raise ValueError(f"{what} leg: must be one of {', '.join(LEGS)}, got {spec.leg!r}")
     route.leg = GATEWAY_POP if spec.leg == "gateway-pop" else CLIENT_POP
     route.window_ms = number(spec.window_ms, 0, 60000, what + " window_ms")
-    route.service = data.services + whole(spec.service, 0, data.n_services - 1, what + " service")
-    if spec.permitted_pops is not None:
-        for pop in spec.permitted_pops:
-            whole(pop, 0, data.n_pops - 1, what + " permitted_pops")
-    fill_lists(arena, route, data.routes, None if spec.permitted_pops is None else frozenset(spec.permitted_pops), known)
+    route.is_split_sticky = spec.is_split_sticky
+    if spec.redirect_status not in REDIRECTS:
+        raise ValueError(f"{what} redirect_status: must be one of {', '.join(map(str, REDIRECTS))}, got {spec.redirect_status!r}")
+    route.redirect_status = spec.redirect_status
+    route.redirects_all = spec.redirects_all
+    fill_affinity(arena, route, spec.affinity, what)
+    fill_targets(arena, data, route, spec, what, known)
     arena.route += 1
+    return 0
+
+
+cdef int fill_pin(Arena *arena, TableData *data, object pops, int32_t position) except -1:
+    arena.pin.pops = arena.pin_pop
+    arena.pin.n_pops = <int32_t>len(pops)
+    if len(set(pops)) < len(pops):
+        raise ValueError(f"pins[{position}]: must name each PoP once, got {pops!r}")
+    for pop in pops:
+        arena.pin_pop[0] = <int32_t>whole(pop, 0, data.n_pops - 1, f"pins[{position}]")
+        arena.pin_pop += 1
+    arena.pin += 1
     return 0
 
 
@@ -243,26 +359,36 @@ cdef dict encode_names(object spec):
             n_endpoints += len(of_pool)
             total += sum(map(len, of_pool))
     total += sum(map(len, out["pops"])) + sum(map(len, out["services"])) + sum(map(len, out["routes"]))
+    total += sum(len(pop.cookie.encode()) + len(pop.public_url.encode()) for pop in spec.pops)
+    total += sum(
+        len(route.affinity.name.encode()) + len(route.affinity.attributes.encode()) for route in spec.routes if route.affinity is not None)
     return {**out, "endpoints": endpoints, "n_endpoints": n_endpoints, "total": total}
 
 
-cdef Py_ssize_t list_places(object spec) except -1:
-    """Places for the lists of pools: one per pool for each different (service, permitted) of the routes."""
-    different = {(route.service, None if route.permitted_pops is None else frozenset(route.permitted_pops)) for route in spec.routes}
-    return sum(len(spec.services[service].pools) for service, _ in different)
+cdef tuple steering_places(object spec):
+    """Numbers of targets, rules and places in lists of pools that are needed: what routes share is there once."""
+    targets = {(targets_of(route), tuple(route.rules)) for route in spec.routes}
+    rules = {(service, of_route) for lead_to, of_route in targets for service, _ in lead_to}
+    n_lists = sum(len(spec.services[service].pools) * len(of_route) for service, of_route in rules)
+    return sum(len(lead_to) for lead_to, _ in targets), sum(len(of_route) for _, of_route in rules), n_lists
 
 
 cdef TableData *build(object spec, Figures figures) except NULL:
     cdef int32_t n_pops = <int32_t>whole(len(spec.pops), 0, MAX_POPS, "pops")
     cdef dict names = encode_names(spec)
     for number, route in enumerate(spec.routes):
-        whole(route.service, 0, len(spec.services) - 1, f"routes[{number}] ({route.name}) service")
+        for service, _ in targets_of(route):
+            whole(service, 0, len(spec.services) - 1, f"routes[{number}] ({route.name}) service")
     cdef size_t n_pools = sum(len(service.pools) for service in spec.services)
     cdef size_t n_services = len(spec.services), n_routes = len(spec.routes)
-    cdef size_t n_endpoints = names["n_endpoints"], n_lists = list_places(spec), n_text = names["total"]
+    cdef size_t n_targets, n_rules, n_lists
+    n_targets, n_rules, n_lists = steering_places(spec)
+    cdef size_t n_endpoints = names["n_endpoints"], n_text = names["total"]
+    cdef size_t n_pins = len(spec.pins), n_pin_pops = sum(map(len, spec.pins))
     cdef TableData *data = <TableData *>take(
         TABLE, sizeof(TableData) + n_pops * sizeof(Pop) + n_services * sizeof(Service) + n_pools * sizeof(Pool)
-        + n_endpoints * sizeof(Endpoint) + n_routes * sizeof(Route) + n_lists * sizeof(Pool *) + n_text)
+        + n_endpoints * sizeof(Endpoint) + n_routes * sizeof(Route) + n_targets * sizeof(Target) + n_rules * sizeof(Rule)
+        + n_lists * sizeof(Pool *) + n_pins * sizeof(Pin) + n_pin_pops * sizeof(int32_t) + n_text)
     if data == NULL:
         raise MemoryError
     cdef Arena arena
@@ -275,10 +401,19 @@ cdef TableData *build(object spec, Figures figures) except NULL:
     arena.pool = <Pool *>(arena.service + n_services)
     arena.endpoint = <Endpoint *>(arena.pool + n_pools)
     arena.route = <Route *>(arena.endpoint + n_endpoints)
-    arena.list = <const Pool **>(arena.route + n_routes)
-    arena.text = <char *>(arena.list + n_lists)
+    arena.target = <Target *>(arena.route + n_routes)
+    arena.rule = <Rule *>(arena.target + n_targets)
+    arena.list = <const Pool **>(arena.rule + n_rules)
+    arena.pin = <Pin *>(arena.list + n_lists)
+    arena.pin_pop = <int32_t *>(arena.pin + n_pins)
+    arena.text = <char *>(arena.pin_pop + n_pin_pops)
     data.services = arena.service
     data.routes = arena.route
+    data.targets = arena.target
+    data.rules = arena.rule
+    data.n_pins = <int32_t>n_pins
+    data.pins = arena.pin
+    data.pace = figures.pace
     try:
         fill(data, &arena, spec, names, figures)
     except (IndexError, OverflowError) as error:      # a row that is none
@@ -298,17 +433,23 @@ cdef int fill(TableData *data, Arena *arena, object spec, dict names, Figures fi
     data.generation = whole(spec.generation, 0, 1 << 62, "generation")
     data.intercept_ms = number(spec.intercept_ms, 0, 1000, "intercept_ms")
     data.slope_ms_per_km = number(spec.slope_ms_per_km, 0, 1, "slope_ms_per_km")
+    data.abroad_ms = number(spec.abroad_ms, 0, 1000, "abroad_ms")
     if spec.gateway is not None:
         lat, lon = spec.gateway
         unit_vector(number(lat, -90, 90, "gateway lat"), number(lon, -180, 180, "gateway lon"), xyz)
         data.has_gateway = True
         data.gateway_x, data.gateway_y, data.gateway_z = xyz[0], xyz[1], xyz[2]
+    pop_rows = [pop.row for pop in spec.pops if pop.row is not None]
+    if len(set(pop_rows)) < len(pop_rows):
+        raise ValueError(f"pops: must have rows of their own, got {pop_rows!r}")
     for position, pop in enumerate(spec.pops):
-        fill_pop(arena, <Pop *>data.pops + <int>position, pop, position, names["pops"][position])
+        fill_pop(arena, <Pop *>data.pops + <int>position, pop, position, names["pops"][position], figures)
     for position, service in enumerate(spec.services):
         fill_service(arena, data, service, position, names, rows, figures)
     for position, route in enumerate(spec.routes):
         fill_route(arena, data, route, position, names["routes"][position], known)
+    for position, pops in enumerate(spec.pins):
+        fill_pin(arena, data, pops, position)
     return 0
 
 

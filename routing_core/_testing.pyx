@@ -7,12 +7,12 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from routing_core._atomic cimport add_own
 from routing_core._budget cimport BudgetTerms, earn, spend
 from routing_core._endpoints cimport AVAILABLE, MAX_TRIED, Availability, choose_endpoint, observe_latency
-from routing_core._explain cimport fill_location, route_of
-from routing_core._figures cimport Figures, bucket_of_us, slot_of_code
+from routing_core._explain cimport fill_asked, route_of
+from routing_core._figures cimport EndpointColumn, Figures, PoolColumn, bucket_of_us, slot_of_code
 from routing_core._location cimport Location
 from routing_core._random cimport Random, seed as seed_random
 from routing_core._routes cimport RequestFacts, match_route
-from routing_core._steer cimport Decision, Weighed, steer
+from routing_core._steer cimport Asked, Decision, Weighed, steer
 from routing_core._table cimport Endpoint, Pool, Route, Table
 
 from routing_core import _figures
@@ -32,19 +32,36 @@ def bucket(int64_t us) -> int:
 
 
 def add_to_endpoint(Figures figures not None, int row, int worker, *, int64_t in_flight=0, int64_t connections=0,
-                    int64_t connect_failures=0) -> None:
+                    int64_t connect_failures=0, int64_t answers=0, int64_t errors=0, int64_t first_bytes=0,
+                    int64_t first_byte_us=0) -> None:
     """As a worker counts in its own column."""
-    add_own(&figures.endpoint_columns(row)[worker].in_flight, in_flight)
-    add_own(&figures.endpoint_columns(row)[worker].connections, connections)
-    add_own(&figures.endpoint_columns(row)[worker].connect_failures, connect_failures)
+    cdef EndpointColumn *own = &figures.endpoint_columns(row)[worker]
+    add_own(&own.in_flight, in_flight)
+    add_own(&own.connections, connections)
+    add_own(&own.connect_failures, connect_failures)
+    add_own(&own.answers, answers)
+    add_own(&own.errors, errors)
+    add_own(&own.first_bytes, first_bytes)
+    add_own(&own.first_byte_us, first_byte_us)
 
 
-def add_to_pool(Figures figures not None, int row, int worker, *, int64_t in_flight=0, int code=0, int reason=0) -> None:
+def add_to_pool(Figures figures not None, int row, int worker, *, int64_t in_flight=0, int code=0, int reason=0, int64_t attempts=0,
+                int64_t failures=0, int64_t first_bytes=0, int64_t first_byte_us=0) -> None:
     """As a worker counts in its own column; code 0: none."""
-    add_own(&figures.pool_columns(row)[worker].in_flight, in_flight)
+    cdef PoolColumn *own = &figures.pool_columns(row)[worker]
+    add_own(&own.in_flight, in_flight)
+    add_own(&own.attempts, attempts)
+    add_own(&own.failures, failures)
+    add_own(&own.first_bytes, first_bytes)
+    add_own(&own.first_byte_us, first_byte_us)
     if code:
-        add_own(&figures.pool_columns(row)[worker].codes[slot_of_code(code)], 1)
-        add_own(&figures.pool_columns(row)[worker].reasons[reason], 1)
+        add_own(&own.codes[slot_of_code(code)], 1)
+        add_own(&own.reasons[reason], 1)
+
+
+def add_to_pop(Figures figures not None, int row, int worker, int64_t in_flight) -> None:
+    """As a worker counts in its own column."""
+    add_own(&figures.pop_columns(row)[worker].in_flight, in_flight)
 
 
 def add_to_service(Figures figures not None, int row, int worker, int outcome) -> None:
@@ -104,10 +121,11 @@ def choose_many(Table table not None, int service, int pool, int64_t n) -> None:
             choose_endpoint(asked, 0, table.data.n_workers, _k, &rng, NULL, 0, False, &chosen)
 
 
-def decide_many(Table table not None, int route, locations, int64_t n) -> None:
+def decide_many(Table table not None, int route, locations, int64_t n, **facts) -> None:
     """n decisions, the clients in turn, for benchmarks."""
-    cdef const Route *asked = route_of(table, route)
+    cdef const Route *asked_route = route_of(table, route)
     cdef Location clients[MAX_CLIENTS]
+    cdef Asked asked[MAX_CLIENTS]
     cdef int n_clients = len(locations)
     cdef Weighed weighed
     cdef Decision decision
@@ -115,11 +133,11 @@ def decide_many(Table table not None, int route, locations, int64_t n) -> None:
     cdef int64_t k
     assert 0 < n_clients <= MAX_CLIENTS
     for k in range(n_clients):
-        fill_location(&clients[k], locations[k])
+        fill_asked(&asked[k], &clients[k], table, locations[k], facts)
     seed_random(&rng, 1)
     with nogil:
         for k in range(n):
-            steer(table.data, asked, &clients[k % n_clients], &rng, &weighed, &decision)
+            steer(table.data, asked_route, &asked[k % n_clients], &rng, &weighed, &decision)
 
 
 def match_many(Table table not None, list hosts not None, bytes path not None, int64_t n) -> int:

@@ -14,6 +14,11 @@ class PopSpec:
     lat: float  # degrees
     lon: float
     is_drained: bool = False  # by the operator
+    row: int | None = None  # of Figures, kind "pop"; None: nobody counts what is in flight in it
+    high: int = 0  # in flight, all services: none is added from here on while another PoP has room; 0: no capacity. Needs a row
+    cookie: str = ""  # value of an affinity cookie that names it; "": none
+    country: str | None = None  # ISO 3166 code: a path that crosses a border is longer by the prior
+    public_url: str = ""  # scheme and authority, without a path: where a redirect leads; "": nowhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,9 @@ class PoolSpec:
     total: int  # what availability counts
     max_in_flight: int = 0  # per endpoint; 0: no limit
     is_last_resort: bool = False  # its endpoints all terminate: they serve only while no other PoP can
+    high: int = 0  # as a PoP's, of this service alone
+    weight: int = 1  # beside the number of endpoints: how often it is drawn among near-equals
+    n_preferred: int = 0  # the first of the endpoints, in this gateway's zone: the others serve only while none of these can
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,26 @@ class ServiceSpec:
     name: str
     row: int  # of Figures, kind "service"
     pools: tuple[PoolSpec, ...]  # at most one a PoP
+    is_long_lived: bool = False  # its exchanges last by their nature: their times say nothing about latency
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSpec:
+    """Jurisdiction: which PoPs may see the requests of which clients. Of a route's rules the first that fits the client counts."""
+
+    permitted_pops: frozenset[int] | None = None  # worked out by control; None: all
+    countries: frozenset[str] | None = None  # clients there, by ISO 3166 code; with neither: any client, of unknown place too
+    continents: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AffinitySpec:
+    """What keeps a client on its PoP while that PoP can serve. Beats latency; loses to health, drains, capacity and jurisdiction."""
+
+    by: str  # "cookie" (its value says which PoP), "header", "client" (its /24 or /48)
+    name: str = ""  # of the cookie or header
+    within_ms: float = 0.0  # by header or client: how far above the fastest the PoP may lie, when that is more than the window
+    attributes: str = ""  # of the cookie, as they are sent: "; Path=/; HttpOnly"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +88,15 @@ class RouteSpec:
     method: str | None = None
     headers: tuple[tuple[str, str], ...] = ()  # name (any case), exact value
     query: tuple[tuple[str, str], ...] = ()
-    permitted_pops: frozenset[int] | None = None  # jurisdiction, worked out by control; None: all
     leg: str = "client-pop"  # or "gateway-pop"
     window_ms: float = 5.0
+    rules: tuple[RuleSpec, ...] = (RuleSpec(),)  # none fits: nothing is permitted
+    split: tuple[tuple[int, int], ...] = ()  # (service, weight): instead of `service` alone
+    is_split_sticky: bool = False  # a client stays with its service
+    fallback_services: tuple[int, ...] = ()  # tried in order when the one before has no permitted, available PoP
+    affinity: AffinitySpec | None = None
+    redirect_status: int = 0  # 307 or 308: clients are sent to the PoP; 0: the request is passed on
+    redirects_all: bool = False  # any method, not GET and HEAD alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,4 +107,6 @@ class TableSpec:
     routes: tuple[RouteSpec, ...]  # in the order of the configuration
     intercept_ms: float = field(default=0.0)  # the prior; control passes routing_core.PRIOR
     slope_ms_per_km: float = field(default=0.0)
+    abroad_ms: float = field(default=0.0)
     gateway: tuple[float, float] | None = None  # lat, lon of this gateway: for leg gateway-pop
+    pins: tuple[tuple[int, ...], ...] = ()  # PoPs in order; a location's pin is an index from 1

@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 
 DEFAULT_WORLD = 10_000
 MAX_WORLD = 1_000_000  # a minute
+MAX_IN_FLIGHT = 1_000_000_000
+MAX_DIGITS = 10  # of a number
 PLAIN_WIDTH = 140  # where no terminal says how wide it is
-TOP_OF_POP, TOP_COUNTRIES, TOP_PARTS = 5, 15, 4
+TOP_OF_POP, TOP_COUNTRIES, TOP_PARTS, TOP_LOADS = 5, 15, 4, 3
 LEAST = 0.0005  # smaller shares would be printed as 0.0 %
 DIGITS = 4  # of shares and ms in JSON
 
@@ -53,15 +55,25 @@ def register(subparsers: Subparsers) -> None:
     clients.add_argument("--world", metavar="N", type=_number, default=DEFAULT_WORLD, help="so many random addresses; default: %(default)s")
     parser.add_argument("--host", metavar="HOST", help="the requests' host; default: the first that a route names")
     parser.add_argument("--path", metavar="PATH", default="/", help="the requests' path, with its query; default: /")
+    parser.add_argument(
+        "--in-flight",
+        metavar="N",
+        type=_requests,
+        help="requests under way at any time, of all clients (requests a second times their duration): how full PoPs with a capacity get",
+    )
     parser.add_argument("--json", action="store_true", help="print the whole result as JSON")
     parser.add_argument("--svg", metavar="FILE", type=Path, help="draw the clients' places, coloured by PoP")
 
 
-def _number(text: str) -> int:
-    number = int(text) if text.isascii() and text.isdigit() else 0
-    if not 1 <= number <= MAX_WORLD:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {MAX_WORLD}, got {text[:100]!r}")
+def _number(text: str, most: int = MAX_WORLD) -> int:
+    number = int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS else 0
+    if not 1 <= number <= most:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {most}, got {text[:100]!r}")
     return number
+
+
+def _requests(text: str) -> int:
+    return _number(text, MAX_IN_FLIGHT)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -77,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     host, route = _route(situation, args.host, args.path)
     locator = situation.locator
     people = population.of_file(args.clients, locator) if args.clients is not None else population.of_world(locator, args.world)
-    simulation = simulate(situation.table, route, people.clients)
+    simulation = simulate(situation.table, route, people.clients, args.in_flight)
     if args.svg is not None:
         _write(args.svg, picture(simulation, people.about))
     if args.json:
@@ -132,22 +144,25 @@ def show(simulation: Simulation, people: Population, request: str) -> None:
         console = Console(highlight=False, width=PLAIN_WIDTH)
     for name, text in headlines(simulation, people, request):
         console.print(Text.assemble((f"{name:<10}", "dim"), text), soft_wrap=True)
-    _print(console, ("PoP", "clients>", "mean>", "p90>", "its clients' countries"), _pop_rows(simulation))
+    _print(console, *_pops(simulation))
     _print(console, ("country", "clients>", "mean>", "PoPs"), _country_rows(simulation))
     left = len(simulation.countries) - TOP_COUNTRIES
     if left > 0:
         console.print(Text(f"and {left} countries more; --json has all", style="dim"), soft_wrap=True)
-    _print(console, ("if lost", "clients>", "mean before>", "after>", "nowhere to go>", "taken over by"), _loss_rows(simulation))
+    _print(console, *_losses(simulation))
 
 
 def headlines(simulation: Simulation, people: Population, request: str) -> list[tuple[str, str]]:
     """What stands above the tables, a name and a text for each line."""
     window = f"window {simulation.window_ms:g} ms, wider where a place is vague"
+    services = " and ".join(f"{service} {_share(share)}" for service, share in simulation.split.items()) or simulation.service
     lines = [
         ("clients", people.about),
         ("request", request),
-        ("route", f"{simulation.route}, service {simulation.service}, leg {simulation.leg}, {window}"),
+        ("route", f"{simulation.route}, service {services}, leg {simulation.leg}, {window}"),
     ]
+    if simulation.in_flight is not None:
+        lines.append(("in flight", f"{simulation.in_flight:,.0f} of all clients; what a full PoP passes on to others is not followed"))
     if simulation.mean_ms is not None:
         lines.append(("estimate", f"mean {_ms(simulation.mean_ms)}, p90 {_ms(simulation.p90_ms)}; nothing was measured: it is the prior"))
     if simulation.unplaced:
@@ -163,11 +178,21 @@ def headlines(simulation: Simulation, people: Population, request: str) -> list[
     return lines
 
 
-def _pop_rows(simulation: Simulation) -> list[Sequence[str]]:
-    return [
-        (one.pop, _share(one.share), _ms(one.mean_ms), _ms(one.p90_ms), one.why_not or _parts(one.countries, TOP_OF_POP))
-        for one in simulation.pops
-    ]
+def _pops(simulation: Simulation) -> tuple[list[str], list[list[str]]]:
+    """Heads and rows. Capacities have columns where there are any, what is in flight where it was said."""
+    has_capacity = any(one.capacity is not None for one in simulation.pops)
+    is_loaded = simulation.in_flight is not None
+    heads = ["PoP", "clients>", "mean>", "p90>"]
+    heads += [head for head, is_there in (("in flight>", is_loaded), ("capacity>", has_capacity)) if is_there]
+    rows = []
+    for one in simulation.pops:
+        row = [one.pop, _share(one.share), _ms(one.mean_ms), _ms(one.p90_ms)]
+        if one.in_flight is not None:
+            row.append(f"{one.in_flight:,.0f}" + (f" ({_filled(one.in_flight / one.capacity)})" if one.capacity else ""))
+        if has_capacity:
+            row.append("" if one.capacity is None else f"{one.capacity:,}")
+        rows.append([*row, one.why_not or _parts(one.countries, TOP_OF_POP)])
+    return [*heads, "its clients' countries"], rows
 
 
 def _country_rows(simulation: Simulation) -> list[Sequence[str]]:
@@ -177,11 +202,17 @@ def _country_rows(simulation: Simulation) -> list[Sequence[str]]:
     ]
 
 
-def _loss_rows(simulation: Simulation) -> list[Sequence[str]]:
-    return [
-        (one.pop, _share(one.share), _ms(one.before_ms), _ms(one.after_ms), _share(one.stranded), _parts(one.takers, TOP_PARTS) or "none")
-        for one in simulation.losses
-    ]
+def _losses(simulation: Simulation) -> tuple[list[str], list[list[str]]]:
+    """Heads and rows. Whether those that take over have room for it, where that can be said: the fullest first."""
+    has_loads = any(one.loads for one in simulation.losses)
+    heads = ["if lost", "clients>", "mean before>", "after>", "nowhere to go>", *(["then filled"] if has_loads else []), "taken over by"]
+    rows = []
+    for one in simulation.losses:
+        row = [one.pop, _share(one.share), _ms(one.before_ms), _ms(one.after_ms), _share(one.stranded)]
+        if has_loads:
+            row.append(", ".join(f"{pop} {_filled(load)}" for pop, load in islice(one.loads.items(), TOP_LOADS)))
+        rows.append([*row, _parts(one.takers, TOP_PARTS) or "none"])
+    return heads, rows
 
 
 def _print(console: Console, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -203,6 +234,11 @@ def _print(console: Console, heads: Sequence[str], rows: Sequence[Sequence[str]]
 
 def _share(share: float) -> str:
     return f"{share:.1%}"
+
+
+def _filled(load: float) -> str:
+    """Of a capacity; more than all of it stands out."""
+    return f"{load:.0%}" + ("!" if load > 1 else "")
 
 
 def _ms(ms: float | None) -> str:

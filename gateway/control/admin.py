@@ -16,7 +16,7 @@ from aiohttp import web
 from gateway._config_units import read_duration
 from gateway.config import Address, effective
 from gateway.control.drains import Progress
-from gateway.control.explanation import Situation, explain
+from gateway.control.explanation import Situation, explain, read_headers
 from gateway.control.lifecycle import Event, Phase
 from gateway.control.pools import describe, describe_pop, pools_in_use, rounded, source_of
 from gateway.control.status import BadRequest, Handler, Server, StatusAnswers, answer, application, parameters
@@ -84,7 +84,7 @@ def situation_of(gateway: Gateway) -> Situation:
     """What the gateway decides from now."""
     publisher = gateway.publisher
     sources = {(service.name, backend.pop): source_of(gateway, backend) for service, backend, _ in pools_in_use(gateway)}
-    return Situation(publisher.table, publisher.locator, gateway.clock() - publisher.built_at, sources)
+    return Situation(publisher.table, publisher.locator, gateway.clock() - publisher.built_at, sources, config=gateway.config)
 
 
 class Admin:
@@ -126,10 +126,11 @@ class Admin:
         return answer(describe_pop(self.gateway, request.match_info["name"]))
 
     async def explain(self, request: web.Request) -> web.Response:
-        asked = parameters(request, ("client", "host", "path"))
+        asked = parameters(request, ("client", "host", "path", "headers"))
         if "client" not in asked:
             raise BadRequest("client: must be given: /explain?client=IP&host=H&path=P")
-        return answer(explain(situation_of(self.gateway), asked["client"], asked.get("host"), asked.get("path")))
+        headers = read_headers(filter(None, asked.get("headers", "").split("\n")))  # `Name: value` lines
+        return answer(explain(situation_of(self.gateway), asked["client"], asked.get("host"), asked.get("path"), headers))
 
     async def config(self, request: web.Request) -> web.Response:
         parameters(request)

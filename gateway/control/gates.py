@@ -1,7 +1,8 @@
 """Gates: whether an endpoint takes new exchanges, and how much of its share. One state machine, one transition function.
 
 Owns each selectable endpoint's state, its runs of good and bad probes, its ramp, and what is written into its gate. Judges
-what probes and traffic report; must not know how a probe is made or a table built. docs/health.md shows the same table.
+what probes and traffic report; must not know how a probe is made, an outlier found or a table built. docs/health.md shows the same
+table.
 
 The workers shut a gate by themselves: a refused connect makes the sum of `connect_failures` differ from the gate's `forgiven`,
 which no worker passes. Control finds that at its next look, has it confirmed by a probe, and forgives what happened before
@@ -33,6 +34,7 @@ class State(enum.Enum):
     RAMPING = "ramping"  # came or came back: takes a growing part of its share
     DOUBTED = "doubted"  # traffic could not connect: takes nothing until a probe has
     SHUT = "shut"  # probes failed: takes nothing
+    EJECTED = "ejected"  # answered worse than the others of its set: takes nothing for a while
 
 
 class Event(enum.Enum):
@@ -43,6 +45,8 @@ class Event(enum.Enum):
     CONNECT_FAILED = "failed connect"  # of traffic, not forgiven; of a gate that takes none (a panic ignores gates) it is no event
     RAMPED = "ramp over"
     RETURNED = "selected again"  # was known, was not selectable, is again
+    EJECTED = "found an outlier"
+    RESTORED = "ejection over"
 
 
 _TAKING: dict[Event, State | None] = {
@@ -52,6 +56,7 @@ _TAKING: dict[Event, State | None] = {
     Event.DOWN: State.SHUT,
     Event.CONNECT_FAILED: State.DOUBTED,
     Event.RETURNED: State.RAMPING,
+    Event.EJECTED: State.EJECTED,
 }
 # What is not listed is an error. None: stays as it is; a state, also the same one: is entered anew.
 TRANSITIONS: dict[State, dict[Event, State | None]] = {
@@ -85,6 +90,14 @@ TRANSITIONS: dict[State, dict[Event, State | None]] = {
         Event.DOWN: None,
         Event.RETURNED: None,
     },
+    State.EJECTED: {
+        Event.GOOD: None,  # a probe may pass where traffic fails
+        Event.UP: None,
+        Event.BAD: None,
+        Event.DOWN: State.SHUT,  # from here on it is the probes' to say when it is well
+        Event.RETURNED: None,
+        Event.RESTORED: State.RAMPING,
+    },
 }
 # The state as workers see it: GateState of the live figures.
 GATE_STATES = {
@@ -94,6 +107,7 @@ GATE_STATES = {
     State.RAMPING: "admitting",
     State.DOUBTED: "probing",
     State.SHUT: "shut",
+    State.EJECTED: "shut",
 }
 
 
@@ -204,6 +218,16 @@ class Gates:
             event = Event.DOWN if gate.bad_run >= health.down_after else Event.BAD
         self._apply(gate, event, self.clock())
 
+    def eject(self, gate: Gate, cause: str, lasts_s: float) -> None:
+        """It answered worse than the others. Of a gate that takes nothing anyway, or is parked, it is no event."""
+        if not gate.is_parked and Event.EJECTED in TRANSITIONS[gate.state]:
+            self._apply(gate, Event.EJECTED, self.clock(), cause=cause, lasts_s=round(lasts_s, 1))
+
+    def restore(self, gate: Gate) -> None:
+        """Its ejection is over. Of a gate that is not ejected (any more), or is parked, it is no event."""
+        if not gate.is_parked and Event.RESTORED in TRANSITIONS[gate.state]:
+            self._apply(gate, Event.RESTORED, self.clock())
+
     def turn(self) -> list[Gate]:
         """Look for failed connects and move ramps on. Returns those that a probe must confirm now."""
         now = self.clock()
@@ -256,7 +280,8 @@ class Gates:
         self._enter(gate, state, now)
         return gate
 
-    def _apply(self, gate: Gate, event: Event, now: float) -> None:
+    def _apply(self, gate: Gate, event: Event, now: float, **more: object) -> None:
+        """`more`: for the log."""
         before = gate.state
         after = transition(before, event)
         if after is None:
@@ -274,6 +299,7 @@ class Gates:
                     "was": before.value,
                     "event": event.value,
                     "detail": gate.detail,
+                    **more,
                 },
             )
 

@@ -9,11 +9,12 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from gateway.config import Config
 from gateway.control.blocking import in_thread
-from gateway.control.settings import home_of, overrides_of
+from gateway.control.settings import home_of, overrides_of, pins_of
 from gateway.errors import IsochroneError
 from geoip import DatabaseFiles, Locator
 from geoip.files import FileStatus
@@ -75,6 +76,9 @@ class Geo:
                 return _locator_of(files, config) if files.check(now) else None
 
             locator = await in_thread("geoip", look, None)
+            while locator is not None and (files is not self.files or config is not self.config):  # a reload came between
+                files, config = self.files, self.config
+                locator = await in_thread("geoip", partial(_locator_of, files, config), None)
             self.has_looked = True
             self._say()
             if locator is not None:
@@ -121,4 +125,4 @@ def _paths(paths: tuple[Path, ...]) -> list[str]:
 
 
 def _locator_of(files: DatabaseFiles, config: Config) -> Locator:
-    return Locator(files.cities, files.asns, overrides_of(config), home_of(config))
+    return Locator(files.cities, files.asns, overrides_of(config), home_of(config), pins_of(config))

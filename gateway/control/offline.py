@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gateway.config import Backend, Config
+from gateway.control.affinity import FILE, LEAST_BYTES
 from gateway.control.builder import build
 from gateway.control.explanation import Situation
 from gateway.control.geo import Geo, Prepared
@@ -41,9 +42,20 @@ def situation_of(config: Config) -> tuple[Situation, list[str]]:
             world.describe(pool, known)
             kind = kind_of(backend)
             sources[pool] = Source(kind) if kind == "addresses" else Source(kind, None, NOT_ASKED)
-    spec = build(config, world, Rows(figures), generation=0).spec
-    situation = Situation(Table(spec, figures), locator, 0.0, sources, frozenset(placeholders))
+    spec = build(config, world, Rows(figures), 0, _affinity_key(config)).spec
+    situation = Situation(Table(spec, figures), locator, 0.0, sources, frozenset(placeholders), config)
     return situation, [status.error for status in geo.statuses if status.error is not None]
+
+
+def _affinity_key(config: Config) -> bytes:
+    """The one a gateway would take, where it is there and may be read; empty otherwise: then cookies can't be judged. Makes none."""
+    folder = config.state_dir
+    path = config.affinity_key or (None if folder is None else folder / FILE)
+    try:
+        key = b"" if path is None else path.read_bytes()
+    except OSError:
+        return b""
+    return key if len(key) >= LEAST_BYTES else b""
 
 
 def _endpoints(service: str, backend: Backend) -> Iterator[Known]:

@@ -9,9 +9,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from gateway.config import Backend, Service
+from gateway.config import Backend, Capacity, Pop, Service
 from gateway.control.drains import UnknownPop
 from gateway.control.gates import Gate, State
+from gateway.control.headroom import headroom, least_headroom
+from gateway.control.settings import capacity_of
 from gateway.control.sources import key_of
 from gateway.control.world import Identity, Known, PoolKey, World
 from routing_core import PoolSpec
@@ -19,8 +21,8 @@ from routing_core import PoolSpec
 if TYPE_CHECKING:
     from gateway.app import Gateway
 
-# Each endpoint is in exactly one. The first three are gates of endpoints that may be chosen.
-ENDPOINT_STATES = ("admitting", "probing", "shut", "unready", "terminating")
+# Each endpoint is in exactly one. The first four are gates of endpoints that may be chosen.
+ENDPOINT_STATES = ("admitting", "probing", "shut", "ejected", "unready", "terminating")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def endpoint_state(known: Known, is_selectable: bool, gate: Gate | None) -> str:
         return "probing"
     if gate.is_taking:
         return "admitting"
-    return "shut" if gate.state is State.SHUT else "probing"
+    return {State.SHUT: "shut", State.EJECTED: "ejected"}.get(gate.state, "probing")
 
 
 def endpoint_states(world: World, gates: Mapping[Identity, Gate], pool: PoolKey) -> list[tuple[Known, str]]:
@@ -102,24 +104,34 @@ def pools_in_use(gateway: Gateway) -> Iterator[tuple[Service, Backend, PoolSpec]
 def describe(gateway: Gateway) -> dict[str, Any]:
     """All PoPs, in the order of the configuration: the answer to `GET /pops`."""
     publisher = gateway.publisher
-    pools = _by_pop(gateway)
+    pools, in_flight = _by_pop(gateway), in_flight_by_pop(gateway)
     return {
         "table": {"generation": publisher.generation, "age_s": rounded(gateway.clock() - publisher.built_at)},
-        "pops": [_pop(gateway, pop.name, pools.get(pop.name, []), has_endpoints=False) for pop in gateway.config.pops],
+        "pops": [_pop(gateway, pop, in_flight[pop.name], pools.get(pop.name, []), has_endpoints=False) for pop in gateway.config.pops],
     }
 
 
 def describe_pop(gateway: Gateway, name: str) -> dict[str, Any]:
     """One PoP with each of its endpoints: the answer to `GET /pops/NAME`. UnknownPop when there is none of that name."""
-    names = [pop.name for pop in gateway.config.pops]
-    if name not in names:
-        raise UnknownPop(f"there is no PoP {name!r}; there is: {', '.join(names)}")
-    return _pop(gateway, name, _by_pop(gateway).get(name, []), has_endpoints=True)
+    pops = {pop.name: pop for pop in gateway.config.pops}
+    if name not in pops:
+        raise UnknownPop(f"there is no PoP {name!r}; there is: {', '.join(pops)}")
+    return _pop(gateway, pops[name], in_flight_by_pop(gateway)[name], _by_pop(gateway).get(name, []), has_endpoints=True)
 
 
 def rounded(seconds: float) -> float:
     """To whole milliseconds, and never below 0: two clocks' reads may cross."""
     return max(0.0, round(seconds, 3))
+
+
+def in_flight_by_pop(gateway: Gateway) -> dict[str, int]:
+    """What a PoP's capacity is held against: all services in it, those of older tables too."""
+    return {pop.name: 0 if pop.row is None else gateway.figures.read_pop(pop.row) for pop in gateway.publisher.table.spec.pops}
+
+
+def pool_headroom(pop: Pop, in_pop: int, backend: Backend, in_pool: int) -> float | None:
+    """The share of the tighter capacity that is free, as the decision sees it now. None: neither has one."""
+    return least_headroom((in_pool, capacity_of(backend.capacity)), (in_pop, capacity_of(pop.capacity)))
 
 
 def _by_pop(gateway: Gateway) -> dict[str, list[tuple[Service, Backend, PoolSpec]]]:
@@ -129,11 +141,11 @@ def _by_pop(gateway: Gateway) -> dict[str, list[tuple[Service, Backend, PoolSpec
     return found
 
 
-def _pop(gateway: Gateway, name: str, pools: list[tuple[Service, Backend, PoolSpec]], has_endpoints: bool) -> dict[str, Any]:
+def _pop(gateway: Gateway, pop: Pop, in_flight: int, pools: list[tuple[Service, Backend, PoolSpec]], has_endpoints: bool) -> dict[str, Any]:
     """A PoP is as well as the worst of its pools."""
     # Only of those drained: it looks through every pool.
-    progress = gateway.drains.progress(name) if name in gateway.world.drained else None
-    described = [_pool(gateway, service, backend, pool, has_endpoints) for service, backend, pool in pools]
+    progress = gateway.drains.progress(pop.name) if pop.name in gateway.world.drained else None
+    described = [_pool(gateway, pop, in_flight, service, backend, pool, has_endpoints) for service, backend, pool in pools]
     availability = min((pool["availability"] for pool in described), default=0.0)
     estimates = [pool["estimate_ms"] for pool in described if pool["estimate_ms"] is not None]
     ages = [pool["source"]["age_s"] for pool in described if pool["source"]["age_s"] is not None]
@@ -144,20 +156,34 @@ def _pop(gateway: Gateway, name: str, pools: list[tuple[Service, Backend, PoolSp
     else:
         state = "active" if availability >= 1 else "degraded"
     return {
-        "pop": name,
+        "pop": pop.name,
         "state": state,
         "drained": progress is not None,
         "since_s": None if progress is None or progress.since_s is None else rounded(progress.since_s),
-        "in_flight": sum(pool["in_flight"] for pool in described),
+        "in_flight": in_flight,
+        "capacity": _capacity(pop.capacity),
         "availability": availability,
-        "headroom": None,  # no PoP has a capacity in this version
+        "headroom": _rounded(headroom(in_flight, capacity_of(pop.capacity))),
         "estimate_ms": max(estimates, default=None),
         "age_s": max(ages, default=None),
         "services": described,
     }
 
 
-def _pool(gateway: Gateway, service: Service, backend: Backend, pool: PoolSpec, has_endpoints: bool) -> dict[str, Any]:
+def _capacity(capacity: Capacity | None) -> dict[str, Any] | None:
+    """As configured; low and high are shares."""
+    if capacity is None:
+        return None
+    return {"requests_in_flight": capacity.requests_in_flight, "low": capacity.low, "high": capacity.high}
+
+
+def _rounded(share: float | None) -> float | None:
+    return None if share is None else round(share, 4)
+
+
+def _pool(
+    gateway: Gateway, pop: Pop, in_pop: int, service: Service, backend: Backend, pool: PoolSpec, has_endpoints: bool
+) -> dict[str, Any]:
     seen = gateway.figures.read_pool(pool.row)
     states = endpoint_states(gateway.world, gateway.gates.all, (service.name, backend.pop))
     path_ms = None if seen["path_ms"] < 0 else seen["path_ms"]
@@ -166,13 +192,17 @@ def _pool(gateway: Gateway, service: Service, backend: Backend, pool: PoolSpec, 
         "service": service.name,
         "availability": round(seen["availability"], 4),
         "admit": round(seen["admit"], 4),
-        "headroom": None,
+        "shed": round(seen["shed"], 4),
+        "ramp": round(seen["ramp"], 4),
+        "headroom": _rounded(pool_headroom(pop, in_pop, backend, seen["in_flight"])),
+        "capacity": _capacity(backend.capacity),
         "endpoints": tally(states),
         "in_flight": seen["in_flight"],
         # This gateway's own leg; what a client's request is expected to take depends on the client: `explain`.
         "estimate_ms": None if path_ms is None else round(path_ms + seen["service_ms"], 3),
         "path_ms": None if path_ms is None else round(path_ms, 3),
         "service_ms": round(seen["service_ms"], 3) if has_service_time else None,
+        "penalty_ms": round(seen["penalty_ms"], 3),
         "samples": seen["samples"],
         "source": asdict(source_of(gateway, backend)),
     }
@@ -192,6 +222,7 @@ def _endpoint(gateway: Gateway, known: Known, state: str) -> dict[str, Any]:
         "gate": None if gate is None else gate.state.value,
         "since_s": None if gate is None else rounded(gateway.clock() - gate.since),
         "last_probe": (gate.detail or None) if gate is not None else None,
+        "ejected": _ejected(gateway, known.identity),
         "weight": None if gate is None else round(gate.weight, 3),
         "in_flight": 0 if seen is None else seen["in_flight"],
         "connections": 0 if seen is None else seen["connections"],
@@ -199,3 +230,10 @@ def _endpoint(gateway: Gateway, known: Known, state: str) -> dict[str, Any]:
         "connect_failures": 0 if seen is None else seen["connect_failures"],
         "failures": 0 if seen is None else seen["failures"],
     }
+
+
+def _ejected(gateway: Gateway, identity: Identity) -> dict[str, Any] | None:
+    """Why an endpoint is left out, and how much longer."""
+    pool = gateway.ejections.pools.get((identity.service, identity.pop))
+    ejection = None if pool is None else pool.ejections.get(identity)
+    return None if ejection is None else {"cause": ejection.cause, "left_s": rounded(ejection.until - gateway.clock())}

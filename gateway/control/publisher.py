@@ -38,12 +38,15 @@ class Publisher:
     on_select: Callable[[list[Gate]], None]  # endpoints that want a probe
     on_collect: Callable[[list[Key]], None] = lambda gone: None  # identities whose rows were given back
     wake: Callable[[], None] = lambda: None  # has sleeping workers look
-    on_newcomers: Callable[[TableSpec], None] = lambda spec: None  # some of its endpoints take nothing yet: its figures must say so
+    # A new table has endpoints that take nothing yet, or pools that nothing is known of: its figures must say so.
+    on_newcomers: Callable[[Config, TableSpec], None] = lambda config, spec: None
+    affinity_key: bytes = b""  # cookies are signed with it
     table: Table = field(init=False)
     snapshots: Snapshots = field(init=False)
     settings: CompiledSettings = field(init=False)
     built_at: float = field(init=False)  # monotonic: the age of the table
     build_s: float = 0.0  # what the last build took
+    _pool_rows: frozenset[int] = frozenset()  # of the last table
     _planned: asyncio.TimerHandle | None = None
 
     def __post_init__(self) -> None:
@@ -117,7 +120,7 @@ class Publisher:
 
     def _build(self, generation: int) -> Built:
         began = self.clock()
-        built = build(self.config, self.world, self.rows, generation)
+        built = build(self.config, self.world, self.rows, generation, self.affinity_key)
         self.table = Table(built.spec, self.figures)
         self.built_at = self.clock()
         self.build_s = self.built_at - began
@@ -125,10 +128,13 @@ class Publisher:
 
     def _prepare(self, built: Built) -> list[Gate]:
         """Before workers see the table: gates and figures as they will find them. A pool whose endpoints are all new has nobody who
-        takes requests until a probe has been there; decided by yesterday's figures they would be refused."""
+        takes requests until a probe has been there; decided by yesterday's figures they would be refused. A new pool has none: by the
+        figures of an empty row it would take its whole share at once."""
         begun = self.gates.select((known.identity, row, service, known.origin) for known, row, service in built.selected)
-        if not all(gate.is_taking for gate in begun):
-            self.on_newcomers(built.spec)
+        pool_rows = frozenset(pool.row for service in built.spec.services for pool in service.pools)
+        if not (pool_rows <= self._pool_rows and all(gate.is_taking for gate in begun)):
+            self.on_newcomers(self.config, built.spec)
+        self._pool_rows = pool_rows
         return begun
 
     def _settle(self, built: Built, begun: list[Gate]) -> None:

@@ -1,17 +1,33 @@
 """Refresh: every 100 ms from what workers counted and gates say to what the decision reads of each pool.
 
-Owns `availability`, `admit`, `service_ms`, `path_ms` of the live figures. One turn, no wait; must not know how a probe is made.
+Owns `availability`, `shed`, `ramp`, `admit`, the penalty, the path and the service time of the live figures, and their pace. One turn,
+no wait; must not know how a probe is made. What each of these means is arithmetic of its own: `headroom`, `ramps`, `penalties`,
+`backlog`, `pacing`, `estimates`.
+
+How it works. A gateway may have thousands of pools, most of which have nothing to do in most turns. One scan in C says of which pools
+the counters moved, and which endpoints admit that did not, or the other way. What changes who is available is worked on in the same
+turn, whatever that takes. The others wait in the agenda: those that moved, those that are in transition, those whose PoP sheds otherwise,
+and in turn all, for what time alone changes. MOST_WORKED of them are worked on in a turn. A version of the estimates begins for all
+pools at once, in C, as a copy of the one before; into it goes what has changed meanwhile. With a new table or configuration all are
+worked on.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+import operator
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
-from gateway.control.estimates import PathTime, ServiceTime
+from gateway.config import Config
+from gateway.control.agenda import Agenda, Group, Pool, PoolState, agenda_of
+from gateway.control.backlog import Backlog
 from gateway.control.gates import Gates
+from gateway.control.headroom import Filling, shed
+from gateway.control.pacing import Pace, Slots, Versions, settle
+from gateway.control.penalties import Outcomes, Penalty
+from gateway.control.ramps import Stage, relative
 from gateway.control.rows import Rows
 from gateway.control.world import PoolKey
 from routing_core import Figures, TableSpec
@@ -19,24 +35,14 @@ from routing_core import Figures, TableSpec
 logger = logging.getLogger("isochrone.health")
 
 INTERVAL_S = 0.1
+STARTING_S = 10.0  # after serving began: what is learned by then is nobody's move, and nobody's return
 HEALTHY_SHARE = 1.4  # a PoP with five of seven endpoints ready still takes its whole share
 LOW_SHARE = 0.25  # below this a PoP is drained automatically
-
-
-@dataclass(slots=True)
-class PoolState:
-    """What was learned of one pool."""
-
-    service_time: ServiceTime = field(default_factory=ServiceTime)
-    path: PathTime = field(default_factory=PathTime)
-    first_byte_us: int = 0  # sums at the last turn
-    first_bytes: int = 0
-    connect_us: int = 0
-    connects: int = 0
-    ready: int = 0
-    total: int = 0
-    availability: float = 1.0
-    is_left_out: bool = False  # drained automatically
+LEAST = 1 / 1024  # of what an available pool admits: with nothing it would count as dead, not as full
+MOST_WORKED = 250  # pools a turn: about a millisecond
+MOST_SETTLED = 500  # pools whose estimate is changed when a version begins; the others take the next
+SETTLED = 0.5  # requests: a mean that is so near to what is in flight is followed no further
+STEPS = 1024  # of a share, as the figures have it: what is less is no change
 
 
 def availability_of(ready: int, total: int) -> float:
@@ -59,62 +65,221 @@ class Refresh:
     gates: Gates
     clock: Callable[[], float]
     pools: dict[PoolKey, PoolState] = field(default_factory=dict)
+    pops: dict[str, Filling] = field(default_factory=dict)
+    pace: Pace = field(default_factory=Pace)
+    _began: float | None = None  # when serving began
+    _turned: float = -math.inf  # when the last turn was
+    _agenda: Agenda | None = None
 
     def on_connect(self, pool: PoolKey, connect_s: float) -> None:
         """A probe's connect: the path as it is now."""
-        self.pools.setdefault(pool, PoolState()).path.add(connect_s * 1000, self.clock())
+        path, now = self.pools.setdefault(pool, PoolState()).path, self.clock()
+        before = path.ms(now)
+        path.add(connect_s * 1000, now)
+        if self._agenda is not None and pool in self._agenda.numbers and path.ms(now) != before:
+            self._agenda.add([self._agenda.numbers[pool]], self._turned)
 
-    def turn(self, spec: TableSpec) -> None:
-        """Publish the figures of every pool of the table in use."""
+    def turn(self, config: Config, spec: TableSpec) -> None:
+        """Publish the figures of the pools of the table in use, which was built of `config`."""
         now = self.clock()
-        ready: dict[int, bool] = {gate.row: gate.is_taking for gate in self.gates.all.values()}
-        for service in spec.services:
-            shares: dict[str, float] = {}
-            for pool in service.pools:
-                pop = spec.pops[pool.pop].name
-                state = self.pools.setdefault((service.name, pop), PoolState())
-                # Endpoints that terminate are not ready, though they serve (KEP-1669: whoever balances over sites is told at once). Where
-                # no other PoP can take their requests, the panic of the decision still finds them.
-                state.ready = 0 if pool.is_last_resort else sum(ready.get(endpoint.row, False) for endpoint in pool.endpoints)
-                # What is ready counts, also where it is not in the total: a static endpoint that came later, until it is counted.
-                state.total = max(pool.total, state.ready)
-                state.availability = availability_of(state.ready, state.total)
-                shares[pop] = state.ready / state.total if state.total else 0.0
-            out = left_out(shares)
-            for pool in service.pools:
-                pop = spec.pops[pool.pop].name
-                state = self.pools[service.name, pop]
-                self._say(service.name, pop, state, pop in out)
-                self._observe(pool.row, state, now)
-                self._publish(pool.row, state, now)
+        before, self._turned = self._turned, now
+        if self._began is None and not self.gates.is_starting:
+            self._began = now
+        self.pace.share_per_s = config.steering.pace
+        has_begun = self.pace.turn(now)
+        agenda, is_new = self._agenda_of(config, spec, self._began is None or now - self._began < STARTING_S)
+        # Before anything else is read: what is counted from here on is seen again at the next turn.
+        agenda.add(self.figures.moved(agenda.rows, agenda.seen), before)
+        moved = self.figures.moved(agenda.endpoint_rows, agenda.endpoints_seen)
+        if has_begun:
+            self.figures.begin_version(agenda.rows, self.pace.number)
+        urgent = self._judge(agenda, agenda.pools if is_new else {agenda.endpoint_pools[place] for place in moved}, now)
+        for pool in urgent:
+            pool.since = before
+        self._fill(agenda, before, now)
+        agenda.sweep(before)
+        for pool in dict.fromkeys([*urgent, *agenda.take(None if is_new else MOST_WORKED)]):
+            self._work(agenda, pool, now, has_begun)
+        if has_begun:
+            for pool in agenda.take_unsettled(MOST_SETTLED):
+                self._publish_times(agenda, pool, pool.state.service_time.mean_ms(now), now, has_begun)
+        # After the versions: a request that draws the newest finds it.
+        self.figures.set_phase(self.pace.phase)
 
     def forget(self, pool: PoolKey) -> None:
         self.pools.pop(pool, None)
 
-    def _say(self, service: str, pop: str, state: PoolState, is_left_out: bool) -> None:
-        if is_left_out != state.is_left_out:
-            state.is_left_out = is_left_out
-            what = "pool drained automatically: too little of it is ready" if is_left_out else "pool taken back: enough of it is ready"
-            logger.warning(what, extra={"service": service, "pop": pop, "ready": state.ready, "total": state.total})
+    def forget_pop(self, pop: str) -> None:
+        self.pops.pop(pop, None)
 
-    def _observe(self, row: int, state: PoolState, now: float) -> None:
-        _, connect_us, connects, first_byte_us, first_bytes = self.figures.read_pool_times(row)
-        state.service_time.add((first_byte_us - state.first_byte_us) / 1000, first_bytes - state.first_bytes, now)
-        if connects > state.connects:
-            state.path.add((connect_us - state.connect_us) / (connects - state.connects) / 1000, now)
-        state.first_byte_us, state.first_bytes = first_byte_us, first_bytes
-        state.connect_us, state.connects = connect_us, connects
-
-    def _publish(self, row: int, state: PoolState, now: float) -> None:
-        path = state.path.ms(now)
-        mean = state.service_time.mean_ms(now)
-        # Time to first byte over a connection that is open is one round trip and the service's own time.
-        service_ms = max(0.0, mean - (path or 0.0)) if mean is not None else 0.0
-        self.figures.set_pool(
-            row,
-            availability=state.availability,
-            admit=0.0 if state.is_left_out else state.availability,
-            service_ms=service_ms if math.isfinite(service_ms) else 0.0,
-            path_ms=-1.0 if path is None else path,
-            samples=state.service_time.samples(now),
+    def _agenda_of(self, config: Config, spec: TableSpec, is_starting: bool) -> tuple[Agenda, bool]:
+        """That of the table in use, and whether it is new."""
+        before = self._agenda
+        if before is not None and before.spec is spec and before.config is config and before.is_starting == is_starting:
+            return before, False
+        agenda = agenda_of(
+            config,
+            spec,
+            is_starting,
+            lambda key: self.pools.setdefault(key, PoolState()),
+            lambda pop: self.pops.setdefault(pop, Filling()),
         )
+        if before is not None:
+            for key in agenda.numbers.keys() - before.numbers.keys():
+                # No version has begun for it while it was in no table, so what its slots hold is of different times.
+                self.pools[key].versions = Versions()
+        self._agenda = agenda
+        return agenda, True
+
+    # Who is available
+
+    def _judge(self, agenda: Agenda, moved: Collection[Pool], now: float) -> list[Pool]:
+        """Count what is ready in those that moved. Returns the pools of which anything is otherwise by that."""
+        for pool in moved:
+            state, spec = pool.state, pool.spec
+            # Endpoints that terminate are not ready, though they serve (KEP-1669: whoever balances over sites is told at once). Where
+            # no other PoP can take their requests, the panic of the decision still finds them.
+            state.ready = 0 if spec.is_last_resort else self.figures.count_admitting(pool.endpoint_rows)
+            # What is ready counts, also where it is not in the total: a static endpoint that came later, until it is counted.
+            state.total = max(spec.total, state.ready)
+            state.availability = availability_of(state.ready, state.total)
+        changed = list(moved)
+        for group in dict.fromkeys([*(pool.group for pool in moved), *(group for group in agenda.groups if not group.is_whole)]):
+            changed += self._leave_out(group)
+            changed += self._ramp(group, agenda.is_starting, now)
+        return changed
+
+    def _leave_out(self, group: Group) -> list[Pool]:
+        """Of a service the PoPs of which too little is ready, or those that are no more; returns them."""
+        out = left_out({pool.pop: pool.state.share for pool in group.pools})
+        changed = [pool for pool in group.pools if pool.state.is_left_out != (pool.pop in out)]
+        for pool in changed:
+            state = pool.state
+            state.is_left_out = not state.is_left_out
+            what = "pool drained automatically: too little of it is ready"
+            logger.warning(
+                what if state.is_left_out else "pool taken back: enough of it is ready",
+                extra={"service": group.service.name, "pop": pool.pop, "ready": state.ready, "total": state.total},
+            )
+        return changed
+
+    @staticmethod
+    def _ramp(group: Group, is_starting: bool, now: float) -> list[Pool]:
+        """Which part of its requests each PoP of a service takes; returns those where it is another one. Those that may take any at all are
+        judged relative to the one that is furthest on; the others stand where they will begin: an undrained PoP is in a table before
+        the next turn."""
+        away: dict[str, float] = {}
+        factors: dict[str, float] = {}
+        has_whole = False
+        for pool in group.pools:
+            ramp, may_take = pool.state.ramp, pool.may_take
+            (factors if may_take else away)[pool.pop] = ramp.turn(now, may_take, is_starting, group.service.pop_ramp)
+            has_whole = has_whole or ramp.stage is Stage.WHOLE
+        group.is_whole = has_whole or not factors
+        changed = []
+        factors = away | relative(factors)
+        for pool in group.pools:
+            state, factor = pool.state, factors[pool.pop]
+            if round(factor * STEPS) != round(state.ramped * STEPS):
+                changed.append(pool)
+            state.ramped = factor
+        return changed
+
+    # What the others do
+
+    def _fill(self, agenda: Agenda, before: float, now: float) -> None:
+        """What each PoP with a capacity sheds, all services together."""
+        for bounded in agenda.bounded.values():
+            share = shed(bounded.filling.add(self.figures.read_pop(bounded.row), now), bounded.capacity)
+            if share != bounded.shed and round(share * STEPS) != round(bounded.shed * STEPS):
+                agenda.add(bounded.numbers, before)
+            bounded.shed = share
+
+    def _work(self, agenda: Agenda, pool: Pool, now: float, has_begun: bool) -> None:
+        """All that is published of one pool."""
+        state = pool.state
+        was, times = state.times, self.figures.read_pool_times(pool.spec.row)
+        in_flight, connect_us, connects, first_byte_us, first_bytes = state.times = times
+        answers = first_bytes - was[4]
+        if answers > 0:
+            state.service_time.add((first_byte_us - was[3]) / 1000, answers, now)
+        if connects > was[2]:
+            state.path.add((connect_us - was[1]) / (connects - was[2]) / 1000, now)
+        first_byte_ms = state.service_time.mean_ms(now)
+        if pool.since > state.worked_at:  # until then all was as it had been: what fades has faded to that
+            if pool.capacity is not None:
+                state.filling.add(was[0], pool.since)
+            state.backlog.turn(was[0], 0, first_byte_ms or 0.0, pool.since)
+        state.worked_at = now
+        is_returning = state.ramp.stage is Stage.RETURNING
+        if is_returning and pool.group.is_whole:
+            state.ramped = state.ramp.turn(now, pool.may_take, agenda.is_starting, pool.group.service.pop_ramp)
+        shed_by_both = 1.0 if pool.bounded is None else pool.bounded.shed
+        is_filling = False
+        if pool.capacity is not None:
+            mean = state.filling.add(in_flight, now)
+            shed_by_both = min(shed_by_both, shed(mean, pool.capacity))
+            is_filling = abs(mean - in_flight) > SETTLED
+        penalty_ms = self._penalty_ms(pool, in_flight, answers, first_byte_ms or 0.0, now)
+        figures = state.availability, shed_by_both, state.ramped, penalty_ms, state.is_left_out
+        if figures != state.published:
+            state.published = figures
+            self._publish(pool, shed_by_both, penalty_ms)
+        has_written = self._publish_times(agenda, pool, first_byte_ms, now, has_begun)
+        if answers == 0 and not has_written:
+            self.figures.set_pool(pool.spec.row, samples=state.service_time.samples(now))
+        if is_filling or is_returning or penalty_ms > 0:
+            agenda.add((pool.number,), now)
+
+    def _publish(self, pool: Pool, shed_by_both: float, penalty_ms: float) -> None:
+        state = pool.state
+        admit = state.availability * shed_by_both * state.ramped
+        self.figures.set_pool(
+            pool.spec.row,
+            availability=state.availability,
+            shed=shed_by_both,
+            ramp=state.ramped,
+            admit=0.0 if state.is_left_out or state.availability <= 0 else max(admit, LEAST),
+            penalty_ms=penalty_ms,
+        )
+
+    def _penalty_ms(self, pool: Pool, in_flight: int, answers: int, first_byte_ms: float, now: float) -> float:
+        """What failures and refusals cost, and how long a new request would wait."""
+        state = pool.state
+        was, outcomes = state.outcomes, self.figures.read_pool_outcomes(pool.spec.row)
+        state.outcomes = outcomes
+        if not pool.may_take:  # it is forgotten: its return is the ramp's matter
+            state.penalty, state.backlog = Penalty(), Backlog()
+            return 0.0
+        penalty_ms = 0.0
+        if outcomes[1:] == was[1:] and state.penalty.cost_ms == 0:
+            state.penalty.attempt(outcomes[0] - was[0], now)
+        else:
+            penalty_ms = state.penalty.turn(Outcomes(*map(operator.sub, outcomes, was)), pool.group.terms, now)
+        if not pool.group.service.long_lived:
+            penalty_ms += state.backlog.turn(in_flight, answers, first_byte_ms, now)
+        return penalty_ms
+
+    def _publish_times(self, agenda: Agenda, pool: Pool, first_byte_ms: float | None, now: float, has_begun: bool) -> bool:
+        """The estimate, with what stands behind it, where that is to be written now."""
+        state, versions, margin = pool.state, pool.state.versions, agenda.config.steering.margin
+        path = state.path.ms(now)
+        # Time to first byte over a connection that is open is one round trip and the service's own time.
+        service = None if first_byte_ms is None else max(0.0, first_byte_ms - (path or 0.0))
+        slots = versions.turn(path, service, margin, has_begun, agenda.is_starting)
+        if slots is not Slots.NONE:
+            self.figures.set_pool(
+                pool.spec.row,
+                service_ms=versions.service_ms or 0.0,
+                path_ms=-1.0 if versions.path_ms is None else versions.path_ms,
+                samples=state.service_time.samples(now),
+                version=None if slots is Slots.ALL else self.pace.number,
+            )
+            agenda.unsettled.pop(pool.number, None)
+            return True
+        if (
+            settle(versions.path_ms, path, margin) != versions.path_ms
+            or settle(versions.service_ms, service, margin) != versions.service_ms
+        ):
+            agenda.unsettled[pool.number] = None
+        return False

@@ -33,16 +33,15 @@ class Outcome:
 
 def frozen_faults(old: Config, new: Config) -> list[str]:
     """What differs and can't be changed in a running process, a line each."""
-    faults = []
-    if old.listeners != new.listeners:
-        faults.append("listeners: changed; a restart is needed, this reload changes nothing")
-    if old.admin != new.admin:
-        faults.append("admin: changed; a restart is needed, this reload changes nothing")
-    if old.status != new.status:
-        faults.append("status: changed; a restart is needed, this reload changes nothing")
-    if old.gateway.workers != new.gateway.workers:
-        faults.append("gateway.workers: changed; a restart is needed, this reload changes nothing")
-    return faults
+    frozen = {
+        "listeners": old.listeners != new.listeners,
+        "admin": old.admin != new.admin,
+        "status": old.status != new.status,
+        "gateway.workers": old.gateway.workers != new.gateway.workers,
+        "state_dir": old.state_dir != new.state_dir,
+        "affinity_key": old.affinity_key != new.affinity_key,
+    }
+    return [f"{key}: changed; a restart is needed, this reload changes nothing" for key, is_changed in frozen.items() if is_changed]
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from routing_core import Figures
 
-Key = tuple[str, Hashable]  # kind of row ("endpoint", "pool", "service"), identity
+Key = tuple[str, Hashable]  # kind of row ("endpoint", "pool", "service", "pop"), identity
 
 
 @dataclass(slots=True)
@@ -29,6 +29,9 @@ class Rows:
 
     def service(self, name: str) -> int:
         return self._row("service", name)
+
+    def pop(self, name: str) -> int:
+        return self._row("pop", name)
 
     def find(self, kind: str, identity: Hashable) -> int | None:
         return self.rows.get((kind, identity))
@@ -53,7 +56,7 @@ class Rows:
         key = (kind, identity)
         row = self.rows.get(key)
         if row is None:
-            row = self.rows[key] = self.figures.acquire(kind)  # type: ignore[arg-type]  # the three kinds above
+            row = self.rows[key] = self.figures.acquire(kind)  # type: ignore[arg-type]  # the kinds above
         return row
 
     def _is_quiet(self, key: Key) -> bool:
@@ -61,4 +64,6 @@ class Rows:
         if kind == "endpoint":
             seen = self.figures.read_endpoint(row)
             return seen["in_flight"] == 0 and seen["connections"] == 0
+        if kind == "pop":
+            return self.figures.read_pop(row) == 0
         return kind != "pool" or self.figures.read_pool(row)["in_flight"] == 0

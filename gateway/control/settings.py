@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 
+from gateway import config as configured
 from gateway.config import Config
+from gateway.control.headroom import Capacity
 from gateway.dataplane import Settings
-from geoip import Override
+from geoip import Override, Pin
 from routing_core import MAX_WORKERS
 
 
@@ -41,7 +43,14 @@ def settings_of(config: Config) -> Settings:
 
 
 def overrides_of(config: Config) -> list[Override]:
-    return [Override(str(one.prefix), one.lat, one.lon, one.country) for one in config.geoip.overrides]
+    return [
+        Override(None if one.prefix is None else str(one.prefix), one.lat, one.lon, one.country, one.asn) for one in config.geoip.overrides
+    ]
+
+
+def pins_of(config: Config) -> list[Pin]:
+    """Each with its number in the table's pins, from 1."""
+    return [Pin(str(pin.prefix), number) for number, pin in enumerate(config.geoip.pins, 1)]
 
 
 def home_of(config: Config) -> tuple[float, float] | None:
@@ -65,3 +74,8 @@ def _cpu_quota(path: str = "/sys/fs/cgroup/cpu.max") -> int:
         return MAX_WORKERS if quota == "max" else max(1, -(-int(quota) // int(period)))
     except (OSError, ValueError):
         return MAX_WORKERS
+
+
+def capacity_of(capacity: configured.Capacity | None) -> Capacity | None:
+    """In requests in flight, of the whole gateway."""
+    return None if capacity is None else Capacity.of(capacity.requests_in_flight, capacity.low, capacity.high)

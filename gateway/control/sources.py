@@ -15,7 +15,7 @@ from gateway.config import Backend, Config, KubernetesAccess, Pop
 from gateway.control.resolver import Resolver
 from gateway.control.tasks import Tasks, cancel
 from gateway.control.world import Identity, Known, Origin, PoolKey, World
-from k8s import Cluster, ClusterAccess, ServiceKey, State
+from k8s import Cluster, ClusterAccess, Endpoint, ServiceKey, State
 
 logger = logging.getLogger("isochrone.sources")
 
@@ -133,10 +133,7 @@ class Sources:
             for backend in service.backends:
                 key = key_of(backend)
                 if backend.pop == pop and key is not None and cluster.is_synced(key):
-                    found = (
-                        Known(Identity(service.name, pop, one.uid, one.address, one.port), one.state, Origin.KUBERNETES)
-                        for one in cluster.endpoints(key)
-                    )
+                    found = (_known_of(service.name, pop, one) for one in cluster.endpoints(key))
                     is_news |= self.world.describe((service.name, pop), found)
         return is_news
 
@@ -161,6 +158,11 @@ class Sources:
 
     def _addresses(self, host: str, is_name: bool) -> Iterable[str]:
         return self.resolver.addresses(host) if is_name else (host,)
+
+
+def _known_of(service: str, pop: str, one: Endpoint) -> Known:
+    identity = Identity(service, pop, one.uid, one.address, one.port)
+    return Known(identity, one.state, Origin.KUBERNETES, one.zone, one.hint_zones)
 
 
 def names_of(config: Config) -> set[str]:

@@ -23,9 +23,10 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from gateway.control.access_log import AccessLog
+from gateway.control.ejections import RULE_NAMES
 from gateway.control.exposition import family, histogram, join, label_text
 from gateway.control.lifecycle import Phase
-from gateway.control.pools import endpoint_states, pools_in_use, source_age_s, tally
+from gateway.control.pools import endpoint_states, in_flight_by_pop, pool_headroom, pools_in_use, source_age_s, tally
 from routing_core import BUCKETS_MS, PoolFigures
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class PoolReading:
     pop: str
     figures: PoolFigures
     endpoints: dict[str, int]  # by state
+    ejections: dict[str, int]  # of its endpoints since the start, by rule
+    headroom: float | None  # None: no capacity
     source_age_s: float | None
 
 
@@ -54,6 +57,7 @@ class Reading:
     counted: Counted
     listeners: list[str]
     drained: dict[str, bool]  # by PoP: the operator's word
+    pop_in_flight: dict[str, int]
     databases: dict[str, tuple[float | None, bool]]  # age in seconds; whether the file that is there now was refused
     log_dropped: dict[str, int]  # access log records, by cause
     silences_s: list[float]  # of each worker: since it last turned
@@ -112,9 +116,21 @@ class Reading:
         yield from family(
             "isochrone_endpoints",
             "gauge",
-            "Endpoints by state. admitting take traffic; probing wait for a probe; shut failed theirs; unready and terminating are their"
-            " source's word.",
+            "Endpoints by state. admitting take traffic; probing wait for a probe; shut failed theirs; ejected answered badly; unready and"
+            " terminating are their source's word.",
             ((f'{labels},state="{state}"', count) for labels, pool, _ in pools for state, count in pool.endpoints.items()),
+            is_open,
+        )
+        yield from family(
+            "isochrone_endpoint_ejections",
+            "counter",
+            "Endpoints left out for a while for what they answered, by the rule that found them.",
+            (
+                (f'{labels},cause="{cause}"', count)
+                for labels, pool, figures in pools
+                if figures["durations"] or any(pool.ejections.values())
+                for cause, count in pool.ejections.items()
+            ),
             is_open,
         )
         yield from family(
@@ -127,8 +143,22 @@ class Reading:
         yield from family(
             "isochrone_pop_admit",
             "gauge",
-            "Share of requests that consider the PoP; 0 while available: drained by itself.",
+            "Share of requests that consider the PoP: availability * shed * ramp; 0 while available: drained by itself.",
             ((labels, figures["admit"]) for labels, _, figures in pools),
+            is_open,
+        )
+        yield from family(
+            "isochrone_pop_headroom",
+            "gauge",
+            "Share of the capacity, the PoP's or the service's own there, that is free.",
+            ((labels, pool.headroom) for labels, pool, _ in pools if pool.headroom is not None),
+            is_open,
+        )
+        yield from family(
+            "isochrone_pop_penalty_seconds",
+            "gauge",
+            "What failures and refusals add to every estimate of the PoP.",
+            ((labels, figures["penalty_ms"] / 1000) for labels, _, figures in pools),
             is_open,
         )
         yield from family(
@@ -170,6 +200,10 @@ class Reading:
         for pop, is_drained in self.drained.items():
             drained.add_metric((pop,), float(is_drained))
         yield drained
+        in_flight = _gauge("isochrone_pop_in_flight", "Exchanges under way in a PoP, all services: what its capacity bounds.", "pop")
+        for pop, count in self.pop_in_flight.items():
+            in_flight.add_metric((pop,), count)
+        yield in_flight
         yield _counted("isochrone_geoip_lookups", "Clients located, by what was found.", "result", counted["lookups"])
         yield from self._of_databases()
         yield _gauge("isochrone_table_generation", "Of the table that routes; it grows with each change.", value=self.generation)
@@ -206,12 +240,14 @@ class Telemetry:
         gateway, now = self.gateway, self.gateway.clock()
         table = gateway.publisher.table.spec
         counted = gateway.counters.read()
+        in_flight = in_flight_by_pop(gateway)
         return Reading(
-            pools=list(self._pools()),
+            pools=list(self._pools(in_flight)),
             retries=[(service.name, gateway.figures.read_service(service.row)) for service in table.services],
             counted=counted,
             listeners=[listener.name for listener in gateway.listeners.all],
             drained={pop.name: pop.is_drained for pop in table.pops},
+            pop_in_flight=in_flight,
             databases={one.path: (one.age_s(time.time()), one.error is not None) for one in gateway.geo.statuses},
             log_dropped=self._log_dropped(counted),
             silences_s=[max(0.0, now - beat_ms / 1000) if beat_ms else 0.0 for beat_ms in counted["beats_ms"]],
@@ -222,12 +258,15 @@ class Telemetry:
             build_s=gateway.publisher.build_s,
         )
 
-    def _pools(self) -> Iterator[PoolReading]:
+    def _pools(self, in_flight: dict[str, int]) -> Iterator[PoolReading]:
         gateway = self.gateway
+        pops = {pop.name: pop for pop in gateway.config.pops}
         for service, backend, pool in pools_in_use(gateway):
             states = endpoint_states(gateway.world, gateway.gates.all, (service.name, backend.pop))
             figures = gateway.figures.read_pool(pool.row)
-            yield PoolReading(service.name, backend.pop, figures, tally(states), source_age_s(gateway, backend))
+            free = pool_headroom(pops[backend.pop], in_flight[backend.pop], backend, figures["in_flight"])
+            ejections = {cause: gateway.ejections.counts[service.name, backend.pop, cause] for cause in RULE_NAMES.values()}
+            yield PoolReading(service.name, backend.pop, figures, tally(states), ejections, free, source_age_s(gateway, backend))
 
     def _log_dropped(self, counted: Counted) -> dict[str, int]:
         logs = [part for part in self.gateway.parts if isinstance(part, AccessLog)]

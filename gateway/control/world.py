@@ -43,6 +43,8 @@ class Known:
     identity: Identity
     state: State
     origin: Origin
+    zone: str | None = None  # where it runs
+    hint_zones: tuple[str, ...] = ()  # for clients of which zones its source means it; (): it says nothing of that
 
     @property
     def is_terminating(self) -> bool:
@@ -58,7 +60,10 @@ class World:
     counted: set[Identity] = field(default_factory=set)
 
     def describe(self, pool: PoolKey, endpoints: Iterable[Known]) -> bool:
-        """What a source now says of a pool; whether that is news. The first word on a pool counts whole, ready or not."""
+        """What a source now says of a pool; whether that is news. The first word on a pool counts whole, ready or not.
+
+        A zone or a hint that changed is news as well, for a table; the endpoint stays the same one, with its row and its gate.
+        """
         said = tuple(sorted(endpoints, key=lambda known: (known.identity.address, known.identity.port, known.identity.uid)))
         is_first = pool not in self.pools
         if not is_first and said == self.pools[pool]:

@@ -1,4 +1,6 @@
 """Account: what an exchange leaves behind: figures of its service, PoP and endpoint, and its line in the access log."""
+from libc.stdint cimport int64_t
+
 from gateway.dataplane._core cimport Core, Exchange
 from gateway.dataplane._head cimport RequestHead
 from routing_core._figures cimport RetryOutcome
@@ -6,8 +8,14 @@ from routing_core._figures cimport RetryOutcome
 # An attempt has an endpoint now, or no longer.
 cdef void begin_attempt(Core *core, Exchange *exchange) noexcept nogil
 cdef void end_attempt(Core *core, Exchange *exchange) noexcept nogil
+# The attempt ended without an answer, and that was the endpoint's fault. is_connect: there was no connection.
+cdef void note_failure(Core *core, Exchange *exchange, bint is_connect) noexcept nogil
+# Nobody in the exchange's PoP could be reached.
+cdef void note_pool_failure(Core *core, Exchange *exchange) noexcept nogil
 # The answer's first byte came from the endpoint of the attempt.
 cdef void note_first_byte(Core *core, Exchange *exchange) noexcept nogil
+# And now its final head. is_long_lived: the wait for it says nothing about latency. retry_after_ms: what a 429 asked for.
+cdef void note_answer(Core *core, Exchange *exchange, int status, bint is_long_lived, int64_t retry_after_ms) noexcept nogil
 cdef void note_connect(Core *core, Exchange *exchange) noexcept nogil
 cdef void count_retry(Core *core, Exchange *exchange, RetryOutcome outcome) noexcept nogil
 # Keeps what the log wants of the request, when this one is logged.

@@ -7,27 +7,34 @@ from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport LOG_DROPPED, count
 from gateway.dataplane._head cimport RequestHead
 from gateway.dataplane._ring cimport commit, reserve
-from routing_core._atomic cimport add_own
+from routing_core._atomic cimport add_own, load_relaxed
 from routing_core._endpoints cimport observe_latency
 from routing_core._figures cimport EndpointColumn, PoolColumn, RetryOutcome, bucket_of_us, slot_of_code
 from routing_core._random cimport next_u64
-from routing_core._table cimport Text
+from routing_core._table cimport Service, Text
 
 
 cdef inline PoolColumn *own_pool(Core *core, Exchange *exchange) noexcept nogil:
     return &exchange.pool.columns[core.number]
 
 
+cdef inline void count_in_flight(Core *core, Exchange *exchange, int64_t by) noexcept nogil:
+    add_own(&own_pool(core, exchange).in_flight, by)
+    if exchange.pool.pop.columns != NULL:
+        add_own(&exchange.pool.pop.columns[core.number].in_flight, by)
+
+
 cdef void begin_attempt(Core *core, Exchange *exchange) noexcept nogil:
     cdef EndpointColumn *own = &exchange.endpoint.columns[core.number]
     add_own(&own.in_flight, 1)
     add_own(&own.attempts, 1)
-    add_own(&own_pool(core, exchange).in_flight, 1)
+    add_own(&own_pool(core, exchange).attempts, 1)
+    count_in_flight(core, exchange, 1)
 
 
 cdef void end_attempt(Core *core, Exchange *exchange) noexcept nogil:
     add_own(&exchange.endpoint.columns[core.number].in_flight, -1)
-    add_own(&own_pool(core, exchange).in_flight, -1)
+    count_in_flight(core, exchange, -1)
 
 
 cdef void note_connect(Core *core, Exchange *exchange) noexcept nogil:
@@ -36,15 +43,52 @@ cdef void note_connect(Core *core, Exchange *exchange) noexcept nogil:
     add_own(&own.connect_us, core.now_us - exchange.upstream.opened_us)
 
 
+cdef void note_failure(Core *core, Exchange *exchange, bint is_connect) noexcept nogil:
+    cdef EndpointColumn *own = &exchange.endpoint.columns[core.number]
+    if is_connect:
+        add_own(&own.connect_failures, 1)   # the endpoint's gate knows; the PoP has failed when nobody in it could be reached
+    else:
+        add_own(&own.failures, 1)
+        add_own(&own.errors, 1)
+        # No answer is an answer too: or the average of one that hangs would fade, and it would look ever quicker.
+        observe_latency(own, max(core.now_us - max(exchange.sent_us, exchange.started_us), load_relaxed(&own.latency_us)), core.now_ms)
+        note_pool_failure(core, exchange)
+
+
+cdef void note_pool_failure(Core *core, Exchange *exchange) noexcept nogil:
+    add_own(&own_pool(core, exchange).failures, 1)
+
+
 cdef void note_first_byte(Core *core, Exchange *exchange) noexcept nogil:
     # From the request's last byte: an upload's length is not the PoP's slowness.
-    cdef int64_t us = max(core.now_us - max(exchange.sent_us, exchange.started_us), 0)
-    cdef PoolColumn *own = own_pool(core, exchange)
+    exchange.waited_us = max(core.now_us - max(exchange.sent_us, exchange.started_us), 0)
     exchange.first_byte_us = core.now_us
+
+
+cdef void feed_latency(Core *core, Exchange *exchange) noexcept nogil:
+    cdef PoolColumn *own = own_pool(core, exchange)
+    cdef EndpointColumn *of_endpoint = &exchange.endpoint.columns[core.number]
+    cdef int64_t us = exchange.waited_us
     add_own(&own.first_bytes, 1)
     add_own(&own.first_byte_us, us)
     add_own(&own.first_byte_buckets[bucket_of_us(us)], 1)
-    observe_latency(&exchange.endpoint.columns[core.number], us, core.now_ms)
+    add_own(&of_endpoint.first_bytes, 1)
+    add_own(&of_endpoint.first_byte_us, us)
+    observe_latency(of_endpoint, us, core.now_ms)
+
+
+cdef void note_answer(Core *core, Exchange *exchange, int status, bint is_long_lived, int64_t retry_after_ms) noexcept nogil:
+    cdef EndpointColumn *of_endpoint = &exchange.endpoint.columns[core.number]
+    cdef PoolColumn *own = own_pool(core, exchange)
+    # Those by which a server behind the endpoint, or a proxy there, says that it could not be served; a 500 may be the request's fault.
+    add_own(&of_endpoint.errors if 502 <= status <= 504 else &of_endpoint.answers, 1)
+    if 500 <= status <= 599:
+        add_own(&own.server_errors, 1)
+    if status == 429:
+        add_own(&own.rate_limited, 1)
+        add_own(&own.retry_after_ms, retry_after_ms)
+    if not is_long_lived:
+        feed_latency(core, exchange)
 
 
 cdef void count_retry(Core *core, Exchange *exchange, RetryOutcome outcome) noexcept nogil:
@@ -75,6 +119,11 @@ cdef void note_request(Core *core, Exchange *exchange, const char *text, const R
     memcpy(buffer.at + buffer.end, trace + 3, 32)   # the trace id of a traceparent
 
 
+# Of the decision; of a request that was refused before it, the one that its route leads to first.
+cdef inline const Service *service_of(const Exchange *exchange) noexcept nogil:
+    return exchange.decision.target.service if exchange.decision.target != NULL else exchange.route.targets.service
+
+
 cdef void put_text(Record *record, Texts which, char **at, const Text *text) noexcept nogil:
     memcpy(at[0], text.at, text.length)
     at[0] += text.length
@@ -88,7 +137,7 @@ cdef void write_record(Core *core, Exchange *exchange) noexcept nogil:
     cdef Record *record
     cdef char *at
     if exchange.route != NULL:
-        length += exchange.route.name.length + exchange.route.service.name.length
+        length += exchange.route.name.length + service_of(exchange).name.length
     if exchange.pool != NULL:
         length += exchange.pool.pop.name.length
     if exchange.endpoint != NULL:
@@ -120,7 +169,7 @@ cdef void write_record(Core *core, Exchange *exchange) noexcept nogil:
     record.lengths[<int>TEXT_ENDPOINT] = 0
     if exchange.route != NULL:
         put_text(record, TEXT_ROUTE, &at, &exchange.route.name)
-        put_text(record, TEXT_SERVICE, &at, &exchange.route.service.name)
+        put_text(record, TEXT_SERVICE, &at, &service_of(exchange).name)
     if exchange.pool != NULL:
         put_text(record, TEXT_POP, &at, &exchange.pool.pop.name)
     if exchange.endpoint != NULL:

@@ -2,7 +2,9 @@
 
 Must not know attempts: it says what it found.
 """
-from gateway.dataplane._core cimport Connection, Core, Exchange
+from libc.stdint cimport uint32_t
+
+from gateway.dataplane._core cimport Buffer, Connection, Core, Exchange
 
 cdef enum Answered:
     ANSWER_NEEDS_DATA
@@ -15,3 +17,6 @@ cdef enum Answered:
 cdef Answered read_answer(Core *core, Exchange *exchange) noexcept nogil
 # Whether this answer is to carry Connection: close because the gateway drains: never before a request that is already here.
 cdef bint announces_end(Core *core, Connection *downstream) noexcept nogil
+# What the gateway adds to a final head: an affinity cookie, debug fields. The room is for these and for a few short fields beside them.
+cdef void append_own_fields(Buffer *out, const Exchange *exchange) noexcept nogil
+cdef uint32_t room_for_own_fields(const Exchange *exchange) noexcept nogil

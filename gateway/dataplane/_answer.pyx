@@ -1,13 +1,16 @@
 """Interim answers are passed down as they come; the final one settles framing, reuse and close."""
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.string cimport memmove
 
-from gateway.dataplane._account cimport note_first_byte
+from gateway.dataplane._account cimport note_answer, note_first_byte
+from gateway.dataplane._affinity cimport append_cookie, cookie_bytes
 from gateway.dataplane._connection cimport DRAINED, FILLED, Filled, fill, grow_buffer, open_buffer, resume_later
 from gateway.dataplane._core cimport *
 from gateway.dataplane._flow cimport begin_body
-from gateway.dataplane._forward cimport compose_response
-from gateway.dataplane._head cimport BAD, METHOD_HEAD, WHOLE, ResponseHead, Verdict, has_end, parse_response
+from gateway.dataplane._forward cimport append_debug, begin_response, end_head
+from gateway.dataplane._head cimport (
+    BAD, FIELD_OTHER, FIELD_RETRY_AFTER, METHOD_HEAD, WHOLE, Field, ResponseHead, Verdict, has_end, parse_response)
+from gateway.dataplane._octets cimport Octets, has_prefix, is_word, number
 from gateway.dataplane._snapshot cimport CLOSING, LAMEDUCK, Orders, orders_of
 from routing_core._atomic cimport load_relaxed
 from routing_core._figures cimport SCALE, reason_text
@@ -16,6 +19,8 @@ from routing_core._random cimport next_u64
 
 cdef enum:
     MAX_READS = 16          # a go
+    RETRY_AFTER_S = 300     # no answer keeps anyone away for longer
+    ROOM_BYTES = 512        # what is added to a head, but for a cookie, is shorter
 
 
 cdef bint announces_end(Core *core, Connection *downstream) noexcept nogil:
@@ -38,16 +43,50 @@ cdef Framing framing_of(const Exchange *exchange, const ResponseHead *head) noex
 cdef Answered pass_interim(Exchange *exchange, const char *text, const ResponseHead *head) noexcept nogil:
     """1xx but 101: to those who understand it; 100 to those who wait for it."""
     if exchange.minor >= 1 and (head.status != 100 or exchange.expects_continue):
-        if not compose_response(&exchange.down.head, text, head, NO_BODY, False, False, NULL, 0, NULL):
+        begin_response(&exchange.down.head, text, head, NO_BODY, False, False)
+        if not end_head(&exchange.down.head):
             return ANSWER_BAD   # more interim answers than anyone can want
     return ANSWER_NEEDS_DATA
+
+
+cdef uint32_t room_for_own_fields(const Exchange *exchange) noexcept nogil:
+    return <uint32_t>ROOM_BYTES + cookie_bytes(exchange)
+
+
+cdef void append_own_fields(Buffer *out, const Exchange *exchange) noexcept nogil:
+    append_cookie(out, exchange)
+    if exchange.snapshot.settings.has_debug_fields:
+        append_debug(out, &exchange.pool.pop.name, reason_text(exchange.decision.reason))
+
+
+cdef bint is_event_stream(const char *text, const ResponseHead *head) noexcept nogil:
+    """Server-sent events: it begins when the server has something to tell."""
+    cdef const Field *field
+    cdef Octets value
+    cdef int32_t k
+    for k in range(head.n_fields):
+        field = &head.fields[k]
+        if field.id != FIELD_OTHER or not is_word(<Octets>text + field.name_at, field.name_length, "content-type"):
+            continue
+        value = <Octets>text + field.value_at
+        if not has_prefix(value, field.value_length, "text/event-stream", 17):
+            return False
+        return field.value_length == 17 or value[17] == c';' or value[17] == c' ' or value[17] == c'\t'
+    return False
+
+
+cdef int64_t find_retry_after(const char *text, const ResponseHead *head) noexcept nogil:
+    """In ms, of the first field; 0 without one. A date (RFC 9110 10.2.3) would need a clock that agrees with its sender's: it says 0."""
+    cdef int32_t i
+    for i in range(head.n_fields):
+        if head.fields[i].id == FIELD_RETRY_AFTER:
+            return max(min(number(<Octets>text + head.fields[i].value_at, head.fields[i].value_length), <int64_t>RETRY_AFTER_S), 0) * 1000
+    return 0
 
 
 cdef Answered take_final(Core *core, Exchange *exchange, const char *text, const ResponseHead *head) noexcept nogil:
     cdef Connection *downstream = exchange.downstream
     cdef Flow *down = &exchange.down
-    cdef bint is_debug = exchange.snapshot.settings.has_debug_fields
-    cdef const char *pop = exchange.pool.pop.name.at if is_debug else NULL
     exchange.status = head.status
     down.framing = framing_of(exchange, head)
     down.left = head.content_length
@@ -58,27 +97,32 @@ cdef Answered take_final(Core *core, Exchange *exchange, const char *text, const
     if (exchange.close_asked or down.framing == BY_END or down.is_unchunked or not exchange.up.is_done or exchange.is_upgrade
             or announces_end(core, downstream)):
         downstream.must_close = True
-    if not compose_response(&down.head, text, head, NO_BODY if down.is_unchunked else down.framing, downstream.must_close,
-                            exchange.minor == 0 and not downstream.must_close, pop, exchange.pool.pop.name.length,
-                            reason_text(exchange.decision.reason)):
+    begin_response(&down.head, text, head, NO_BODY if down.is_unchunked else down.framing, downstream.must_close,
+                   exchange.minor == 0 and not downstream.must_close)
+    append_own_fields(&down.head, exchange)
+    if not end_head(&down.head):
         return ANSWER_BAD
     begin_body(down)
+    note_answer(core, exchange, head.status, exchange.pool.service.is_long_lived or is_event_stream(text, head),
+                find_retry_after(text, head) if head.status == 429 else 0)
     return ANSWER_BEGINS
 
 
-cdef Answered take_switch(Exchange *exchange, const char *text, const ResponseHead *head) noexcept nogil:
+cdef Answered take_switch(Core *core, Exchange *exchange, const char *text, const ResponseHead *head) noexcept nogil:
     """101: a tunnel, but only for who asked for one and has said all of the request."""
-    if not (exchange.is_upgrade and head.is_upgrade and exchange.up.is_done
-            and compose_response(&exchange.down.head, text, head, NO_BODY, False, False, NULL, 0, NULL)):
-        return ANSWER_BAD
-    exchange.status = 101
-    exchange.downstream.must_close = True
-    return ANSWER_IS_TUNNEL
+    if exchange.is_upgrade and head.is_upgrade and exchange.up.is_done:
+        begin_response(&exchange.down.head, text, head, NO_BODY, False, False)
+        if end_head(&exchange.down.head):
+            note_answer(core, exchange, 101, True, 0)
+            exchange.status = 101
+            exchange.downstream.must_close = True
+            return ANSWER_IS_TUNNEL
+    return ANSWER_BAD
 
 
 cdef Answered take_head(Core *core, Exchange *exchange, const char *text, const ResponseHead *head) noexcept nogil:
     cdef Buffer *out = &exchange.down.head
-    cdef uint32_t needed = head.length + 512
+    cdef uint32_t needed = head.length + room_for_own_fields(exchange)
     cdef uint32_t mark
     cdef Answered answered
     if out.at == NULL and not open_buffer(core, out, needed):
@@ -86,10 +130,10 @@ cdef Answered take_head(Core *core, Exchange *exchange, const char *text, const 
     if out.begin == out.end:
         out.begin = out.end = 0     # the interim answers before are sent
     if out.capacity - out.end < needed:
-        grow_buffer(core, out)  # interim answers lie before: what does not fit is found by compose_response
+        grow_buffer(core, out)  # interim answers lie before: what does not fit is found by end_head
     mark = out.end
     if head.status == 101:
-        answered = take_switch(exchange, text, head)
+        answered = take_switch(core, exchange, text, head)
     elif head.status < 200:
         answered = pass_interim(exchange, text, head)
     else:

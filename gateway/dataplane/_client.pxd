@@ -2,7 +2,8 @@
 
 Addresses are 16 bytes, IPv4 as ::ffff:a.b.c.d. Must not know connections.
 """
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memcmp
 
 from gateway.dataplane._head cimport RequestHead
 from gateway.dataplane._linux cimport sockaddr_storage
@@ -11,7 +12,18 @@ from gateway.dataplane._settings cimport Settings
 cdef enum:
     LOCAL_BYTES = 56        # INET6_ADDRSTRLEN, brackets, colon, port, and a zero that snprintf writes
 
+cdef struct Span:           # text of a head
+    const char *at
+    size_t length
+
+cdef inline bint is_v4(const uint8_t *address) noexcept nogil:
+    return memcmp(address, "\0\0\0\0\0\0\0\0\0\0\xff\xff", 12) == 0
+
 cdef bint is_trusted(const Settings *settings, const uint8_t *address) noexcept nogil
+# Counts the elements of all fields of that name, commas inside quotes apart; sets *found to the wanted one, without the spaces around it.
+cdef int find_element(const char *text, const RequestHead *head, uint32_t field_id, int wanted, Span *found) noexcept nogil
+# Narrows a forwarded-element (RFC 7239) to the value of a parameter, without quotes. name: with "=". False: it has none of that name.
+cdef bint take_parameter(Span *element, const char *name, size_t name_length) noexcept nogil
 # False, and nothing set, when the field names fewer hops than configured or no address there: the peer counts then.
 cdef bint read_forwarded(const Settings *settings, const char *text, const RequestHead *head, uint8_t *address) noexcept nogil
 # A unix socket's peer is on this machine: 127.0.0.1.

@@ -16,14 +16,6 @@ cdef enum:
     TEXT_BYTES = 46         # INET6_ADDRSTRLEN
     NOT_FOUND = -1
 
-cdef struct Span:
-    const char *at
-    size_t length
-
-
-cdef inline bint is_v4(const uint8_t *address) noexcept nogil:
-    return memcmp(address, "\0\0\0\0\0\0\0\0\0\0\xff\xff", 12) == 0
-
 
 cdef void set_v4(uint8_t *address, const void *four) noexcept nogil:
     memset(address, 0, 10)
@@ -130,7 +122,7 @@ cdef size_t element_length(const char *text, size_t length, char separator) noex
     return length
 
 
-cdef int walk(const char *text, const RequestHead *head, uint32_t field_id, int wanted, Span *found) noexcept nogil:
+cdef int find_element(const char *text, const RequestHead *head, uint32_t field_id, int wanted, Span *found) noexcept nogil:
     """Counts the elements of all fields of that name; sets *found to the wanted one."""
     cdef int n = 0
     cdef int32_t i
@@ -155,8 +147,7 @@ cdef int walk(const char *text, const RequestHead *head, uint32_t field_id, int 
     return n
 
 
-cdef bint take_for(Span *element) noexcept nogil:
-    """Narrows a forwarded-element (RFC 7239) to the value of its "for" parameter, without quotes."""
+cdef bint take_parameter(Span *element, const char *name, size_t name_length) noexcept nogil:
     cdef Span part
     cdef size_t length
     while element.length > 0:
@@ -164,9 +155,9 @@ cdef bint take_for(Span *element) noexcept nogil:
         part.at = element.at
         part.length = length
         trim(&part)
-        if part.length > 4 and strncasecmp(part.at, "for=", 4) == 0:
-            element.at = part.at + 4
-            element.length = part.length - 4
+        if part.length > name_length and strncasecmp(part.at, name, name_length) == 0:
+            element.at = part.at + name_length
+            element.length = part.length - name_length
             if element.length >= 2 and element.at[0] == c'"' and element.at[element.length - 1] == c'"':
                 element.at += 1
                 element.length -= 2
@@ -181,11 +172,11 @@ cdef bint take_for(Span *element) noexcept nogil:
 cdef bint read_forwarded(const Settings *settings, const char *text, const RequestHead *head, uint8_t *address) noexcept nogil:
     cdef uint32_t field_id = FIELD_FORWARDED if settings.reads_forwarded else FIELD_X_FORWARDED_FOR
     cdef Span found
-    cdef int n = walk(text, head, field_id, NOT_FOUND, &found)
+    cdef int n = find_element(text, head, field_id, NOT_FOUND, &found)
     if settings.forwarded_hops < 1 or n < settings.forwarded_hops:
         return False
     found.length = 0
-    walk(text, head, field_id, n - settings.forwarded_hops, &found)
-    if settings.reads_forwarded and not take_for(&found):
+    find_element(text, head, field_id, n - settings.forwarded_hops, &found)
+    if settings.reads_forwarded and not take_parameter(&found, "for=", 4):
         return False
     return parse_address(found.at, found.length, address)

@@ -18,7 +18,7 @@ from routing_core._figures cimport EndpointColumn, EndpointGate
 from routing_core._location cimport Location
 from routing_core._random cimport Random
 from routing_core._steer cimport Decision, Weighed
-from routing_core._table cimport Endpoint, Pool, Route
+from routing_core._table cimport Endpoint, Pool, Pop, Route
 
 cdef enum:
     SMALL_BYTES = 8192          # a buffer for heads and small bodies
@@ -122,6 +122,7 @@ cdef struct Exchange:
     UpstreamPool *queue     # where it is QUEUED
     const Snapshot *snapshot    # held
     const Route *route      # NULL: not routed
+    const Pop *kept         # by the client's cookie; NULL: it has none
     Decision decision
     const Pool *pool        # of the current attempt
     const Endpoint *endpoint    # NULL between attempts
@@ -129,6 +130,7 @@ cdef struct Exchange:
     int32_t n_attempts
     int32_t n_retries
     int32_t n_tried
+    int32_t n_tried_before  # when the current pool's turn came
     int32_t tried[MAX_ATTEMPTS]     # rows not to pick again
     bint is_its_turn        # it has waited: it goes before those who come now, and waits on in front
     bint wants_fresh        # no pooled connection: one has just failed
@@ -148,6 +150,7 @@ cdef struct Exchange:
     int64_t started_us
     int64_t sent_us         # when the request's last byte went up, as far as it did
     int64_t first_byte_us   # of the answer; 0: none yet
+    int64_t waited_us       # for it, by then
     uint8_t client[16]      # whom it was decided for
     Location location
     Note note

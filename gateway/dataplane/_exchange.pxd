@@ -2,6 +2,8 @@
 
 Must not know epoll, nor how a request's head is read: _request begins an exchange, this carries it on, _life ends it.
 """
+from libc.stdint cimport uint32_t
+
 from gateway.dataplane._core cimport Connection, Core, Exchange
 from gateway.dataplane._counters cimport Cause
 
@@ -9,6 +11,9 @@ from gateway.dataplane._counters cimport Cause
 cdef void attempt(Core *core, Exchange *exchange) noexcept nogil
 # Answers in the gateway's own name and ends the exchange when that is sent.
 cdef void reply(Core *core, Exchange *exchange, int status, bint close) noexcept nogil
+# The same but for the head, which the caller writes into exchange.down.head, of that room, before it drives. False: it has ended.
+# downstream.must_close says what the head is to say.
+cdef bint begin_reply(Core *core, Exchange *exchange, int status, bint close, uint32_t room) noexcept nogil
 cdef void refuse(Core *core, Exchange *exchange, int status, Cause cause, bint close) noexcept nogil
 # Goes on after an edge on either side.
 cdef void drive(Core *core, Exchange *exchange) noexcept nogil

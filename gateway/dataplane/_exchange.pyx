@@ -1,7 +1,7 @@
 """An attempt ends in an answer's head, or in fail_attempt(), which alone decides on a retry."""
 from libc.stdint cimport int32_t, int64_t, uint32_t
 
-from gateway.dataplane._account cimport begin_attempt, count_retry, note_connect
+from gateway.dataplane._account cimport begin_attempt, count_retry, note_connect, note_failure, note_pool_failure
 from gateway.dataplane._answer cimport *
 from gateway.dataplane._connection cimport *
 from gateway.dataplane._core cimport *
@@ -12,7 +12,6 @@ from gateway.dataplane._life cimport *
 from gateway.dataplane._linux cimport SHUT_WR, SO_ERROR, SOL_SOCKET, getsockopt, shutdown
 from gateway.dataplane._pools cimport *
 from gateway.dataplane._reply cimport compose_reply
-from routing_core._atomic cimport add_own
 from routing_core._budget cimport spend
 from routing_core._endpoints cimport AVAILABLE, FULL, Availability, choose_endpoint
 from routing_core._figures cimport *
@@ -37,6 +36,7 @@ cdef bint next_pool(Exchange *exchange) noexcept nogil:
         return False
     exchange.pool = exchange.decision.fallbacks[exchange.next_fallback]
     exchange.next_fallback += 1
+    exchange.n_tried_before = exchange.n_tried
     exchange.decision.reason = FAILOVER
     return True
 
@@ -51,7 +51,10 @@ cdef void attempt(Core *core, Exchange *exchange) noexcept nogil:
         if found == AVAILABLE or found == FULL:
             if attempt_at(core, exchange, endpoint, found == FULL):
                 return
-        elif not next_pool(exchange):
+            continue
+        if exchange.n_tried > exchange.n_tried_before:
+            note_pool_failure(core, exchange)
+        if not next_pool(exchange):
             if exchange.n_attempts:
                 give_up(core, exchange, 502)
             else:
@@ -166,13 +169,10 @@ cdef void rewind(Exchange *exchange) noexcept nogil:
 
 cdef bint may_go_on(Core *core, Exchange *exchange, Failed how) noexcept nogil:
     """Ends a failed attempt. True: prepared for the next one; False: the client has been given its answer."""
-    cdef EndpointColumn *own = &exchange.endpoint.columns[core.number]
     cdef bint was_reused = exchange.upstream != NULL and exchange.upstream.is_reused
     cdef int32_t row = exchange.endpoint.row
-    if how == FAILED_CONNECT:
-        add_own(&own.connect_failures, 1)
-    elif not was_reused:    # a pooled connection that ends as it is used is the peer's right (RFC 9112 9.3.1)
-        add_own(&own.failures, 1)
+    if how != FAILED_RESET or not was_reused:   # a pooled connection that ends as it is used is the peer's right (RFC 9112 9.3.1)
+        note_failure(core, exchange, how == FAILED_CONNECT)
     release_upstream(core, exchange, False)
     exchange.endpoint = NULL
     if how == FAILED_TIMEOUT or how == FAILED_GARBAGE:
@@ -199,6 +199,8 @@ cdef bint may_go_on(Core *core, Exchange *exchange, Failed how) noexcept nogil:
         exchange.n_tried += 1
     # The next endpoint, then the next PoP: the last try is not spent where the others failed.
     if exchange.n_retries == exchange.snapshot.settings.max_retries:
+        if how == FAILED_CONNECT:
+            note_pool_failure(core, exchange)
         next_pool(exchange)
     rewind(exchange)
     return True
@@ -222,7 +224,7 @@ cdef void refuse(Core *core, Exchange *exchange, int status, Cause cause, bint c
     reply(core, exchange, status, close)
 
 
-cdef void reply(Core *core, Exchange *exchange, int status, bint close) noexcept nogil:
+cdef bint begin_reply(Core *core, Exchange *exchange, int status, bint close, uint32_t room) noexcept nogil:
     cdef Connection *downstream = exchange.downstream
     dequeue(core, exchange)
     if exchange.upstream != NULL or exchange.endpoint != NULL:
@@ -231,19 +233,25 @@ cdef void reply(Core *core, Exchange *exchange, int status, bint close) noexcept
     exchange.status = status
     if exchange.down.head.begin < exchange.down.head.end:
         abort(core, exchange)   # an interim answer is stuck half-way: nothing can be said behind it
-        return
+        return False
     move(core, exchange, REPLYING)
     # A body that is still to come can't be told from the next request, nor a tunnel that will not be.
     if (close or exchange.close_asked or exchange.is_upgrade or not exchange.up.is_whole or exchange.up.ready
             or announces_end(core, downstream)):
         downstream.must_close = True
     close_buffer(core, &exchange.down.head)
-    if not open_buffer(core, &exchange.down.head, SMALL_BYTES):
+    if not open_buffer(core, &exchange.down.head, room):
         abort(core, exchange)
-        return
-    compose_reply(&exchange.down.head, status, exchange.method == METHOD_HEAD, downstream.must_close,
-                  exchange.minor == 0 and not downstream.must_close)
-    drive(core, exchange)
+        return False
+    return True
+
+
+cdef void reply(Core *core, Exchange *exchange, int status, bint close) noexcept nogil:
+    cdef Connection *downstream = exchange.downstream
+    if begin_reply(core, exchange, status, close, SMALL_BYTES):
+        compose_reply(&exchange.down.head, status, exchange.method == METHOD_HEAD, downstream.must_close,
+                      exchange.minor == 0 and not downstream.must_close)
+        drive(core, exchange)
 
 
 # --- Relay ---

@@ -8,6 +8,7 @@ from gateway.dataplane._client cimport LOCAL_BYTES
 from gateway.dataplane._core cimport Buffer, Framing
 from gateway.dataplane._head cimport RequestHead, ResponseHead
 from gateway.dataplane._settings cimport Settings
+from routing_core._text cimport Text
 
 cdef enum:
     ID_BYTES = 128          # longest x-request-id that is kept
@@ -33,7 +34,11 @@ cdef void settle_ids(const char *text, const RequestHead *head, unsigned long lo
 # False: does not fit the buffer, which is of no more use.
 cdef bint compose_request(Buffer *out, const char *text, const RequestHead *head, const Settings *settings,
                           const Facts *facts) noexcept nogil
-# framing: of the body as it goes down. close: the connection ends after it. keep_alive: an HTTP/1.0 client is told that it does not.
-# debug_pop NULL: no debug fields.
-cdef bint compose_response(Buffer *out, const char *text, const ResponseHead *head, Framing framing, bint close, bint keep_alive,
-                           const char *debug_pop, uint32_t debug_pop_length, const char *debug_reason) noexcept nogil
+# An answer's head but for its end: fields may be added. framing: of the body as it goes down. close, keep_alive: see append_persistence.
+cdef void begin_response(Buffer *out, const char *text, const ResponseHead *head, Framing framing, bint close,
+                         bint keep_alive) noexcept nogil
+# close: the connection ends after it. keep_alive: an HTTP/1.0 client is told that it does not.
+cdef void append_persistence(Buffer *out, bint close, bint keep_alive) noexcept nogil
+cdef void append_debug(Buffer *out, const Text *pop, const char *reason) noexcept nogil
+# False: does not fit the buffer, which is of no more use.
+cdef bint end_head(Buffer *out) noexcept nogil

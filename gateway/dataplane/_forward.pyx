@@ -230,8 +230,23 @@ cdef void append_kept_of_response(Buffer *out, const char *text, const ResponseH
     append(out, text + run, head.length - 2 - run)
 
 
-cdef bint compose_response(Buffer *out, const char *text, const ResponseHead *head, Framing framing, bint close, bint keep_alive,
-                           const char *debug_pop, uint32_t debug_pop_length, const char *debug_reason) noexcept nogil:
+cdef void append_persistence(Buffer *out, bint close, bint keep_alive) noexcept nogil:
+    if close:
+        append(out, "connection: close\r\n", 19)
+    if keep_alive:
+        append(out, "connection: keep-alive\r\n", 24)
+
+
+cdef void append_debug(Buffer *out, const Text *pop, const char *reason) noexcept nogil:
+    append(out, "x-isochrone-pop: ", 17)
+    append(out, pop.at, pop.length)
+    append(out, "\r\nx-isochrone-reason: ", 22)
+    append_text(out, reason)
+    append(out, "\r\n", 2)
+
+
+cdef void begin_response(Buffer *out, const char *text, const ResponseHead *head, Framing framing, bint close,
+                         bint keep_alive) noexcept nogil:
     # RFC 9110 8.6: no Content-Length in 1xx and 204.
     cdef bint keeps_length = head.status >= 200 and head.status != 204
     append(out, "HTTP/1.1 ", 9)
@@ -244,15 +259,9 @@ cdef bint compose_response(Buffer *out, const char *text, const ResponseHead *he
         append_upgrade(out, text, head.fields, head.n_fields)
     elif framing == BY_CHUNKS:
         append(out, "transfer-encoding: chunked\r\n", 28)
-    if close:
-        append(out, "connection: close\r\n", 19)
-    if keep_alive:
-        append(out, "connection: keep-alive\r\n", 24)
-    if debug_pop != NULL:
-        append(out, "x-isochrone-pop: ", 17)
-        append(out, debug_pop, debug_pop_length)
-        append(out, "\r\nx-isochrone-reason: ", 22)
-        append_text(out, debug_reason)
-        append(out, "\r\n", 2)
+    append_persistence(out, close, keep_alive)
+
+
+cdef bint end_head(Buffer *out) noexcept nogil:
     append(out, "\r\n", 2)
     return out.end <= out.capacity

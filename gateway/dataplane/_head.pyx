@@ -9,7 +9,7 @@ from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t
 from libc.string cimport memchr, memset
 
 from gateway.dataplane._octets cimport (
-    Octets, find_field, find_host, find_method, has_scheme, hex_octets, is_same, is_token, is_word, name_octets, next_element, number,
+    Octets, find_field, find_host, find_method, has_prefix, hex_octets, is_same, is_token, is_word, name_octets, next_element, number,
     target_octets, token_octets)
 from gateway.dataplane._walk cimport Walk, begin_walk, refuse, take_line_end, take_name, take_text, take_value, take_version
 
@@ -133,9 +133,9 @@ cdef RejectCause judge_target(Walk *walk, RequestHead *head, Host *host) noexcep
     if target[0] == c'*' and head.target_length == 1 and head.method == METHOD_OPTIONS:
         head.is_asterisk = True
         return CAUSE_NONE
-    if has_scheme(target, head.path_length, "http://", 7):
+    if has_prefix(target, head.path_length, "http://", 7):
         scheme_length = 7
-    elif has_scheme(target, head.path_length, "https://", 8):
+    elif has_prefix(target, head.path_length, "https://", 8):
         scheme_length = 8
     else:
         return CAUSE_TARGET

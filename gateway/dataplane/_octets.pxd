@@ -140,12 +140,12 @@ cdef inline size_t find_host(Octets start, Octets end) noexcept nogil:
         return 0
     return at - start
 
-# In any case; token_octets has no letter case but knows neither ":" nor "/".
-cdef inline bint has_scheme(Octets at, size_t length, const char *scheme, size_t scheme_length) noexcept nogil:
+# prefix is in lower case, and found in any; token_octets has no letter case but knows neither ":" nor "/".
+cdef inline bint has_prefix(Octets at, size_t length, const char *prefix, size_t prefix_length) noexcept nogil:
     cdef size_t i
-    if length < scheme_length:
+    if length < prefix_length:
         return False
-    for i in range(scheme_length):
-        if at[i] != <unsigned char>scheme[i] and token_octets[at[i]] != <unsigned char>scheme[i]:
+    for i in range(prefix_length):
+        if at[i] != <unsigned char>prefix[i] and token_octets[at[i]] != <unsigned char>prefix[i]:
             return False
     return True

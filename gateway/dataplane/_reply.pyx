@@ -3,7 +3,7 @@ from libc.stdint cimport uint32_t
 from libc.string cimport strlen
 
 from gateway.dataplane._core cimport Buffer
-from gateway.dataplane._forward cimport append, append_number
+from gateway.dataplane._forward cimport append, append_number, append_persistence
 
 
 cdef const char *reason_phrase(int status) noexcept nogil:
@@ -49,10 +49,7 @@ cdef void compose_reply(Buffer *out, int status, bint is_head, bint close, bint 
     # RFC 9110 15.5.6: a 405 says what is allowed.
     if status == 405:
         append(out, "allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n", 53)
-    if close:
-        append(out, "connection: close\r\n", 19)
-    if keep_alive:
-        append(out, "connection: keep-alive\r\n", 24)
+    append_persistence(out, close, keep_alive)
     append(out, "\r\n", 2)
     if not is_head:
         append(out, phrase, length)

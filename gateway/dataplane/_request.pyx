@@ -3,6 +3,7 @@ from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.string cimport memcpy, memmove
 
 from gateway.dataplane._account cimport note_request
+from gateway.dataplane._affinity cimport ask
 from gateway.dataplane._client cimport read_forwarded, write_local
 from gateway.dataplane._connection cimport *
 from gateway.dataplane._core cimport *
@@ -12,6 +13,7 @@ from gateway.dataplane._flow cimport begin_body
 from gateway.dataplane._forward cimport Facts, compose_request, settle_ids
 from gateway.dataplane._head cimport *
 from gateway.dataplane._life cimport close_downstream, open_exchange
+from gateway.dataplane._redirect cimport redirect
 from geoip._cache cimport locate_cached
 from geoip._locator cimport Lookup
 from routing_core._atomic cimport add_own
@@ -19,7 +21,7 @@ from routing_core._budget cimport earn
 from routing_core._location cimport Location
 from routing_core._random cimport next_u64
 from routing_core._routes cimport FieldView, RequestFacts, match_route
-from routing_core._steer cimport NO_PERMITTED_POP, steer
+from routing_core._steer cimport NO_PERMITTED_POP, Asked, steer
 
 
 cdef void refuse_head(Core *core, Connection *downstream, int status, RejectCause cause) noexcept nogil:
@@ -118,6 +120,7 @@ cdef void frame_body(Exchange *exchange, const RequestHead *head) noexcept nogil
 
 cdef void begin(Core *core, Connection *downstream, const char *text, const RequestHead *head) noexcept nogil:
     cdef Exchange *exchange = open_exchange(core, downstream)
+    cdef Asked asked
     cdef bint is_composed
     if exchange == NULL:
         count_cause(core.column, CAUSE_NO_MEMORY)
@@ -143,13 +146,18 @@ cdef void begin(Core *core, Connection *downstream, const char *text, const Requ
     if exchange.up.limit and head.content_length > exchange.up.limit:
         refuse(core, exchange, 413, CAUSE_BODY_TOO_LARGE, True)
         return
-    earn(&exchange.route.service.columns[core.number], &core.snapshot.settings.budget, core.now_ms)
-    steer(core.snapshot.table, exchange.route, &exchange.location, &core.rng, &core.weighed, &exchange.decision)
+    ask(core.snapshot.table, exchange, text, head, &asked)
+    exchange.kept = asked.kept
+    steer(core.snapshot.table, exchange.route, &asked, &core.rng, &core.weighed, &exchange.decision)
     if exchange.decision.pool == NULL:
         refuse(core, exchange, 503, CAUSE_NO_PERMITTED_POP if exchange.decision.failure == NO_PERMITTED_POP else CAUSE_NO_ENDPOINT,
                False)
         return
     exchange.pool = exchange.decision.pool
+    if redirect(core, exchange, text, head):
+        return
+    # What goes nowhere earns no retry.
+    earn(&exchange.decision.target.service.columns[core.number], &core.snapshot.settings.budget, core.now_ms)
     attempt(core, exchange)
 
 

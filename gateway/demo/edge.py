@@ -48,6 +48,7 @@ services:
     # A demo has no time: the defaults are 10s, 1s, 3 and 30s.
     health: {{path: /healthz, interval: 1s, timeout: 1s, confirm_interval: 200ms, up_after: 2}}
     slow_start: 2s
+    pop_ramp: 2s
     backends:
 {backends}
 

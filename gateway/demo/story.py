@@ -23,7 +23,7 @@ FIXED = "iad"
 LOOK_S = 0.02
 FOLLOW_S = 0.25  # between two looks at the rows of the scene under way
 LOOKS_AGAIN = 10
-SETTLE_S = 15.0  # for what must happen: a start, a return
+SETTLE_S = 45.0  # for what must happen: a start, a return; many times what it takes, machines are busy
 
 
 class Edge(Protocol):

@@ -21,15 +21,17 @@ SINGLES = {"city", "asn", "expect", "match"}  # one value is legal where a list 
 HEAD = """\
 # Configuration
 
-<!-- Written by `python -m tests.checks.config_docs` from gateway/_config_model.py and gateway/_config_limits.py. -->
+<!-- Written by `python -m tests.checks.config_docs` from the models in gateway/_config_*.py. -->
 
 One YAML file. `isochrone check -c FILE` validates it and prints it with every default written out; `isochrone check --schema` prints a
-JSON Schema, with which an editor completes and explains keys. `docs/examples/` has two files to begin with:
-[two PoPs by their addresses](examples/two-pops.yaml), [two Kubernetes clusters](examples/kubernetes.yaml).
+JSON Schema, with which an editor completes and explains keys. `docs/examples/` has files to begin with:
+[two PoPs by their addresses](examples/two-pops.yaml), [two Kubernetes clusters](examples/kubernetes.yaml),
+[capacity, law by client, affinity, a canary, a redirect](examples/steering.yaml).
 
 - **Faults** come all at once, a line each, in the order of the file, on standard error; the exit status is then 2:
   `isochrone.yaml:31: pops.fra.lat: must be a number from -90 to 90 degrees, got 'x'`. Unknown and doubled keys are faults.
-- **Warnings** name what is legal and yet hardly meant: a database that is not there now, a service that no route leads to.
+- **Warnings** name what is legal and yet hardly meant: a database that is not there now, a service that no route leads to, a key that
+  has no effect beside the others.
 - **Durations** are written `250ms`, `10s`, `2m`, `1h`; **sizes** `512B`, `64KiB`, `8MiB`; **shares** `20%` or `0.2`.
 - **Addresses** are written `host:port`, `[v6]:port` or `unix:/path`, in quotes; **paths** of files start from the folder of the
   configuration, and `~` is the home folder.
@@ -37,8 +39,7 @@ JSON Schema, with which an editor completes and explains keys. `docs/examples/` 
   Norway: only `true` and `false` are truth values.
 - **Reload** (SIGHUP, `POST /reload`) takes a new file whole or not at all. A change of `listeners`, `admin`, `status` or
   `gateway.workers` is refused with a line that says that a restart is needed.
-- `listeners[].tls`, `pops[].capacity`, `routes[].steering.affinity`, `mode: redirect` and `state_dir` are not in this version, and
-  a fault that says so.
+- `listeners[].tls` is not in this version, and a fault that says so.
 """
 
 
@@ -58,22 +59,28 @@ def is_list(annotation: Any) -> bool:
 
 
 def legal(key: str, known: FieldInfo, path: str) -> str:
-    inner = next(sections(known.annotation), None)
+    inner = [f"[`{at}`](#{anchor(at)})" for _, at in within(path, known)]
+    if inner:
+        ways = [f"a list, each {link}" if is_item else link for link, (_, is_item) in zip(inner, sections(known.annotation), strict=True)]
+        return f"{inner[0]}, or a list of such" if key in SINGLES else ", or ".join(ways)
     leaf = leaf_of(known.annotation, known.metadata)
-    many = is_list(known.annotation) and not any(isinstance(mark, Leaf) for mark in known.metadata)
-    if inner is not None:
-        what = f"[`{path}`](#{anchor(path)})"
-    else:
-        assert leaf is not None, f"{path}: neither a section nor a kind of value"
-        what = re.sub(r", such as 250ms.*|, such as 512B, 64KiB or 8MiB", "", leaf.legal)  # the page's head says it once
-    if not many:
+    assert leaf is not None, f"{path}: neither a section nor a kind of value"
+    what = re.sub(r", such as 250ms.*|, such as 512B, 64KiB or 8MiB", "", leaf.legal)  # the page's head says it once
+    if not is_list(known.annotation) or any(isinstance(mark, Leaf) for mark in known.metadata):
         return what
     return f"{what}, or a list of such" if key in SINGLES else f"a list, each {what}"
 
 
+def within(path: str, known: FieldInfo) -> Iterator[tuple[type[Section], str]]:
+    """The sections of a field and the paths they are described under."""
+    for section, is_item in sections(known.annotation):
+        yield section, f"{path}[]" if is_item else path
+
+
 def anchor(path: str) -> str:
-    """As GitHub makes it of a heading."""
-    return re.sub(r"[^a-z0-9_-]", "", path.lower())
+    """As GitHub makes it of a heading. A list's that shares its field with one mapping comes second, and GitHub counts."""
+    made = re.sub(r"[^a-z0-9_-]", "", path.lower())
+    return f"{made}-1" if path.endswith("[]") and path.removesuffix("[]") in PATHS else made
 
 
 def default(key: str, known: FieldInfo, section: type[Section]) -> str:
@@ -97,17 +104,19 @@ def cell(text: str) -> str:
 def walk(section: type[Section], path: str) -> Iterator[tuple[str, type[Section]]]:
     yield path, section
     for key, known in section.model_fields.items():
-        inner = next(sections(known.annotation), None)
-        if inner is not None:
-            yield from walk(inner, joined(path, key, known))
+        for inner, at in within(joined(path, key), known):
+            yield from walk(inner, at)
 
 
-def joined(path: str, key: str, known: FieldInfo) -> str:
-    return (f"{path}.{key}" if path else key) + ("[]" if is_list(known.annotation) else "")
+def joined(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key
+
+
+PATHS = {path for path, _ in walk(Config, "")}
 
 
 def row(path: str, section: type[Section], key: str, known: FieldInfo) -> str:
-    what = cell(legal(key, known, joined(path, key, known)))
+    what = cell(legal(key, known, joined(path, key)))
     return f"| `{key}` | {what} | {default(key, known, section)} | {cell(known.description or '')} |"
 
 

@@ -16,9 +16,9 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
@@ -58,7 +58,10 @@ class Backend:
         self.port = 0 if path else free_port()
         self.seen: Counter[str] = Counter()  # requests by method and path
         self.bodies: list[str] = []  # of POSTs, their hashes
-        self.status = 200
+        self.status = 200  # of /healthz
+        self.refusal: tuple[int, dict[str, str]] | None = None  # status and headers of every other answer
+        self.in_flight = 0  # probes not counted
+        self.most_in_flight = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -110,6 +113,17 @@ class Backend:
         self.seen[f"{request.method} {request.path}"] += 1
         if request.path == "/healthz":
             return web.Response(status=self.status)
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            return await self._serve(request)
+        finally:
+            self.in_flight -= 1
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        if self.refusal is not None:
+            status, headers = self.refusal
+            return web.Response(status=status, headers=headers, text=self.name)
         if "delay" in request.query:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._dying.wait(), float(request.query["delay"]))
@@ -176,11 +190,33 @@ GERMAN = {"x-forwarded-for": "10.1.0.1"}
 AMERICAN = {"x-forwarded-for": "10.2.0.1"}
 
 
+class Answer(NamedTuple):
+    status: int
+    text: str
+    headers: http.client.HTTPMessage
+
+
+class Client:
+    """One that keeps its connection."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE_S)
+
+    def ask(self, path: str = "/", headers: Mapping[str, str] | None = None, method: str = "GET", body: bytes | None = None) -> Answer:
+        self._connection.request(method, path, body, headers or {})
+        answer = self._connection.getresponse()
+        return Answer(answer.status, answer.read().decode(), answer.headers)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
 class Served:
     """`isochrone serve` on a configuration."""
 
     def __init__(self, folder: Path, text: str, port: int, *, descriptors: int | None = None) -> None:
         self.port = port
+        self.admin_port = 0
         self.config = folder / "isochrone.yaml"
         self.config.write_text(text)
         self.log_path = folder / "log"
@@ -234,7 +270,7 @@ def served(folder: Path, text: str = CONFIG, *, wait: bool = True, descriptors: 
     """`names` fill the places in the text; `port` and `admin` are free ones."""
     port, admin = free_port(), free_port()
     gateway = Served(folder, text.format(port=port, admin=admin, **names), port, descriptors=descriptors)
-    gateway.admin_port = admin  # type: ignore[attr-defined]  # for tests that speak to the admin API
+    gateway.admin_port = admin
     try:
         if wait:
             gateway.wait_serving()

@@ -161,6 +161,22 @@ def test_what_changes_nothing_for_us_is_not_delivered() -> None:
     run(main())
 
 
+def test_a_hint_alone_is_delivered() -> None:
+    async def main() -> None:
+        async with one() as (api, cluster, watched):
+            await until(lambda: cluster.synced and api.watching == 1)
+            before, identities = len(watched.calls), [e.identity for e in cluster.endpoints(WEB)]
+            hinted = piece("web-1", ["10.0.0.1", "10.0.0.2"])
+            for found in hinted["endpoints"]:
+                found["hints"] = {"forZones": [{"name": "z2"}, {"name": "z1"}]}
+            await api.put(PATH, hinted)
+            await until(lambda: [e.hint_zones for e in cluster.endpoints(WEB)] == [("z1", "z2")] * 2)
+            assert len(watched.calls) == before + 1
+            assert [e.identity for e in cluster.endpoints(WEB)] == identities
+
+    run(main())
+
+
 def test_a_confirmed_empty_list_empties() -> None:
     async def main() -> None:
         async with one() as (api, cluster, _):

@@ -147,7 +147,7 @@ def test_a_location_is_the_record_in_other_units(real):
     _, ours, theirs = real
     locator = Locator([ours])
     for address in addresses(random.Random(10), 500):
-        (_, x, y, z, lat, lon, accuracy_km, _, country, continent, source), _ = locate_one(locator, packed_address(address))
+        (_, x, y, z, lat, lon, accuracy_km, _, country, continent, source, _), _ = locate_one(locator, packed_address(address))
         record = expected_of(theirs.get(address))
         if "lat" in record:
             assert (lat, lon) == (pytest.approx(record["lat"], abs=2e-5), pytest.approx(record["lon"], abs=2e-5))

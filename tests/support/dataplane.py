@@ -13,7 +13,8 @@ NOWHERE = 9  # a port that refuses
 
 
 class Bench:
-    """Two PoPs with one endpoint each, one service, one route; clients stand in Frankfurt."""
+    """Two PoPs with one endpoint each, one service, one route; clients stand in Frankfurt. pops: further fields of their specs; service:
+    of the services'. A second service has the same endpoints, and pools of its own."""
 
     def __init__(
         self,
@@ -23,13 +24,18 @@ class Bench:
         location=FRA,
         listeners=(),
         log_bytes=1 << 20,
+        pops=({}, {}),
+        services=("shop",),
+        service=None,
         **pool,
     ):
         self.figures = Figures(1)
         self.counters = Counters(1)
         self.rows = [[self.figures.acquire("endpoint") for _ in pop] for pop in endpoints]
-        self.pool_rows = [self.figures.acquire("pool") for _ in endpoints]
-        self.service_row = self.figures.acquire("service")
+        self.pop_rows = [self.figures.acquire("pop") for _ in endpoints]
+        self.services = {name: (self.figures.acquire("service"), [self.figures.acquire("pool") for _ in endpoints]) for name in services}
+        self.service_row, self.pool_rows = self.services[services[0]]
+        self.pops, self.service = pops, service or {}
         self.now_us = 1_000_000_000
         self.settings = settings or Settings()
         self.endpoints = endpoints
@@ -43,8 +49,16 @@ class Bench:
         self.ends = [*listeners]
 
     def table(self, endpoints=None, generation=1):
-        rows = zip(self.rows, self.pool_rows, endpoints or self.endpoints, strict=True)
-        pools = tuple(
+        places = zip((("fra", *FRA), ("nyc", *NYC)), self.pop_rows, self.pops, strict=True)
+        pops = tuple(PopSpec(*place, row=row, **more) for place, row, more in places)
+        services = tuple(
+            ServiceSpec(name, row, self.pool_specs(pool_rows, endpoints or self.endpoints), **self.service)
+            for name, (row, pool_rows) in self.services.items()
+        )
+        return Table(TableSpec(generation, pops, services, self.routes, *routing_core.PRIOR), self.figures)
+
+    def pool_specs(self, pool_rows, endpoints):
+        return tuple(
             PoolSpec(
                 number,
                 pool_row,
@@ -52,16 +66,8 @@ class Bench:
                 len(addresses),
                 **self.pool,
             )
-            for number, (endpoint_rows, pool_row, addresses) in enumerate(rows)
+            for number, (endpoint_rows, pool_row, addresses) in enumerate(zip(self.rows, pool_rows, endpoints, strict=True))
         )
-        spec = TableSpec(
-            generation,
-            (PopSpec("fra", *FRA), PopSpec("nyc", *NYC)),
-            (ServiceSpec("shop", self.service_row, pools),),
-            self.routes,
-            *routing_core.PRIOR,
-        )
-        return Table(spec, self.figures)
 
     def pair(self, is_tcp=False):
         """Two ends of a connection; the first is ours."""
@@ -109,7 +115,8 @@ class Bench:
         counted = self.counters.read()
         assert sum(counted["active"]) == 0 and counted["figures"]["bad_transitions"] == 0
         assert all(self.figures.read_endpoint(row)["in_flight"] == 0 for rows in self.rows for row in rows)
-        assert all(self.figures.read_pool(row)["in_flight"] == 0 for row in self.pool_rows)
+        assert all(self.figures.read_pool(row)["in_flight"] == 0 for _, rows in self.services.values() for row in rows)
+        assert all(self.figures.read_pop(row) == 0 for row in self.pop_rows)
 
     def listen(self, pop=0, number=0):
         """A real listener behind an endpoint: connections made afresh arrive there."""

@@ -8,7 +8,7 @@ from gateway.control.lifecycle import Phase
 from gateway.control.listeners import Listeners
 from gateway.control.probes import Result
 from gateway.errors import StartError
-from tests.unit.gateway.control.helpers import config_of
+from tests.unit.gateway.control.helpers import TWO_POPS, config_of
 
 FAST = {"drain": "{lameduck: 0s, deadline: 5s}", "gateway": "{workers: 1}", "timeouts": "{connect: 50ms}"}
 
@@ -72,6 +72,33 @@ def test_from_the_start_to_the_end(nothing_left):
             await asyncio.open_connection("127.0.0.1", port)
 
     asyncio.run(scenario())
+
+
+def test_a_key_that_cannot_be_used_is_said_before_anything_is_open(tmp_path):
+    (tmp_path / "key").write_bytes(b"short")
+    with pytest.raises(StartError, match="must have at least 16 bytes, got 5"):
+        gateway_of(config_of(affinity_key=str(tmp_path / "key"), **FAST))
+
+
+def test_two_gateways_with_one_state_name_pops_alike(tmp_path):
+    one, other = (gateway_of(config_of(state_dir=str(tmp_path / "state"), **FAST)) for _ in range(2))
+    cookies = [pop.cookie for pop in one.publisher.table.spec.pops]
+    assert cookies == [pop.cookie for pop in other.publisher.table.spec.pops]
+    assert cookies[0].startswith("fra.")
+
+
+def test_what_is_given_back_is_forgotten():
+    config = config_of(TWO_POPS.replace("country: US", "country: US, capacity: {requests_in_flight: 10}"), **FAST)
+    gateway = gateway_of(config)
+    gateway.publisher.publish()
+    assert list(gateway.refresh.pops) == ["nyc"]
+    assert set(gateway.refresh.pools) == {("shop", "fra"), ("shop", "nyc")}
+    less = TWO_POPS.replace("  - {name: nyc, lat: 40.71, lon: -74.01, country: US}\n", "")
+    less = less.replace('      - {pop: nyc, endpoints: ["192.0.2.2:80", "192.0.2.3:80"]}\n', "")
+    gateway.publisher.publish_config(config_of(less, **FAST), gateway.publisher.locator)
+    gateway.publisher.collect()
+    assert gateway.refresh.pops == {}
+    assert set(gateway.refresh.pools) == {("shop", "fra")}
 
 
 def test_what_cannot_begin_leaves_nothing_open():

@@ -1,13 +1,14 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from gateway.cli import main
-from gateway.commands.explain import headlines
 from gateway.config import load
 from gateway.control.explanation import explain
 from gateway.control.offline import situation_of
+from gateway.explain_text import columns
 from tests.unit.gateway.admin_api import admin_api
 
 EXAMPLE = "docs/examples/two-pops.yaml"
@@ -37,32 +38,30 @@ def test_for_people_without_a_terminal(capsys):
     assert "\x1b" not in out
     lines = [line.rstrip() for line in out.splitlines()]
     assert lines[:4] == [
-        "client    198.51.100.7, US (42.36, -71.06), by override",
+        "client    198.51.100.7, US (42.36, -71.06), by override prefix 198.51.100.0/24",
         "request   GET http://(any host)/",
         "route     shop, service shop, leg client-pop, window 5 ms",
         "decision  nyc at 127.0.0.1:9002: the fastest; then fra",
     ]
-    assert lines[4].split() == ["PoP", "share", "estimate", "path", "service", "km", "evidence", "availability", "why", "not"]
-    assert lines[6].startswith("nyc *   100.0%")
+    assert lines[4].split() == [word for column in columns(from_file()) for word in column.head.split()]
+    assert re.fullmatch(r"nyc \* +1\.00 +1\.00 +306 .* in +100\.0%", lines[6])
     assert "ms over the fastest" in lines[7]
+    # Aligned: a column's cells end, or begin, where its head does.
+    assert lines[6].index("100.0%") + len("100.0%") == lines[4].index("share") + len("share")
+    assert re.search(r"\+\d", lines[7]).start() == lines[4].index("why not")
 
 
-def test_text_of_the_worlds_that_are_less_plain():
-    said = from_file("203.0.113.1")
-    assert ("client", "203.0.113.1, place unknown") in headlines(said)
-    none = {**said, "decision": None, "error": "no_permitted_pop"}
-    assert ("decision", "none: no PoP that the route's jurisdiction permits can serve: 503") in headlines(none)
-    place = {"lat": 51.5, "lon": -0.13, "country": "GB", "continent": "EU", "asn": 20712, "accuracy_km": 10.0, "source": "database"}
-    aged = {
-        **said,
-        "location": place,
-        "table": {"generation": 17, "age_s": 3.21},
-        "sources": {"fra": {"kind": "kubernetes", "age_s": 61.0, "error": "gone"}},
-    }
-    lines = dict(headlines(aged))
-    assert lines["client"].endswith("GB (51.50, -0.13) within 10 km, AS20712, by database")
-    assert lines["table"] == "generation 17, 3.2 s old"
-    assert lines["source"] == "fra, kubernetes: gone, last heard 61 s ago"
+def test_headers_are_asked_by(capsys):
+    file = "docs/examples/steering.yaml"
+    words = ["--client", BOSTON, "--host", "updates.example.com", "--json"]
+    assert main(["explain", "-c", file, *words, "--header", "x-tenant: a"]) == 0
+    assert json.loads(capsys.readouterr().out)["affinity"]["text"].startswith("nothing to choose")
+    assert main(["explain", "-c", file, *words, "--header", "x-other: a"]) == 0
+    assert json.loads(capsys.readouterr().out)["affinity"]["text"].startswith("no header x-tenant")
+    with admin_api() as api:
+        api.answers = [(200, from_file())]
+        assert main(["explain", "--admin", api.url, "--client", BOSTON, "--header", "A: 1", "--header", "Cookie: pop=x"]) == 0
+        assert api.asked == [("GET", f"/explain?client={BOSTON}&path=%2F&headers=A%3A+1%0ACookie%3A+pop%3Dx")]
 
 
 def test_no_route_is_an_answer(capsys, tmp_path):
@@ -92,6 +91,7 @@ def test_a_missing_database_is_a_warning(capsys):
             "isochrone: --html: must be a file that can be written, got '/nowhere/x'",
         ),
         (["-c", EXAMPLE, "--admin", "unix:/x", "--client", BOSTON], 1, "isochrone: must have --config or --admin, got both"),
+        (["-c", EXAMPLE, "--client", BOSTON, "--header", "x"], 1, "isochrone: header: must be NAME: VALUE, as in a request, got 'x'"),
         (["-c", "/nowhere.yaml", "--client", BOSTON], 2, "/nowhere.yaml: can't be read: No such file or directory"),
         (["--admin", "unix:/nowhere/x", "--client", BOSTON], 1, "isochrone: no admin API at unix:/nowhere/x: No such file or directory"),
     ],

@@ -60,7 +60,7 @@ def test_json_has_the_whole_result(capsys, config):
     said = simulated(capsys, "-c", config, "--host", "a.example.com", "--path", "/shop", "--world", "400")
     assert list(said) == [
         "host", "path", "clients", "route", "service", "leg", "window_ms", "n_clients", "n_places", "unplaced", "unserved", "error",
-        "mean_ms", "p90_ms", "pops", "countries", "losses",
+        "mean_ms", "p90_ms", "pops", "countries", "losses", "split", "in_flight",
     ]  # fmt: skip
     assert (said["host"], said["path"], said["route"], said["n_clients"], said["n_places"]) == ("a.example.com", "/shop", "shop", 400, 3)
     assert said["clients"]["kind"] == "world"
@@ -193,6 +193,82 @@ def test_what_is_out_of_the_common_has_a_line(more, line):
     assert "estimate" not in dict(command.headlines(made(mean_ms=None), Population("world", "some", ()), ""))
 
 
+LOADED = {
+    "in_flight": 5000.0,
+    "pops": (
+        PopPart("fra", 50.0, 8.0, 0.5, 20.0, 30.0, {"DE": 1.0}, None, 2000, 2500.0),
+        PopPart("nyc", 40.0, -74.0, 0.5, 20.0, 30.0, {"US": 1.0}, None, None, 2500.0),
+        PopPart("sin", 1.0, 103.0, 0.0, None, None, {}, "so", 4000, 0.0),
+    ),
+    "losses": (
+        Loss("nyc", 0.5, {"fra": 1.0}, 0.0, 20.0, 90.0, {"fra": 2.5, "sin": 0.011}),
+        Loss("fra", 0.5, {"nyc": 1.0}, 0.0, 20.0, 90.0),
+    ),
+}
+
+
+def test_capacities_and_how_full_they_get(monkeypatch):
+    lines = lines_of(screen_of(made(**LOADED), monkeypatch))
+    assert "in flight 5,000 of all clients; what a full PoP passes on to others is not followed" in lines
+    rows = {line.split()[0]: line for line in reversed(lines) if line}
+    assert re.search(r"p90 +in flight +capacity +its clients' countries$", rows["PoP"])
+    assert re.search(r"30\.0 ms +2,500 \(125%!\) +2,000 +DE 100\.0%$", rows["fra"])
+    assert re.search(r"30\.0 ms +2,500 +US 100\.0%$", rows["nyc"])
+    assert re.search(r"0\.0% +0 \(0%\) +4,000 +so$", rows["sin"])
+    losses = lines[lines.index(rows["if"]) :]
+    assert re.search(r"nowhere to go +then filled +taken over by$", losses[0])
+    assert re.search(r"0\.0% +fra 250%!, sin 1% +fra 100\.0%$", losses[2])
+    assert re.search(r"0\.0% +nyc 100\.0%$", losses[3])
+
+
+def test_capacities_are_named_also_when_nobody_says_what_is_in_flight(monkeypatch):
+    pops = (PopPart("fra", 50.0, 8.0, 1.0, 20.0, 30.0, {"DE": 1.0}, None, 2000),)
+    lines = lines_of(screen_of(made(pops=pops), monkeypatch))
+    assert not [line for line in lines if "in flight" in line or "then filled" in line]
+    assert re.search(r"30\.0 ms +2,000 +DE 100\.0%$", next(line for line in lines if line.startswith("fra")))
+
+
+def test_what_is_in_flight_is_asked_for(capsys, tmp_path):
+    (tmp_path / "world.mmdb").write_bytes(write(NETWORKS))
+    (tmp_path / "isochrone.yaml").write_text(WORLD.replace("country: US}", "country: US, capacity: {requests_in_flight: 100}}"))
+    words = ["-c", str(tmp_path / "isochrone.yaml"), "--host", "a.example.com", "--path", "/shop", "--world", "400"]
+    said = simulated(capsys, *words, "--in-flight", "1000")
+    nyc = said["pops"][1]
+    assert (nyc["capacity"], said["in_flight"], said["pops"][0]["capacity"]) == (100, 1000, None)
+    assert nyc["in_flight"] == pytest.approx(1000 * nyc["share"], abs=0.1)
+    fra = next(one for one in said["losses"] if one["pop"] == "fra")
+    assert fra["loads"] == {"nyc": pytest.approx(10 * (nyc["share"] + fra["share"]), abs=0.01)}
+    assert simulated(capsys, *words)["pops"][1]["in_flight"] is None
+    with pytest.raises(SystemExit):
+        main(["simulate", *words, "--in-flight", "0"])
+    assert "argument --in-flight: must be a whole number from 1 to 1000000000, got '0'" in capsys.readouterr().err
+
+
+def test_a_split_route_names_its_services():
+    lines = dict(command.headlines(made(split={"shop": 0.9, "next": 0.1}), Population("world", "some", ()), "GET http://a/"))
+    assert lines["route"].startswith("r, service shop 90.0% and next 10.0%, leg client-pop")
+
+
+RULES = (
+    WORLD.split("routes:")[0]
+    + """
+routes:
+  - name: law
+    service: shop
+    steering: {jurisdiction: [{clients: {countries: [DE]}, pops: {countries: [SG]}}, {clients: {continents: [NA, AS]}, pops: {}}]}
+"""
+)
+
+
+def test_rules_by_client_pins_and_overrides_hold(capsys, tmp_path):
+    (tmp_path / "world.mmdb").write_bytes(write(NETWORKS))
+    words = "overrides: [{country: SG, lat: 50.0, lon: 8.0}], pins: [{prefix: 64.0.0.0/2, pops: [sin]}]"
+    (tmp_path / "isochrone.yaml").write_text(RULES.replace("city: world.mmdb", f"city: world.mmdb, {words}"))
+    said = simulated(capsys, "-c", str(tmp_path / "isochrone.yaml"), "--world", "200")
+    # Germans go where they may, those that a pin names where it says, and those of Singapore as if they stood in Frankfurt.
+    assert {one["country"]: one["pops"] for one in said["countries"]} == {"DE": {"sin": 1.0}, "US": {"sin": 1.0}, "SG": {"fra": 1.0}}
+
+
 def test_a_table_without_rows_is_left_out(monkeypatch):
     assert "if lost" not in screen_of(made(losses=()), monkeypatch)
 
@@ -227,12 +303,12 @@ def test_what_is_refused_is_one_line(capsys, config, words, status, text):
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("number", ["0", "-1", "x", "1.5", "1000001", "²", ""])
+@pytest.mark.parametrize("number", ["0", "-1", "x", "1.5", "1000001", "9" * 5000, "²", ""])
 def test_a_number_that_is_none(capsys, number):
     with pytest.raises(SystemExit) as stopped:
         main(["simulate", "-c", EXAMPLE, f"--world={number}"])
     assert stopped.value.code == 2
-    assert f"argument --world: must be a whole number from 1 to 1000000, got {number!r}" in capsys.readouterr().err
+    assert f"argument --world: must be a whole number from 1 to 1000000, got {number[:100]!r}" in capsys.readouterr().err
 
 
 def test_one_kind_of_clients_at_a_time(capsys):

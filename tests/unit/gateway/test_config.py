@@ -17,21 +17,42 @@ from tests.checks import config_docs
 
 EXAMPLES = sorted(Path("docs/examples").glob("*.yaml"))
 FULL = """
-gateway: {name: edge-1, location: {lat: 50.11, lon: 8.68}, workers: 2}
+gateway: {name: edge-1, location: {lat: 50.11, lon: 8.68}, zone: eu-central-1a, workers: 2}
 listeners: [{name: web, bind: "0.0.0.0:8080"}, {name: local, bind: "unix:/run/isochrone.sock"}]
 client_ip: {trusted_proxies: [10.0.0.0/8, "2001:db8::/32"], forwarded_hops: 2, header: forwarded}
-geoip: {city: [/a.mmdb, /b.mmdb], asn: /c.mmdb, overrides: [{prefix: 10.1.0.0/16, lat: 48.1, lon: 11.6, country: DE}], check_interval: 1m}
+geoip:
+  city: [/a.mmdb, /b.mmdb]
+  asn: /c.mmdb
+  overrides:
+    - {prefix: 10.1.0.0/16, lat: 48.1, lon: 11.6, country: DE}
+    - {asn: 64500, lat: 48.1, lon: 11.6}
+    - {country: CH, lat: 47.4, lon: 8.5}
+  pins: [{prefix: 10.2.0.0/16, pops: [nyc, fra]}]
+  check_interval: 1m
 pops:
   - {name: fra, lat: 50.11, lon: 8.68, country: DE, region: eu-central, public_url: "https://fra.example.com", kubernetes: {context: fra}}
-  - {name: nyc, lat: 40.71, lon: -74.01, country: US}
+  - name: nyc
+    lat: 40.71
+    lon: -74.01
+    country: US
+    public_url: "https://nyc.example.com/"
+    capacity: {requests_in_flight: 2000, low: 70%}
 services:
   - name: shop
     health: {path: /healthz, host: shop, expect: [200, 300-399], interval: 5s, timeout: 500ms, jitter: 20%}
     backends:
       - {pop: fra, kubernetes: {namespace: shop, service: web, port: http}}
-      - {pop: nyc, endpoints: ["192.0.2.10:8080", "[2001:db8::1]:80"]}
+      - {pop: nyc, endpoints: ["192.0.2.10:8080", "[2001:db8::1]:80"], weight: 2, capacity: {requests_in_flight: 500, low: 0.5, high: 90%}}
     max_in_flight: 100
     slow_start: 0s
+    pop_ramp: 30s
+    prefer_zone: true
+    outliers:
+      {consecutive_errors: 0, interval: 5s, eject: 10s, eject_max: 1m, max_share: 20%, success_rate: false, latency: false}
+    penalties: {failure: 2s, server_errors: true, rate_limited: false}
+    on_unavailable: [spare]
+    long_lived: true
+  - {name: spare, backends: [{pop: nyc, endpoints: ["192.0.2.12:8080"]}]}
 routes:
   - name: eu
     match: [{hosts: ["*.example.com"], path_prefix: /a, method: GET, headers: {x-a: "1"}, query: {q: "é"}}, {path_exact: /b}]
@@ -40,6 +61,20 @@ routes:
       {mode: proxy, leg: gateway-pop, window: 7.5ms,
        jurisdiction: {continents: [EU, NA], countries: [DE], regions: [eu-central], pops: [fra]}}
   - {service: shop}
+  - name: canary
+    match: {hosts: [new.example.com]}
+    split: [{service: shop, weight: 95}, {service: spare, weight: 5}]
+    split_sticky: true
+    steering:
+      mode: redirect
+      redirect: {status: 308, methods: all}
+      jurisdiction:
+        - {clients: {countries: [US, CA], continents: [SA]}, pops: {pops: [nyc]}}
+        - {pops: {}}
+      affinity: {cookie: pop, same_site: none}
+  - {name: sticky, match: {hosts: [app.example.com]}, service: shop, steering: {affinity: {header: x-tenant, within: 20ms}}}
+  - {name: stuck, match: {hosts: [old.example.com]}, service: shop, steering: {affinity: {client: true}}}
+steering: {pace: 20%, margin: 10%}
 timeouts: {connect: 1500ms, first_byte: 2m}
 limits: {head_bytes: 16KiB, body_bytes: 10MiB, connections: 1000}
 retries: {max: 1, budget_share: 10%, budget_floor: 5}
@@ -50,6 +85,8 @@ status: {bind: "0.0.0.0:9902"}
 access_log: {path: /var/log/isochrone.json, sample: 0.5}
 log: {format: json, level: warning}
 debug_headers: true
+state_dir: /var/lib/isochrone
+affinity_key: /etc/isochrone/affinity.key
 """
 
 
@@ -72,6 +109,12 @@ def test_values_are_types():
     assert config.client_ip.trusted_proxies[0].prefixlen == 8
     assert 302 in config.services[0].health.expect[1]
     assert config.routes[0].match[0].headers == (("x-a", "1"),)
+    assert config.pops[1].public_url == "https://nyc.example.com"
+    assert (config.pops[1].capacity.low, config.services[0].backends[1].capacity.high) == (0.7, 0.9)
+    assert config.services[0].outliers.eject == 10
+    assert config.routes[2].targets == (("shop", 95), ("spare", 5))
+    assert [rule.pops.pops for rule in config.routes[2].steering.rules] == [("nyc",), None]
+    assert config.steering.pace == 0.2
 
 
 def test_relative_paths_start_from_the_folder_of_the_file(tmp_path, monkeypatch):
@@ -214,7 +257,15 @@ def test_schema_accepts_what_is_legal(text):
         ("debug_headers: true", "debug_headers: 1"),
         ("service: web, ", ""),
         ("continents: [EU, NA]", "continents: []"),
-        ("mode: proxy", "mode: redirect"),
+        ("mode: proxy", "mode: rewrite"),
+        ("status: 308", "status: 302"),
+        ("pace: 20%", "pace: 0"),
+        ("affinity: {client: true}", "affinity: true"),
+        ("- {pops: {}}", "- {}"),
+        ("- {pops: {}}", "- {pops: {}, clients: {contries: [DE]}}"),
+        ("  - {service: shop}", "  - {name: x}"),
+        ("requests_in_flight: 2000, low: 70%", "low: 70%"),
+        ("weight: 5}", "weight: -5}"),
         ("country: US", "country: us"),
         ("200, 300-399", "99"),
     ],

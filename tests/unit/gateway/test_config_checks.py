@@ -1,4 +1,4 @@
-"""Checks between sections, and doubts: each can be met and be broken, also when something else is wrong."""
+"""Checks between sections: each can be met and be broken, also when something else is wrong."""
 
 import pytest
 
@@ -26,15 +26,25 @@ def faults_of(**more):
     return []
 
 
-def doubts_of(**more):
-    return [f"{fault.path}: {fault.text}" for fault in parse(text(**more)).warnings]
-
-
-def test_good_has_no_fault_and_no_doubt():
+def test_good_has_no_fault():
     assert faults_of() == []
-    assert doubts_of() == []
 
 
+def two(*, shop="", api="", apis_pop="fra"):
+    """Two services; what else is said of each."""
+    return (
+        f'[{{name: shop, backends: [{{pop: fra, endpoints: ["a:1"]}}, {{pop: nyc, endpoints: ["b:1"]}}]{shop}}}, '
+        f'{{name: api, backends: [{{pop: {apis_pop}, endpoints: ["c:1"]}}]{api}}}]'
+    )
+
+
+def steered(text, service="service: shop"):
+    return f"[{{{service}, steering: {{{text}}}}}]"
+
+
+FRA_URL = "[{name: fra, lat: 50, lon: 8, country: DE, public_url: 'https://fra.b'}, {name: nyc, lat: 40, lon: -74, country: US}]"
+SPLIT = "split: [{service: shop}, {service: api, weight: 0}]"
+RING = ", ".join(f'{{name: s{n}, backends: [{{pop: fra, endpoints: ["a:1"]}}], on_unavailable: [s{n + 1}]}}' for n in range(65))
 K8S = "{service: web, port: http}"
 FAULTS = [
     ({"pops": "[]"}, "pops: must have at least one item"),
@@ -89,6 +99,54 @@ FAULTS = [
         "must permit a PoP of service shop, which runs in fra (country DE), nyc (country US)",
     ),
     ({"routes": "[{service: shop, steering: {jurisdiction: {continents: [EU], pops: [nyc]}}}]"}, "must permit a PoP of service shop"),
+    (
+        {"geoip": "{overrides: [{asn: 64500, lat: 1, lon: 1}, {country: DE, lat: 1, lon: 1}, {asn: 64500, lat: 2, lon: 1, country: DE}]}"},
+        "geoip.overrides[2].asn: must be a system of its own, got '64500', which line 5 has too",
+    ),
+    (
+        {"geoip": "{overrides: [{country: DE, lat: 1, lon: 1}, {asn: 1, country: DE, lat: 1, lon: 1}, {country: DE, lat: 2, lon: 1}]}"},
+        "geoip.overrides[2].country: must be a country of its own, got 'DE'",
+    ),
+    (
+        {"geoip": "{pins: [{prefix: 10.0.0.1, pops: [fra]}, {prefix: 10.0.0.1/32, pops: [nyc]}]}"},
+        "geoip.pins[1].prefix: must be a prefix of its own",
+    ),
+    ({"geoip": "{pins: [{prefix: 10.0.0.0/8, pops: [nyc, frra]}]}"}, "geoip.pins[0].pops[1]: must be one of pops: fra, nyc, got 'frra'"),
+    ({"services": two(shop=", prefer_zone: true")}, "services.shop.prefer_zone: must be false, or gateway.zone must be given, got true"),
+    (
+        {"services": two(shop=", on_unavailable: [apy]")},
+        "services.shop.on_unavailable[0]: must be one of services: api, shop, got 'apy', did",
+    ),
+    (
+        {"services": two(shop=", on_unavailable: [api]", api=", on_unavailable: [shop]")},
+        "services.shop.on_unavailable[0]: must not lead back: shop -> api -> shop, got 'api'",
+    ),
+    ({"services": two(shop=", on_unavailable: [shop]")}, "services.shop: must have other services in on_unavailable, got shop itself"),
+    ({"routes": "[{split: [{service: shop}, {service: aip}]}]"}, "routes[0].split[1].service: must be one of services: shop, got 'aip'"),
+    (
+        {"routes": "[{service: s0}]", "services": f"[{RING.replace('[s65]', '[]')}]"},
+        "routes[0]: must lead to at most 64 services, those of",
+    ),
+    (
+        {"routes": steered("jurisdiction: [{clients: {countries: [DE]}, pops: {pops: [lon]}}, {pops: {}}]")},
+        "routes[0].steering.jurisdiction[0].pops.pops[0]: must be one of pops: fra, nyc, got 'lon'",
+    ),
+    (
+        {"routes": steered("jurisdiction: [{clients: {countries: [DE]}, pops: {}}, {pops: {countries: [FR]}}]")},
+        "routes[0].steering.jurisdiction[1].pops: must permit a PoP of service shop, which runs in fra (country DE), nyc (country US)",
+    ),
+    (
+        {"services": two(), "routes": steered("jurisdiction: {countries: [US]}", SPLIT)},
+        "routes[0].steering.jurisdiction: must permit a PoP of service api, which runs in fra (country DE)",
+    ),
+    (
+        {"routes": steered("mode: redirect"), "pops": FRA_URL},
+        "routes[0].steering.mode: must be proxy, or each PoP it may lead to must have a public_url, got 'redirect' and none for nyc",
+    ),
+    (
+        {"routes": steered("mode: redirect", "service: api"), "services": two(api=", on_unavailable: [shop]"), "pops": FRA_URL},
+        "routes[0].steering.mode: must be proxy",
+    ),
     ({"drain": "{deadline: 4s}"}, "drain.deadline: must be at least lameduck, 5s, got '4s'"),
     ({"drain": "{lameduck: 2m}"}, "drain.lameduck: must be at most deadline, 1m, got '2m'"),
 ]
@@ -114,6 +172,15 @@ def test_fault(more, words):
             "services": f"[{{name: shop, backends: [{{pop: fra, kubernetes: {K8S}}}, {{pop: nyc, endpoints: ['a:1']}}]}}]",
         },
         {"drain": "{lameduck: 1m}"},
+        {"services": two(shop=", prefer_zone: true"), "gateway": "{zone: eu-central-1a}"},
+        {"services": two(shop=", on_unavailable: [api]")},
+        {"services": two(shop=", on_unavailable: [api]"), "routes": steered("jurisdiction: {countries: [US]}")},
+        {"services": two(), "routes": steered("jurisdiction: {countries: [DE]}", SPLIT)},
+        {"routes": steered("mode: redirect", "service: api"), "services": two(), "pops": FRA_URL},
+        {"routes": steered("mode: redirect, jurisdiction: [{clients: {countries: [US]}, pops: {pops: [fra]}}]"), "pops": FRA_URL},
+        {"geoip": "{pins: [{prefix: 10.0.0.0/8, pops: [nyc, fra]}, {prefix: 10.0.0.0/9, pops: [fra]}]}"},
+        {"geoip": "{overrides: [{asn: 1, lat: 1, lon: 1}, {asn: 2, country: DE, lat: 1, lon: 1}, {country: DE, lat: 1, lon: 1}]}"},
+        {"services": f"[{RING.replace('[s65]', '[]')}]", "routes": "[{service: s1}]"},
     ],
 )
 def test_no_fault(more):
@@ -138,6 +205,14 @@ def test_no_fault(more):
         {"drain": "{lameduck: 2m, deadline: 5}"},
         {"listeners": "[{name: web}]"},
         {"listeners": "5"},
+        {"gateway": "{zone: 'a b'}", "services": two(shop=", prefer_zone: true")},
+        {"services": two(shop=", on_unavailable: [api]", api=", helth: {}")},
+        {"pops": FRA_URL.replace("lat: 40", "public_url: x, lat: 40"), "routes": steered("mode: redirect")},
+        {"routes": "[{split: [{service: shop, weight: x}, {service: api}]}]", "services": two()},
+        {"routes": "[{split: [{service: a b}]}]"},
+        {"routes": "[{service: a b}]"},
+        {"routes": steered("jurisdiction: [{clients: {}, pops: {pops: [fra]}}]")},
+        {"routes": steered("jurisdiction: [{pops: {pops: [fra]}, client: {}}]")},
     ],
 )
 def test_a_fault_brings_no_echo(more):
@@ -164,39 +239,12 @@ def test_long_lists_are_cut():
     assert "p11 and 8 more, got 'zzz'" in fault
 
 
-@pytest.mark.parametrize(
-    ("more", "words"),
-    [
-        ({"geoip": "{city: [/nowhere/a.mmdb], overrides: []}"}, "geoip.city[0]: there is no file /nowhere/a.mmdb now"),
-        ({"geoip": "{asn: /nowhere/a.mmdb, city: /dev/null}"}, "geoip.asn: there is no file /nowhere/a.mmdb now"),
-        ({"geoip": "{}"}, "geoip: no client's location will be known"),
-        ({"client_ip": "{trusted_proxies: [0.0.0.0/0]}"}, "client_ip.trusted_proxies[0]: every client may say that it is another"),
-        ({"admin": '{bind: "0.0.0.0:9901"}'}, "admin.bind: whoever reaches this address"),
-        (
-            {"services": GOOD["services"][:-1] + ', {name: api, backends: [{pop: fra, endpoints: ["c:1"]}]}]'},
-            "services.api.name: no route leads",
-        ),
-        ({"services": '[{name: shop, backends: [{pop: fra, endpoints: ["a:1"]}]}]'}, "pops.nyc.name: no service runs in this PoP"),
-        ({"routes": "[{name: a, service: shop}, {name: b, service: shop}]"}, "routes.b.match: route a before it takes the same requests"),
-        (
-            {
-                "routes": "[{name: a, service: shop, match: {hosts: [a.b, c.d]}}, "
-                "{name: b, service: shop, match: [{hosts: [x.y]}, {hosts: [C.D]}]}]"
-            },
-            "routes.b.match[1]: route a before it takes the same requests of c.d",
-        ),
-        (
-            {"pops": GOOD["pops"].replace("region: eu", "kubernetes: {kubeconfig: /nowhere/kc}")},
-            "pops.fra.kubernetes.kubeconfig: there is no file",
-        ),
-    ],
-)
-def test_doubt(more, words):
-    found = doubts_of(**more)
-    assert any(words in doubt for doubt in found), found
-
-
-def test_doubts_are_sorted_by_line():
-    lines = [doubt.line for doubt in parse(text(geoip="{}", admin='{bind: "0.0.0.0:1"}', client_ip="{trusted_proxies: ['::/0']}")).warnings]
-    assert len(lines) == 3
-    assert lines == sorted(lines)
+def test_each_circle_of_services_is_said_once():
+    services = ", ".join(
+        f'{{name: {name}, backends: [{{pop: fra, endpoints: ["a:1"]}}, {{pop: nyc, endpoints: ["b:1"]}}], on_unavailable: [{to}]}}'
+        for name, to in (("shop", "b"), ("b", "c, x"), ("c", "shop"), ("x", "y"), ("y", "x"))
+    )
+    assert faults_of(services=f"[{services}]") == [
+        "services.shop.on_unavailable[0]: must not lead back: shop -> b -> c -> shop, got 'b'",
+        "services.x.on_unavailable[0]: must not lead back: x -> y -> x, got 'y'",
+    ]

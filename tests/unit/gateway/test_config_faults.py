@@ -3,7 +3,9 @@
 import pytest
 
 from gateway._config_faults import all_sections, came, place, section_at
-from gateway._config_model import Backend, KubernetesBackend, Match
+from gateway._config_model import Capacity
+from gateway._config_services import Backend, KubernetesBackend
+from gateway._config_steering import Clients, Jurisdiction, Match, Rule, Target
 from gateway._config_tree import read_tree
 from gateway.config import parse
 from gateway.errors import ConfigError
@@ -14,7 +16,7 @@ listeners: [{name: web, bind: ":8080", tls: {cert: x}}]
 client_ip: {trusted_proxies: [10.0.0.1/8, nonsense]}
 pops:
   - {name: fra, lat: 50, lon: 8.68, country: DE}
-  - {name: osl, lat: 59, lon: x, country: NO, capacity: {requests_in_flight: 3}}
+  - {name: osl, lat: 59, lon: x, country: NO, capacity: {requests_in_flight: 0, low: 2}}
   - {lat: 1, lon: 1}
 services:
   - name: shop
@@ -27,11 +29,14 @@ services:
 routes:
   - match: {hosts: ["a b"], path_prefix: x}
     service: sop
-    steering: {mode: redirect, affinity: {cookie: x},
+    steering: {mode: rewrite, affinity: {cookie: x, client: true},
       jurisdiction: {pops: [nyc], continents: [XX]}}
   - {service: shop, service: shop}
   - {match: []}
   - 5
+  - {name: nowhere}
+  - {split: [{service: shop}, {service: sop, weight: -1}]}
+  - {service: shop, steering: {jurisdiction: [{clients: {countries: [EU]}, pops: {}}, {clients: {continents: [EU]}}]}}
 timeouts: {connect: 5}
 limits: [64KiB]
 retries:
@@ -39,7 +44,7 @@ retries:
     - 1
 <<: {}
 drain: {lameduck: 2m}
-state_dir: /x
+state_dir: 5
 debug_headers: yes
 statos: {bind: "[::]:1"}
 """
@@ -52,7 +57,8 @@ EXPECTED = [
     (2, "listeners.web.tls: is not in this version"),
     (3, "client_ip.trusted_proxies[0]: must have no bits beyond its length, such as 10.0.0.0/8, got '10.0.0.1/8'"),
     (3, "client_ip.trusted_proxies[1]: must be an address prefix"),
-    (6, "pops.osl.capacity: is not in this version"),
+    (6, "pops.osl.capacity.low: must be a share such as 20% or 0.2, at most 1, got 2"),
+    (6, "pops.osl.capacity.requests_in_flight: must be a whole number from 1 to 10000000, got 0"),
     (6, "pops.osl.lon: must be a number from -180 to 180 degrees, got 'x'"),
     (7, "pops[2].name: must be given: its name in backends"),
     (10, "services.shop.helth: is no key here, did you mean health? Legal: name, health"),
@@ -64,22 +70,26 @@ EXPECTED = [
     (17, "routes[0].match.hosts[0]: must be a host without a port"),
     (17, "routes[0].match.path_prefix: must be a path that begins with /"),
     (18, "routes[0].service: must be one of services: shop, got 'sop', did you mean shop?"),
-    (19, "routes[0].steering.affinity: is not in this version"),
-    (19, "routes[0].steering.mode: redirect is not in this version, must be proxy, got 'redirect'"),
+    (19, "routes[0].steering.affinity: must have exactly one of cookie, header and client: true, got cookie and client"),
+    (19, "routes[0].steering.mode: must be proxy or redirect, got 'rewrite'"),
     (20, "routes[0].steering.jurisdiction.continents[0]: must be AF, AN, AS, EU, NA, OC or SA, got 'XX'"),
     (20, "routes[0].steering.jurisdiction.pops[0]: must be one of pops: fra, osl, got 'nyc'"),
     (21, "routes[1].service: must be given once, was given in line 21"),
     (22, "routes[2].match: must have at least one item, got an empty list"),
-    (22, "routes[2].service: must be given: where they go"),
-    (23, "routes[3]: must be a mapping with keys among name, match, service, steering, got 5"),
-    (24, "timeouts.connect: must be a duration from 10ms to 1m, such as 250ms, 10s, 2m or 1h, got 5"),
-    (25, "limits: must be a mapping with keys among head_bytes, fields"),
-    (27, "retries.budget_floor: must be a whole number from 0 to 100000 a second, got a list"),
-    (29, "<<: must not be merged into"),
-    (30, "drain.lameduck: must be at most deadline, 1m, got '2m'"),
-    (31, "state_dir: is not in this version"),
-    (32, "debug_headers: must be true or false, got 'yes'"),
-    (33, "statos: is no key here, did you mean status?"),
+    (23, "routes[3]: must be a mapping with keys among name, match, service, split, split_sticky, steering, got 5"),
+    (24, "routes.nowhere: must have either service or split, got neither"),
+    (25, "routes[5].split[1].service: must be one of services: shop, got 'sop', did you mean shop?"),
+    (25, "routes[5].split[1].weight: must be a whole number from 0 to 1000000, got -1"),
+    (26, "routes[6].steering.jurisdiction[0].clients.countries[0]: must be an ISO 3166 code of two capitals, such as DE, got 'EU'"),
+    (26, "routes[6].steering.jurisdiction[1].pops: must be given: which PoPs may see them; `{}` for all"),
+    (27, "timeouts.connect: must be a duration from 10ms to 1m, such as 250ms, 10s, 2m or 1h, got 5"),
+    (28, "limits: must be a mapping with keys among head_bytes, fields"),
+    (30, "retries.budget_floor: must be a whole number from 0 to 100000 a second, got a list"),
+    (32, "<<: must not be merged into"),
+    (33, "drain.lameduck: must be at most deadline, 1m, got '2m'"),
+    (34, "state_dir: must be the path of a folder, relative to the folder of the configuration, got 5"),
+    (35, "debug_headers: must be true or false, got 'yes'"),
+    (36, "statos: is no key here, did you mean status?"),
 ]
 
 
@@ -139,4 +149,15 @@ def test_sections_are_found_by_place():
     assert section_at(("services", 0, "backends", 0, "kubernetes")) is KubernetesBackend
     assert section_at(("services", 0, "name")) is None
     assert section_at(("nowhere", "x")) is None
+    assert section_at(("routes", 0, "split", 1)) is Target
     assert all_sections().count(Backend) == 1
+    assert all_sections().count(Capacity) == 1
+
+
+def test_a_mapping_and_a_list_at_one_key_are_told_apart():
+    at = ("routes", 0, "steering", "jurisdiction")
+    assert section_at(at) is Jurisdiction
+    assert section_at((*at, 1)) is Rule
+    assert section_at((*at, 1, "clients")) is Clients
+    assert section_at((*at, 1, "pops")) is Jurisdiction
+    assert section_at((*at, "countries")) is None

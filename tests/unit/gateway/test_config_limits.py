@@ -46,6 +46,17 @@ def test_every_default_is_legal():
 def test_a_route_is_named_after_its_service():
     routes = "routes: [{service: shop}, {name: shop-2, service: shop}, {service: shop, match: {method: GET}}, {service: api}]"
     assert [route.name for route in parse(MINIMUM + routes).config.routes] == ["shop", "shop-2", "shop-3", "api"]
+    long = "x" * 63
+    assert (
+        parse(MINIMUM.replace("api", long) + f"routes: [{{service: {long}}}, {{service: {long}}}]").config.routes[1].name == "x" * 61 + "-2"
+    )
+    routes = "routes: [{split: [{service: api}, {service: shop}]}, {service: api, match: {method: GET}}]"
+    assert [route.name for route in parse(MINIMUM + routes).config.routes] == ["api", "api-2"]
+
+
+def test_relative_state_starts_from_the_folder_of_the_file(tmp_path):
+    config = parse(MINIMUM + "routes: [{service: shop}]\nstate_dir: state\naffinity_key: key", folder=tmp_path).config
+    assert (config.state_dir, config.affinity_key) == (tmp_path / "state", tmp_path / "key")
 
 
 def test_optional_parts_are_off_until_asked_for():

@@ -1,10 +1,9 @@
-"""The models of what is served: derived values, alternatives, what a section refuses as a whole."""
+"""What all sections share, and who and where things are: derived values, alternatives, what a section refuses as a whole."""
 
 import pytest
 from pydantic import ValidationError
 
-from gateway._config_model import Backend, GeoIp, Health, Jurisdiction, KubernetesAccess, Match, Pop, Route, Section
-from gateway._config_units import Statuses
+from gateway._config_model import Capacity, GeoIp, KubernetesAccess, Override, Pin, Pop, Section
 
 
 def pop(**more):
@@ -30,45 +29,31 @@ def test_a_list_may_be_one_value():
         "city": ("/a",),
         "asn": ("/b", "/c"),
     }
-    assert Health.model_validate({"expect": 204}).expect == (Statuses(204, 204),)
-    assert Route.model_validate({"service": "x", "match": {"hosts": ("a.b",)}}).match == (Match(hosts=("a.b",)),)
 
 
 def test_an_empty_value_is_a_key_left_out():
     assert GeoIp.model_validate({"city": None, "overrides": None}) == GeoIp()
-    assert Health.model_validate({"path": None, "type": None, "expect": None}) == Health()
     assert "Field required" in texts(Pop, {"name": "x", "lat": None, "lon": 1})
 
 
-@pytest.mark.parametrize(
-    ("data", "kind", "path"),
-    [
-        ({}, "tcp", None),
-        ({"path": "/healthz"}, "http", "/healthz"),
-        ({"host": "a.b"}, "http", "/"),
-        ({"expect": ("200",)}, "http", "/"),
-        ({"type": "http"}, "http", "/"),
-        ({"type": "tcp", "interval": "5s"}, "tcp", None),
-    ],
-)
-def test_kind_of_probe_follows_from_what_is_said(data, kind, path):
-    health = Health.model_validate(data)
-    assert (health.type, health.path) == (kind, path)
+HERE = {"lat": 1, "lon": 1}
 
 
 @pytest.mark.parametrize(
     ("section", "data", "words"),
     [
-        (Health, {"type": "tcp", "path": "/x"}, "no path when the type is tcp"),
-        (Health, {"timeout": "11s"}, "a timeout of at most its interval 10s, got 11s"),
-        (Health, {"interval": "1s", "timeout": "1s", "confirm_interval": "2s"}, "confirm_interval of at most"),
         (KubernetesAccess, {}, "must have context, kubeconfig or in_cluster"),
         (KubernetesAccess, {"in_cluster": False}, "must have context"),
         (KubernetesAccess, {"in_cluster": True, "context": "x"}, "in_cluster alone"),
-        (Backend, {"pop": "x"}, "got neither"),
-        (Backend, {"pop": "x", "endpoints": ("a:1",), "kubernetes": {"service": "s", "port": 1}}, "got both"),
-        (Backend, {"pop": "x", "endpoints": ("a:1", "b:1", "A:1")}, "once, got a:1 more"),
-        (Match, {"path_prefix": "/", "path_exact": "/"}, "got both"),
+        (Override, HERE, "must have prefix, asn or country"),
+        (Override, {**HERE, "prefix": "10.0.0.0/8", "asn": 64500}, "either prefix or asn, got both"),
+        (Override, {**HERE, "asn": 0}, "a whole number from 1 to 4294967295"),
+        (Pin, {"prefix": "10.0.0.0/8", "pops": ("fra", "nyc", "fra")}, "must name each PoP once, got fra more"),
+        (Pin, {"prefix": "10.0.0.0/8", "pops": ()}, "at least 1 item"),
+        (Capacity, {"requests_in_flight": 0}, "a whole number from 1"),
+        (Capacity, {"requests_in_flight": 10, "low": "90%", "high": 0.9}, "a low below its high, got low 90% and high 90%"),
+        (Capacity, {"requests_in_flight": 10, "high": "12.5%"}, "got low 80% and high 12.5%"),
+        (Capacity, {"requests_in_flight": 10, "high": "101%"}, "at most 1"),
     ],
 )
 def test_a_section_is_refused_as_a_whole(section, data, words):
@@ -76,36 +61,20 @@ def test_a_section_is_refused_as_a_whole(section, data, words):
     assert words in text
 
 
+@pytest.mark.parametrize("more", [{"prefix": "10.0.0.0/8"}, {"asn": 64500}, {"country": "DE"}, {"asn": 1, "country": "DE"}])
+def test_whose_location_an_override_is(more):
+    written = Override.model_validate({**HERE, **more}).model_dump(exclude_unset=True)
+    assert written == {**HERE, **more}
+
+
+def test_watermarks_have_defaults():
+    capacity = Capacity.model_validate({"requests_in_flight": 2000})
+    assert (capacity.low, capacity.high) == (0.8, 1.0)
+
+
 @pytest.mark.parametrize("data", [{"context": "a"}, {"kubeconfig": "/k"}, {"context": "a", "kubeconfig": "/k"}, {"in_cluster": True}])
 def test_ways_to_a_cluster(data):
     assert KubernetesAccess.model_validate(data).model_dump(exclude_unset=True) == data
-
-
-@pytest.mark.parametrize(
-    ("jurisdiction", "permits"),
-    [
-        ({}, True),
-        ({"continents": ("EU",)}, True),
-        ({"continents": ("NA",)}, False),
-        ({"countries": ("FR", "DE")}, True),
-        ({"regions": ("central",)}, True),
-        ({"pops": ("fra",)}, True),
-        ({"pops": ("nyc",)}, False),
-        ({"continents": ("EU",), "countries": ("FR",)}, False),
-        ({"continents": ("NA",), "pops": ("fra",)}, False),
-    ],
-)
-def test_jurisdiction_asks_for_every_list_that_is_given(jurisdiction, permits):
-    assert Jurisdiction.model_validate(jurisdiction).permits(pop(country="DE", region="central")) is permits
-
-
-def test_jurisdiction_fails_closed_on_what_a_pop_does_not_say():
-    for key, value in (("continents", "EU"), ("countries", "DE"), ("regions", "x")):
-        assert not Jurisdiction.model_validate({key: (value,)}).permits(pop())
-
-
-def test_a_jurisdiction_list_is_never_empty():
-    assert texts(Jurisdiction, {"countries": ()})
 
 
 def test_models_are_frozen_and_hold_no_unknown_key():

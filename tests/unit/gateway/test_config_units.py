@@ -16,6 +16,8 @@ DURATION = units.duration("0s", "168h")
 SIZE = units.size("1B", "1024GiB", or_none=True)
 COUNT = units.whole(1, 64)
 LAT = units.number(-90, 90)
+NUMBERS = units.choice(307, 308)
+PACE = units.share(0.01, 1)
 V4, V6 = ipaddress.IPv4Network, ipaddress.IPv6Network
 
 TAKEN = [
@@ -73,6 +75,13 @@ TAKEN = [
     (units.PROBE_PATH, "/healthz?full=1", "/healthz?full=1"),
     (units.HOST_FIELD, "a.b:8080", "a.b:8080"),
     (units.URL, "https://fra.example.com", "https://fra.example.com"),
+    (units.URL, "https://Fra.example.com:8443/", "https://fra.example.com:8443"),
+    (units.URL, "http://[2001:DB8::1]:80", "http://[2001:db8::1]:80"),
+    (units.FOLDER, "state", FOLDER / "state"),
+    (units.TOKEN, "__Host-pop", "__Host-pop"),
+    (NUMBERS, 308, 308),
+    (PACE, "1%", 0.01),
+    (PACE, 1, 1.0),
     (units.WORKERS, "auto", "auto"),
     (units.WORKERS, 64, 64),
     (units.KUBE_NAME, "web-1", "web-1"),
@@ -113,7 +122,17 @@ REFUSED = [
     *((units.COUNTRY, raw) for raw in ("de", "UK", "XX", "DEU", "", False)),
     *((units.NAME, raw) for raw in ("", "-a", "a b", "a/b", "x" * 64, 1)),
     *((units.URL_PATH, raw) for raw in ("", "a", "/a?b", "/a#b", "/a b", "/é", "/\n")),
-    *((units.URL, raw) for raw in ("ftp://a", "https://a/b", "https://", "a")),
+    *(
+        (units.URL, raw)
+        for raw in ("ftp://a", "https://a/b", "https://", "a", "https://*.a.b", "https://u@a", "https://a?b", "https://a:x")
+    ),
+    *(
+        (units.URL, raw)
+        for raw in ("https://a\x01b", 'https://a"b', "https://é.com", "https://a:0", "https://[::1", "https://::1", "https://a b")
+    ),
+    *((units.TOKEN, raw) for raw in ("", "a b", "a;b", "a=b", "é", "x" * 129, 1)),
+    *((NUMBERS, raw) for raw in (307.0, "307", 302, True, None)),
+    *((PACE, raw) for raw in (0, "0%", 0.009, "101%", True)),
     *((units.KUBE_PORT, raw) for raw in (0, 65536, "8080", "Http", "-a", "a" * 16, True)),
     *((units.WORKERS, raw) for raw in (0, 65, "4", True, None, "Auto")),
     *((units.FLAG, raw) for raw in ("yes", 1, 0, None)),
@@ -145,7 +164,7 @@ def test_refusals_help():
         (units.ENDPOINT, "a:0", "a port from 1 to 65535"),
         (units.BIND, "unix:/" + "x" * 200, "at most 107 bytes"),
         (units.HEADERS, {"host": "x"}, "use `hosts`"),
-        (units.choice("proxy", later="redirect"), "redirect", "not in this version"),
+        (units.URL, "https://fra.b:0", "a port from 1 to 65535"),
     ]:
         with pytest.raises(ValueError, match=re.escape(hint)):
             leaf.parse(raw, FOLDER)
@@ -155,6 +174,11 @@ def test_choice_names_all():
     assert units.choice("a").legal == "a"
     assert units.choice("a", "b").legal == "a or b"
     assert units.choice("a", "b", "c").legal == "a, b or c"
+    assert units.choice(307, 308).legal == "307 or 308"
+
+
+def test_a_share_in_words():
+    assert units.share(0.01, 1).legal == "a share from 1% to 100%, such as 10% or 0.1"
 
 
 @given(st.integers(0, 10**9), st.sampled_from([1, 1000, 60_000, 3_600_000]))

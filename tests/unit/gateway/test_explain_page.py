@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from gateway.cli import main
-from gateway.commands.explain import headlines
 from gateway.config import load
 from gateway.control.explanation import explain
 from gateway.control.offline import situation_of
 from gateway.explain_page import CHOSEN, CLIENT, EXCLUDED, OTHER, page
+from gateway.explain_text import columns, headlines
+from gateway.world_map import COAST
 from tests.unit.gateway.admin_api import admin_api
 from tests.unit.gateway.control.helpers import config_of
 
@@ -82,7 +83,7 @@ def asked(client="10.1.0.1", host="www.example.com", path=None, text=WORLD):
 
 
 def shown(said):
-    return Page(page(said, headlines(said)))
+    return Page(page(said))
 
 
 def test_the_decision_the_table_and_all_of_it_as_json():
@@ -92,26 +93,19 @@ def test_the_decision_the_table_and_all_of_it_as_json():
     assert found.text("h1") == ["10.1.0.1 goes to fra"]
     assert list(zip(found.text("dt"), found.text("dd"), strict=True)) == headlines(said)
     (_, head), *rows = found.rows
-    assert head == ["PoP", "share", "estimate", "path + service", "km", "evidence", "availability", "why not"]
+    assert head == [column.head for column in columns(said)]
     assert [(kind, cells[0]) for kind, cells in rows] == [("chosen", "fra"), ("none", "nyc"), ("none", "sin")]
-    one = said["candidates"][1]
-    assert rows[1][1] == [
-        "nyc",
-        "0.0%",
-        f"{one['estimate_ms']:.1f} ms",
-        f"{one['path_ms']:.1f} + {one['service_ms']:.1f}",
-        f"{one['distance_km']:.0f}",
-        "prior",
-        "1.00",
-        one["why_not"],
-    ]
+    for (_, cells), one in zip(rows, said["candidates"], strict=True):
+        assert cells == [text for column in columns(said) if (text := column.text(one))]
     assert json.loads("".join(found.text("pre"))) == said
 
 
 def test_the_picture_has_client_pops_lines_and_the_choice():
     found = shown(asked())
     assert found.drawn("circle", "fill") == [OTHER, OTHER, CHOSEN, CLIENT]
-    assert sorted(found.drawn("path", "stroke"))[:3] == sorted([CHOSEN, OTHER, OTHER])
+    assert COAST in found.drawn("path", "stroke")
+    ways = [attrs["stroke"] for tag, attrs in found.tags if tag == "path" and "stroke-width" in attrs]
+    assert sorted(ways) == sorted([CHOSEN, OTHER, OTHER])
     labels = found.text("text")
     assert [label.split()[0] for label in labels] == ["fra", "nyc", "sin"]
     assert all(re.fullmatch(r"\w+ \d+\.\d", label) for label in labels)
@@ -120,12 +114,15 @@ def test_the_picture_has_client_pops_lines_and_the_choice():
 def test_parts_of_the_estimate_are_drawn_to_scale():
     said = asked()
     said["candidates"][2]["service_ms"] = 50.0
-    said["candidates"][2]["estimate_ms"] += 50.0
+    said["candidates"][2]["penalty_ms"] = 25.0
+    said["candidates"][2]["estimate_ms"] += 75.0
     longest = said["candidates"][2]["estimate_ms"]
-    widths = [float(re.search(r"([\d.]+)%", style)[1]) for style in shown(said).drawn("span", "style")]
-    assert widths[4] + widths[5] == pytest.approx(100, abs=0.2)
-    assert widths[5] == pytest.approx(5000 / longest, abs=0.1)
-    assert widths[1] == 0
+    found = shown(said)
+    widths = [float(re.search(r"([\d.]+)%", style)[1]) for style in found.drawn("span", "style")]
+    assert found.drawn("span", "class") == ["path", "service", "penalty"] * 3
+    assert sum(widths[6:]) == pytest.approx(100, abs=0.2)
+    assert widths[7:] == [pytest.approx(5000 / longest, abs=0.1), pytest.approx(2500 / longest, abs=0.1)]
+    assert widths[1:3] == [0, 0]
 
 
 def test_what_is_not_permitted_is_grey():
@@ -166,17 +163,21 @@ def test_the_gateways_own_path_has_no_lines_from_the_client():
     assert "gateway's own path" in found.text("figcaption")[0]
 
 
-def test_an_older_gateway_does_not_say_where_its_pops_are():
+def test_an_older_gateway_says_less():
     said = asked()
     for one in said["candidates"]:
-        del one["lat"], one["lon"]
+        for key in ("lat", "lon", "shed", "ramp", "penalty_ms"):
+            del one[key]
+    for key in ("rule", "split", "on_unavailable", "pin", "affinity", "redirect"):
+        del said[key]
+    del said["location"]["override"]
     found = shown(said)
     assert len(found.rows) == 4
     assert found.drawn("circle", "fill") == [CLIENT]
 
 
 def test_it_needs_nobody():
-    text = page(asked(), headlines(asked()))
+    text = page(asked())
     found = Page(text)
     assert not FETCHING & {name for name, _ in found.attributes}
     assert not {"script", "link", "img", "iframe", "object", "embed", "base", "form", "image", "use", "foreignobject"} & {
@@ -216,7 +217,7 @@ def test_from_the_command_line(tmp_path, capsys):
     assert main(["explain", "-c", EXAMPLE, "--client", BOSTON, "--json", "--html", str(file)]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said == explain(situation_of(load(Path(EXAMPLE)).config)[0], BOSTON)
-    assert file.read_text() == page(said, headlines(said))
+    assert file.read_text() == page(said)
 
 
 def test_of_a_running_gateway(tmp_path, capsys):
@@ -224,7 +225,7 @@ def test_of_a_running_gateway(tmp_path, capsys):
     with admin_api() as api:
         api.answers = [(200, asked())]
         assert main(["explain", "--admin", api.url, "--client", "10.1.0.1", "--html", str(file)]) == 0
-    assert file.read_text() == page(asked(), headlines(asked()))
+    assert file.read_text() == page(asked())
     assert "decision" in capsys.readouterr().out
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gateway import population
 from gateway.population import Client, ClientsError, of_countries, of_file, of_world, public_address
-from geoip import Database, Locator, Override
+from geoip import Database, Locator, Override, Pin
 from geoip.countries import COUNTRIES
 from tests.unit.geoip.mmdb import city, write
 
@@ -48,14 +48,20 @@ def read(tmp_path, locator):
 )
 def test_a_file_of_addresses_however_it_is_written(read, text):
     people = read(text)
-    assert people.clients == (Client(MUNICH, "DE"), Client(JERSEY, None))
+    assert people.clients == (Client(MUNICH, "DE", continent="EU"), Client(JERSEY, None))
     assert (people.kind, people.about.split(" of ")[0]) == ("file", "2")
 
 
 def test_weights_and_places_unknown(read):
     people = read("192.0.2.1,2.5\n8.8.8.8,1e3\n")
-    assert people.clients == (Client(MUNICH, "DE", 2.5), Client(None, None, 1000.0))
+    assert people.clients == (Client(MUNICH, "DE", 2.5, "EU"), Client(None, None, 1000.0))
     assert people.about.endswith("clients.csv, by their weights")
+
+
+def test_all_that_a_decision_asks_of_a_client_is_known(tmp_path):
+    (tmp_path / "clients.csv").write_text("192.0.2.1\n9.9.9.9\n")
+    locator = Locator(overrides=OVERRIDES, pins=[Pin("192.0.2.0/28", 2), Pin("9.0.0.0/8", 1)])
+    assert of_file(tmp_path / "clients.csv", locator).clients == (Client(MUNICH, "DE", 1.0, "EU", 2), Client(None, None, pin=1))
 
 
 def test_every_fault_at_once_with_its_line(read):
@@ -130,7 +136,7 @@ def test_any_text_is_clients_or_a_clear_error(tmp_path_factory, text):
 
 def test_the_world_is_as_the_database_places_it():
     people = of_world(Locator((HALF,)), 200)
-    assert people.clients == (Client((50.0, 8.0, 20.0), "DE"),) * 200
+    assert people.clients == (Client((50.0, 8.0, 20.0), "DE", continent="EU"),) * 200
     assert people.kind == "world"
     head, _, tail = people.about.partition("; ")
     assert head == "200 random public IPv4 addresses (seed 1) as the database places them"
@@ -163,6 +169,7 @@ def test_without_a_database_there_is_one_client_for_each_country(overrides):
     assert {client.weight for client in people.clients} == {1.0}
     germany = next(client for client in people.clients if client.country == "DE")
     assert germany.point == (COUNTRIES["DE"].lat, COUNTRIES["DE"].lon, COUNTRIES["DE"].radius_km)
+    assert germany.continent == "EU"
     assert "all of the same weight" in people.about
     assert "no database places" in people.about
 

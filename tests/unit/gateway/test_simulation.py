@@ -1,5 +1,6 @@
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given
@@ -7,28 +8,67 @@ from hypothesis import strategies as st
 
 from gateway.population import Client
 from gateway.simulation import UNKNOWN, quantile, simulate
-from routing_core import EndpointSpec, Figures, PoolSpec, PopSpec, RouteSpec, ServiceSpec, Table, TableSpec, explain
+from routing_core import EndpointSpec, Figures, PoolSpec, PopSpec, RouteSpec, RuleSpec, ServiceSpec, Table, TableSpec, draw, explain
 
 CITIES = {"fra": (50.11, 8.68), "par": (48.86, 2.35), "nyc": (40.71, -74.01), "sin": (1.35, 103.82)}
 MUNICH, BOSTON, METZ = (48.14, 11.58, 0.0), (42.36, -71.06, 0.0), (49.12, 6.18, 0.0)
 
 
-def table_of(*, permitted=None, drained=(), n_endpoints=(1, 1, 1, 1), leg="client-pop", gateway=None, figures=None):
+def table_of(
+    *,
+    permitted=None,
+    rules=None,
+    drained=(),
+    n_endpoints=(1, 1, 1, 1),
+    leg="client-pop",
+    gateway=None,
+    figures=None,
+    pins=(),
+    highs=None,
+    weights=None,
+):
     figures = figures or Figures(1)
-    pops = tuple(PopSpec(name, *place, is_drained=name in drained) for name, place in CITIES.items())
+    highs, weights = highs or {}, weights or {}
+    pops = tuple(
+        PopSpec(name, *place, is_drained=name in drained, row=figures.acquire("pop"), high=highs.get(name, 0))
+        for name, place in CITIES.items()
+    )
     pools = tuple(
         PoolSpec(
             number,
             figures.acquire("pool"),
             tuple(EndpointSpec(figures.acquire("endpoint"), f"192.0.2.{number}", 80 + k) for k in range(count)),
             total=count,
+            weight=weights.get(list(CITIES)[number], 1),
         )
         for number, count in enumerate(n_endpoints)
         if count is not None
     )
-    routes = (RouteSpec("other", 0, hosts=("a.b",)), RouteSpec("all", 0, permitted_pops=permitted, leg=leg, window_ms=5.0))
+    rules = rules or (RuleSpec(permitted),)
+    routes = (RouteSpec("other", 0, hosts=("a.b",)), RouteSpec("all", 0, rules=rules, leg=leg, window_ms=5.0))
     services = (ServiceSpec("shop", figures.acquire("service"), pools),)
-    return Table(TableSpec(1, pops, services, routes, intercept_ms=10.0, slope_ms_per_km=0.02, gateway=gateway), figures)
+    return Table(TableSpec(1, pops, services, routes, intercept_ms=10.0, slope_ms_per_km=0.02, gateway=gateway, pins=pins), figures)
+
+
+def with_services(*places, highs=(), pop_highs=None, **route):
+    """One more service for each of `places`, in these PoPs alone, and the route as it is to be."""
+    figures = Figures(1)
+    base = table_of(figures=figures, highs=pop_highs).spec
+    services = [base.services[0]]
+    for number, pops in enumerate(places):
+        pools = tuple(
+            PoolSpec(
+                list(CITIES).index(pop),
+                figures.acquire("pool"),
+                (EndpointSpec(figures.acquire("endpoint"), f"198.51.100.{number}", 80 + k),),
+                total=1,
+                high=dict(highs).get((number, pop), 0),
+            )
+            for k, pop in enumerate(pops)
+        )
+        services.append(ServiceSpec(f"s{number}", figures.acquire("service"), pools))
+    routes = (base.routes[0], replace(base.routes[1], **route))
+    return Table(replace(base, services=tuple(services), routes=routes), figures)
 
 
 def shares_of(table, point):
@@ -84,9 +124,10 @@ def test_a_lost_pops_clients_go_where_its_drain_would_send_them():
 
 
 def test_a_pop_that_shares_a_client_loses_only_its_part():
-    table, without_fra = table_of(), table_of(drained=["fra"])
+    weights = {"par": 3}  # or the nearer one would have it all, nothing being in flight
+    table, without_fra = table_of(weights=weights), table_of(drained=["fra"], weights=weights)
     usual, then = shares_of(table, METZ), shares_of(without_fra, METZ)
-    assert 0 < usual["fra"] < 1, "between the two"
+    assert 0.1 < usual["fra"] < 0.9, "between the two"
     loss = by_name(simulate(table, 1, [Client(METZ, "FR")]).losses)["fra"]
     assert loss.share == pytest.approx(usual["fra"])
     assert loss.takers == pytest.approx({"par": (then["par"] - usual["par"]) / usual["fra"]})
@@ -147,6 +188,80 @@ def test_what_was_measured_does_not_count():
     assert by_name(simulate(table, 1, [Client(MUNICH, "DE")]).pops)["fra"].share == 1
 
 
+def test_rules_by_client_hold_for_each():
+    rules = (RuleSpec(frozenset({2}), frozenset({"DE"})), RuleSpec(frozenset({3}), continents=frozenset({"NA"})))
+    clients = [Client(MUNICH, "DE", continent="EU"), Client(BOSTON, "US", continent="NA"), Client(MUNICH, "FR", continent="EU")]
+    done = simulate(table_of(rules=rules), 1, clients)
+    assert {one.country: one.pops for one in done.countries} == {"DE": {"nyc": 1.0}, "FR": {}, "US": {"sin": 1.0}}
+    assert (done.unserved, done.error, done.n_places) == (pytest.approx(1 / 3), "no_permitted_pop", 2)
+    # One dot for all who stand there, whoever they are.
+    assert {(one.lat, one.lon): one.pops for one in done.spots} == {MUNICH[:2]: {"nyc": 0.5}, BOSTON[:2]: {"sin": 1.0}}
+    assert {(one.pop, one.stranded) for one in done.losses} == {("nyc", 1.0), ("sin", 1.0)}
+
+
+def test_why_a_pop_has_no_clients_is_the_kindest_of_their_reasons():
+    rules = (RuleSpec(frozenset({0}), frozenset({"DE"})), RuleSpec(frozenset({0, 3})))
+    done = by_name(simulate(table_of(rules=rules), 1, [Client(MUNICH, "DE", 9), Client(MUNICH, "FR")]).pops)
+    assert (done["sin"].why_not, done["nyc"].why_not) == ("never near enough to the fastest", "outside the jurisdiction")
+
+
+def test_pins_hold():
+    done = simulate(table_of(pins=((3, 0), (2,))), 1, [Client(MUNICH, "DE", pin=1), Client(MUNICH, "FR", pin=2), Client(MUNICH, "IT")])
+    assert {one.country: one.pops for one in done.countries} == {"DE": {"sin": 1.0}, "FR": {"nyc": 1.0}, "IT": {"fra": 1.0}}
+    assert by_name(done.losses)["sin"].takers == {"fra": 1.0}  # the pin's next
+
+
+def test_a_split_route_is_the_sum_of_its_services():
+    table = with_services(["nyc"], split=((0, 3), (1, 1)))
+    done = simulate(table, 1, [Client(MUNICH, "DE")])
+    assert (done.service, done.split) == ("shop", {"shop": 0.75, "s0": 0.25})
+    assert {one.pop: one.share for one in done.pops} == {"fra": 0.75, "par": 0.0, "nyc": 0.25, "sin": 0.0}
+    drawn = draw(table, 1, MUNICH, 4000)
+    assert drawn["fra"] / 4000 == pytest.approx(0.75, abs=0.05)
+    assert sum(done.countries[0].pops.values()) == pytest.approx(1)
+    # What s0 has in nyc has nowhere else to go; of shop there is nothing in nyc.
+    assert {(one.pop, one.share, one.stranded) for one in done.losses} == {("fra", 0.75, 0.0), ("nyc", 0.25, 1.0)}
+
+
+def test_a_service_of_weight_zero_is_not_there():
+    done = simulate(with_services(["nyc"], split=((0, 1), (1, 0))), 1, [Client(MUNICH, "DE")])
+    assert (done.split, by_name(done.pops)["fra"].share) == ({}, 1.0)
+
+
+def test_a_service_that_stands_in_takes_over():
+    rules = (RuleSpec(frozenset({2})),)
+    table = with_services(["fra"], ["nyc"], service=1, fallback_services=(2,), rules=rules)
+    done = simulate(table, 1, [Client(MUNICH, "DE")])
+    assert ({one.pop: one.share for one in done.pops}, done.unserved) == ({"nyc": 1.0}, 0)
+
+
+def test_capacity_is_the_tighter_of_the_pops_and_its_services():
+    assert {one.pop: one.capacity for one in simulate(table_of(highs={"fra": 100}), 1, [Client(MUNICH, "DE")]).pops} == {
+        "fra": 100, "par": None, "nyc": None, "sin": None,
+    }  # fmt: skip
+    highs = {(0, "fra"): 30, (1, "fra"): 20, (0, "par"): 7}
+    both = {"highs": highs, "split": ((1, 1), (2, 1))}
+    found = by_name(simulate(with_services(["fra", "par"], ["fra", "par"], **both), 1, [Client(MUNICH, "DE")]).pops)
+    assert (found["fra"].capacity, found["par"].capacity) == (50, None)  # in par one of the two has none
+    tighter = with_services(["fra", "par"], ["fra", "par"], **both, pop_highs={"fra": 40, "par": 9})
+    found = by_name(simulate(tighter, 1, [Client(MUNICH, "DE")]).pops)
+    assert (found["fra"].capacity, found["par"].capacity) == (40, 9)
+
+
+def test_whether_the_others_can_take_it():
+    table = table_of(highs={"par": 100, "nyc": 1000, "fra": 10})
+    done = simulate(table, 1, [Client(MUNICH, "DE", 3), Client(BOSTON, "US", 1)], in_flight=400)
+    assert {one.pop: one.in_flight for one in done.pops} == {"fra": 300, "par": 0, "nyc": 100, "sin": 0}
+    assert by_name(done.losses)["fra"].loads == {"par": pytest.approx(3.0)}
+    after = by_name(done.losses)["nyc"]
+    assert after.loads == {
+        pop: pytest.approx((300 * (pop == "fra") + 100 * gain) / {"fra": 10, "par": 100}[pop]) for pop, gain in after.takers.items()
+    }
+    assert list(after.loads.values()) == sorted(after.loads.values(), reverse=True)
+    assert {(one.in_flight, one.capacity) for one in simulate(table, 1, [Client(None, None)]).pops} >= {(None, 10), (None, None)}
+    assert {len(one.loads) for one in simulate(table, 1, [Client(MUNICH, "DE")]).losses} == {0}
+
+
 places = st.tuples(st.floats(-90, 90), st.floats(-180, 180), st.floats(0, 2500))
 crowds = st.lists(st.builds(Client, places | st.none(), st.sampled_from(["DE", "US", None]), st.floats(0.1, 10)), min_size=1, max_size=8)
 subsets = st.frozensets(st.integers(0, 3)) | st.none()
@@ -174,13 +289,15 @@ def test_nothing_is_lost_in_the_sums(clients, permitted, n_endpoints):
 @example([Client((63.0, -42.0, 0.0), "DE")])  # one of three near-equals comes out with less
 def test_losing_a_pop_is_what_a_drained_table_says(clients):
     """Against the sums made plainly, client by client, on a table that was drained from the start."""
-    done = simulate(table_of(), 1, clients)
+    weights = {"par": 2, "sin": 3}  # so that near-equals share
+    usual = table_of(weights=weights)
+    done = simulate(usual, 1, clients)
     whole = sum(client.weight for client in clients)
     for loss in done.losses:
-        drained = table_of(drained=[loss.pop])
+        drained = table_of(drained=[loss.pop], weights=weights)
         gains = Counter()
         for client in clients:
-            before, after = shares_of(table_of(), client.point), shares_of(drained, client.point)
+            before, after = shares_of(usual, client.point), shares_of(drained, client.point)
             for pop in after.keys() | before.keys():
                 gains[pop] += client.weight / whole * (after.get(pop, 0) - before.get(pop, 0))
         assert loss.share == pytest.approx(-gains.pop(loss.pop))

@@ -6,7 +6,7 @@ from gateway.population import Client
 from gateway.simulation import simulate
 from gateway.simulation_map import MAX_RADIUS, MIN_RADIUS, picture
 from gateway.world_map import HEIGHT, WIDTH, colour, project
-from routing_core import EndpointSpec, Figures, PoolSpec, PopSpec, RouteSpec, ServiceSpec, Table, TableSpec
+from routing_core import EndpointSpec, Figures, PoolSpec, PopSpec, RouteSpec, RuleSpec, ServiceSpec, Table, TableSpec
 
 SPACE = "{http://www.w3.org/2000/svg}"
 MUNICH, VIENNA, BOSTON = (48.14, 11.58, 0.0), (48.2, 16.37, 0.0), (42.36, -71.06, 0.0)
@@ -23,7 +23,7 @@ def drawn(clients, about="some clients", permitted=None, pops=(("fra", 50.11, 8.
         1,
         tuple(PopSpec(*pop) for pop in pops),
         services,
-        (RouteSpec("all", 0, permitted_pops=permitted),),
+        (RouteSpec("all", 0, rules=(RuleSpec(permitted),)),),
         intercept_ms=10,
         slope_ms_per_km=0.02,
     )

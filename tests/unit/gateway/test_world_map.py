@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway import world_map
-from gateway.world_map import HEIGHT, SCALE, WIDTH, Labels, colour, dot, dots, great_circle, line, project, svg
+from gateway.world_map import HEIGHT, LAND, SCALE, WIDTH, Labels, colour, dot, dots, great_circle, line, load_land, project, svg
 from routing_core._latency import great_circle_km
 
 places = st.tuples(st.floats(-90, 90), st.floats(-180, 180))
@@ -122,3 +122,54 @@ def test_the_graticule_has_a_line_for_each_thirty_degrees():
     grid, equator = (path.get("d") for path in root)
     assert (grid.count("v"), grid.count("h")) == (13, 7)
     assert math.isclose(float(equator[1:].split()[1].split("h")[0]), HEIGHT / 2)
+
+
+def is_land(lat, lon):
+    """By the even-odd rule, as it is drawn."""
+    is_inside = False
+    for outline in load_land():
+        for (y, x), (v, u) in pairwise(outline):
+            if (y > lat) != (v > lat) and lon < x + (u - x) * (lat - y) / (v - y):
+                is_inside = not is_inside
+    return is_inside
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        ((50.1, 8.7), True),  # Frankfurt
+        ((40.0, -100.0), True),
+        ((-25.0, 135.0), True),
+        ((-85.0, 170.0), True),  # Antarctica reaches the pole
+        ((66.5, -173.0), True),  # Chukotka, beyond the map's edge
+        ((66.5, 178.0), True),
+        ((0.0, -30.0), False),
+        ((0.0, -150.0), False),
+        ((-60.0, 20.0), False),
+        ((85.0, 0.0), False),
+    ],
+)
+def test_land_is_where_it_is(place, expected):
+    assert is_land(*place) is expected
+
+
+def test_outlines_are_closed_on_the_map_and_never_run_across_it():
+    outlines = load_land()
+    assert len(outlines) > 100
+    for outline in outlines:
+        assert outline[0] == outline[-1]
+        assert all(abs(lat) <= 90 and abs(lon) <= 180 for lat, lon in outline)
+        assert all(abs(a[1] - b[1]) < 30 or a[0] == b[0] == -90 for a, b in pairwise(outline))
+
+
+def test_land_is_drawn_under_everything_as_it_is():
+    path = re.search(rf'<path d="([^"]+)" fill="{LAND}"', svg([dot(0, 0, 1, "red")], "x"))
+    parts = path[1].split("M")[1:]
+    assert len(parts) == len(load_land())
+    for part, outline in zip(parts, load_land(), strict=True):
+        start, _, steps = part.removesuffix("z").partition("l")
+        points = [tuple(map(float, start.split(",")))]
+        for step in steps.split():
+            points.append(tuple(a + float(b) for a, b in zip(points[-1], step.split(","), strict=True)))
+        assert points == [pytest.approx(project(*place), abs=0.06) for place in outline[:-1]]
+    assert svg([dot(0, 0, 1, "red")], "x").index(path[0]) < svg([dot(0, 0, 1, "red")], "x").index("<circle")

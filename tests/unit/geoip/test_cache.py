@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoip import Database, Locator, Override
+from geoip import Database, Locator, Override, Pin
 from geoip._locator import packed_address
 from geoip._testing import CacheHandle, locate_one
 from routing_core._memory import refuse
@@ -24,15 +24,27 @@ ADDRESSES = [
 ]  # fmt: skip
 
 
-def locator_of(in_database, in_overrides, home):
-    databases = [Database(write({name: city(float(i + 1), 2.0) for i, name in enumerate(in_database)}))] if in_database else []
-    return Locator(databases, overrides=[Override(name, -i - 1, 2) for i, name in enumerate(in_overrides)], home=(80, 80) if home else None)
+COUNTRIES = ["DE", "FR", "US"]
+
+
+def databases_of(names, record):
+    return [Database(write({name: record(i) for i, name in enumerate(names)}))] if names else []
+
+
+def locator_of(in_database, in_overrides, home, in_asns=(), in_pins=()):
+    cities = databases_of(in_database, lambda i: city(float(i + 1), 2.0, COUNTRIES[i % 3]))
+    asns = databases_of(in_asns, lambda i: {"asn": i % 3 + 1})
+    overrides = [Override(name, -i - 1, 2) for i, name in enumerate(in_overrides)]
+    if in_asns:
+        overrides += [Override(None, 70, 1, "GB", 1), Override(None, 71, 1, None, 2), Override(None, 72, 1, "US")]
+    pins = [Pin(name, i + 1) for i, name in enumerate(in_pins)]
+    return Locator(cities, asns, overrides, (80, 80) if home else None, pins)
 
 
 NAMES = st.lists(st.sampled_from(NETWORKS), unique=True, max_size=5)
 
 
-@given(st.lists(st.tuples(NAMES, NAMES, st.booleans()), min_size=1, max_size=3), st.data())
+@given(st.lists(st.tuples(NAMES, NAMES, st.booleans(), NAMES, NAMES), min_size=1, max_size=3), st.data())
 def test_a_cached_answer_is_the_uncached_one(kinds, data):
     locators = [locator_of(*kind) for kind in kinds]
     cache = CacheHandle()
@@ -55,13 +67,13 @@ def test_many_addresses_that_push_one_another_out():
 
 def test_a_network_shares_an_entry_as_far_as_that_is_true():
     """The bits a locator names: equal for all that share them, which is what the cache relies on."""
-    locator = locator_of(NETWORKS, [], False)
-    for text in ADDRESSES:
-        address = int.from_bytes(packed_address(text), "big")
-        fields, bits = locate_one(locator, packed_address(text))
-        rest = (1 << 128 - bits) - 1
-        for other in (address & ~rest, address | rest, address ^ (rest & 0x5555)):
-            assert locate_one(locator, other.to_bytes(16, "big")) == (fields, bits)
+    for locator in (locator_of(NETWORKS, [], False), locator_of(NETWORKS[:3], NETWORKS[8:9], True, NETWORKS[3:], NETWORKS[1::2])):
+        for text in ADDRESSES:
+            address = int.from_bytes(packed_address(text), "big")
+            fields, bits = locate_one(locator, packed_address(text))
+            rest = (1 << 128 - bits) - 1
+            for other in (address & ~rest, address | rest, address ^ (rest & 0x5555)):
+                assert locate_one(locator, other.to_bytes(16, "big")) == (fields, bits)
 
 
 def test_a_new_locator_empties_it_even_at_the_same_place_in_memory():
@@ -80,6 +92,18 @@ def test_two_locators_in_turn():
     one, two = (Locator(overrides=[Override("1.0.0.0/8", lat, 0)]) for lat in (1, 2))
     for _ in range(3):
         assert [cache.locate_one(locator, packed_address("1.2.3.4"))[4] for locator in (one, two)] == [1, 2]
+
+
+def test_a_pin_is_kept_as_well():
+    cache = CacheHandle()
+    locator = Locator(pins=[Pin("1.2.3.64/26", 7), Pin("1.2.0.0/16", 8)])
+    for _ in range(2):
+        assert [cache.locate_one(locator, packed_address(text))[-1] for text in ("1.2.3.4", "1.2.3.65", "1.2.9.9", "1.3.0.0")] == [
+            8,
+            7,
+            8,
+            0,
+        ]
 
 
 def test_results_are_kept_as_well(nothing_left):

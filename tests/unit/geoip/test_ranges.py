@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geoip._testing import place_of
-from geoip.ranges import MAPPED, PRIVATE, as_number, disjoint
+from geoip.ranges import MAPPED, NOWHERE, PRIVATE, as_number, combined, disjoint
 
 HOME = 1000
 
@@ -62,6 +62,24 @@ def test_the_longest_prefix_wins(networks, home):
         found, bits = place(ranges, address)
         assert found == naive(prefixes, address, home), ipaddress.IPv6Address(address)
         check_bits(ranges, address, found, bits)
+
+
+@given(st.lists(st.one_of(V4, V6), max_size=5, unique=True), st.lists(st.one_of(V4, V6), max_size=5, unique=True))
+def test_two_lists_as_one_say_what_each_says(networks, others):
+    lists = [disjoint([(prefix, number) for number, prefix in enumerate(prefixes)]) for prefixes in (networks, others)]
+    both = combined(*lists)
+    starts = [start for start, _, _ in both]
+    assert starts == sorted({start for ranges in lists for start, _ in ranges})
+    for number, ranges in enumerate(lists):
+        mine = [(start, places[number]) for start, *places in both]
+        for start in starts:
+            assert place(mine, start)[0] == place(ranges, start)[0]
+
+
+def test_two_lists_of_which_one_says_nothing():
+    located = disjoint([(network("10.0.0.0/8"), 7)])
+    assert combined(located, disjoint([])) == [(start, where, NOWHERE) for start, where in located]
+    assert combined(disjoint([]), located) == [(start, NOWHERE, where) for start, where in located]
 
 
 def check_bits(ranges, address, found, bits):

@@ -22,6 +22,9 @@ def test_a_slice_as_the_server_writes_it() -> None:
     assert endpoint.target_ref is not None
     assert (endpoint.addresses, endpoint.target_ref.uid, endpoint.zone) == (["10.0.0.1"], "u", "z1")
     assert endpoint.conditions is not None
+    assert endpoint.hints is not None
+    assert endpoint.hints.for_zones
+    assert [zone.name for zone in endpoint.hints.for_zones] == ["z"]
     assert (endpoint.conditions.ready, endpoint.conditions.serving, endpoint.conditions.terminating) == (True, None, None)
 
 

@@ -10,7 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k8s.objects import Conditions, EndpointSlice, Metadata, Service, ServicePort, ServiceSpec, SliceEndpoint, SlicePort, TargetRef
+from k8s.objects import (
+    Conditions,
+    EndpointSlice,
+    ForZone,
+    Hints,
+    Metadata,
+    Service,
+    ServicePort,
+    ServiceSpec,
+    SliceEndpoint,
+    SlicePort,
+    TargetRef,
+)
 from k8s.slices import Endpoint, State, known_ports, port_name, resolve, select
 
 HTTP = SlicePort("http", 8080, "TCP")
@@ -159,6 +171,44 @@ def test_what_an_endpoint_carries() -> None:
     assert found.identity == ("pod-7", "10.0.0.1", 8080)
     (found,) = resolve([piece(endpoint("10.0.0.1", None))], "http")
     assert found.uid == ""
+
+
+@pytest.mark.parametrize(
+    ("hints", "expected"),
+    [
+        (None, ()),
+        (Hints(None), ()),
+        (Hints([]), ()),
+        (Hints([ForZone(None), ForZone("")]), ()),
+        (Hints([ForZone("z1")]), ("z1",)),
+        (Hints([ForZone("z2"), ForZone("z1"), ForZone("z2")]), ("z1", "z2")),
+    ],
+)
+def test_hints_are_the_zones_they_name(hints: Hints | None, expected: tuple[str, ...]) -> None:
+    (found,) = resolve([piece(SliceEndpoint(["10.0.0.1"], zone="z1", hints=hints))], "http")
+    assert (found.zone, found.hint_zones) == ("z1", expected)
+
+
+def test_a_hint_that_moves_is_another_endpoint_of_the_same_identity() -> None:
+    one, two = (
+        resolve([piece(SliceEndpoint(["10.0.0.1"], target_ref=TargetRef("u"), hints=Hints([ForZone(zone)])))], "http")
+        for zone in ("z1", "z2")
+    )
+    assert one != two
+    assert one[0].identity == two[0].identity
+
+
+def test_an_empty_zone_is_none() -> None:
+    (found,) = resolve([piece(endpoint("10.0.0.1", zone=""))], "http")
+    assert found.zone is None
+
+
+def test_of_an_endpoint_in_two_slices_zone_and_hints_are_those_of_the_newer() -> None:
+    old = piece(SliceEndpoint(["10.0.0.1"], zone="z1", hints=Hints([ForZone("z1")])), name="a", version="99")
+    new = piece(SliceEndpoint(["10.0.0.1"], zone="z2", hints=Hints([ForZone("z2")])), name="b", version="100")
+    for order in ((old, new), (new, old)):
+        (found,) = resolve(order, "http")
+        assert (found.zone, found.hint_zones) == ("z2", ("z2",))
 
 
 def test_many_slices_are_one_set() -> None:

@@ -11,11 +11,11 @@ from tests.unit.routing_core.tables import endpoint_rows, table_of
 DRAWS = 4000
 
 
-def pool_table(n, n_workers=2, weights=None, max_in_flight=0):
+def pool_table(n, n_workers=2, weights=None, **options):
     figures = Figures(n_workers)
     weights = weights or [1] * n
     endpoints = tuple(EndpointSpec(figures.acquire("endpoint"), f"10.0.0.{k + 1}", 80, weight) for k, weight in enumerate(weights))
-    pool = PoolSpec(0, figures.acquire("pool"), endpoints, n, max_in_flight)
+    pool = PoolSpec(0, figures.acquire("pool"), endpoints, n, **options)
     service = ServiceSpec("s", figures.acquire("service"), (pool,))
     table = Table(TableSpec(1, (PopSpec("p", 0, 0),), (service,), (RouteSpec("r", 0),)), figures)
     return figures, table, [endpoint.row for endpoint in endpoints]
@@ -142,6 +142,73 @@ def test_slow_start_thins_out_but_never_empties(n):
     assert set(available(choose(table, 0, 0, DRAWS))) == set(rows)
 
 
+# --- The gateway's own zone: the first n_preferred ---
+
+ZONES = [(2, 1), (4, 2), (12, 5), (30, 1), (30, 29)]
+
+
+@pytest.mark.parametrize(("n", "n_preferred"), ZONES)
+def test_the_own_zone_serves_alone_while_one_of_it_can(n, n_preferred):
+    figures, table, rows = pool_table(n, n_preferred=n_preferred)
+    for k, row in enumerate(rows):
+        observe(figures, row, 0, 1000 if k >= n_preferred else 90_000, 0)  # however slow
+    assert set(available(choose(table, 0, 0, DRAWS))) <= set(rows[:n_preferred])
+    for row in rows[: n_preferred - 1]:
+        figures.set_endpoint(row, state="shut")
+    assert set(available(choose(table, 0, 0, 200))) == {rows[n_preferred - 1]}
+    figures.set_endpoint(rows[n_preferred - 1], weight=0)  # in slow start: rarely is not never
+    assert set(available(choose(table, 0, 0, 200))) == {rows[n_preferred - 1]}
+
+
+@pytest.mark.parametrize(("n", "n_preferred"), ZONES)
+def test_within_the_own_zone_they_share(n, n_preferred):
+    _, table, rows = pool_table(n, n_preferred=n_preferred)
+    counts = available(choose(table, 0, 0, DRAWS))
+    spread = 5 * math.sqrt(DRAWS / n_preferred)
+    assert all(abs(counts[row] - DRAWS / n_preferred) <= spread for row in rows[:n_preferred])
+
+
+@pytest.mark.parametrize(("n", "n_preferred"), ZONES)
+@pytest.mark.parametrize("why", ["shut", "connect failure", "full"])
+def test_other_zones_serve_when_none_of_the_own_can(n, n_preferred, why):
+    figures, table, rows = pool_table(n, n_preferred=n_preferred, max_in_flight=5)
+    for row in rows[:n_preferred]:
+        if why == "shut":
+            figures.set_endpoint(row, state="shut")
+        elif why == "connect failure":
+            add_to_endpoint(figures, row, 1, connect_failures=1)
+        else:
+            add_to_endpoint(figures, row, 1, in_flight=5)
+    assert set(available(choose(table, 0, 0, DRAWS))) == set(rows[n_preferred:])
+
+
+@pytest.mark.parametrize(("n", "n_preferred"), [(4, 2), (20, 3)])
+def test_other_zones_serve_when_all_of_the_own_were_tried(n, n_preferred):
+    _, table, rows = pool_table(n, n_preferred=n_preferred)
+    assert set(available(choose(table, 0, 0, DRAWS, tried=rows[:n_preferred]))) == set(rows[n_preferred:])
+    assert set(available(choose(table, 0, 0, 200, tried=rows[1:n_preferred]))) == {rows[0]}
+
+
+def test_with_all_zones_full_it_waits_at_the_least_loaded():
+    figures, table, rows = pool_table(6, n_preferred=3, max_in_flight=2)
+    for k, row in enumerate(rows):
+        add_to_endpoint(figures, row, 0, in_flight=3 + (k != 4))
+    assert choose(table, 0, 0, 50) == {("full", rows[4]): 50}
+
+
+def test_panic_keeps_to_the_own_zone_too():
+    figures, table, rows = pool_table(6, n_preferred=2)
+    for row in rows:
+        figures.set_endpoint(row, state="shut")
+    assert set(available(choose(table, 0, 0, 500, ignore_gates=True))) == set(rows[:2])
+
+
+@pytest.mark.parametrize("n_preferred", [0, 6])
+def test_none_or_all_preferred_is_no_preference(n_preferred):
+    _, table, rows = pool_table(6, n_preferred=n_preferred)
+    assert set(available(choose(table, 0, 0, DRAWS))) == set(rows)
+
+
 def test_an_empty_pool_has_none():
     figures = Figures(1)
     table = table_of(figures, n_endpoints=[0, 1, 1, 1])
@@ -182,10 +249,12 @@ def test_a_clock_that_steps_back_does_no_harm():
     full=st.lists(st.booleans(), min_size=12, max_size=12),
     tried=st.lists(st.integers(0, 11), max_size=3),
     slow=st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=12, max_size=12),
+    n_preferred=st.integers(0, 12),
     seed=st.integers(0, 2**31),
 )
-def test_what_is_available_is_chosen_and_nothing_else(shut, full, tried, slow, seed):
-    figures, table, rows = pool_table(len(shut), max_in_flight=2)
+def test_what_is_available_is_chosen_and_nothing_else(shut, full, tried, slow, n_preferred, seed):
+    n_preferred = min(n_preferred, len(shut))
+    figures, table, rows = pool_table(len(shut), max_in_flight=2, n_preferred=n_preferred)
     for k, row in enumerate(rows):
         figures.set_endpoint(row, state="shut" if shut[k] else "admitting", weight=slow[k])
         add_to_endpoint(figures, row, k % 2, in_flight=2 if full[k] else 1)
@@ -195,7 +264,7 @@ def test_what_is_available_is_chosen_and_nothing_else(shut, full, tried, slow, s
     for availability, row in choose(table, 0, 0, 20, tried=tried_rows, seed=seed):
         if free:
             assert availability == "available"
-            assert row in free
+            assert row in (free & set(rows[:n_preferred]) or free)
         elif admitting:
             assert availability == "full"
             assert row in admitting

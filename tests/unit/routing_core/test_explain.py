@@ -2,10 +2,8 @@ import math
 
 import pytest
 
-from routing_core import Explained, Figures, RouteSpec, draw, explain, match
-from tests.unit.routing_core.tables import CITIES, endpoint_rows, pool_rows, table_of
-
-LONDON = (51.5, -0.13, 10.0)
+from routing_core import Explained, Figures, RouteSpec, RuleSpec, draw, explain, match
+from tests.unit.routing_core.tables import CITIES, LONDON, candidate_of, endpoint_rows, pool_rows, table_of
 
 
 @pytest.fixture
@@ -16,14 +14,25 @@ def figures():
 def test_everything_that_was_asked_for_is_named(figures):
     table = table_of(figures, routes=[RouteSpec("shop-eu", 0, window_ms=1)])
     explained = explain(table, 0, LONDON)
-    assert explained[:8] == ("shop-eu", "shop", "client-pop", None, "par", explained.endpoint, "fastest", ("fra", "nyc"))
+    assert explained[:10] == (
+        "shop-eu",
+        "shop",
+        (("shop", 1.0),),
+        0,
+        "client-pop",
+        None,
+        "par",
+        explained.endpoint,
+        "fastest",
+        ("fra", "nyc"),
+    )
     assert explained.endpoint in {"10.0.3.1:8080", "10.0.3.2:8080"}
     assert explained.window_ms == 1
     assert isinstance(explained, Explained)
 
 
 def test_candidates_stand_best_first_then_drained_then_denied(figures):
-    routes = [RouteSpec("r", 0, permitted_pops=frozenset({0, 1, 3}))]
+    routes = [RouteSpec("r", 0, rules=(RuleSpec(frozenset({0, 1, 3})),))]
     found = explain(table_of(figures, drained=["par"], routes=routes), 0, LONDON).candidates
     assert [(each.pop, each.permitted, each.drained, each.share, each.why_not) for each in found] == [
         ("fra", True, False, 1.0, None),
@@ -65,29 +74,6 @@ def test_an_endpoint_is_named_only_where_one_admits(figures):
     assert (explained.pop, explained.endpoint) == ("par", None)
 
 
-@pytest.mark.parametrize("n", [2, 40, 300])
-def test_shares_of_many_near_equals(figures, n):
-    """All alike and all there: each gets the same."""
-    table = table_of(figures, [(f"p{number}", 50.0, 8.0) for number in range(n)], n_endpoints=1)
-    shares = [each.share for each in explain(table, 0, LONDON).candidates]
-    assert shares == pytest.approx([1 / n] * n, rel=1e-9)
-
-
-def test_shares_of_many_that_admit_half(figures):
-    n = 60
-    table = table_of(figures, [(f"p{number}", 50.0, 8.0) for number in range(n)], n_endpoints=1)
-    for row in pool_rows(table):
-        figures.set_pool(row, admit=0.5, availability=0.5)
-    assert [each.share for each in explain(table, 0, LONDON).candidates] == pytest.approx([1 / n] * n, rel=1e-9)
-
-
-def test_shares_of_very_unequal_sizes(figures):
-    table = table_of(figures, [("big", 50.0, 8.0), ("small", 50.0, 8.0)], n_endpoints=[200, 1])
-    figures.set_pool(pool_rows(table)[0], admit=0.5, availability=0.5)
-    found = {each.pop: each.share for each in explain(table, 0, LONDON).candidates}
-    assert found == pytest.approx({"big": 0.5 * (200 / 201), "small": 0.5 + 0.5 / 201}, rel=1e-9)
-
-
 def test_what_is_out_of_range_is_refused(figures):
     table = table_of(figures)
     for route in (-1, 1):
@@ -106,3 +92,25 @@ def test_what_is_out_of_range_is_refused(figures):
 def test_all_seeds_are_legal(figures):
     table = table_of(figures)
     assert {explain(table, 0, LONDON, seed).pop for seed in (-(2**63), -1, 0, 2**63 - 1)} == {"par"}
+
+
+def test_facts_of_the_client_are_checked(figures):
+    table = table_of(figures)
+    with pytest.raises(TypeError, match="unknown facts: asn, land"):
+        explain(table, 0, LONDON, land="DE", asn=3320)
+    for fact in ("country", "continent"):
+        for code in ("de", "D", "DEU", "", "\u00c4\u00d6", 7):
+            with pytest.raises(ValueError, match=f"{fact}: must be two capitals, got"):
+                explain(table, 0, LONDON, **{fact: code})
+            with pytest.raises(ValueError, match=f"{fact}: must be two capitals, got"):
+                draw(table, 0, LONDON, 1, **{fact: code})
+
+
+def test_each_factor_and_penalty_is_shown(figures):
+    table = table_of(figures, n_endpoints=[2, 2, 2, 0])
+    figures.set_pool(pool_rows(table)[0], admit=0.125, availability=0.5, shed=0.5, ramp=0.5, penalty_ms=2.5, samples=9)
+    found = candidate_of(explain(table, 0, LONDON), "fra")
+    assert (found.admit, found.availability, found.shed, found.ramp) == (0.125, 0.5, 0.5, 0.5)
+    assert (found.penalty_ms, found.samples, found.headroom) == (2.5, 9, None)
+    assert found.estimate_ms == pytest.approx(found.path_ms + found.service_ms + 2.5)
+    assert candidate_of(explain(table, 0, LONDON), "par").availability == 0  # nothing to send to, whatever was published

@@ -1,9 +1,24 @@
+from array import array
+
 import pytest
 
-from routing_core import BUCKETS_MS, MAX_WORKERS, Figures, live_blocks
+from routing_core import (
+    BUCKETS_MS,
+    MAX_WORKERS,
+    EndpointSpec,
+    Figures,
+    PoolSpec,
+    PopSpec,
+    RouteSpec,
+    ServiceSpec,
+    Table,
+    TableSpec,
+    explain,
+    live_blocks,
+)
 from routing_core._figures import CODE_LABELS, GATE_STATES, REASONS, RETRY_OUTCOMES
 from routing_core._memory import refuse
-from routing_core._testing import add_to_endpoint, add_to_pool, add_to_service, bucket, label_of_code
+from routing_core._testing import add_to_endpoint, add_to_pool, add_to_pop, add_to_service, bucket, label_of_code
 
 
 def test_a_fresh_endpoint_admits_and_has_counted_nothing():
@@ -19,13 +34,18 @@ def test_a_fresh_endpoint_admits_and_has_counted_nothing():
         "forgiven": 0,
         "weight": 1.0,
         "is_admitting": True,
+        "answers": 0,
+        "errors": 0,
+        "first_bytes": 0,
+        "first_byte_us": 0,
     }
 
 
 def test_a_fresh_pool_admits_everything_and_knows_no_path():
     figures = Figures(2)
     read = figures.read_pool(figures.acquire("pool"))
-    assert (read["admit"], read["availability"], read["service_ms"], read["path_ms"], read["samples"]) == (1.0, 1.0, 0.0, -1.0, 0)
+    assert (read["admit"], read["availability"], read["shed"], read["ramp"], read["penalty_ms"]) == (1.0, 1.0, 1.0, 1.0, 0.0)
+    assert (read["service_ms"], read["path_ms"], read["samples"]) == (0.0, -1.0, 0)
     assert read["codes"] == read["reasons"] == {}
     assert read["first_byte_buckets"] == read["duration_buckets"] == [0] * (len(BUCKETS_MS) + 1)
 
@@ -55,6 +75,50 @@ def test_pools_and_services_of_many_blocks_do_not_mix():
         assert read["codes"] == ({"200": number} if number else {})
         assert read["reasons"] == ({REASONS[1]: number} if number else {})
         assert figures.read_service(service) == {name: number * (name == RETRY_OUTCOMES[2]) for name in RETRY_OUTCOMES}
+
+
+def test_pops_of_many_blocks_count_all_workers_and_do_not_mix():
+    figures = Figures(3)
+    rows = [figures.acquire("pop") for _ in range(40)]
+    assert [figures.read_pop(row) for row in rows] == [0] * 40
+    for number, row in enumerate(rows):
+        for worker in range(3):
+            add_to_pop(figures, row, worker, number + worker)
+    assert [figures.read_pop(row) for row in rows] == [3 * number + 3 for number in range(40)]
+
+
+def test_a_pop_in_use_is_not_released_and_comes_back_clean():
+    figures = Figures(2)
+    row = figures.acquire("pop")
+    add_to_pop(figures, row, 0, 3)
+    add_to_pop(figures, row, 1, -1)
+    with pytest.raises(ValueError, match=f"row {row}: 2 in flight"):
+        figures.release(row)
+    assert figures.read_pop(row) == 2
+    add_to_pop(figures, row, 1, -2)  # each worker counts its own: only the sum says that nothing is left
+    figures.release(row)
+    assert figures.acquire("pop") == row
+    assert figures.read_pop(row) == 0
+    add_to_pop(figures, row, 0, 1)
+    assert figures.read_pop(row) == 1
+
+
+def test_outcomes_are_those_of_the_whole_row():
+    figures = Figures(2)
+    pool, endpoint = figures.acquire("pool"), figures.acquire("endpoint")
+    assert figures.read_pool_outcomes(pool) == (0, 0, 0, 0, 0)
+    assert figures.read_endpoint_outcomes(endpoint) == (0, 0, 0, 0)
+    read = figures.read_pool(pool)
+    names = ("attempts", "failures", "server_errors", "rate_limited", "retry_after_ms")
+    assert tuple(read[name] for name in names) == figures.read_pool_outcomes(pool)
+    add_to_pool(figures, pool, 1, in_flight=4)
+    assert figures.read_pool_times(pool) == (4, 0, 0, 0, 0)
+    add_to_endpoint(figures, endpoint, 1, in_flight=4, connect_failures=1)
+    assert figures.read_endpoint_outcomes(endpoint) == (0, 0, 0, 0)  # who did not connect did not answer
+    with pytest.raises(IndexError, match="kind"):
+        figures.read_pool_outcomes(endpoint)
+    with pytest.raises(IndexError, match="kind"):
+        figures.read_endpoint_outcomes(pool)
 
 
 def test_a_released_row_comes_back_clean():
@@ -89,8 +153,12 @@ def test_a_pool_in_use_is_not_released():
 
 def test_rows_of_another_kind_freed_or_never_made_are_refused():
     figures = Figures(1)
-    endpoint, pool, service = (figures.acquire(kind) for kind in ("endpoint", "pool", "service"))
-    for read, row in ((figures.read_endpoint, pool), (figures.read_pool, service), (figures.read_service, endpoint)):
+    endpoint, pool, service, pop = (figures.acquire(kind) for kind in ("endpoint", "pool", "service", "pop"))
+    reads = (
+        (figures.read_endpoint, pool), (figures.read_pool, service), (figures.read_service, endpoint), (figures.read_pop, service),
+        (figures.read_service, pop),
+    )  # fmt: skip
+    for read, row in reads:
         with pytest.raises(IndexError, match="kind"):
             read(row)
     figures.release(endpoint)
@@ -138,8 +206,12 @@ def test_a_wrong_gate_is_refused_whole(wrong):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"admit": -0.1}, {"availability": 2}, {"service_ms": -1}, {"path_ms": -2}, {"samples": -1}, {"admit": 0.5, "path_ms": float("nan")}],
-)
+    [
+        {"admit": -0.1}, {"availability": 2}, {"shed": 1.01}, {"ramp": -1}, {"ramp": float("nan")}, {"penalty_ms": -1}, {"service_ms": -1},
+        {"path_ms": -2}, {"samples": -1}, {"admit": 0.5, "path_ms": float("nan")}, {"service_ms": 5, "version": -1},
+        {"service_ms": 5, "version": 1.0}, {"service_ms": 5, "version": True}, {"shed": 0.5, "version": "1"},
+    ],
+)  # fmt: skip
 def test_a_wrong_pool_is_refused_whole(wrong):
     figures = Figures(1)
     row = figures.acquire("pool")
@@ -157,6 +229,33 @@ def test_what_is_set_is_read_and_a_path_can_be_forgotten():
     assert [read[name] for name in ("admit", "availability", "service_ms", "path_ms", "samples")] == [0.25, 0.5, 12.5, 0.0, 7]
     figures.set_pool(row, path_ms=-1)
     assert figures.read_pool(row)["path_ms"] == -1
+
+
+def test_all_factors_are_set_apart():
+    figures = Figures(1)
+    row = figures.acquire("pool")
+    figures.set_pool(row, admit=0.125, availability=0.5, shed=0.75, ramp=0.25, penalty_ms=1.5)
+    figures.set_pool(row, samples=3)
+    read = figures.read_pool(row)
+    assert [read[name] for name in ("admit", "availability", "shed", "ramp", "penalty_ms", "samples")] == [0.125, 0.5, 0.75, 0.25, 1.5, 3]
+
+
+def test_the_latest_times_are_read_whatever_their_version():
+    figures = Figures(1)
+    row = figures.acquire("pool")
+    figures.set_pool(row, service_ms=4, path_ms=2, version=3)
+    figures.set_pool(row, service_ms=5.5, path_ms=-1, version=12)
+    read = figures.read_pool(row)
+    assert (read["service_ms"], read["path_ms"]) == (5.5, -1)
+    figures.set_pool(row, path_ms=7)  # the other of the two stays as it was
+    read = figures.read_pool(row)
+    assert (read["service_ms"], read["path_ms"]) == (5.5, 7)
+
+
+@pytest.mark.parametrize("phase", [-1, float("nan"), 1 << 62])
+def test_a_wrong_phase_is_refused(phase):
+    with pytest.raises(ValueError, match="phase: must be a number from 0"):
+        Figures(1).set_phase(phase)
 
 
 def test_every_code_has_a_slot():
@@ -182,7 +281,7 @@ def test_number_of_workers_is_checked(n_workers):
 
 
 def test_an_unknown_kind_is_refused():
-    with pytest.raises(ValueError, match="endpoint, pool, service"):
+    with pytest.raises(ValueError, match="endpoint, pool, service, pop, got 'listener'"):
         Figures(1).acquire("listener")
 
 
@@ -198,5 +297,90 @@ def test_memory_that_is_out_is_an_error_and_leaves_nothing(nothing_left):
             refuse(False)
     for _ in range(33):
         figures.acquire("pool")
-    assert live_blocks()["figures"] - before == 4  # three blocks and their list
+    assert live_blocks()["figures"] - before == 5  # three blocks, their list, the pace
     del figures
+
+
+def zeros(n):
+    return array("Q", bytes(8 * n))
+
+
+@pytest.mark.parametrize(
+    "count", [{"in_flight": 1}, {"attempts": 1}, {"failures": 1}, {"first_bytes": 1}, {"first_byte_us": 1}, {"in_flight": 1, "attempts": 1}]
+)
+def test_a_pool_of_which_anything_was_counted_moved_once(count):
+    figures = Figures(3)
+    rows = array("i", [figures.acquire("pool") for _ in range(40)])
+    seen = zeros(40)
+    figures.moved(rows, seen)
+    assert figures.moved(rows, seen) == []
+    for place in (7, 33):
+        add_to_pool(figures, rows[place], 2, **count)
+    assert figures.moved(rows, seen) == [7, 33]
+    assert figures.moved(rows, seen) == []
+    figures.set_pool(rows[3], penalty_ms=5)  # what control itself wrote is no news
+    assert figures.moved(rows, seen) == []
+
+
+def test_an_endpoint_moved_when_it_admits_or_does_no_more():
+    figures = Figures(2)
+    rows = array("i", [figures.acquire("endpoint") for _ in range(5)])
+    seen = zeros(5)
+    assert figures.moved(rows, seen) == [0, 1, 2, 3, 4]
+    add_to_endpoint(figures, rows[1], 1, connect_failures=1, in_flight=1)
+    figures.set_endpoint(rows[2], state="shut")
+    add_to_endpoint(figures, rows[3], 0, in_flight=1)
+    assert figures.moved(rows, seen) == [1, 2]
+    assert (figures.count_admitting(rows), figures.count_admitting(rows[1:3]), figures.count_admitting(array("i"))) == (3, 0, 0)
+    figures.set_endpoint(rows[1], forgiven=1)
+    figures.set_endpoint(rows[2], state="probing")
+    assert figures.moved(rows, seen) == [1]
+    assert figures.count_admitting(rows) == 4
+
+
+def test_a_version_begins_as_the_one_before():
+    figures = Figures(1)
+    spec = TableSpec(
+        1,
+        (PopSpec("a", 0, 0), PopSpec("b", 0, 0)),
+        (ServiceSpec("s", figures.acquire("service"), tuple(pool_of(figures, number) for number in range(2))),),
+        (RouteSpec("r", 0),),
+    )
+    table = Table(spec, figures)
+    rows = array("i", [pool.row for pool in spec.services[0].pools])
+    for row in rows:
+        figures.set_pool(row, service_ms=200, path_ms=-1)
+    figures.set_phase(8 * 1024)
+    figures.set_pool(rows[1], service_ms=20, path_ms=-1, version=9)
+    shares = []
+    for version in range(9, 17):
+        if version > 9:
+            figures.begin_version(rows, version)
+        figures.set_phase((version + 1) * 1024 - 1)
+        shares.append(next(one.share for one in explain(table, 0, (0.0, 0.0, 0.0)).candidates if one.pop == "b"))
+    assert shares == sorted(shares)
+    assert shares[0] < 0.7 and shares[-1] == pytest.approx(1)
+
+
+def pool_of(figures, pop):
+    return PoolSpec(pop, figures.acquire("pool"), (EndpointSpec(figures.acquire("endpoint"), "192.0.2.1", 80),), 1)
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (lambda figures, pool, endpoint: figures.moved(array("i", [pool, endpoint]), zeros(2)), IndexError),
+        (lambda figures, pool, endpoint: figures.moved(array("i", [endpoint, pool]), zeros(2)), IndexError),
+        (lambda figures, pool, endpoint: figures.moved(array("i", [pool + 1]), zeros(1)), IndexError),
+        (lambda figures, pool, endpoint: figures.moved(array("i", [pool]), zeros(2)), ValueError),
+        (lambda figures, pool, endpoint: figures.count_admitting(array("i", [pool])), IndexError),
+        (lambda figures, pool, endpoint: figures.begin_version(array("i", [endpoint]), 1), IndexError),
+        (lambda figures, pool, endpoint: figures.begin_version(array("i", [pool]), 0), ValueError),
+        (lambda figures, pool, endpoint: figures.begin_version(array("i", [pool]), True), ValueError),
+    ],
+)
+def test_rows_of_another_kind_are_refused(call, error):
+    figures = Figures(1)
+    pool, endpoint = figures.acquire("pool"), figures.acquire("endpoint")
+    with pytest.raises(error):
+        call(figures, pool, endpoint)

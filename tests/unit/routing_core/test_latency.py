@@ -5,11 +5,10 @@ from hypothesis import strategies as st
 
 from routing_core import PRIOR, Figures, RouteSpec, explain
 from routing_core._latency import great_circle_km
-from tests.unit.routing_core.tables import pool_rows, table_of
+from tests.unit.routing_core.tables import LONDON, METZ, pool_rows, table_of
 
 LATITUDES = st.floats(-90, 90)
 LONGITUDES = st.floats(-180, 180)
-LONDON = (51.5, -0.13, 10.0)
 
 
 def haversine_km(lat1, lon1, lat2, lon2):
@@ -42,8 +41,9 @@ def test_the_ends_of_the_earth():
 
 
 def test_the_prior_is_plausible():
-    intercept, slope = PRIOR
+    intercept, slope, abroad = PRIOR
     assert 0 < intercept < 20
+    assert 0 < abroad < 20
     assert 1 < slope / (2 / 199.86) < 2.5  # times light in fibre, there and back
 
 
@@ -73,6 +73,81 @@ def test_gateway_leg_takes_the_measured_path_else_the_prior_from_the_gateway():
         assert found["nyc"].evidence == "prior"
         assert found["nyc"].distance_km == pytest.approx(haversine_km(40.0, -74.0, 40.71, -74.01), rel=1e-3)
         assert found["nyc"].path_ms == pytest.approx(10 + 0.02 * found["nyc"].distance_km)
+
+
+def test_a_border_makes_the_path_longer():
+    """For a client of known country: by the PoPs in other countries, and by those that say nothing."""
+    figures = Figures(1)
+    of_pops = {"fra": {"country": "DE"}, "par": {"country": "FR"}, "nyc": {"country": "US"}}
+    home = by_pop(explain(table_of(figures, of_pops=of_pops), 0, LONDON))
+    table = table_of(figures, of_pops=of_pops, abroad_ms=7.5, routes=[RouteSpec("r", 0), RouteSpec("g", 0, leg="gateway-pop")])
+    for country, longer in (("FR", {"fra", "nyc", "sin"}), ("GB", {"fra", "nyc", "sin", "par"}), (None, set())):
+        found = by_pop(explain(table, 0, LONDON, country=country))
+        added = {name: found[name].path_ms - home[name].path_ms for name in found}
+        assert added == pytest.approx({name: 7.5 * (name in longer) for name in found})
+        of_gateway = by_pop(explain(table, 1, LONDON, country=country))
+        assert len({each.path_ms for each in of_gateway.values()}) == 1  # whose place is not known
+    assert explain(table, 0, LONDON, country="DE").pop == "fra"  # 5.9 ms behind Paris else
+
+
+def test_a_border_is_nothing_to_who_has_no_place():
+    """The country may be known where no coordinates are: then every path is the longest there is, and the configured order holds."""
+    table = table_of(Figures(1), of_pops={"par": {"country": "FR"}}, abroad_ms=7.5)
+    explained = explain(table, 0, None, country="FR")
+    assert [each.path_ms for each in explained.candidates] == pytest.approx([10 + 0.02 * 20015.1] * 4, abs=0.01)
+    assert (explained.pop, explained.reason) == ("fra", "order")
+
+
+def test_no_border_is_on_the_way_of_a_gateway():
+    """Whose own country nobody says."""
+    routes = [RouteSpec("r", 0, leg="gateway-pop")]
+    table = table_of(Figures(1), of_pops={"fra": {"country": "DE"}}, abroad_ms=7.5, routes=routes, gateway=LONDON[:2])
+    for each in explain(table, 0, LONDON, country="DE").candidates:
+        assert each.path_ms == pytest.approx(10 + 0.02 * each.distance_km)
+
+
+def test_a_border_counts_for_a_pop_that_takes_nothing():
+    """An operator sees what a drained one would be."""
+    options = {"of_pops": {"fra": {"country": "DE"}}, "abroad_ms": 7.5, "drained": ["fra", "par"]}
+    found = by_pop(explain(table_of(Figures(1), **options), 0, LONDON, country="DE"))
+    for name, border in (("fra", 0), ("par", 7.5)):
+        assert found[name].path_ms == pytest.approx(10 + 0.02 * found[name].distance_km + border)
+
+
+def test_a_border_takes_a_pop_out_of_the_window():
+    """From Metz Paris is 1.4 ms behind Frankfurt."""
+    of_pops = {"fra": {"country": "DE"}, "par": {"country": "FR"}}
+    for country, share, window in ((None, {"fra"}, {"fra", "par"}), ("DE", {"fra"}, {"fra"}), ("FR", {"par"}, {"par"})):
+        explained = explain(table_of(Figures(1), of_pops=of_pops, abroad_ms=7.5), 0, METZ, country=country)
+        assert {each.pop for each in explained.candidates if each.share > 0} == share
+        assert {each.pop for each in explained.candidates if each.in_window} == window
+
+
+@pytest.mark.parametrize("leg", ["client-pop", "gateway-pop"])
+def test_a_penalty_adds_to_whatever_the_estimate_stands_on(leg):
+    figures = Figures(1)
+    table = table_of(figures, routes=[RouteSpec("r", 0, leg=leg)], gateway=(51.5, -0.13))
+    paris = pool_rows(table)[3]
+    before = by_pop(explain(table, 0, LONDON))["par"]
+    assert before.penalty_ms == 0
+    figures.set_pool(paris, penalty_ms=4.5, service_ms=2, path_ms=6)
+    after = by_pop(explain(table, 0, LONDON))["par"]
+    assert (after.penalty_ms, after.service_ms) == (4.5, 2)
+    assert after.path_ms == (6 if leg == "gateway-pop" else before.path_ms)
+    assert after.estimate_ms == pytest.approx(after.path_ms + 2 + 4.5)
+    figures.set_pool(paris, penalty_ms=5000)
+    assert explain(table, 0, LONDON).pop == "fra"
+    figures.set_pool(paris, penalty_ms=0)
+    assert by_pop(explain(table, 0, LONDON))["par"].estimate_ms == pytest.approx(after.path_ms + 2)
+
+
+def test_a_penalty_moves_nobody_who_has_nowhere_to_go():
+    """It makes a PoP slow, not unavailable: alone, it serves."""
+    figures = Figures(1)
+    table = table_of(figures)
+    for row in pool_rows(table):
+        figures.set_pool(row, penalty_ms=60_000)
+    assert explain(table, 0, LONDON)[6:9:2] == ("par", "fastest")
 
 
 def test_the_unknown_never_beats_the_known():

@@ -8,7 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing_core import MAX_POPS, EndpointSpec, Figures, PoolSpec, PopSpec, RouteSpec, ServiceSpec, Table, TableSpec, draw, explain
+from routing_core import (
+    MAX_POPS,
+    EndpointSpec,
+    Figures,
+    PoolSpec,
+    PopSpec,
+    RouteSpec,
+    RuleSpec,
+    ServiceSpec,
+    Table,
+    TableSpec,
+    draw,
+    explain,
+)
 from routing_core._memory import live_blocks, refuse
 from routing_core._testing import address_of
 from tests.unit.routing_core.tables import spec_of, table_of
@@ -85,8 +98,8 @@ def test_wrong_pools_are_refused(changes):
     [
         RouteSpec("r", 1), RouteSpec("r", -1), RouteSpec("", 0), RouteSpec("r", 0, leg="pop-client"), RouteSpec("r", 0, window_ms=-1),
         RouteSpec("r", 0, window_ms=float("nan")), RouteSpec("r", 0, window_ms=float("inf")),
-        RouteSpec("r", 0, permitted_pops=frozenset({4})),
-        RouteSpec("r", 0, permitted_pops=frozenset({-1})),
+        RouteSpec("r", 0, rules=(RuleSpec(frozenset({4})),)),
+        RouteSpec("r", 0, rules=(RuleSpec(frozenset({-1})),)),
     ],
 )  # fmt: skip
 def test_wrong_routes_are_refused(route):
@@ -162,11 +175,11 @@ def test_candidates_stand_in_the_order_of_the_pops_whatever_the_order_of_the_poo
 
 def test_jurisdiction_splits_the_pools():
     figures = Figures(1)
-    routes = [RouteSpec("r", 0, permitted_pops=frozenset(permitted)) for permitted in ((0, 3), (), (1,), (0, 3))]
+    routes = [RouteSpec("r", 0, rules=(RuleSpec(frozenset(permitted)),)) for permitted in ((0, 3), (), (1,), (0, 3))]
     table = table_of(figures, routes=routes)
     for number, route in enumerate(routes):
         permitted = {candidate.pop for candidate in explain(table, number, None).candidates if candidate.permitted}
-        assert permitted == {table.spec.pops[pop].name for pop in route.permitted_pops}
+        assert permitted == {table.spec.pops[pop].name for pop in route.rules[0].permitted_pops}
 
 
 def test_an_empty_table_is_legal(nothing_left):

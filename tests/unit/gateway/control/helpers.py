@@ -10,7 +10,7 @@ from gateway.config import Config, Service, parse
 from gateway.control.gates import Gates
 from gateway.control.publisher import Publisher
 from gateway.control.rows import Rows
-from gateway.control.settings import overrides_of
+from gateway.control.settings import overrides_of, pins_of
 from gateway.control.world import Identity, Known, Origin, World
 from geoip import Locator
 from k8s import State
@@ -81,13 +81,16 @@ def known(address: str = "192.0.2.1", state: State = State.READY, origin: Origin
 
 
 class FailingConnects:
-    """Real figures but for connect failures, which only a worker's C code counts."""
+    """Real figures but for what only a worker's C code counts: failed connects, what pools and PoPs have seen. Keeps what was written."""
 
     def __init__(self, figures: Figures) -> None:
         self.figures = figures
         self.failures: dict[int, int] = {}
         self.pools: dict[int, dict[str, int]] = {}
+        self.pops: dict[int, int] = {}  # in flight
         self.busy: dict[int, dict[str, int]] = {}
+        self.written: list[tuple[int, dict[str, Any]]] = []  # set_pool(): row and what was given
+        self.phases: list[tuple[int, int]] = []  # set_phase(): the phase, and how many writes went before it
 
     def __getattr__(self, name: str) -> object:
         return getattr(self.figures, name)
@@ -99,8 +102,23 @@ class FailingConnects:
         seen = self.read_pool(row)
         return tuple(seen[name] for name in ("in_flight", "connect_us", "connects", "first_byte_us", "first_bytes"))
 
+    def read_pool_outcomes(self, row: int) -> tuple[object, ...]:
+        seen = self.read_pool(row)
+        return tuple(seen[name] for name in ("attempts", "failures", "server_errors", "rate_limited", "retry_after_ms"))
+
     def read_pool(self, row: int) -> dict[str, object]:
         return {**self.figures.read_pool(row), **self.pools.get(row, {})}
+
+    def read_pop(self, row: int) -> int:
+        return self.pops.get(row, 0) or self.figures.read_pop(row)
+
+    def set_pool(self, row: int, **values: Any) -> None:
+        self.figures.set_pool(row, **values)
+        self.written.append((row, values))
+
+    def set_phase(self, phase: int) -> None:
+        self.figures.set_phase(phase)
+        self.phases.append((phase, len(self.written)))
 
 
 @dataclass
@@ -138,6 +156,6 @@ def publisher_of(config: Config, clock: Clock, **more: Any) -> Publisher:
     """A publisher with real figures, rows and gates, and no workers."""
     figures = Figures(2)
     gates = Gates(figures, clock)
-    locator = Locator(overrides=overrides_of(config))
+    locator = Locator(overrides=overrides_of(config), pins=pins_of(config))
     more.setdefault("on_select", lambda gates: None)
     return Publisher(config, World(), Rows(figures), figures, gates, locator, clock, **more)

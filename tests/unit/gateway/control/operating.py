@@ -24,7 +24,7 @@ def admit(gateway: Gateway, *addresses: str) -> None:
         if not addresses or identity.address in addresses:
             gateway.gates.judge(identity, True, 0)
     gateway.gates.turn()
-    gateway.refresh.turn(gateway.publisher.table.spec)
+    gateway.refresh.turn(gateway.config, gateway.publisher.table.spec)
 
 
 def endpoints(gateway: Gateway) -> list[Identity]:

@@ -13,10 +13,11 @@ def test_a_turn_does_each_thing_once_and_looks_before_it_publishes():
 
     gates = SimpleNamespace(turn=lambda: done.append(("gates",)) or ["doubted"])
     prober = part("prober", ask_soon=lambda gate: done.append(("ask", gate)))
-    publisher = SimpleNamespace(table=SimpleNamespace(spec="spec"), collect=lambda: done.append(("collect",)))
-    beat = Beat(gates, prober, part("refresh"), publisher, part("resolver"), part("workers"), part("drains"), part("lifecycle"), Clock(7.0))
+    publisher = SimpleNamespace(config="config", table=SimpleNamespace(spec="spec"), collect=lambda: done.append(("collect",)))
+    others = (part("resolver"), part("workers"), part("drains"), part("lifecycle"), Clock(7.0))
+    beat = Beat(gates, part("ejections"), prober, part("refresh"), publisher, *others)
     asyncio.run(beat.turn())
     assert done == [
-        ("gates",), ("ask", "doubted"), ("resolver",), ("prober",), ("refresh", "spec"), ("collect",), ("drains",), ("workers", 7.0),
-        ("lifecycle",),
+        ("gates",), ("ask", "doubted"), ("ejections", "config", "spec"), ("resolver",), ("prober",), ("refresh", "config", "spec"),
+        ("collect",), ("drains",), ("workers", 7.0), ("lifecycle",),
     ]  # fmt: skip

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -44,6 +45,7 @@ def test_the_object_has_the_fields_of_the_contract(situation):
     assert said["table"].keys() == {"generation", "age_s"}
     assert said["location"] == {
         "lat": 40.0, "lon": -74.0, "country": None, "continent": None, "asn": None, "accuracy_km": None, "source": "override",
+        "override": "prefix 10.2.0.0/16",
     }  # fmt: skip
     assert said["decision"]["pop"] == "nyc"
     assert said["decision"]["endpoint"] in ("192.0.2.2:80", "[2001:db8::2]:80")
@@ -57,7 +59,7 @@ def test_file_and_running_gateway_say_the_same_word_for_word(situation):
     """As alike as can be: good probes and no traffic. Only the table's number and age, and what was measured, are a gateway's own."""
     gateway = gateway_of(WORLD)
     admit(gateway)
-    live = situation_of(gateway)
+    live = replace(situation_of(gateway), config=gateway.config)
     for client in ("10.1.2.3", "10.2.0.1", "2001:db8::1", "8.8.8.8"):
         for host in (None, "eu.example.com", "www.example.com", "other.org"):
             ours, theirs = explain(situation, client, host, "/shop"), explain(live, client, host, "/shop")
@@ -66,7 +68,7 @@ def test_file_and_running_gateway_say_the_same_word_for_word(situation):
 
 
 def test_the_same_table_gives_the_same_text(situation):
-    same = Situation(situation.table, situation.locator, 0.0, situation.sources)
+    same = Situation(situation.table, situation.locator, 0.0, situation.sources, config=situation.config)
     assert json.dumps(explain(situation, "10.1.0.1", "a.example.com", "/shop")) == json.dumps(
         explain(same, "10.1.0.1", "a.example.com", "/shop")
     )

@@ -40,11 +40,13 @@ def test_every_pair_is_listed_or_an_error():
                     transition(state, event)
     unlisted = {(state, event) for state in State for event in Event if event not in TRANSITIONS[state]}
     ramped = {(state, Event.RAMPED) for state in State if state is not State.RAMPING}
-    assert unlisted == ramped | {(state, Event.CONNECT_FAILED) for state in State if not is_admitting(state)}
+    refused = {(state, event) for state in State for event in (Event.CONNECT_FAILED, Event.EJECTED) if not is_admitting(state)}
+    restored = {(state, Event.RESTORED) for state in State if state is not State.EJECTED}
+    assert unlisted == ramped | refused | restored
 
 
 def test_nobody_who_failed_comes_back_without_a_ramp():
-    for state in (State.SHUT, State.DOUBTED, State.JOINING):
+    for state in (State.SHUT, State.DOUBTED, State.JOINING, State.EJECTED):
         for event in Event:
             if event in TRANSITIONS[state]:
                 assert transition(state, event) is not State.ADMITTING
@@ -206,6 +208,103 @@ def test_slow_start_can_be_off():
     assert bench.gates.all[ONE].state is State.ADMITTING
 
 
+def eject(bench, one):
+    bench.gates.eject(bench.gates.all[one], "5 gateway errors in a row", 31.25)
+
+
+def restore(bench, one):
+    bench.gates.restore(bench.gates.all[one])
+
+
+def test_an_outlier_takes_nothing_and_returns_by_a_ramp(bench):
+    serving(bench, ONE)
+    eject(bench, ONE)
+    assert bench.gates.all[ONE].state is State.EJECTED
+    assert bench.published(ONE)[0] == "shut"
+    assert not bench.gates.all[ONE].is_taking
+    bench.judge(ONE, True, True, True, False, False)  # a probe may pass where traffic fails
+    assert bench.gates.all[ONE].state is State.EJECTED
+    restore(bench, ONE)
+    assert bench.published(ONE) == ("admitting", pytest.approx(0.1, abs=0.001))
+    bench.clock.advance(30)
+    bench.gates.turn()
+    assert bench.gates.all[ONE].state is State.ADMITTING
+
+
+def test_an_outlier_that_still_ramps_is_ejected_too(bench):
+    serving(bench, ONE)
+    bench.judge(ONE, False, False, False, True, True, True)
+    assert bench.gates.all[ONE].state is State.RAMPING
+    eject(bench, ONE)
+    assert bench.gates.all[ONE].state is State.EJECTED
+
+
+def test_an_outlier_that_probes_find_dead_is_theirs(bench):
+    serving(bench, ONE)
+    eject(bench, ONE)
+    bench.judge(ONE, False, False, False)
+    assert bench.gates.all[ONE].state is State.SHUT
+    restore(bench, ONE)
+    assert bench.gates.all[ONE].state is State.SHUT
+    bench.judge(ONE, True, True, True)
+    assert bench.gates.all[ONE].state is State.RAMPING
+
+
+def test_a_failed_connect_of_an_outlier_is_no_event_until_it_returns(bench):
+    serving(bench, ONE)
+    eject(bench, ONE)
+    bench.fail(ONE)
+    assert bench.gates.turn() == []
+    assert bench.gates.all[ONE].state is State.EJECTED
+    restore(bench, ONE)
+    assert [gate.identity for gate in bench.gates.turn()] == [ONE]
+    assert bench.gates.all[ONE].state is State.DOUBTED
+
+
+def test_a_good_probe_forgives_the_connects_that_an_outlier_failed(bench):
+    serving(bench, ONE)
+    eject(bench, ONE)
+    bench.fail(ONE)
+    bench.gates.turn()
+    bench.judge(ONE, True)
+    restore(bench, ONE)
+    assert bench.gates.turn() == []
+    assert bench.gates.all[ONE].is_taking
+
+
+def test_who_takes_nothing_or_is_parked_is_not_ejected(bench):
+    serving(bench, ONE, TWO)
+    bench.fail(ONE)
+    bench.gates.turn()
+    eject(bench, ONE)
+    assert bench.gates.all[ONE].state is State.DOUBTED
+    bench.select(ONE)
+    eject(bench, TWO)
+    assert bench.gates.all[TWO].state is State.ADMITTING
+
+
+def test_an_outlier_that_is_parked_comes_back_as_one(bench):
+    serving(bench, ONE, TWO)
+    eject(bench, TWO)
+    bench.select(ONE)
+    restore(bench, TWO)
+    bench.select(ONE, TWO)
+    assert bench.gates.all[TWO].state is State.EJECTED
+    assert bench.published(TWO)[0] == "shut"
+
+
+def test_the_log_says_why_and_for_how_long(bench, caplog):
+    caplog.set_level(logging.INFO, "isochrone.health")
+    serving(bench, ONE)
+    caplog.clear()
+    eject(bench, ONE)
+    restore(bench, ONE)
+    ejected, returned = caplog.records
+    assert (ejected.getMessage(), ejected.levelno) == ("endpoint is ejected", logging.WARNING)
+    assert (ejected.endpoint, ejected.cause, ejected.lasts_s) == ("192.0.2.1:80", "5 gateway errors in a row", 31.2)
+    assert (returned.getMessage(), returned.was, returned.event) == ("endpoint is ramping", "ejected", "ejection over")
+
+
 TEXT_WITHOUT_RAMP = """
 listeners: [{name: web, bind: "127.0.0.1:0"}]
 pops: [{name: fra, lat: 50.11, lon: 8.68}]
@@ -252,7 +351,7 @@ def test_results_for_strangers_and_forgotten_ones_are_nobodys(bench):
 
 STEPS = st.lists(
     st.one_of(
-        st.sampled_from(["good", "bad", "fail", "stale", "turn", "park", "begin"]),
+        st.sampled_from(["good", "bad", "fail", "stale", "turn", "park", "begin", "eject", "restore"]),
         st.floats(0, 40, allow_nan=False),
     ),
     max_size=40,
@@ -281,6 +380,10 @@ def test_whatever_comes_the_published_gate_agrees_with_the_state(steps):
             bench.select(*([] if not gate.is_parked else [ONE]))
         elif step == "begin":
             bench.gates.begin()
+        elif step == "eject":
+            eject(bench, ONE)
+        elif step == "restore":
+            restore(bench, ONE)
         else:
             bench.clock.advance(step)
         seen, seen_weight = bench.published(ONE)

@@ -1,3 +1,4 @@
+from gateway.control.affinity import FILE, cookie_value
 from gateway.control.explanation import explain
 from gateway.control.offline import NOT_ASKED, situation_of
 from tests.unit.gateway.control.helpers import config_of
@@ -45,3 +46,31 @@ def test_addresses_are_in_the_table():
 def test_each_name_weighs_as_an_endpoint():
     situation, _ = situation_of(config_of(MIXED))
     assert [len(pool.endpoints) for pool in situation.table.spec.services[0].pools] == [1, 2, 2]
+
+
+COOKIE = """
+listeners: [{name: web, bind: "127.0.0.1:0"}]
+pops: [{name: fra, lat: 50.11, lon: 8.68}, {name: nyc, lat: 40.71, lon: -74.01}]
+services: [{name: shop, backends: [{pop: fra, endpoints: ["192.0.2.1:80"]}, {pop: nyc, endpoints: ["192.0.2.2:80"]}]}]
+routes: [{service: shop, steering: {affinity: {cookie: pop}}}]
+"""
+
+
+def cookies(**more):
+    return [pop.cookie for pop in situation_of(config_of(COOKIE, **more))[0].table.spec.pops]
+
+
+def test_cookies_are_judged_by_the_gateways_own_key_where_it_may_be_read(tmp_path):
+    (tmp_path / FILE).write_bytes(b"k" * 32)
+    expected = [cookie_value(b"k" * 32, "fra"), cookie_value(b"k" * 32, "nyc")]
+    assert cookies(state_dir=str(tmp_path)) == expected
+    assert cookies(affinity_key=str(tmp_path / FILE)) == expected
+    assert cookies() == ["", ""]
+
+
+def test_nothing_is_made_for_a_key(tmp_path):
+    assert cookies(state_dir=str(tmp_path / "none")) == ["", ""]
+    assert cookies(affinity_key=str(tmp_path / "none")) == ["", ""]
+    (tmp_path / FILE).write_bytes(b"short")
+    assert cookies(state_dir=str(tmp_path)) == ["", ""]
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]

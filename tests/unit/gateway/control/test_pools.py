@@ -3,12 +3,25 @@ import json
 import pytest
 
 from gateway.control.drains import UnknownPop
+from gateway.control.ejections import Pool
 from gateway.control.gates import State as GateState
-from gateway.control.pools import ENDPOINT_STATES, Source, describe, describe_pop, endpoint_states, kind_of, source_of, tally
+from gateway.control.outliers import Ejection
+from gateway.control.pools import (
+    ENDPOINT_STATES,
+    Source,
+    describe,
+    describe_pop,
+    endpoint_states,
+    kind_of,
+    source_of,
+    tally,
+)
 from gateway.control.resolver import Answer
 from gateway.control.sources import _Running
 from gateway.control.world import Known, Origin
 from k8s import State
+from routing_core import explain
+from routing_core._testing import add_to_pop
 from tests.unit.gateway.control.helpers import TWO_POPS, config_of, identity
 from tests.unit.gateway.control.operating import admit, endpoints, fail_connects, gateway_of, pool_row, serve_some
 
@@ -38,6 +51,13 @@ class FakeCluster:
         return self.age
 
 
+def serve_in(gateway, pop, in_flight):
+    """As a worker counts: in the pool, and in the PoP."""
+    serve_some(gateway, pop, in_flight=in_flight)
+    numbers = {one.name: one.row for one in gateway.publisher.table.spec.pops}
+    add_to_pop(gateway.figures, numbers[pop], 0, in_flight)
+
+
 def with_cluster(cluster):
     """Following a cluster takes a loop; what is asked of it does not."""
     gateway = gateway_of()
@@ -62,7 +82,7 @@ def test_each_endpoint_is_in_one_state():
     gateway.gates.all[fleet[1].identity].state = GateState.SHUT
     states = endpoint_states(gateway.world, gateway.gates.all, pool)
     assert [state for _, state in states] == ["admitting", "shut", "probing", "unready", "terminating", "terminating"]
-    assert tally(states) == {"admitting": 1, "probing": 1, "shut": 1, "unready": 1, "terminating": 2}
+    assert tally(states) == {"admitting": 1, "probing": 1, "shut": 1, "ejected": 0, "unready": 1, "terminating": 2}
     assert tally([]) == dict.fromkeys(ENDPOINT_STATES, 0)
 
 
@@ -70,8 +90,8 @@ def test_all_pops_with_the_words_of_the_contract():
     gateway = gateway_of()
     admit(gateway)
     gateway.refresh.on_connect(("shop", "nyc"), 0.080)
-    gateway.refresh.turn(gateway.publisher.table.spec)
-    serve_some(gateway, "nyc", in_flight=3)
+    gateway.refresh.turn(gateway.config, gateway.publisher.table.spec)
+    serve_in(gateway, "nyc", 3)
     gateway.clock.advance(2.5)
     said = describe(gateway)
     assert said["table"] == {"generation": 2, "age_s": 2.5}
@@ -96,12 +116,74 @@ def test_a_pop_is_down_degraded_drained():
     states = {pop["pop"]: pop["state"] for pop in describe(gateway)["pops"]}
     assert states == {"fra": "down", "nyc": "degraded"}
     gateway.drains.drain("nyc")
-    serve_some(gateway, "nyc", in_flight=1)
+    serve_in(gateway, "nyc", 1)
     gateway.clock.advance(4)
     nyc = describe_pop(gateway, "nyc")
     assert (nyc["state"], nyc["drained"], nyc["since_s"], nyc["in_flight"]) == ("draining", True, 4.0, 1)
-    serve_some(gateway, "nyc", in_flight=-1)
+    serve_in(gateway, "nyc", -1)
     assert describe_pop(gateway, "nyc")["state"] == "drained"
+
+
+CAPACITIES = TWO_POPS.replace("country: US}", "country: US, capacity: {requests_in_flight: 40, low: 50%, high: 100%}}").replace(
+    '"192.0.2.3:80"]}', '"192.0.2.3:80"], capacity: {requests_in_flight: 20, high: 50%, low: 25%}}'
+)
+
+
+def test_capacity_and_what_is_left_of_it():
+    gateway = gateway_of(CAPACITIES)
+    admit(gateway)
+    fra, nyc = describe(gateway)["pops"]
+    assert (fra["capacity"], fra["headroom"], fra["services"][0]["capacity"], fra["services"][0]["headroom"]) == (None,) * 4
+    assert nyc["capacity"] == {"requests_in_flight": 40, "low": 0.5, "high": 1.0}
+    assert nyc["services"][0]["capacity"] == {"requests_in_flight": 20, "low": 0.25, "high": 0.5}
+    assert (nyc["headroom"], nyc["services"][0]["headroom"]) == (1.0, 1.0)
+    serve_in(gateway, "nyc", 4)
+    nyc = describe_pop(gateway, "nyc")
+    assert (nyc["in_flight"], nyc["headroom"], nyc["services"][0]["headroom"]) == (4, 0.9, 0.6)  # 4 of 40, 4 of 10
+    # Other services fill the PoP as well: the tighter one holds.
+    add_to_pop(gateway.figures, gateway.publisher.table.spec.pops[1].row, 0, 30)
+    nyc = describe_pop(gateway, "nyc")
+    assert (nyc["in_flight"], nyc["headroom"]) == (34, 0.15)
+    assert (nyc["services"][0]["in_flight"], nyc["services"][0]["headroom"]) == (4, 0.15)
+    serve_in(gateway, "nyc", 90)
+    assert describe_pop(gateway, "nyc")["headroom"] == 0
+
+
+def test_headroom_is_what_the_decision_sees():
+    gateway = gateway_of(CAPACITIES)
+    admit(gateway)
+    serve_in(gateway, "nyc", 7)
+    explained = {one.pop: one.headroom for one in explain(gateway.publisher.table, 0, None).candidates}
+    said = {pop["pop"]: pop["services"][0]["headroom"] for pop in describe(gateway)["pops"]}
+    assert said["nyc"] == pytest.approx(explained["nyc"])
+    assert said["fra"] is explained["fra"] is None
+
+
+def test_what_is_shed_ramped_and_penalised_is_told():
+    gateway = gateway_of()
+    admit(gateway)
+    gateway.figures.set_pool(pool_row(gateway, "nyc"), admit=0.35, availability=0.7, shed=0.5, ramp=1.0, penalty_ms=12.3456)
+    pool = describe_pop(gateway, "nyc")["services"][0]
+    assert [pool[key] for key in ("availability", "shed", "ramp", "admit")] == pytest.approx([0.7, 0.5, 1.0, 0.35], abs=1e-3)
+    assert pool["penalty_ms"] == pytest.approx(12.3456, abs=1e-3)
+
+
+def test_an_ejected_endpoint_says_why_and_for_how_much_longer():
+    gateway = gateway_of()
+    admit(gateway)
+    gate = gateway.gates.all[identity("192.0.2.3", pop="nyc")]
+    gateway.gates.eject(gate, "6 errors in a row", 30.0)
+    gateway.ejections.pools["shop", "nyc"] = Pool(
+        ejections={gate.identity: Ejection(gate.identity, gateway.clock() + 30, "6 errors in a row")}
+    )
+    gateway.clock.advance(10)
+    pool = describe_pop(gateway, "nyc")["services"][0]
+    assert (pool["endpoints"]["ejected"], pool["endpoints"]["shut"]) == (1, 0)
+    assert [(one["state"], one["ejected"]) for one in pool["each"]] == [
+        ("admitting", None),
+        ("ejected", {"cause": "6 errors in a row", "left_s": 20.0}),
+    ]
+    assert describe_pop(gateway, "fra")["services"][0]["each"][0]["ejected"] is None
 
 
 def test_one_pop_tells_each_endpoint():

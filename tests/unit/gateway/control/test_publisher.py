@@ -1,12 +1,13 @@
 import pytest
 
 from gateway.control import publisher as module
+from gateway.control.affinity import cookie_value
 from gateway.control.publisher import COALESCE_S
 from gateway.control.world import Known, Origin
 from gateway.dataplane import Counters, Worker
 from geoip import Locator
 from k8s import State
-from tests.unit.gateway.control.helpers import Clock, config_of, identity, play, publisher_of
+from tests.unit.gateway.control.helpers import TWO_POPS, Clock, config_of, identity, play, publisher_of
 
 FRA = ("shop", "fra")
 
@@ -40,7 +41,13 @@ def test_a_publish_takes_what_is_known_now_and_tells_who_needs_a_probe():
 
 def test_newcomers_that_take_nothing_yet_are_in_the_figures_before_workers_see_the_table():
     seen = []
-    publisher = publisher_of(config_of(), Clock(), on_newcomers=lambda spec: seen.append((spec.generation, publisher.snapshots.generation)))
+
+    def on_newcomers(config, spec):
+        assert config is publisher.config
+        seen.append((spec.generation, publisher.snapshots.generation))
+
+    publisher = publisher_of(config_of(), Clock())
+    publisher.on_newcomers = on_newcomers
     describe(publisher, "192.0.2.1")
     publisher.publish()
     assert seen == [(2, 1)]
@@ -51,6 +58,32 @@ def test_newcomers_that_take_nothing_yet_are_in_the_figures_before_workers_see_t
     publisher.world.describe(FRA, [Known(identity("192.0.2.2"), State.READY, Origin.KUBERNETES)])
     publisher.publish()
     assert seen == [(2, 1)]  # takes its share at once
+
+
+def test_so_are_pools_that_nothing_is_known_of():
+    """Else a PoP that a reload adds has all of its share until the next turn: an empty row admits everything."""
+    seen = []
+    publisher = publisher_of(config_of(), Clock(), on_newcomers=lambda config, spec: seen.append((spec.generation, config)))
+    assert seen == [(1, publisher.config)]
+    publisher.publish()
+    assert len(seen) == 1
+    more = TWO_POPS.replace("services:", "  - {name: lon, lat: 51.5, lon: 0}\nservices:")
+    more = more.replace("backends:", 'backends:\n      - {pop: lon, endpoints: ["192.0.2.4:80"]}')
+    publisher.publish_config(config_of(more), Locator())
+    assert seen[1:] == [(3, publisher.config)]
+    publisher.publish_config(config_of(), Locator())
+    assert len(seen) == 2  # one less is nothing new
+    publisher.publish_config(config_of(more), Locator())
+    assert len(seen) == 3  # what was learned of it has not been kept up meanwhile
+
+
+def test_cookies_are_signed_with_the_key():
+    assert [pop.cookie for pop in publisher_of(config_of(), Clock()).table.spec.pops] == ["", ""]
+    publisher = publisher_of(config_of(), Clock(), affinity_key=b"k" * 16)
+    cookies = [pop.cookie for pop in publisher.table.spec.pops]
+    assert cookies == [cookie_value(b"k" * 16, "fra"), cookie_value(b"k" * 16, "nyc")]
+    publisher.publish()
+    assert [pop.cookie for pop in publisher.table.spec.pops] == cookies
 
 
 def test_changes_within_ten_milliseconds_are_one_table():

@@ -9,8 +9,9 @@ from gateway.control.refresh import Refresh, availability_of, left_out
 from gateway.control.world import Known, Origin, World
 from k8s import State
 from tests.unit.gateway.control.helpers import Bench, config_of, identity
+from tests.unit.gateway.control.refreshing import FRA, NYC, read, scene_of
 
-FRA, NYC = ("shop", "fra"), ("shop", "nyc")
+CONFIG = config_of()
 
 
 @pytest.mark.parametrize(
@@ -46,35 +47,18 @@ def test_automation_never_leaves_out_more_than_half(shares):
 
 @pytest.fixture
 def scene():
-    """Two PoPs, all endpoints found good at the start; a function that runs one turn."""
-    config = config_of()
-    bench = Bench(config.services[0])
-    everyone = [identity("192.0.2.1"), identity("192.0.2.2", pop="nyc"), identity("192.0.2.3", pop="nyc")]
-    world = World()
-    world.describe(FRA, [Known(everyone[0], State.READY, Origin.STATIC)])
-    world.describe(NYC, [Known(one, State.READY, Origin.STATIC) for one in everyone[1:]])
-    bench.select(*everyone)
-    for one in everyone:
-        bench.judge(one, True)
-    bench.gates.begin()
-    refresh = Refresh(bench.figures, bench.rows, bench.gates, bench.clock)
-    spec = build(config, world, bench.rows, 1).spec
-    return bench, refresh, spec, everyone
-
-
-def read(bench, pool):
-    return bench.figures.read_pool(bench.rows.pool(*pool))
+    return scene_of(CONFIG)
 
 
 def test_availability_and_admit_follow_the_gates(scene):
     bench, refresh, spec, everyone = scene
-    refresh.turn(spec)
+    refresh.turn(CONFIG, spec)
     assert read(bench, NYC)["availability"] == read(bench, NYC)["admit"] == 1
     bench.judge(everyone[1], False, False, False)
-    refresh.turn(spec)
+    refresh.turn(CONFIG, spec)
     assert read(bench, NYC)["availability"] == pytest.approx(0.7, abs=0.002)
     bench.judge(everyone[2], False, False, False)
-    refresh.turn(spec)
+    refresh.turn(CONFIG, spec)
     assert read(bench, NYC)["availability"] == read(bench, NYC)["admit"] == 0
     assert read(bench, FRA)["availability"] == 1
 
@@ -83,7 +67,7 @@ def test_a_failed_connect_counts_at_the_next_look(scene):
     bench, refresh, spec, everyone = scene
     bench.fail(everyone[0])
     bench.gates.turn()
-    refresh.turn(spec)
+    refresh.turn(CONFIG, spec)
     assert read(bench, FRA)["availability"] == 0
 
 
@@ -91,10 +75,10 @@ def test_service_time_is_first_byte_less_path(scene):
     bench, refresh, spec, _ = scene
     row = bench.rows.pool(*FRA)
     refresh.on_connect(FRA, 0.010)
-    refresh.turn(spec)
+    refresh.turn(CONFIG, spec)
     bench.figures.pools[row] = {"first_byte_us": 300_000, "first_bytes": 10}
     bench.clock.advance(0.1)
-    refresh.turn(spec)
+    refresh.turn(CONFIG, spec)
     seen = bench.figures.figures.read_pool(row)
     assert seen["path_ms"] == pytest.approx(10, abs=0.01)
     assert seen["service_ms"] == pytest.approx(20, abs=0.01)
@@ -104,21 +88,21 @@ def test_service_time_is_first_byte_less_path(scene):
 def test_service_time_is_never_negative_and_path_unknown_is_said(scene):
     bench, refresh, spec, _ = scene
     row = bench.rows.pool(*FRA)
-    refresh.turn(spec)
+    refresh.turn(CONFIG, spec)
     assert bench.figures.figures.read_pool(row)["path_ms"] == -1
     refresh.on_connect(FRA, 0.050)
     bench.figures.pools[row] = {"first_byte_us": 10_000, "first_bytes": 1}
-    refresh.turn(spec)
+    refresh.turn(CONFIG, spec)
     assert bench.figures.figures.read_pool(row)["service_ms"] == 0
 
 
 def test_connects_of_traffic_are_evidence_of_the_path(scene):
     bench, refresh, spec, _ = scene
     row = bench.rows.pool(*NYC)
-    refresh.turn(spec)
+    refresh.turn(CONFIG, spec)
     bench.figures.pools[row] = {"connect_us": 160_000, "connects": 2}
-    refresh.turn(spec)
-    refresh.turn(spec)  # nothing new: the same sums are no sample
+    refresh.turn(CONFIG, spec)
+    refresh.turn(CONFIG, spec)  # nothing new: the same sums are no sample
     assert bench.figures.figures.read_pool(row)["path_ms"] == pytest.approx(80, abs=0.01)
 
 
@@ -128,7 +112,7 @@ def test_a_pool_of_terminating_but_serving_ones_is_left_to_a_panic(scene):
     world.describe(FRA, [Known(everyone[0], State.SERVING_TERMINATING, Origin.KUBERNETES)])
     world.describe(NYC, [Known(one, State.READY, Origin.KUBERNETES) for one in everyone[1:]])
     spec = build(config_of(), world, bench.rows, 2).spec
-    refresh.turn(spec)
+    refresh.turn(CONFIG, spec)
     assert [(len(pool.endpoints), pool.is_last_resort) for pool in spec.services[0].pools] == [(1, True), (2, False)]
     assert read(bench, FRA)["availability"] == read(bench, FRA)["admit"] == 0
     assert read(bench, NYC)["availability"] == 1
@@ -148,11 +132,11 @@ def test_automatic_drain_is_published_and_said_once(caplog):
     refresh = Refresh(bench.figures, bench.rows, bench.gates, bench.clock)
     spec = build(config, world, bench.rows, 1).spec
     for _ in range(2):
-        refresh.turn(spec)
+        refresh.turn(CONFIG, spec)
     assert read(bench, NYC)["admit"] == 0
     assert read(bench, NYC)["availability"] == pytest.approx(0.28, abs=0.002)
     bench.judge(many[2], True)
-    refresh.turn(spec)
+    refresh.turn(CONFIG, spec)
     assert read(bench, NYC)["admit"] == pytest.approx(0.42, abs=0.002)
     lines = [record.getMessage() for record in caplog.records if "pool" in record.getMessage()]
     assert lines == ["pool drained automatically: too little of it is ready", "pool taken back: enough of it is ready"]
@@ -163,5 +147,5 @@ def test_what_is_forgotten_is_learned_anew(scene):
     refresh.on_connect(FRA, 0.010)
     refresh.forget(FRA)
     refresh.forget(FRA)
-    refresh.turn(spec)
+    refresh.turn(CONFIG, spec)
     assert bench.figures.figures.read_pool(bench.rows.pool(*FRA))["path_ms"] == -1

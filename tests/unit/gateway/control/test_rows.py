@@ -13,7 +13,8 @@ def rows():
 def test_one_identity_one_row(rows):
     assert rows.endpoint("a") == rows.endpoint("a")
     assert rows.endpoint("a") != rows.endpoint("b")
-    assert len({rows.endpoint("x"), rows.pool("x", "fra"), rows.service("x")}) == 3
+    assert len({rows.endpoint("x"), rows.pool("x", "fra"), rows.service("x"), rows.pop("x")}) == 4
+    assert rows.pop("x") == rows.pop("x") == rows.find("pop", "x")
     assert rows.find("endpoint", "a") == rows.endpoint("a")
     assert rows.find("endpoint", "nobody") is None
 
@@ -46,6 +47,17 @@ def test_a_pool_with_something_in_flight_stays(rows):
     assert rows.collect(oldest=9) == []
     rows.figures.pools.clear()
     assert rows.collect(oldest=9) == [("pool", ("shop", "fra"))]
+
+
+def test_a_pop_with_something_in_flight_stays(rows):
+    row = rows.pop("fra")
+    rows.keep([], generation=2)
+    rows.figures.pops[row] = 1
+    assert rows.collect(oldest=9) == []
+    rows.figures.pops.clear()
+    assert rows.collect(oldest=9) == [("pop", "fra")]
+    with pytest.raises(IndexError):
+        rows.figures.read_pop(row)
 
 
 def test_who_comes_back_in_time_keeps_row_and_figures(rows):

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from gateway.control import settings
-from gateway.control.settings import home_of, n_workers, overrides_of, settings_of
+from gateway.control.headroom import Capacity
+from gateway.control.settings import capacity_of, home_of, n_workers, overrides_of, pins_of, settings_of
 from gateway.dataplane import CompiledSettings, Settings
+from geoip import Locator
 from routing_core import MAX_WORKERS
-from tests.unit.gateway.control.helpers import config_of
+from tests.unit.gateway.control.helpers import TWO_POPS, config_of
 
 MORE = {
     "gateway": "{name: edge-7, workers: 3, location: {lat: 1, lon: 2}}",
@@ -73,8 +75,39 @@ def test_other_extremes_can_be_served(section, text):
 def test_location_and_overrides():
     config = config_of(**MORE)
     assert home_of(config) == (1, 2)
-    assert overrides_of(config) == [("10.1.0.0/16", 48.1, 11.6, "DE")]
+    assert overrides_of(config) == [("10.1.0.0/16", 48.1, 11.6, "DE", None)]
     assert home_of(config_of()) is None
+
+
+def test_overrides_by_system_and_by_country():
+    config = config_of(
+        geoip="{overrides: [{asn: 64500, lat: 1, lon: 2, country: FR}, {asn: 64501, lat: 3, lon: 4}, {country: CH, lat: 5, lon: 6}]}"
+    )
+    assert overrides_of(config) == [(None, 1, 2, "FR", 64500), (None, 3, 4, None, 64501), (None, 5, 6, "CH", None)]
+    Locator(overrides=overrides_of(config))
+
+
+def test_pins_are_numbered_from_one():
+    config = config_of(geoip="{pins: [{prefix: 10.1.0.0/16, pops: [nyc, fra]}, {prefix: '2001:db8::/32', pops: [fra]}]}")
+    assert pins_of(config) == [("10.1.0.0/16", 1), ("2001:db8::/32", 2)]
+    locator = Locator(pins=pins_of(config))
+    assert [locator.locate(one).pin for one in ("10.1.2.3", "2001:db8::1", "192.0.2.1")] == [1, 2, 0]
+    assert pins_of(config_of()) == []
+
+
+@pytest.mark.parametrize(
+    ("capacity", "expected"),
+    [
+        ("{requests_in_flight: 2000}", Capacity(high=2000, low=1600)),
+        ("{requests_in_flight: 100, low: 29%, high: 58%}", Capacity(high=58, low=29)),
+        ("{requests_in_flight: 1}", Capacity(high=1, low=0)),
+        ("{requests_in_flight: 3, low: 10%, high: 20%}", Capacity(high=1, low=0)),
+    ],
+)
+def test_a_capacity_in_requests(capacity, expected):
+    config = config_of(TWO_POPS.replace("country: US", f"country: US, capacity: {capacity}"))
+    assert capacity_of(config.pops[1].capacity) == expected
+    assert capacity_of(config.pops[0].capacity) is None
 
 
 def test_workers_are_as_said_or_as_many_as_this_process_may_use(monkeypatch):

@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -156,6 +157,25 @@ def test_each_cluster_has_a_task_and_says_what_it_knows():
         assert NYC not in scene.world.pools
         await scene.sources.stop()
         assert not fra.is_running
+
+    play(scenario)
+
+
+def test_zone_and_hints_travel_and_a_hint_alone_asks_for_a_table():
+    async def scenario(scene):
+        scene.sources.apply(scene.config)
+        (fra, _) = scene.made
+        one = Endpoint("10.0.0.1", 8080, "u1", "z1", State.READY)
+        fra.say(KEY, one)
+        (before,) = scene.world.pools[FRA]
+        assert (before.zone, before.hint_zones) == ("z1", ())
+        fra.say(KEY, replace(one, hint_zones=("z1", "z2")))
+        (after,) = scene.world.pools[FRA]
+        assert (after.zone, after.hint_zones) == ("z1", ("z1", "z2"))
+        assert after.identity == before.identity
+        assert scene.changes == [0.0, 0.0]
+        assert {known.zone for known in scene.world.pools["shop", "sin"]} == {None}
+        await scene.sources.stop()
 
     play(scenario)
 

@@ -9,6 +9,8 @@ from gateway.control.lifecycle import Event
 from gateway.control.listeners import Listeners
 from gateway.control.telemetry import Telemetry
 from routing_core import BUCKETS_MS
+from routing_core._testing import add_to_pop
+from tests.unit.gateway.control.helpers import TWO_POPS
 from tests.unit.gateway.control.operating import admit, fail_connects, gateway_of, pool_row, serve_some
 
 OPEN = "application/openmetrics-text; version=1.0.0,text/plain;q=0.5"
@@ -21,6 +23,10 @@ NAMES = {
     "isochrone_endpoints": {"service", "pop", "state"},
     "isochrone_pop_availability": {"service", "pop"},
     "isochrone_in_flight": {"service", "pop"},
+    "isochrone_pop_admit": {"service", "pop"},
+    "isochrone_pop_penalty_seconds": {"service", "pop"},
+    "isochrone_pop_in_flight": {"pop"},
+    "isochrone_endpoint_ejections_total": {"service", "pop", "cause"},
     "isochrone_connections": {"listener", "state"},
     "isochrone_retries_total": {"service", "outcome"},
     "isochrone_rejected_total": {"cause"},
@@ -120,6 +126,33 @@ def test_endpoints_are_counted_by_what_workers_do_with_them(gateway):
     assert value(families, "isochrone_endpoints", service="shop", pop="nyc", state="admitting") == 1
     assert value(families, "isochrone_endpoints", service="shop", pop="nyc", state="probing") == 1
     assert value(families, "isochrone_endpoints", service="shop", pop="nyc", state="shut") == 0
+
+
+def test_headroom_has_a_series_only_where_there_is_a_capacity():
+    gateway = gateway_of(TWO_POPS.replace("country: US}", "country: US, capacity: {requests_in_flight: 40}}"))
+    gateway.figures = Served(gateway.figures)
+    add_to_pop(gateway.figures.figures, gateway.publisher.table.spec.pops[1].row, 0, 10)
+    gateway.figures.set_pool(pool_row(gateway, "fra"), penalty_ms=250.0, admit=0.5)
+    for accept in ("", OPEN):
+        found = samples(scrape(gateway, accept))
+        headrooms = {key: number for key, number in found.items() if key[0] == "isochrone_pop_headroom"}
+        assert headrooms == {("isochrone_pop_headroom", ("pop", "nyc"), ("service", "shop")): 0.75}
+        assert found["isochrone_pop_in_flight", ("pop", "nyc")] == 10
+        assert found["isochrone_pop_in_flight", ("pop", "fra")] == 0
+        assert found["isochrone_pop_penalty_seconds", ("pop", "fra"), ("service", "shop")] == 0.25
+        assert found["isochrone_pop_penalty_seconds", ("pop", "nyc"), ("service", "shop")] == 0
+        assert found["isochrone_pop_admit", ("pop", "fra"), ("service", "shop")] == 0.5
+
+
+def test_ejections_are_counted_by_rule(gateway):
+    causes = ("consecutive_errors", "success_rate", "latency")
+    gateway.ejections.counts["shop", "nyc", "latency"] += 2
+    families = scrape(gateway)
+    found = {cause: value(families, "isochrone_endpoint_ejections_total", service="shop", pop="nyc", cause=cause) for cause in causes}
+    assert found == {"consecutive_errors": 0, "success_rate": 0, "latency": 2}
+    gateway.figures = gateway.figures.figures  # nothing served: no series but of what was ejected all the same
+    names = [key for key in samples(scrape(gateway)) if key[0] == "isochrone_endpoint_ejections_total"]
+    assert {dict(key[1:])["pop"] for key in names} == {"nyc"}
 
 
 def test_a_database_that_is_not_there_and_the_operators_word(gateway):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from gateway.control.world import Identity, Origin, World
@@ -20,6 +22,20 @@ def test_news_is_told_from_the_same_in_another_order():
     assert world.describe(POOL, [known("192.0.2.1")])
     assert world.describe(POOL, [])
     assert not world.describe(POOL, [])
+
+
+def test_a_zone_or_a_hint_alone_is_news_but_no_other_endpoint():
+    world = World()
+    first, late = known("192.0.2.1"), known("192.0.2.2", State.UNREADY)
+    world.describe(POOL, [first])
+    world.describe(POOL, [first, late])
+    for change in ({"zone": "z1"}, {"zone": "z1", "hint_zones": ("z1",)}, {"zone": "z1", "hint_zones": ("z2",)}):
+        said = [replace(first, **change), late]
+        assert world.describe(POOL, said)
+        assert not world.describe(POOL, said)
+        assert world.selectable(POOL) == (said[0],)
+        assert [one.identity for one in world.pools[POOL]] == [first.identity, late.identity]
+        assert world.total(POOL) == 1  # what was known of it still holds: neither is new
 
 
 def test_ready_ones_are_selectable_and_terminating_ones_only_when_none_is_ready():

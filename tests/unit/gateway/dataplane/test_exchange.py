@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from gateway.dataplane import Settings
-from routing_core import RouteSpec
+from routing_core import RouteSpec, RuleSpec
 from tests.support.dataplane import ANSWER, NOWHERE, REQUEST, head_and_body, received
 
 POST = b"POST /x HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 5\r\n\r\nhello"
@@ -292,7 +292,7 @@ def test_no_route_is_404_and_the_connection_lives_on(make_bench):
 
 
 def test_jurisdiction_fails_closed(make_bench):
-    bench = make_bench(routes=(RouteSpec("none", 0, permitted_pops=frozenset()),))
+    bench = make_bench(routes=(RouteSpec("none", 0, rules=(RuleSpec(frozenset()),)),))
     client, upstream = bench.client(), bench.upstream()
     client.send(REQUEST)
     bench.turn()

@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 import routing_core
 from gateway.dataplane import CompiledSettings, Settings
+from routing_core import AffinitySpec, RouteSpec
 from tests.support.dataplane import Bench, chunked, received, reset
 
 SETTINGS = [
@@ -24,7 +25,17 @@ SETTINGS = [
     Settings(connections_per_endpoint=3, queue_per_endpoint=1, max_retries=3, linger_ms=300, keep_alive_idle_ms=2500, body_bytes=30_000),
     Settings(connections_per_endpoint=1, upstream_idle_ms=500, tunnel_idle_ms=1500, trusted=("127.0.0.0/8",), debug_headers=True),
 ]
-KINDS = ("get", "get", "post", "put", "chunked", "head", "old", "upgrade", "garbage", "close")
+POPS = ({"cookie": "fra.1", "public_url": "https://fra.example"}, {"cookie": "nyc.2", "public_url": "http://nyc.example"})
+ROUTES = [
+    (RouteSpec("plain", 0),),
+    (RouteSpec("kept", 0, affinity=AffinitySpec("cookie", "pop", attributes="; Path=/")),),
+    (
+        RouteSpec("away", 0, method="PUT", redirect_status=308, redirects_all=True),
+        RouteSpec("also away", 0, method="HEAD", redirect_status=307),
+        RouteSpec("by client", 0, window_ms=1000, affinity=AffinitySpec("client")),
+    ),
+]
+KINDS = ("get", "kept", "get", "post", "put", "chunked", "head", "old", "upgrade", "garbage", "close")
 ANSWERS = ("length", "length", "chunked", "end", "empty", "interim", "garbage", "early close", "101", "cut")
 WHICH = st.integers(0, 5)
 SIZES = st.sampled_from([0, 1, 900, 20_000, 70_000])
@@ -43,6 +54,8 @@ def request_of(kind, path, size):
         return b"%s %s HTTP/1.1\r\n%sContent-Length: %d\r\n\r\n%s" % (kind.upper().encode(), path, host, size, body)
     if kind == "old":
         return b"GET %s HTTP/1.0\r\n%sConnection: keep-alive\r\n\r\n" % (path, host)
+    if kind == "kept":
+        return b"GET %s HTTP/1.1\r\n%sCookie: a=b; pop=nyc.2\r\n\r\n" % (path, host)
     if kind == "upgrade":
         return b"GET %s HTTP/1.1\r\n%sConnection: upgrade\r\nUpgrade: w\r\n\r\n" % (path, host)
     if kind == "close":
@@ -114,7 +127,7 @@ class Interleavings(RuleBasedStateMachine):
         self.servers = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
         for server in self.servers:
             server.setblocking(False)
-        self.bench = Bench(SETTINGS[0], endpoints=tuple((server.getsockname(),) for server in self.servers))
+        self.bench = Bench(SETTINGS[0], endpoints=tuple((server.getsockname(),) for server in self.servers), pops=POPS)
         self.clients = []
         self.fars = []
         self.connect(False)
@@ -242,9 +255,10 @@ class Interleavings(RuleBasedStateMachine):
     def wait(self, ms):
         self.bench.pass_ms(ms)
 
-    @rule(which=st.integers(0, 2))
-    def swap(self, which):
+    @rule(which=st.integers(0, 2), routes=st.integers(0, 2))
+    def swap(self, which, routes):
         self.bench.compiled = CompiledSettings(SETTINGS[which], 1)
+        self.bench.routes = ROUTES[routes]
         self.bench.publish()
 
     @rule(pop=st.integers(0, 1), state=st.sampled_from(["admitting", "admitting", "shut"]))
@@ -317,7 +331,7 @@ def one_step(machine, choose):
     elif step == 6:
         machine.wait(choose.choice([50, 50, 400, 2500]))
     elif step == 7:
-        machine.swap(choose.randrange(3))
+        machine.swap(choose.randrange(3), choose.randrange(3))
     elif step == 8:
         machine.gate(choose.randrange(2), choose.choice(["admitting", "admitting", "shut"]))
         machine.order(choose.choice(["serving", "serving", "lameduck", "closing"]), choose.random())

@@ -1,0 +1,94 @@
+"""Servers: the endpoints of a PoP as queues: so many requests at a time, the others wait in the order they came. Must not know gateways.
+
+A server that dies resets what it has and refuses connections after that: a process that was killed, not a cable that was cut.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench.steering.events import Events
+
+Done = Callable[[bool], None]  # True: the answer is there; False: the server died before
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a request takes of a server: log-normal, as service times mostly are, `sigma` being its width on the logarithm's scale."""
+
+    mean_ms: float = 20.0
+    sigma: float = 0.6
+
+    def draw_s(self, rng: random.Random) -> float:
+        return rng.lognormvariate(math.log(self.mean_ms / 1000) - self.sigma**2 / 2, self.sigma)
+
+
+class Server:
+    """One endpoint; every gateway sends to the same one."""
+
+    def __init__(self, events: Events, rng: random.Random, work: Work, n_slots: int) -> None:
+        self.events = events
+        self.rng = rng
+        self.work = work
+        self.n_slots = n_slots  # requests at a time
+        self.slowness = 1.0  # what work takes, times this; of what begins from now on
+        self.pinned_s: float | None = None  # what every request takes instead
+        self.is_up = True
+        self._running: dict[int, Done] = {}
+        self._waiting: deque[Done] = deque()
+        self._count = 0
+
+    def submit(self, on_done: Done) -> None:
+        """The server must be up."""
+        if len(self._running) < self.n_slots:
+            self._begin(on_done)
+        else:
+            self._waiting.append(on_done)
+
+    def die(self) -> None:
+        """What it had is reset; from now on it refuses connections."""
+        lost = [*self._running.values(), *self._waiting]
+        self.is_up = False
+        self._running.clear()
+        self._waiting.clear()
+        for on_done in lost:
+            on_done(False)
+
+    def rise(self) -> None:
+        self.is_up = True
+
+    def _begin(self, on_done: Done) -> None:
+        self._count += 1
+        self._running[self._count] = on_done
+        took_s = self.work.draw_s(self.rng) * self.slowness if self.pinned_s is None else self.pinned_s
+        self.events.after(took_s, self._finish, self._count)
+
+    def _finish(self, number: int) -> None:
+        on_done = self._running.pop(number, None)
+        if on_done is None:
+            return  # the server died meanwhile
+        if self._waiting:
+            self._begin(self._waiting.popleft())
+        on_done(True)
+
+
+class Site:
+    """A PoP: its servers by address. One that left stays known here, for what is on its way to it."""
+
+    def __init__(self, events: Events, rng: random.Random, work: Work, n_slots: int) -> None:
+        self.servers: dict[str, Server] = {}
+        self._events = events
+        self._rng = rng
+        self._work = work
+        self._n_slots = n_slots
+
+    def add(self, address: str) -> None:
+        self.servers[address] = Server(self._events, random.Random(self._rng.random()), self._work, self._n_slots)
+
+    def each(self, act: Callable[[Server], None]) -> None:
+        for server in self.servers.values():
+            act(server)

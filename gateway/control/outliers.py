@@ -1,0 +1,213 @@
+"""Outliers: which endpoints of a pool answer worse than the others, and for how long they are ejected. Judgement over counts given.
+
+Owns what was counted of each endpoint since the last sweep, its run of errors, how often it was ejected and until when. Must not know
+figures, gates or tables: the caller shuts and opens, and shuts also what is dead, which is no ejection. Precedents: Envoy's outlier
+detection (consecutive gateway errors, success rate, ejection times that grow) and gRPC's (proposal A50: the same without runs). Neither
+judges latency. At most a share of the set is ejected, rounded down: half of one is none, so an only endpoint always stays.
+
+How it works. Counts are cumulative; what they grew by in a turn is judged. A run of errors ejects at once. A sweep compares
+endpoints that had enough requests since the last one with each other. Counts of an ejected endpoint are of what was under way, or of a
+panic, and say nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from gateway.control.world import Identity
+
+JITTER = 0.1  # of an ejection's time: endpoints that failed together don't return together
+# Success rate: Envoy's and A50's defaults. Where nearly all is well a deviation is tiny, so it must also be worth the loss of an endpoint.
+RATE_ENDPOINTS = 5
+RATE_REQUESTS = 100
+RATE_DEVIATIONS = 1.9
+RATE_MOST = 0.95
+# Latency: choosing by latency within the pool bears with what is a little slow; this is for what is sick.
+SLOW_ENDPOINTS = 3
+SLOW_ANSWERS = 20
+SLOW_TIMES = 3.0
+SLOW_LEAST_MS = 50.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """0 or False switches one off."""
+
+    consecutive_errors: int = 5
+    interval_s: float = 10.0  # between sweeps
+    eject_s: float = 30.0  # times the number of ejections
+    eject_max_s: float = 300.0
+    max_share: float = 0.5  # of the set, ejected at once
+    success_rate: bool = True
+    latency: bool = True
+
+    def most(self, size: int) -> int:
+        """How many of a set may be ejected at once."""
+        is_on = (self.consecutive_errors > 0 or self.success_rate or self.latency) and self.eject_s > 0
+        return math.floor(self.max_share * size + 1e-9) if is_on else 0  # 0.29 * 100 is a hair below 29
+
+
+class Counts(NamedTuple):
+    """Of one endpoint since its row began, all workers together."""
+
+    answers: int  # whose status is no gateway's error
+    errors: int  # 502, 503, 504, resets, timeouts, garbage
+    first_bytes: int = 0  # with the sum that follows: time to first byte
+    first_byte_us: int = 0
+
+    def since(self, before: Counts) -> Counts:
+        return Counts(*(now - then for now, then in zip(self, before, strict=True)))
+
+
+class Ejection(NamedTuple):
+    identity: Identity
+    until: float  # monotonic seconds
+    cause: str  # for people
+
+
+@dataclass(slots=True)
+class Verdicts:
+    """What a turn changed."""
+
+    ejected: list[Ejection] = field(default_factory=list)
+    restored: list[Identity] = field(default_factory=list)
+
+
+NOTHING = Counts(0, 0)
+
+
+@dataclass(slots=True)
+class Record:
+    """What is known of one endpoint."""
+
+    counts: Counts | None = None  # at the last turn; None: was not in the set
+    base: Counts = NOTHING  # what the next sweep counts from; while ejected, all of them
+    run: int = 0  # errors without a good answer between them
+    times: int = 0  # ejected; one less for each interval without
+    until: float | None = None  # None: not ejected
+    restored_at: float = -math.inf
+
+    def count(self, counts: Counts) -> bool:
+        """Take the counts of a turn. Whether its run of errors has grown."""
+        before, self.counts = self.counts, counts
+        if counts == before:
+            return False
+        if before is None or self.until is not None or _is_other_row(before, counts):
+            self.base = counts
+            return False
+        if counts.answers > before.answers:  # what came first within a turn nobody knows
+            self.run = 0
+        elif counts.errors > before.errors:
+            self.run += counts.errors - before.errors
+            return True
+        return False
+
+
+def _is_other_row(before: Counts, counts: Counts) -> bool:
+    """An endpoint that was away for long has another one, and its counts begin at zero."""
+    return counts.answers < before.answers or counts.errors < before.errors or counts.first_bytes < before.first_bytes
+
+
+@dataclass(slots=True)
+class Outliers:
+    """Of one pool."""
+
+    records: dict[Identity, Record] = field(default_factory=dict)
+    swept_at: float | None = None
+
+    def turn(self, seen: Mapping[Identity, Counts], rules: Rules, now: float, rng: random.Random) -> Verdicts:
+        """Judge. `seen`: the whole set, also those that are ejected. Who leaves the set while ejected stays so until the time is over."""
+        verdicts = Verdicts()
+        failing = self._count(seen)
+        self._restore(rules.most(len(seen)), now, verdicts)
+        if rules.consecutive_errors > 0:
+            runs = [(self.records[one].run, one) for one in failing if self.records[one].run >= rules.consecutive_errors]
+            for run, identity in sorted(runs, key=lambda each: -each[0]):
+                self._eject(identity, f"{run} gateway errors in a row", rules, now, rng, verdicts)
+        if self.swept_at is None:
+            self.swept_at = now
+        elif now - self.swept_at >= rules.interval_s:
+            self._sweep(rules, now, rng, verdicts)
+            self.swept_at = now
+        return verdicts
+
+    def _count(self, seen: Mapping[Identity, Counts]) -> list[Identity]:
+        for identity in self.records.keys() - seen.keys():
+            self.records[identity].counts = None
+        failing = []
+        for identity, counts in seen.items():
+            record = self.records.get(identity)
+            if record is None:
+                record = self.records[identity] = Record()
+            if record.count(counts):
+                failing.append(identity)
+        return failing
+
+    def _restore(self, most: int, now: float, verdicts: Verdicts) -> None:
+        """Those whose time is over; and when the set has shrunk, or the rules have changed, those that are too many."""
+        ejected = [(record.until, identity, record) for identity, record in self.records.items() if record.until is not None]
+        n_left = sum(record.counts is not None for _, _, record in ejected)
+        for until, identity, record in sorted(ejected, key=lambda each: each[0]):
+            is_here = record.counts is not None
+            if until <= now or (is_here and n_left > most):
+                n_left -= is_here
+                record.until, record.restored_at = None, now
+                verdicts.restored.append(identity)
+
+    def _eject(self, identity: Identity, cause: str, rules: Rules, now: float, rng: random.Random, verdicts: Verdicts) -> None:
+        """Unless the set has no more to spare."""
+        here = [record for record in self.records.values() if record.counts is not None]
+        if sum(record.until is not None for record in here) >= rules.most(len(here)):
+            return
+        record = self.records[identity]
+        # No more than the cap is worth: else one that failed fifty times would pay for it for as many intervals.
+        record.times = min(record.times + 1, max(1, math.ceil(rules.eject_max_s / rules.eject_s)))
+        ejected_s = min(rules.eject_s * record.times, rules.eject_max_s)
+        record.until = now + ejected_s * rng.uniform(1 - JITTER, 1 + JITTER)
+        record.run, record.base = 0, record.counts or record.base
+        verdicts.ejected.append(Ejection(identity, record.until, cause))
+
+    def _sweep(self, rules: Rules, now: float, rng: random.Random, verdicts: Verdicts) -> None:
+        recent = {one: record.counts.since(record.base) for one, record in self.records.items() if record.counts is not None}
+        found = unsuccessful(recent) if rules.success_rate else {}
+        if rules.latency:
+            found = found | {identity: cause for identity, cause in slow(recent).items() if identity not in found}
+        for identity, cause in found.items():
+            self._eject(identity, cause, rules, now, rng, verdicts)
+        for identity, record in list(self.records.items()):
+            record.base = record.counts or record.base
+            if record.until is None and now - record.restored_at >= rules.interval_s:
+                record.times = max(0, record.times - 1)
+                if record.times == 0 and record.counts is None:
+                    del self.records[identity]
+
+
+def unsuccessful(recent: Mapping[Identity, Counts]) -> dict[Identity, str]:
+    """Those whose share of good answers lies far below the others', the worst first, each with the cause."""
+    totals = {identity: counts.answers + counts.errors for identity, counts in recent.items()}
+    rates = {identity: recent[identity].answers / total for identity, total in totals.items() if total >= RATE_REQUESTS}
+    if len(rates) < RATE_ENDPOINTS:
+        return {}
+    least = statistics.fmean(rates.values()) - RATE_DEVIATIONS * statistics.pstdev(rates.values())
+    worst = sorted((identity for identity, rate in rates.items() if rate < least and rate <= RATE_MOST), key=rates.__getitem__)
+    return {identity: f"{rates[identity]:.1%} good answers, where an outlier is under {least:.1%}" for identity in worst}
+
+
+def slow(recent: Mapping[Identity, Counts]) -> dict[Identity, str]:
+    """Those whose mean time to first byte lies far above the others', the worst first, each with the cause."""
+    means = {
+        identity: counts.first_byte_us / counts.first_bytes / 1000
+        for identity, counts in recent.items()
+        if counts.first_bytes >= SLOW_ANSWERS
+    }
+    if len(means) < SLOW_ENDPOINTS:
+        return {}
+    median = statistics.median(means.values())
+    found = (identity for identity, mean in means.items() if mean > SLOW_TIMES * median and mean >= median + SLOW_LEAST_MS)
+    worst = sorted(found, key=means.__getitem__, reverse=True)
+    return {identity: f"first byte after {means[identity]:.0f} ms, where the median is {median:.0f} ms" for identity in worst}

@@ -1,0 +1,16 @@
+"""Headroom: what a pool, and the PoP it is in, may still have in flight. Live figures of all workers, read when they are asked for.
+
+Must not know requests or the decision.
+"""
+from libc.stdint cimport int64_t
+
+from routing_core._table cimport Pool
+
+cdef inline bint has_limit(const Pool *pool) noexcept nogil:
+    return pool.high > 0 or pool.pop.high > 0
+
+# Whether no more may be sent there while another has room.
+cdef bint is_out_of_room(const Pool *pool, int n_workers) noexcept nogil
+cdef int64_t in_flight_in(const Pool *pool, int n_workers) noexcept nogil
+# The share of its capacity, or of its PoP's, that is free: below 0 when over, 1 without a capacity.
+cdef double free_share(const Pool *pool, int n_workers) noexcept nogil

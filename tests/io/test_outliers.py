@@ -1,0 +1,168 @@
+"""Outliers among real endpoints behind a real gateway: one that answers 503, one that answers late."""
+
+import asyncio
+import contextlib
+import functools
+import http.client
+import json
+import re
+
+import pytest
+import uvloop
+from aiohttp import web
+
+from tests.io.serving import Backend, Load, eventually, served
+
+pytestmark = pytest.mark.slow
+
+CONFIG = """
+listeners: [{{name: web, bind: "127.0.0.1:{port}"}}]
+pops: [{{name: fra, lat: 50.11, lon: 8.68}}]
+services:
+  - name: shop
+    health: {{path: /healthz, interval: 300ms, timeout: 300ms, confirm_interval: 100ms}}
+    slow_start: 500ms
+    outliers: {{eject: {eject}}}
+    backends: [{{pop: fra, endpoints: [{endpoints}]}}]
+routes: [{{service: shop}}]
+timeouts: {{first_byte: 1s}}
+admin: {{bind: "127.0.0.1:{admin}"}}
+gateway: {{workers: 2}}
+log: {{format: json}}
+"""
+
+
+class Server(Backend):
+    """Well to its probes, whatever its clients get."""
+
+    answers_503 = False
+    delay_s = 0.0
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        if request.path == "/healthz":
+            return await super()._answer(request)
+        self.seen[f"{request.method} {request.path}"] += 1
+        if self.delay_s:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._dying.wait(), self.delay_s)
+        return web.Response(status=503) if self.answers_503 else web.Response(text=self.name)
+
+    @property
+    def n_seen(self):
+        return self.seen["GET /"]
+
+
+@contextlib.contextmanager
+def standing(folder, n, eject="30s"):
+    """A gateway before `n` servers in one PoP."""
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(contextlib.closing(Server(f"s{number}"))) for number in range(n)]
+        endpoints = ", ".join(f'"{one.address}"' for one in servers)
+        yield stack.enter_context(served(folder, CONFIG, endpoints=endpoints, eject=eject)), servers
+
+
+def endpoint(gateway, server):
+    """What /pops/fra says of one."""
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.admin_port, timeout=20)
+    with contextlib.closing(connection):
+        connection.request("GET", "/pops/fra")
+        (service,) = json.loads(connection.getresponse().read())["services"]
+    (found,) = [one for one in service["each"] if one["endpoint"] == server.address]
+    return found
+
+
+def lines(gateway, server, word):
+    """Of the log, those that say that an endpoint is something."""
+    logged = [json.loads(line) for line in gateway.log.splitlines() if line.startswith("{")]
+    return [line for line in logged if line.get("endpoint") == server.address and f"endpoint is {word}" in line.values()]
+
+
+def test_one_that_answers_503_is_ejected_and_returns(tmp_path):
+    with standing(tmp_path, 4, eject="2s") as (gateway, servers):
+        bad, *others = servers
+        load = Load(gateway.port).keep_alive(4)
+        eventually(lambda: bad.n_seen > 5, "all serve")
+        bad.answers_503 = True
+        ejected = eventually(lambda: lines(gateway, bad, "ejected"), "it is ejected", 5)[0]
+        assert ejected["cause"].endswith("gateway errors in a row")
+        assert 1.8 <= ejected["lasts_s"] <= 2.2
+        assert ejected["was"] == "admitting"
+        assert (endpoint(gateway, bad)["gate"], endpoint(gateway, bad)["state"]) == ("ejected", "ejected")
+        assert [endpoint(gateway, one)["gate"] for one in others] == ["admitting"] * 3
+        bad.answers_503 = False
+        load.wait_answers(50)  # what was under way has ended
+        before = bad.n_seen
+        load.wait_answers(200)
+        assert bad.n_seen == before
+        eventually(lambda: lines(gateway, bad, "ramping"), "it returns")
+        eventually(lambda: bad.n_seen > before, "it serves again")
+        load.stop()
+        assert load.answers.keys() == {"", "s0", "s1", "s2", "s3"}
+        assert not lines(gateway, others[0], "ejected")
+
+
+class Crowd:
+    """Many clients and the endpoints they are brought to, all in one event loop: quicker than threads, so that a thousandth can be seen."""
+
+    def __init__(self, n):
+        self.delays_s = [0.001] * n
+        self.n_open = 0
+        self.n_good = self.n_bad = 0
+
+    async def serve(self, number, reader, writer):
+        self.n_open += 1
+        with contextlib.closing(writer), contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                if not head.startswith(b"GET /healthz"):
+                    await asyncio.sleep(self.delays_s[number])
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        self.n_open -= 1
+
+    async def client(self, port, n):
+        """Asks until `n` requests of all clients have been answered."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        with contextlib.closing(writer):
+            while self.n_good + self.n_bad < n:
+                writer.write(b"GET / HTTP/1.1\r\nhost: shop\r\n\r\n")
+                head = await reader.readuntil(b"\r\n\r\n")
+                await reader.readexactly(int(re.search(rb"content-length: (\d+)", head)[1]))
+                is_good = head.startswith(b"HTTP/1.1 200")
+                self.n_good += is_good
+                self.n_bad += not is_good
+
+    async def ask(self, port, n):
+        self.n_good = self.n_bad = 0
+        await asyncio.gather(*(self.client(port, n) for _ in range(4)))
+
+    async def wait_closed(self):
+        async with asyncio.timeout(20):
+            while self.n_open:
+                await asyncio.sleep(0.01)
+
+
+def test_of_eleven_endpoints_one_that_hangs_costs_less_than_one_request_in_a_thousand(tmp_path):
+    """Buoyant's test of 2016, shorter: one endpoint takes 2 s where one is allowed. They had 95 % of success with round robin, 99 % with
+    the least loaded, 99.9 % with peak EWMA. Four clients: no more hang at once. Whoever hung is the slowest known, and left alone; what
+    it fails all the same ejects it."""
+
+    async def play():
+        crowd = Crowd(11)
+        async with contextlib.AsyncExitStack() as stack:
+            ports = []
+            for number in range(11):
+                server = await asyncio.start_server(functools.partial(crowd.serve, number), "127.0.0.1", 0)
+                await stack.enter_async_context(server)
+                ports.append(server.sockets[0].getsockname()[1])
+            endpoints = ", ".join(f'"127.0.0.1:{port}"' for port in ports)
+            with served(tmp_path, CONFIG, wait=False, endpoints=endpoints, eject="30s") as gateway:
+                await asyncio.to_thread(gateway.wait_serving)
+                await crowd.ask(gateway.port, 1000)
+                assert crowd.n_bad == 0
+                crowd.delays_s[0] = 2.0
+                await crowd.ask(gateway.port, 16_000)
+                assert gateway.log.count("endpoint is ejected") <= 1
+                assert 0 < crowd.n_bad <= crowd.n_good / 1000
+            await crowd.wait_closed()
+
+    uvloop.run(play())

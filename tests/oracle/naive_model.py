@@ -1,0 +1,147 @@
+"""The decision, naively: every version of the estimates, every outcome of the draws, one by one. Must not know routing_core. Times: ms."""
+
+import itertools
+import math
+from dataclasses import dataclass, field
+
+INTERCEPT, SLOPE, ABROAD = 5.41, 0.0177, 4.96  # of the prior
+RADIUS_KM, STEPS = 6371.0088, 7  # of the earth; versions' times that requests are spread over
+
+
+@dataclass
+class Answer:
+    service: int
+    error: str | None = None
+    shares: dict[int, float] = field(default_factory=dict)  # by PoP
+    outcomes: set[tuple[int, str]] = field(default_factory=set)  # (PoP, reason) that a single request may see
+
+    def add(self, chance, shares, reasons):
+        for site, share in shares.items():
+            self.shares[site.pop] = self.shares.get(site.pop, 0.0) + chance * share
+            self.outcomes |= {(site.pop, reason) for reason in reasons}
+
+
+def kilometres(one, other):
+    lat1, lon1, lat2, lon2 = map(math.radians, (*one, *other))
+    half = math.sin((lat2 - lat1) / 2) ** 2 + math.cos(lat1) * math.cos(lat2) * math.sin((lon2 - lon1) / 2) ** 2
+    return 2 * RADIUS_KM * math.asin(min(1.0, math.sqrt(half)))
+
+
+def estimate(world, site, client, age):
+    path, service = site.time(age)
+    here, there = world.gateway if world.is_gateway_leg else client.place and client.place[:2], world.places[site.pop]
+    prior = INTERCEPT + SLOPE * (kilometres(here, there.at) if here else math.pi * RADIUS_KM)
+    if client.place and not world.is_gateway_leg and client.country not in (None, there.country):
+        prior += ABROAD
+    return (path if world.is_gateway_leg and path >= 0 else prior) + service + site.penalty
+
+
+def is_available(site):
+    return site.endpoints > 0 and site.admit > 0
+
+
+def room(world, site):
+    """The share of its capacity, or its PoP's, that is free."""
+    return min(1 - one.in_flight / one.high if one.high else 1.0 for one in (site, world.places[site.pop]))
+
+
+def rule_of(world, client):
+    for number, rule in enumerate(world.rules):
+        is_there = client.country in (rule.countries or ()) or client.continent in (rule.continents or ())
+        if is_there or (rule.countries is None and rule.continents is None):
+            return number
+    return None
+
+
+def permitted(world, service, client):
+    number = rule_of(world, client)
+    pops = frozenset() if number is None else world.rules[number].pops
+    return [s for s in world.services[service] if (pops is None or s.pop in pops) and not world.places[s.pop].is_drained]
+
+
+def by_two(weights, firsts, cost):
+    """Two are looked at, the second one drawn by weight. The lower cost serves, the first one at a tie."""
+    shares = dict.fromkeys(weights, 0.0)
+    for one, other in itertools.product(firsts, weights):
+        chance = firsts[one] / sum(firsts.values()) * weights[other] / sum(weights.values())
+        shares[other if cost[other] < cost[one] else one] += chance
+    return shares
+
+
+def by_hash(weights, bound):
+    """In proportion, without who has more than so many times its share of what is in flight, and two an endpoint."""
+    total, load = sum(weights.values()), 1 + sum(site.in_flight for site in weights)
+    taking = {site: w for site, w in weights.items() if site.in_flight + 1 <= bound * load * w / total + 2 * site.endpoints}
+    return {site: w / sum(taking.values()) for site, w in taking.items()}
+
+
+def near_equals(world, client, service, ms, here, bound):
+    """(shares, reasons) of a request that may use `here`: it has the best of them and its near-equals."""
+    best = min(here, key=ms.get)
+    better = [s for s in ms if ms[s] < ms[best]]
+    as_fast = better + [s for s in ms if ms[s] == ms[best] and s.pop < best.pop]
+    is_spilled = any(is_available(s) and (s.shed < 1 or room(world, s) <= 0) for s in as_fast)
+    vague = min(SLOPE * client.place[2], 4 * world.window) if client.place and not world.is_gateway_leg else 0
+    window = max(world.window, world.within if bound else 0, vague) * (3 if is_spilled else 1)
+    weights = {}
+    for s in here:
+        nearness = 1 - (ms[s] - ms[best]) / window if ms[s] > ms[best] and window else float(ms[s] == ms[best])
+        weights[s] = max(0.0, nearness) ** 3 * s.endpoints * s.weight * (max(room(world, s), 1e-3) if is_spilled else 1)
+    weights = {s: w for s, w in weights.items() if w > 0}
+    if bound and len(weights) > 1:
+        return by_hash({s: s.endpoints * s.weight for s in weights}, bound), {"affinity"}
+    reasons = {"spill" if is_available(s) else "failover" for s in as_fast}  # of those as fast one may be named, or not
+    reasons |= set() if better else {"window" if len(weights) > 1 else "fastest"}
+    firsts = weights if len({s.weight for s in world.services[service]}) > 1 else {best: 1}
+    return by_two(weights, firsts, {s: (ms[s] + 1) * (1 + s.in_flight / s.endpoints) for s in weights}), reasons
+
+
+def decided(world, client, service, sites, age, let_in, bound):
+    """(shares, reasons) of a request that the draws let into these. Draws refuse nobody, and nobody overfills a PoP while one has room."""
+    ms = {s: estimate(world, s, client, age) for s in sites}
+    roomy = [s for s in sites if is_available(s) and room(world, s) > 0]
+    here = [s for s in roomy if s in let_in]
+    has_path = any(s.time(age)[0] >= 0 for s in sites)
+    is_unknown = not (world.gateway or has_path) if world.is_gateway_leg else not client.place
+    pins = world.pin if client.is_pinned else ()
+    rank = (lambda s: s.pop) if is_unknown else ms.get
+    widest = sorted(roomy, key=lambda s: (-s.admit, (*pins, s.pop).index(s.pop), rank(s)))
+    emptiest = sorted(filter(is_available, sites), key=lambda s: -room(world, s))
+    taken = here or widest[:1] or emptiest[:1]
+    if pinned := [s for pop in pins for s in taken if s.pop == pop]:
+        return {pinned[0]: 1.0}, {"order"}
+    if world.affinity == "cookie" and (kept := [s for s in here if s.pop == client.kept]):
+        return {kept[0]: 1.0}, {"affinity"}
+    return ({min(taken, key=rank): 1.0}, {"order"}) if is_unknown else near_equals(world, client, service, ms, taken, bound)
+
+
+def panic(world, client, sites):
+    """Health is ignored, and with it the pin's order: by number of endpoints. Capacity is not."""
+    served = [s for s in sites if s.endpoints]
+    roomy = [s for s in served if room(world, s) > 0] or [max(served, key=lambda s: room(world, s))]
+    if world.affinity == "cookie" and (kept := [s for s in roomy if s.pop == client.kept and is_available(s) and room(world, s) > 0]):
+        return {kept[0]: 1.0}, {"affinity"}
+    return {s: s.endpoints / sum(s.endpoints for s in roomy) for s in roomy}, {"panic"}
+
+
+def decide(world, client, service, *, bound=0.0):
+    """What becomes of requests that the split led to this service. bound above 0: they are kept by a hash, under this bound on loads."""
+    chain = [service, *world.on_unavailable]
+    able = [one for one in chain if any(map(is_available, permitted(world, one, client)))]
+    answer = Answer((able or chain)[0])
+    sites = permitted(world, answer.service, client)
+    if not any(s.endpoints for s in sites):
+        answer.error = "no_endpoint" if sites else "no_permitted_pop"
+    elif sum(s.availability for s in sites if is_available(s)) < 0.5:
+        answer.add(1.0, *panic(world, client, sites))
+    else:
+        maybe = [s for s in sites if s.endpoints and 0 < s.admit < 1]
+        for age, draws in itertools.product(range(STEPS + 1), itertools.product((True, False), repeat=len(maybe))):
+            part = world.begun / 1024 if age == 0 else 1 - world.begun / 1024 if age == STEPS else 1
+            chance = part / STEPS * math.prod(s.admit if is_in else 1 - s.admit for s, is_in in zip(maybe, draws, strict=True))
+            out = {s for s, is_in in zip(maybe, draws, strict=True) if not is_in}
+            if chance:
+                answer.add(chance, *decided(world, client, answer.service, sites, age, set(sites) - out, bound))
+    if answer.service != service:
+        answer.outcomes = {(pop, "panic" if reason == "panic" else "failover") for pop, reason in answer.outcomes}
+    return answer

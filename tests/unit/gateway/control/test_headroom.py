@@ -1,0 +1,110 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.control.headroom import FILLING_TAU_S, Capacity, Filling, headroom, least_headroom, least_shed, shed
+
+TURN_S = 0.1
+CAPACITY = Capacity(high=100, low=80)
+COUNTS = st.integers(0, 300)
+CAPACITIES = st.tuples(st.integers(1, 200), st.integers(0, 199)).filter(lambda c: c[1] < c[0]).map(lambda c: Capacity(*c))
+
+
+@pytest.mark.parametrize(("in_flight", "expected"), [(0, 1), (80, 1), (85, 0.75), (90, 0.5), (99, 0.05), (100, 0), (140, 0)])
+def test_shed_is_linear_between_the_watermarks(in_flight, expected):
+    assert shed(in_flight, CAPACITY) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("in_flight", "expected"), [(0, 1), (25, 0.75), (100, 0), (140, 0)])
+def test_headroom_is_the_share_that_is_free(in_flight, expected):
+    assert headroom(in_flight, CAPACITY) == pytest.approx(expected)
+
+
+def test_without_a_capacity_everything_is_taken():
+    assert shed(1e9, None) == 1
+    assert headroom(1e9, None) is None
+
+
+@given(COUNTS, COUNTS, CAPACITIES)
+def test_both_are_shares_that_fall_as_the_load_grows(one, other, capacity):
+    less, more = sorted((one, other))
+    assert 0 <= shed(more, capacity) <= shed(less, capacity) <= 1
+    assert 0 <= headroom(more, capacity) <= headroom(less, capacity) <= 1
+    assert (shed(more, capacity) == 0) == (more >= capacity.high) == (headroom(more, capacity) == 0)
+    assert (shed(more, capacity) == 1) == (more <= capacity.low)
+
+
+def test_the_tighter_of_pool_and_pop_holds():
+    pool, pop = (90, CAPACITY), (900, Capacity(high=1000, low=700))
+    assert least_shed(pool, pop) == pytest.approx(1 / 3)
+    assert least_headroom(pool, pop) == pytest.approx(0.1)
+    assert least_headroom((50, CAPACITY), pop) == pytest.approx(0.1)
+    assert least_headroom((95, CAPACITY), pop) == pytest.approx(0.05)
+    assert least_shed((1e9, None), pop) == shed(*pop)
+    assert least_headroom((1e9, None), pop) == headroom(*pop)
+    assert least_shed((5, None), (5, None)) == 1
+    assert least_headroom((5, None), (5, None)) is None
+
+
+@pytest.mark.parametrize(
+    ("requests", "low", "high", "expected"),
+    [
+        (2000, 0.8, 1.0, Capacity(2000, 1600)),
+        (100, 0.29, 0.57, Capacity(57, 29)),  # neither product is whole as a float
+        (10, 0.85, 0.99, Capacity(9, 8)),
+        (1, 0.8, 1.0, Capacity(1, 0)),  # one request: taken when there is none
+        (1, 0.1, 0.5, Capacity(1, 0)),
+        (3, 0.98, 0.99, Capacity(2, 1)),  # both round to 2
+    ],
+)
+def test_watermarks_are_whole_requests(requests, low, high, expected):
+    assert Capacity.of(requests, low, high) == expected
+
+
+@pytest.mark.parametrize(("high", "low"), [(10, 10), (10, 11), (10, -1), (0, 0)])
+def test_watermarks_that_leave_nothing_between_them_are_a_bug(high, low):
+    with pytest.raises(AssertionError, match="0 <= low < high"):
+        Capacity(high, low)
+
+
+def test_filling_is_a_mean_that_fades():
+    filling = Filling()
+    assert filling.add(40, 7) == 40  # the first count is all that is known
+    assert filling.add(0, 7 + FILLING_TAU_S) == pytest.approx(40 / math.e)
+    assert filling.add(0, 1e6) == pytest.approx(0)
+
+
+@given(st.lists(st.tuples(st.floats(0, 10), st.integers(0, 1000)), min_size=1, max_size=20))
+def test_filling_lies_among_its_counts(turns):
+    filling, now = Filling(), 0.0
+    for gap, count in turns:
+        now += gap
+        mean = filling.add(count, now)
+    counts = [count for _, count in turns]
+    assert min(counts) - 1e-9 <= mean <= max(counts) + 1e-9
+
+
+def settled(offered: float, filling_of) -> list[float]:
+    """What is in flight after each of the last turns: answers take less than a turn, so all that was let in is what is in flight."""
+    seen, in_flight = [], 0.0
+    for turn in range(1000):
+        in_flight = offered * shed(filling_of(in_flight, turn * TURN_S), CAPACITY)
+        seen.append(in_flight)
+    return seen[-100:]
+
+
+@pytest.mark.parametrize("times", [0.5, 1.2, 1.5, 3, 7])
+def test_shedding_by_the_filling_settles(times):
+    seen = settled(times * CAPACITY.high, Filling().add)
+    assert max(seen) - min(seen) < 1
+    assert max(seen) < CAPACITY.high
+    if times > 1:
+        assert min(seen) > CAPACITY.low
+
+
+def test_shedding_by_the_count_of_the_moment_would_not():
+    seen = settled(1.5 * CAPACITY.high, lambda in_flight, now: in_flight)
+    assert max(seen) == 150
+    assert min(seen) == 0

@@ -1,0 +1,220 @@
+from dataclasses import replace
+
+import pytest
+
+from gateway.control.builder import build
+from gateway.control.refresh import LEAST, STARTING_S
+from gateway.control.world import Known, Origin, World
+from k8s import State
+from tests.unit.gateway.control.helpers import TWO_POPS, config_of, identity
+from tests.unit.gateway.control.refreshing import FRA, NYC, read, scene_of, started
+
+CONFIG = config_of()
+
+
+# Capacity
+
+
+def with_capacity(pop="null", pool="null"):
+    """Of FRA."""
+    text = TWO_POPS.replace("region: eu-central}", f"region: eu-central, capacity: {pop}}}")
+    return text.replace('endpoints: ["192.0.2.1:80"]}', f'endpoints: ["192.0.2.1:80"], capacity: {pool}}}')
+
+
+TEN, TWENTY = "{requests_in_flight: 10}", "{requests_in_flight: 20, low: 50%, high: 75%}"
+
+
+@pytest.mark.parametrize(
+    ("pop", "pool", "in_pop", "in_pool", "shed"),
+    [
+        ("null", "null", 1000, 1000, 1),
+        (TEN, "null", 8, 8, 1),
+        (TEN, "null", 9, 9, 0.5),  # low 8, high 10
+        (TEN, "null", 9, 0, 0.5),  # of other services
+        ("null", TEN, 99, 9, 0.5),
+        (TWENTY, "null", 12, 0, 0.6),  # low 10, high 15
+        (TEN, TWENTY, 9, 14, 0.2),  # the tighter holds
+        (TWENTY, TEN, 14, 8, 0.2),
+        (TEN, "null", 10, 10, 0),
+    ],
+)
+def test_what_is_in_flight_sheds(pop, pool, in_pop, in_pool, shed):
+    config = config_of(with_capacity(pop, pool))
+    bench, refresh, spec, _ = scene_of(config)
+    bench.figures.pools[bench.rows.pool(*FRA)] = {"in_flight": in_pool}
+    bench.figures.pops[bench.rows.pop("fra")] = in_pop
+    refresh.turn(config, spec)
+    seen = bench.figures.figures.read_pool(bench.rows.pool(*FRA))
+    assert seen["shed"] == pytest.approx(shed, abs=0.002)
+    assert seen["admit"] == pytest.approx(max(shed, LEAST), abs=0.002)
+    assert seen["admit"] > 0  # a PoP that is full is not dead
+    assert read(bench, NYC)["shed"] == 1
+
+
+def test_shedding_goes_by_a_mean_that_fades():
+    """Else each turn would answer the last one's admission with its opposite."""
+    config = config_of(with_capacity(TEN))
+    bench, refresh, spec, _ = scene_of(config)
+    refresh.turn(config, spec)
+    bench.figures.pops[bench.rows.pop("fra")] = 10
+    bench.clock.advance(0.1)
+    refresh.turn(config, spec)
+    assert read(bench, FRA)["shed"] == 1
+    for _ in range(100):
+        bench.clock.advance(0.1)
+        refresh.turn(config, spec)
+    assert read(bench, FRA)["shed"] == pytest.approx(0, abs=0.05)
+
+
+def test_of_a_pop_that_is_gone_nothing_is_kept():
+    config = config_of(with_capacity(pop="{requests_in_flight: 10}"))
+    _, refresh, spec, _ = scene_of(config)
+    refresh.turn(config, spec)
+    refresh.forget_pop("fra")
+    refresh.forget_pop("fra")
+    assert refresh.pops == {}
+
+
+# admit
+
+
+def test_admit_is_availability_times_shed_times_ramp():
+    config = config_of(TWO_POPS.replace('"192.0.2.3:80"]', '"192.0.2.3:80"], capacity: {requests_in_flight: 10}'))
+    bench, refresh, spec, everyone = started(config)
+    row = bench.rows.pool(*NYC)
+    bench.judge(everyone[1], False, False, False)
+    bench.judge(everyone[2], False, False, False)
+    refresh.turn(config, spec)
+    assert read(bench, NYC)["admit"] == 0
+    bench.judge(everyone[1], True, True, True)
+    bench.clock.advance(60)
+    refresh.turn(config, spec)
+    bench.figures.pools[row] = {"in_flight": 9}
+    bench.clock.advance(24)
+    for _ in range(2):  # the second adds no time
+        refresh.turn(config, spec)
+    seen = bench.figures.figures.read_pool(row)
+    assert (seen["availability"], seen["shed"], seen["ramp"]) == pytest.approx((0.7, 0.5, 0.46), abs=0.002)
+    assert seen["admit"] == pytest.approx(0.7 * 0.5 * 0.46, abs=0.002)
+
+
+def test_who_is_full_keeps_the_least_and_who_is_left_out_nothing():
+    text = TWO_POPS.replace('"192.0.2.3:80"]', '"192.0.2.3:80"], capacity: {requests_in_flight: 1}')
+    config = config_of(text)
+    bench, refresh, _, _ = scene_of(config)
+    many = [identity(f"192.0.2.{n}", pop="nyc") for n in range(10, 20)]
+    bench.select(identity("192.0.2.1"), *many)
+    for one in many[:2]:
+        bench.judge(one, True)
+    world = World()
+    world.describe(FRA, [Known(identity("192.0.2.1"), State.READY, Origin.STATIC)])
+    world.describe(NYC, [Known(one, State.READY, Origin.STATIC) for one in many])
+    spec = build(config, world, bench.rows, 2).spec
+    bench.figures.pools[bench.rows.pool(*NYC)] = {"in_flight": 5}
+    refresh.turn(config, spec)
+    assert bench.figures.figures.read_pool(bench.rows.pool(*NYC))["admit"] == 0  # a fifth is ready
+    bench.judge(many[2], True)
+    refresh.turn(config, spec)
+    seen = bench.figures.figures.read_pool(bench.rows.pool(*NYC))
+    assert (seen["shed"], seen["admit"]) == (0, LEAST)
+
+
+# The ramp
+
+
+def ramps(bench):
+    return read(bench, FRA)["ramp"], read(bench, NYC)["ramp"]
+
+
+def test_at_process_start_nobody_ramps():
+    bench, refresh, spec, everyone = scene_of(CONFIG)
+    bench.judge(everyone[0], False, False, False)
+    refresh.turn(CONFIG, spec)
+    bench.judge(everyone[0], True, True, True)
+    bench.clock.advance(STARTING_S - 0.1)
+    refresh.turn(CONFIG, spec)
+    assert ramps(bench) == (1, 1)
+    assert read(bench, FRA)["admit"] == 1
+
+
+def test_afterwards_a_pop_that_comes_back_does():
+    bench, refresh, spec, everyone = started(CONFIG)
+    bench.judge(everyone[0], False, False, False)
+    refresh.turn(CONFIG, spec)
+    bench.judge(everyone[0], True, True, True)
+    seen = []
+    for _ in range(4):
+        refresh.turn(CONFIG, spec)
+        seen.append((read(bench, FRA)["ramp"], read(bench, FRA)["admit"]))
+        bench.clock.advance(20)
+    assert [ramp for ramp, _ in seen] == [admit for _, admit in seen] == pytest.approx([0.1, 0.4, 0.7, 1], abs=0.002)
+    assert read(bench, NYC)["ramp"] == 1
+
+
+def test_the_ramp_is_as_long_as_configured_and_can_be_off():
+    for text, ramp in (("pop_ramp: 10s", 0.55), ("pop_ramp: 0s", 1)):
+        config = config_of(TWO_POPS.replace("- name: shop", f"- name: shop\n    {text}"))
+        bench, refresh, spec, everyone = started(config)
+        bench.judge(everyone[0], False, False, False)
+        refresh.turn(config, spec)
+        bench.judge(everyone[0], True, True, True)
+        refresh.turn(config, spec)
+        bench.clock.advance(5)
+        refresh.turn(config, spec)
+        assert read(bench, FRA)["ramp"] == pytest.approx(ramp, abs=0.002)
+
+
+def test_where_all_come_back_nobody_waits_for_another():
+    bench, refresh, spec, everyone = started(CONFIG)
+    for one in everyone:
+        bench.judge(one, False, False, False)
+    refresh.turn(CONFIG, spec)
+    for one in everyone:
+        bench.judge(one, True, True, True)
+    refresh.turn(CONFIG, spec)
+    assert ramps(bench) == (1, 1)
+
+
+def test_a_drained_pop_stands_at_the_beginning_before_it_is_taken_back():
+    """Workers see the table without the drain before the next turn."""
+    bench, refresh, spec, _ = started(CONFIG)
+    fra, nyc = spec.pops
+    drained = replace(spec, pops=(replace(fra, is_drained=True), nyc))
+    refresh.turn(CONFIG, drained)
+    assert ramps(bench) == pytest.approx((0.1, 1), abs=0.002)
+    assert read(bench, FRA)["admit"] == pytest.approx(0.1, abs=0.002)
+    bench.clock.advance(300)
+    refresh.turn(CONFIG, spec)
+    bench.clock.advance(30)
+    refresh.turn(CONFIG, spec)
+    assert ramps(bench) == pytest.approx((0.55, 1), abs=0.002)
+
+
+# Penalties
+
+
+@pytest.mark.parametrize(
+    ("more", "outcomes", "penalty_ms"),
+    [
+        ("", {}, 0),
+        ("", {"failures": 1}, 500),  # a tenth of 5 s
+        ("", {"server_errors": 5}, 0),
+        ("", {"rate_limited": 1}, 500),
+        ("", {"rate_limited": 1, "retry_after_ms": 60_000}, 6000),
+        ("penalties: {failure: 1s}", {"failures": 1, "rate_limited": 1}, 200),
+        ("penalties: {server_errors: true}", {"server_errors": 5}, 2500),
+        ("penalties: {rate_limited: false}", {"rate_limited": 10}, 0),
+        ("penalties: {failure: 0s}", {"failures": 10}, 0),
+    ],
+)
+def test_what_went_wrong_is_a_penalty_at_once(more, outcomes, penalty_ms):
+    """Not paced: it is no latency."""
+    config = config_of(TWO_POPS.replace("- name: shop", f"- name: shop\n    {more}"))
+    bench, refresh, spec, _ = started(config)
+    bench.figures.pools[bench.rows.pool(*FRA)] = {"attempts": 10, **outcomes}
+    bench.clock.advance(0.1)
+    refresh.turn(config, spec)
+    assert bench.figures.figures.read_pool(bench.rows.pool(*FRA))["penalty_ms"] == pytest.approx(penalty_ms, abs=0.01)
+    assert read(bench, NYC)["penalty_ms"] == 0
+    refresh.turn(config, spec)  # the same sums are nothing new
+    assert bench.figures.figures.read_pool(bench.rows.pool(*FRA))["penalty_ms"] == pytest.approx(penalty_ms, abs=0.01)
