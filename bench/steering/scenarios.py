@@ -131,7 +131,7 @@ def region_doubles(setting: Setting) -> Outcome:
 
 def region_unbounded(setting: Setting) -> Outcome:
     """The same, and nobody said what the PoPs can take: only the latency that a queue makes tells the gateway."""
-    return _region(setting, "a region's traffic doubles, without capacities", None, 2.5)
+    return _region(setting, "a region's traffic doubles, without capacities", None, 1.5)
 
 
 def _region(setting: Setting, title: str, capacity: list[int] | None, limit: float) -> Outcome:

@@ -11,7 +11,7 @@ Not everything in flight waits: a download goes on for seconds after its first b
 law at the quietest moment of the last 10 to 20 s is taken for that, and to grow as the answers do.
 
 A wait is known at once and forgotten slowly, as in a peak EWMA: those who left it are what ended it, and would all be back at once.
-(In the simulator, Europe's traffic doubled and nobody's capacity known: p99 1.1 times the usual one; 2.5 times without that, and 8 times
+(In the simulator, Europe's traffic doubled and nobody's capacity known: p99 1.1 times the usual one; 2.2 times without that, and 8 times
 without a backlog.)
 """
 
