@@ -157,7 +157,7 @@ class Reading:
         yield from family(
             "isochrone_pop_penalty_seconds",
             "gauge",
-            "What failures and refusals add to every estimate of the PoP.",
+            "What failures, refusals and a backlog add to every estimate of the PoP.",
             ((labels, figures["penalty_ms"] / 1000) for labels, _, figures in pools),
             is_open,
         )
