@@ -1,7 +1,7 @@
 """Zones: which endpoints of a pool a gateway in a given zone should prefer. Pure judgement on what sources say.
 
 Owns the two rules below. Must not know configuration, gates or tables: the caller asks only where zones are to be preferred, and
-those not preferred still serve while too few of the preferred ones can.
+those not preferred serve while none of the preferred ones can.
 
 1. Hints, where any ready endpoint carries one (a Service with `trafficDistribution: PreferSameZone`). They count only when every
    ready endpoint has them and at least one is meant for this zone; else nobody is preferred. kube-proxy does just so
