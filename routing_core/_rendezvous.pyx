@@ -1,4 +1,4 @@
-"""One draw a PoP, in the order of the draws until one is not overloaded; when all are, the first."""
+"""One draw a PoP, in the order of the draws until one is not overloaded. Not all can be: their shares sum to less than the bounds."""
 from libc.math cimport INFINITY, log
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
@@ -32,7 +32,7 @@ cdef bint is_overloaded(const Weighed *weighed, int32_t k) noexcept nogil:
 
 cdef int32_t find_rendezvous(const Weighed *weighed, uint64_t key) noexcept nogil:
     cdef double score, best, below = INFINITY
-    cdef int32_t i, place = 0, first = -1
+    cdef int32_t i, place = 0
     cdef int32_t _n
     for _n in range(weighed.n_window):
         best = -INFINITY
@@ -43,9 +43,7 @@ cdef int32_t find_rendezvous(const Weighed *weighed, uint64_t key) noexcept nogi
             if best < score < below:
                 best = score
                 place = i
-        if first < 0:
-            first = place
         if not is_overloaded(weighed, place):
-            return weighed.window[place]
+            break
         below = best
-    return weighed.window[first]
+    return weighed.window[place]

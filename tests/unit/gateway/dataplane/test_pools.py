@@ -151,6 +151,27 @@ def test_a_wait_is_one_however_often_it_is_looked_at(make_bench):
     assert received(two).startswith(b"HTTP/1.1 503 ") and bench.causes == {"queue_timeout": 1}
 
 
+def test_who_leaves_from_the_middle_of_a_queue_leaves_the_others_in_order(make_bench):
+    bench = make_bench(endpoints=ONE_POP, max_in_flight=1)
+    clients = [bench.client() for _ in range(5)]
+    upstream = bench.upstream()
+    assert bench.ask(clients[0], upstream)
+    for client in clients[1:]:
+        client.send(REQUEST)
+        bench.turn()
+    clients[2].close()
+    clients[3].close()
+    bench.turn()
+    for before, client in itertools.pairwise((clients[0], clients[1], clients[4])):
+        upstream.send(ANSWER)
+        bench.turn(turns=2)
+        assert received(before) == ANSWER and received(client) is None
+        assert received(upstream).startswith(b"GET /x")
+    upstream.send(ANSWER)
+    bench.turn(turns=2)
+    assert received(clients[4]) == ANSWER and received(upstream) is None
+
+
 @pytest.mark.parametrize("more", [b"", b"x"])
 def test_an_answer_that_just_fills_the_buffer(bench, more):
     client, upstream = bench.client(), bench.upstream()
