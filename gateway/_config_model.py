@@ -97,7 +97,7 @@ class ClientIp(Section):
     replaced."""
     forwarded_hops: Annotated[int, whole(1, 16)] = 1
     """Which address of the header is the client's, counted from the right: the number of trusted hops before this gateway (the
-    leftmost is what anyone can write). With fewer addresses than this the peer of the socket counts."""
+    leftmost is what anyone can write). With fewer addresses than this, or none in that place, the peer of the socket counts."""
     header: Annotated[Literal["x-forwarded-for", "forwarded"], choice("x-forwarded-for", "forwarded")] = "x-forwarded-for"
     """Which header trusted hops write."""
 

@@ -20,11 +20,12 @@ cdef inline bint is_v4(const uint8_t *address) noexcept nogil:
     return memcmp(address, "\0\0\0\0\0\0\0\0\0\0\xff\xff", 12) == 0
 
 cdef bint is_trusted(const Settings *settings, const uint8_t *address) noexcept nogil
-# Counts the elements of all fields of that name, commas inside quotes apart; sets *found to the wanted one, without the spaces around it.
-cdef int find_element(const char *text, const RequestHead *head, uint32_t field_id, int wanted, Span *found) noexcept nogil
+# The first element of the first field of that name, commas inside quotes apart, without the spaces around it: anyone can have written it.
+cdef bint first_element(const char *text, const RequestHead *head, uint32_t field_id, Span *found) noexcept nogil
 # Narrows a forwarded-element (RFC 7239) to the value of a parameter, without quotes. name: with "=". False: it has none of that name.
 cdef bint take_parameter(Span *element, const char *name, size_t name_length) noexcept nogil
-# False, and nothing set, when the field names fewer hops than configured or no address there: the peer counts then.
+# False, and nothing set, when the field names fewer hops than configured or what stands there is no address: the peer counts then.
+# What stands to the left of the element asked for changes nothing.
 cdef bint read_forwarded(const Settings *settings, const char *text, const RequestHead *head, uint8_t *address) noexcept nogil
 # A unix socket's peer is on this machine: 127.0.0.1.
 cdef void read_peer(const sockaddr_storage *peer, uint8_t *address) noexcept nogil
@@ -32,5 +33,5 @@ cdef void read_peer(const sockaddr_storage *peer, uint8_t *address) noexcept nog
 cdef int write_address(const uint8_t *address, char *text) noexcept nogil
 # The address a client connected to, as an authority: at most LOCAL_BYTES, not terminated; returns how many. Of a unix socket: "localhost".
 cdef int write_local(int fd, char *text) noexcept nogil
-# A literal address, not terminated; False when it is none. With port or brackets: "192.0.2.1:80", "[2001:db8::1]:80".
+# A literal address, not terminated, with port or brackets: "192.0.2.1:80", "[2001:db8::1]:80". False when it is none, to its last octet.
 cdef bint parse_address(const char *text, size_t length, uint8_t *address) noexcept nogil

@@ -1,10 +1,10 @@
-"""Lists are read twice, from the left: once to count, once to find; so quoted commas (RFC 7239) need no second grammar."""
+"""Who is counted from the right is read from the right: what a client wrote ahead of its hop is never looked at, whatever quotes it has."""
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.stdio cimport snprintf
 from libc.string cimport memchr, memcmp, memcpy, memset, strlen
 from posix.strings cimport strncasecmp
 
-from gateway.dataplane._head cimport FIELD_FORWARDED, FIELD_X_FORWARDED_FOR, RequestHead
+from gateway.dataplane._head cimport Field, FIELD_FORWARDED, FIELD_X_FORWARDED_FOR, RequestHead
 from gateway.dataplane._linux cimport AF_INET, AF_INET6, AF_UNIX, getsockname, ntohs, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage
 from gateway.dataplane._settings cimport Prefix, Settings
 
@@ -14,7 +14,6 @@ cdef extern from "<arpa/inet.h>" nogil:
 
 cdef enum:
     TEXT_BYTES = 46         # INET6_ADDRSTRLEN
-    NOT_FOUND = -1
 
 
 cdef void set_v4(uint8_t *address, const void *four) noexcept nogil:
@@ -86,17 +85,32 @@ cdef bint parse_literal(const char *text, size_t length, uint8_t *address) noexc
     return inet_pton(AF_INET6, terminated, address) == 1
 
 
+cdef bint is_port(const char *text, size_t length) noexcept nogil:
+    """":" and one to five digits, to the end."""
+    cdef size_t i
+    if not 2 <= length <= 6 or text[0] != c':':
+        return False
+    for i in range(1, length):
+        if not c'0' <= text[i] <= c'9':
+            return False
+    return True
+
+
 cdef bint parse_address(const char *text, size_t length, uint8_t *address) noexcept nogil:
-    cdef const char *colon
-    cdef const char *bracket
+    cdef const char *end
+    cdef size_t rest
     if length > 1 and text[0] == c'[':
-        bracket = <const char *>memchr(text, c']', length)
-        return bracket != NULL and parse_literal(text + 1, bracket - text - 1, address)
-    colon = <const char *>memchr(text, c':', length)
+        end = <const char *>memchr(text, c']', length)
+        if end == NULL or memchr(text, c':', end - text) == NULL:       # brackets are for IPv6
+            return False
+        rest = text + length - end - 1
+        return (rest == 0 or is_port(end + 1, rest)) and parse_literal(text + 1, end - text - 1, address)
+    end = <const char *>memchr(text, c':', length)
+    rest = 0 if end == NULL else text + length - end
     # One colon: IPv4 with a port. Several: IPv6.
-    if colon != NULL and memchr(colon + 1, c':', text + length - colon - 1) == NULL:
-        length = colon - text
-    return parse_literal(text, length, address)
+    if end == NULL or memchr(end + 1, c':', rest - 1) != NULL:
+        return parse_literal(text, length, address)
+    return is_port(end, rest) and parse_literal(text, end - text, address)
 
 
 cdef void trim(Span *span) noexcept nogil:
@@ -122,29 +136,66 @@ cdef size_t element_length(const char *text, size_t length, char separator) noex
     return length
 
 
-cdef int find_element(const char *text, const RequestHead *head, uint32_t field_id, int wanted, Span *found) noexcept nogil:
-    """Counts the elements of all fields of that name; sets *found to the wanted one."""
-    cdef int n = 0
+cdef bint is_said(const Field *field, uint32_t field_id) noexcept nogil:
+    return field.id == field_id and not field.is_named_by_connection      # what Connection names is stripped first (RFC 9110 7.6.1)
+
+
+cdef bint first_element(const char *text, const RequestHead *head, uint32_t field_id, Span *found) noexcept nogil:
     cdef int32_t i
-    cdef Span rest
-    cdef size_t length
     for i in range(head.n_fields):
-        if head.fields[i].id != field_id or head.fields[i].is_named_by_connection:     # stripped first (RFC 9110 7.6.1)
+        if is_said(&head.fields[i], field_id):
+            found.at = text + head.fields[i].value_at
+            found.length = element_length(found.at, head.fields[i].value_length, c',')
+            trim(found)
+            return True
+    return False
+
+
+cdef size_t last_comma(const char *text, size_t length, bint has_quotes) noexcept nogil:
+    """How many octets stand behind the last comma outside quotes; more than there are: a quote without its other half.
+
+    From the right a quoted string ends at a quote with no backslash ahead of it, and begins behind "=" (RFC 7239 4).
+    """
+    cdef bint is_quoted = False
+    cdef size_t i = length
+    while i > 0:
+        i -= 1
+        if text[i] == c'"' and has_quotes:
+            if not is_quoted:
+                is_quoted = True
+            elif i == 0 or text[i - 1] != c'\\':
+                if i == 0 or text[i - 1] != c'=':
+                    return length + 1
+                is_quoted = False
+        elif text[i] == c',' and not is_quoted:
+            return length - i - 1
+    return length + 1 if is_quoted else length
+
+
+cdef bint nth_from_right(const char *text, const RequestHead *head, uint32_t field_id, int wanted, Span *found) noexcept nogil:
+    """wanted: 1 for the last element of the last field of that name. False: fewer than that, or one on the way is malformed."""
+    cdef int32_t i = head.n_fields
+    cdef size_t rest, length
+    while i > 0:
+        i -= 1
+        if not is_said(&head.fields[i], field_id):
             continue
-        rest.at = text + head.fields[i].value_at
-        rest.length = head.fields[i].value_length
+        rest = head.fields[i].value_length
         while True:
-            length = element_length(rest.at, rest.length, c',')
-            if n == wanted:
-                found.at = rest.at
+            found.at = text + head.fields[i].value_at
+            length = last_comma(found.at, rest, field_id == FIELD_FORWARDED)
+            if length > rest:
+                return False
+            wanted -= 1
+            if wanted == 0:
+                found.at += rest - length
                 found.length = length
                 trim(found)
-            n += 1
-            if length == rest.length:
+                return True
+            if length == rest:
                 break
-            rest.at += length + 1
-            rest.length -= length + 1
-    return n
+            rest -= length + 1
+    return False
 
 
 cdef bint take_parameter(Span *element, const char *name, size_t name_length) noexcept nogil:
@@ -172,11 +223,8 @@ cdef bint take_parameter(Span *element, const char *name, size_t name_length) no
 cdef bint read_forwarded(const Settings *settings, const char *text, const RequestHead *head, uint8_t *address) noexcept nogil:
     cdef uint32_t field_id = FIELD_FORWARDED if settings.reads_forwarded else FIELD_X_FORWARDED_FOR
     cdef Span found
-    cdef int n = find_element(text, head, field_id, NOT_FOUND, &found)
-    if settings.forwarded_hops < 1 or n < settings.forwarded_hops:
+    if settings.forwarded_hops < 1 or not nth_from_right(text, head, field_id, settings.forwarded_hops, &found):
         return False
-    found.length = 0
-    find_element(text, head, field_id, n - settings.forwarded_hops, &found)
     if settings.reads_forwarded and not take_parameter(&found, "for=", 4):
         return False
     return parse_address(found.at, found.length, address)

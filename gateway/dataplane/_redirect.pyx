@@ -8,7 +8,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memcmp
 
 from gateway.dataplane._answer cimport append_own_fields, room_for_own_fields
-from gateway.dataplane._client cimport Span, find_element, parse_address, take_parameter
+from gateway.dataplane._client cimport Span, first_element, parse_address, take_parameter
 from gateway.dataplane._core cimport *
 from gateway.dataplane._exchange cimport begin_reply, drive
 from gateway.dataplane._forward cimport append, append_number, append_persistence, end_head
@@ -79,9 +79,9 @@ cdef bint came_by_a_pop(const TableData *table, const char *text, const RequestH
     if is_any_pops(table, text + head.authority_at, head.authority_length):
         return True
     # In front of the first proxy. Anyone may say so: whoever lies is served all the same.
-    if find_element(text, head, FIELD_X_FORWARDED_HOST, 0, &named) > 0 and is_any_pops(table, named.at, named.length):
+    if first_element(text, head, FIELD_X_FORWARDED_HOST, &named) and is_any_pops(table, named.at, named.length):
         return True
-    return (find_element(text, head, FIELD_FORWARDED, 0, &named) > 0 and take_parameter(&named, "host=", 5)
+    return (first_element(text, head, FIELD_FORWARDED, &named) and take_parameter(&named, "host=", 5)
             and is_any_pops(table, named.at, named.length))
 
 

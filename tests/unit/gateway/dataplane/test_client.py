@@ -44,6 +44,22 @@ def trusting(make_bench, **more):
         (1, b"192.0.2.1,", "127.0.0.1"),
         (1, b"[192.0.2.1", "127.0.0.1"),
         (1, b"1" * 60, "127.0.0.1"),
+        # A quote is no more than an octet here: what a client wrote ahead of its hop can't swallow the comma.
+        (1, b'198.51.100.1:", 192.0.2.1', "192.0.2.1"),
+        (1, b'"198.51.100.1, 192.0.2.1', "192.0.2.1"),
+        (2, b'198.51.100.1:", 192.0.2.9, 192.0.2.1', "192.0.2.9"),
+        (1, b'"192.0.2.1"', "127.0.0.1"),
+        # An address is one to its last octet.
+        (1, b"192.0.2.1:", "127.0.0.1"),
+        (1, b"192.0.2.1:80x", "127.0.0.1"),
+        (1, b"192.0.2.1:808080", "127.0.0.1"),
+        (1, b'192.0.2.1:"', "127.0.0.1"),
+        (1, b"[2001:db8::1]", "2001:db8::1"),
+        (1, b"[2001:db8::1]:", "127.0.0.1"),
+        (1, b"[2001:db8::1]x", "127.0.0.1"),
+        (1, b"[2001:db8::1]:80]", "127.0.0.1"),
+        (1, b"[192.0.2.1]", "127.0.0.1"),
+        (1, b"[]", "127.0.0.1"),
     ],
 )
 def test_nth_from_the_right(make_bench, hops, field, client):
@@ -66,6 +82,14 @@ def test_nth_from_the_right(make_bench, hops, field, client):
         (b"for=", "127.0.0.1"),
         (b'for="', "127.0.0.1"),
         (b"", "127.0.0.1"),
+        (b'for="198.51.100.1, for=192.0.2.1', "192.0.2.1"),
+        (b'for=198.51.100.1;x=", for=192.0.2.1', "192.0.2.1"),
+        (b'for="198.51.100.1\\", for="192.0.2.1:80"', "192.0.2.1"),
+        (b'for="[2001:db8::1]x"', "127.0.0.1"),
+        (b'for=198.51.100.1, for=192.0.2.1"', "127.0.0.1"),
+        (b'for=198.51.100.1, x"y", for=192.0.2.1;z"', "127.0.0.1"),
+        (b'for=192.0.2.1;host="a,b\\",c"', "192.0.2.1"),
+        (b'for=192.0.2.1;host="', "127.0.0.1"),
     ],
 )
 def test_forwarded(make_bench, field, client):
@@ -99,6 +123,22 @@ def test_no_field_makes_it_anything_but_an_address(text, hops, is_forwarded):
     )
     found = client_of(bench, b"Forwarded: for=" + text.encode(), b"X-Forwarded-For: " + text.encode())
     assert ipaddress.ip_address(found)
+    bench.close()
+
+
+FORGED = st.text(alphabet='0123456789abcdef.:[]",; =forhst\\\t', max_size=60)
+
+
+@pytest.mark.parametrize("written", [b"192.0.2.1", b"192.0.2.1:8080", b"[2001:db8::1]:80", b"2001:db8::1", b"unknown"])
+@pytest.mark.parametrize("behind", [0, 1])
+@given(forged=FORGED, is_own_line=st.booleans(), is_forwarded=st.booleans())
+def test_what_a_client_writes_ahead_of_its_hops_changes_nothing(written, behind, forged, is_own_line, is_forwarded):
+    name = "forwarded" if is_forwarded else "x-forwarded-for"
+    appended = b", ".join(b'for="%s"' % one if is_forwarded else one for one in [written, *[b"10.0.0.9"] * behind])
+    bench = Bench(Settings(trusted=("127.0.0.0/8",), log_share=1.0, forwarded_hops=1 + behind, forwarded_header=name))
+    honest = client_of(bench, name.encode() + b": " + appended)
+    lines = [forged.encode(), appended] if is_own_line else [forged.encode() + b", " + appended]
+    assert client_of(bench, *(name.encode() + b": " + line for line in lines)) == honest
     bench.close()
 
 
