@@ -69,10 +69,15 @@ class Filling:
     mean: float = 0.0
     at: float | None = None  # monotonic seconds, of the last count
 
-    def add(self, in_flight: int, now: float) -> float:
-        """The mean with what is counted now. The first count is the mean."""
+    def add(self, in_flight: int, capacity: Capacity, now: float) -> float:
+        """The mean with what is counted now, never above `capacity.high`. The first count is the mean.
+
+        What is above `high` (a capacity that a reload brought or lowered, a burst before it held) says only that nothing more is to be
+        taken, which the decision sees itself. In the mean it would keep the PoP empty for seconds after it has ended.
+        """
         kept = 0.0 if self.at is None else math.exp(-(now - self.at) / FILLING_TAU_S)
-        self.mean = in_flight + (self.mean - in_flight) * kept
+        counted = min(in_flight, capacity.high)
+        self.mean = counted + (min(self.mean, capacity.high) - counted) * kept
         self.at = now
         return self.mean
 

@@ -190,7 +190,7 @@ class Refresh:
     def _fill(self, agenda: Agenda, before: float, now: float) -> None:
         """What each PoP with a capacity sheds, all services together."""
         for bounded in agenda.bounded.values():
-            share = shed(bounded.filling.add(self.figures.read_pop(bounded.row), now), bounded.capacity)
+            share = shed(bounded.filling.add(self.figures.read_pop(bounded.row), bounded.capacity, now), bounded.capacity)
             if share != bounded.shed and round(share * STEPS) != round(bounded.shed * STEPS):
                 agenda.add(bounded.numbers, before)
             bounded.shed = share
@@ -208,7 +208,7 @@ class Refresh:
         first_byte_ms = state.service_time.mean_ms(now)
         if pool.since > state.worked_at:  # until then all was as it had been: what fades has faded to that
             if pool.capacity is not None:
-                state.filling.add(was[0], pool.since)
+                state.filling.add(was[0], pool.capacity, pool.since)
             state.backlog.turn(was[0], 0, first_byte_ms or 0.0, pool.since)
         state.worked_at = now
         is_returning = state.ramp.stage is Stage.RETURNING
@@ -217,9 +217,9 @@ class Refresh:
         shed_by_both = 1.0 if pool.bounded is None else pool.bounded.shed
         is_filling = False
         if pool.capacity is not None:
-            mean = state.filling.add(in_flight, now)
+            mean = state.filling.add(in_flight, pool.capacity, now)
             shed_by_both = min(shed_by_both, shed(mean, pool.capacity))
-            is_filling = abs(mean - in_flight) > SETTLED
+            is_filling = abs(mean - min(in_flight, pool.capacity.high)) > SETTLED
         penalty_ms = self._penalty_ms(pool, in_flight, answers, first_byte_ms or 0.0, now)
         figures = state.availability, shed_by_both, state.ramped, penalty_ms, state.is_left_out
         if figures != state.published:

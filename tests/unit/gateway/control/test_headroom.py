@@ -71,9 +71,22 @@ def test_watermarks_that_leave_nothing_between_them_are_a_bug(high, low):
 
 def test_filling_is_a_mean_that_fades():
     filling = Filling()
-    assert filling.add(40, 7) == 40  # the first count is all that is known
-    assert filling.add(0, 7 + FILLING_TAU_S) == pytest.approx(40 / math.e)
-    assert filling.add(0, 1e6) == pytest.approx(0)
+    assert filling.add(40, CAPACITY, 7) == 40  # the first count is all that is known
+    assert filling.add(0, CAPACITY, 7 + FILLING_TAU_S) == pytest.approx(40 / math.e)
+    assert filling.add(0, CAPACITY, 1e6) == pytest.approx(0)
+
+
+def test_a_burst_above_the_capacity_is_over_when_it_is_over():
+    filling = Filling()
+    filling.add(1000, CAPACITY, 0)
+    assert shed(filling.mean, CAPACITY) == 0
+    assert shed(filling.add(CAPACITY.low, CAPACITY, FILLING_TAU_S), CAPACITY) > 0.6
+
+
+def test_a_capacity_that_was_lowered_takes_requests_as_soon_as_it_has_room():
+    filling, lowered = Filling(), Capacity(high=CAPACITY.high // 10, low=CAPACITY.low // 10)
+    filling.add(CAPACITY.high, CAPACITY, 0)
+    assert shed(filling.add(lowered.low, lowered, TURN_S), lowered) > 0
 
 
 @given(st.lists(st.tuples(st.floats(0, 10), st.integers(0, 1000)), min_size=1, max_size=20))
@@ -81,8 +94,8 @@ def test_filling_lies_among_its_counts(turns):
     filling, now = Filling(), 0.0
     for gap, count in turns:
         now += gap
-        mean = filling.add(count, now)
-    counts = [count for _, count in turns]
+        mean = filling.add(count, CAPACITY, now)
+    counts = [min(count, CAPACITY.high) for _, count in turns]
     assert min(counts) - 1e-9 <= mean <= max(counts) + 1e-9
 
 
@@ -97,7 +110,8 @@ def settled(offered: float, filling_of) -> list[float]:
 
 @pytest.mark.parametrize("times", [0.5, 1.2, 1.5, 3, 7])
 def test_shedding_by_the_filling_settles(times):
-    seen = settled(times * CAPACITY.high, Filling().add)
+    filling = Filling()
+    seen = settled(times * CAPACITY.high, lambda in_flight, now: filling.add(in_flight, CAPACITY, now))
     assert max(seen) - min(seen) < 1
     assert max(seen) < CAPACITY.high
     if times > 1:
