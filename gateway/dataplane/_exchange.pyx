@@ -131,7 +131,7 @@ cdef void resume_queued(Core *core, Exchange *exchange) noexcept nogil:
     exchange.is_its_turn = True
     attempt(core, exchange)
     if downstream.exchange == exchange and exchange.state == QUEUED:
-        downstream.deadline_ms = deadline_ms    # the wait is one, however often it is looked at
+        set_deadline(core, downstream, deadline_ms - core.now_ms)   # the wait is one, however often it is looked at
     if exchange.queue != pool:
         wake_first(core, pool)                  # there may be room for more than one
 
@@ -142,7 +142,6 @@ cdef void begin_sending(Core *core, Exchange *exchange) noexcept nogil:
     exchange.sent_us = core.now_us
     exchange.is_up_broken = False
     exchange.up.head.begin = 0
-    set_deadline(core, exchange.upstream, NEVER_MS)
     drive(core, exchange)
 
 
@@ -267,8 +266,8 @@ cdef void drive(Core *core, Exchange *exchange) noexcept nogil:
     if exchange.state == AWAITING:
         if not drive_answer(core, exchange):
             return
-        # Behind the request there may be the tunnel's first bytes already.
-        if exchange.state == TUNNELLING and not drive_up(core, exchange):
+        # Behind the request there may be the tunnel's first bytes already; and what an early answer leaves of an upload waits anew.
+        if not exchange.up.is_done and not exchange.is_up_broken and not drive_up(core, exchange):
             return
     if exchange.state == ANSWERING or exchange.state == TUNNELLING:
         drive_down(core, exchange)
@@ -329,7 +328,6 @@ cdef bint drive_answer(Core *core, Exchange *exchange) noexcept nogil:
         move(core, exchange, ANSWERING if answered == ANSWER_BEGINS else TUNNELLING)
         if exchange.n_retries:
             count_retry(core, exchange, RETRY_GOOD)
-        set_deadline(core, exchange.upstream, NEVER_MS)
         if answered == ANSWER_IS_TUNNEL:
             begin_tunnel(exchange)
         return True
@@ -396,14 +394,16 @@ cdef void on_lost(Core *core, Connection *connection) noexcept nogil:
 
 
 cdef void on_late(Core *core, Connection *connection) noexcept nogil:
+    """A deadline is of a state and of the side that it waited for: move() leaves none of the state before."""
     cdef Exchange *exchange = connection.exchange
-    if exchange.state == REACHING:
+    cdef bint is_upstream = connection == exchange.upstream
+    if exchange.state == REACHING and is_upstream:
         fail_attempt(core, exchange, FAILED_CONNECT)
-    elif exchange.state == QUEUED:
-        refuse(core, exchange, 503, CAUSE_QUEUE_TIMEOUT, False)
-    elif exchange.state == AWAITING and connection == exchange.upstream:
+    elif exchange.state == AWAITING and is_upstream:
         fail_attempt(core, exchange, FAILED_TIMEOUT)
     elif exchange.state == AWAITING:
         refuse(core, exchange, 408, CAUSE_SLOW_BODY, True)
+    elif exchange.state == QUEUED:
+        refuse(core, exchange, 503, CAUSE_QUEUE_TIMEOUT, False)
     else:
         abort(core, exchange)

@@ -39,6 +39,10 @@ cdef void move(Core *core, Exchange *exchange, ExchangeState to) noexcept nogil:
     if not allowed_after(exchange.state) & bit(to):
         count(core.column, BAD_TRANSITIONS)
     exchange.state = to
+    # A deadline belongs to a state: the wait in a queue must not end the connecting that follows it.
+    set_deadline(core, exchange.downstream, NEVER_MS)
+    if exchange.upstream != NULL:
+        set_deadline(core, exchange.upstream, NEVER_MS)
 
 
 cdef Exchange *open_exchange(Core *core, Connection *downstream) noexcept nogil:

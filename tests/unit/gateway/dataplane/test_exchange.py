@@ -1,5 +1,6 @@
 """Playbooks of an exchange: what arrives, what is sent, turn by turn, on a fake clock."""
 
+import contextlib
 import socket
 
 import pytest
@@ -277,6 +278,62 @@ def test_timeouts(make_bench):
     bench.turn()
     bench.pass_ms(500)
     assert received(client).endswith(b"hel") and received(client) == b""
+
+
+@pytest.fixture
+def unreachable():
+    """A listener whose queue is full: a connect to it is neither made nor refused."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server, contextlib.ExitStack() as fillers:
+        for _ in range(4):
+            filler = fillers.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(server.getsockname())
+        yield server.getsockname()
+
+
+def assert_is_connecting_until(bench, client, ms):
+    """Neither refused nor blamed before its own time is over; then both."""
+    row = bench.rows[0][0]
+    bench.pass_ms(ms - 200)
+    assert received(client) is None
+    assert bench.figures.read_endpoint(row)["is_admitting"] and bench.figures.read_endpoint(row)["connect_failures"] == 0
+    bench.pass_ms(400)
+    assert received(client).startswith(b"HTTP/1.1 502 ")
+    assert bench.figures.read_endpoint(row)["connect_failures"] == 1
+
+
+def test_the_wait_in_a_queue_does_not_end_the_connecting_behind_it(make_bench, unreachable):
+    bench = make_bench(Settings(connections_per_endpoint=1, queue_ms=1000, connect_ms=2000), endpoints=((unreachable,), ()))
+    first, upstream, second = bench.client(), bench.upstream(), bench.client()
+    assert bench.ask(first, upstream)
+    second.send(REQUEST)
+    bench.pass_ms(900)
+    upstream.send(ANSWER.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
+    bench.turn(turns=3)
+    assert received(first).endswith(b"hello") and received(second) is None
+    assert_is_connecting_until(bench, second, 2000)
+
+
+def test_the_wait_for_a_body_does_not_end_the_connecting_of_its_retry(make_bench, unreachable):
+    bench = make_bench(Settings(body_progress_ms=1000, connect_ms=2000), endpoints=((unreachable,), ()))
+    client, upstream = bench.client(), bench.upstream()
+    assert bench.ask(client, upstream, PUT[:-2])
+    bench.pass_ms(900)
+    upstream.close()
+    bench.turn(turns=3)
+    assert_is_connecting_until(bench, client, 2000)
+
+
+def test_a_body_that_stops_after_connecting_is_the_clients_lateness(make_bench):
+    bench = make_bench(Settings(body_progress_ms=1000, connect_ms=2000), endpoints=((("127.0.0.1", NOWHERE),), ()))
+    server = bench.listen()
+    client = bench.client()
+    client.send(PUT[:-2])
+    bench.turn(turns=3)
+    assert bench.accepted(server).recv(65536).endswith(b"hel")
+    bench.pass_ms(1200)
+    assert received(client).startswith(b"HTTP/1.1 408 ") and bench.causes == {"slow_body": 1}
+    assert bench.figures.read_endpoint(bench.rows[0][0])["failures"] == 0
 
 
 def test_no_route_is_404_and_the_connection_lives_on(make_bench):
