@@ -1,7 +1,8 @@
 """GET requests to one API server: session, access and its renewal, foreign errors turned into ours. Knows nothing of lists and watches.
 
 One per cluster, shared by its reflectors. Access is loaded on first use, and again after a failure that stale access may have
-caused (401, TLS, no connection: a rotated certificate, an edited kubeconfig, a moved server); if that fails the old one stays.
+caused: 401, and whatever ends a request before the head of its answer (a rotated certificate, an edited kubeconfig, a server that
+moved and whose old address refuses, resets or swallows what it gets); if that fails the old one stays.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _status_decoder = msgspec.json.Decoder(Status)
 
 
 class Api:
-    """`async with Api(load, clock) as api`, then `api.get(...)`."""
+    """`async with Api(load, clock) as api`, then `api.get(await api.access(), ...)`."""
 
     def __init__(self, load: Callable[[], ClusterAccess], clock: Callable[[], float]) -> None:
         self._load = load
@@ -54,10 +55,12 @@ class Api:
             await session.close()
 
     @contextlib.asynccontextmanager
-    async def get(self, path: str, params: Mapping[str, str], timeout: aiohttp.ClientTimeout) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def get(
+        self, access: ClusterAccess, path: str, params: Mapping[str, str], timeout: aiohttp.ClientTimeout
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         """A 200 response, its body unread. K8sError for all else, and for a body that breaks off inside the block."""
         assert self._session is not None, "used outside its block"
-        access = await self._current()
+        is_answered = False
         try:
             async with self._session.get(
                 access.server + path,
@@ -69,20 +72,14 @@ class Api:
                 proxy=access.proxy,
                 allow_redirects=False,  # the token is for this server
             ) as response:
+                is_answered = True
                 if response.status != 200:
                     raise await self._refusal(response)
                 yield response
-        except (aiohttp.ClientConnectorError, ssl.SSLError) as error:
-            self._is_suspect = True
-            raise UnreachableError(f"cannot connect to {access.server}: {_connect_text(error)}") from error
-        except TimeoutError as error:
-            raise UnreachableError(f"{access.server} does not answer: {_timeout_text(error)}") from error
-        except aiohttp.ClientPayloadError as error:
-            raise CutOffError(f"{access.server} broke off in an answer") from error
-        except (aiohttp.ServerDisconnectedError, OSError) as error:  # ClientOSError is an OSError
-            raise CutOffError(f"{access.server} closed the connection: {error}") from error
-        except (aiohttp.ClientError, ValueError) as error:  # no HTTP, or a header or URL that cannot be sent
-            raise GarbageError(f"{access.server}: {type(error).__name__}: {error}") from error
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            # With TLS 1.3 a refused certificate is a reset in place of the answer, and a server that has moved a silence.
+            self._is_suspect |= not is_answered
+            raise _ours(access.server, error) from error
 
     async def _refusal(self, response: aiohttp.ClientResponse) -> ApiError:
         body = await response.content.read(REFUSAL_BYTES)
@@ -94,7 +91,8 @@ class Api:
             self._is_suspect = True
         return refused(status, response.status, response.headers.get("Retry-After"))
 
-    async def _current(self) -> ClusterAccess:
+    async def access(self) -> ClusterAccess:
+        """The way to the server as last loaded, loaded again first where that is due. K8sError where there never was one."""
         due = self._clock() - self._tried_at >= RELOAD_AFTER_S
         if self._access is None and not due and self._fault is not None:
             raise self._fault
@@ -131,6 +129,19 @@ def refused(status: Status, code: int, retry_after: str | None = None) -> ApiErr
         reason=reason,
         retry_after_s=None if wait_s is None else min(max(wait_s, 0.0), RETRY_AFTER_MAX_S),
     )
+
+
+def _ours(server: str, error: Exception) -> K8sError:
+    """A foreign error of a request as one of ours."""
+    if isinstance(error, (aiohttp.ClientConnectorError, ssl.SSLError)):
+        return UnreachableError(f"cannot connect to {server}: {_connect_text(error)}")
+    if isinstance(error, TimeoutError):
+        return UnreachableError(f"{server} does not answer: {_timeout_text(error)}")
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return CutOffError(f"{server} broke off in an answer")
+    if isinstance(error, (aiohttp.ServerDisconnectedError, OSError)):  # ClientOSError is an OSError
+        return CutOffError(f"{server} closed the connection: {error}")
+    return GarbageError(f"{server}: {type(error).__name__}: {error}")  # no HTTP, or a header or URL that cannot be sent
 
 
 def _connect_text(error: Exception) -> str:

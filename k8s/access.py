@@ -13,6 +13,7 @@ import contextlib
 import logging
 import os
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -30,6 +31,27 @@ logger = logging.getLogger("isochrone.k8s")
 
 TOKEN_REFRESH_S = 60.0  # client-go reads a token file again each minute; bound tokens are rotated well before they end
 TOKEN_DEADLINE_S = 15.0
+PLUGIN_DEADLINE_S = 25.0  # below that of a load, so that the thread that waits has ended before the next one
+
+# The package waits for an exec plugin without a deadline, in a thread that nobody can stop. So this runs the plugin, in a session of
+# its own, and ends it with all it started. Its output goes through pipes of this process: a child that left the session and still
+# holds one keeps nobody waiting.
+PLUGIN_RUNNER = """
+import os, signal, subprocess, sys
+deadline_s, *command = sys.argv[1:]
+try:
+    plugin = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+except OSError as error:
+    sys.exit(f"{command[0]}: {error.strerror}")
+try:
+    out, err = plugin.communicate(timeout=float(deadline_s))
+except subprocess.TimeoutExpired:
+    os.killpg(plugin.pid, signal.SIGKILL)
+    sys.exit(f"killed, as it had not ended after {deadline_s} s")
+sys.stdout.buffer.write(out)
+sys.stderr.buffer.write(err)
+sys.exit(min(abs(plugin.returncode), 255))
+"""
 
 ReadAuthorization = Callable[[], "str | None"]
 
@@ -58,6 +80,8 @@ class ClusterAccess:
         self._clock = clock
         self._read_at = clock()
         self._reader: Blocking[str | None] = Blocking("k8s-token")
+        # Equal for the same server: its address, and whom it must prove to be. Credentials and the proxy say nothing of it.
+        self.identity: object = (self.server, tls_server_name, frozenset(tls.get_ca_certs(binary_form=True)) if tls else None)
 
     @classmethod
     def load(cls, *, context: str | None = None, kubeconfig: str | None = None, in_cluster: bool = False) -> ClusterAccess:
@@ -151,6 +175,7 @@ def _read_kubeconfig(paths: str, context: str | None) -> _Kubeconfig:
         if merged is None:
             raise AccessError(f"{where}: empty")
         user = _check_context(where, merged.value, context)
+        command = _bound_plugin(user)
         where = f"{where}, context {context or merged.value.get('current-context')}"
         with _plugin_failures() as failures:
             loader = KubeConfigLoader(config_dict=merged, active_context=context, config_base_path=None)
@@ -160,9 +185,18 @@ def _read_kubeconfig(paths: str, context: str | None) -> _Kubeconfig:
     except Exception as error:  # a broken file raises whatever its shape runs into: YAML, key, type, decoding errors
         raise AccessError(f"{where}: cannot be used: {type(error).__name__}: {error}") from error
     if "exec" in user and "BearerToken" not in configuration.api_key and not configuration.cert_file:
-        command = user["exec"].get("command") if isinstance(user["exec"], dict) else None
         raise AccessError(f"{where}: the plugin {command!r} gave no credentials: {failures[0] if failures else 'no reason given'}")
     return _Kubeconfig(where, configuration, "tokenFile" in user and not user.get("token"))
+
+
+def _bound_plugin(user: Mapping[str, object]) -> object:
+    """Gives the user's exec plugin, if there is one, its deadline. The command as the file says it, for messages."""
+    plugin = user.get("exec")
+    if not isinstance(plugin, dict) or not (command := plugin.get("command")):
+        return None
+    plugin["args"] = ["-I", "-S", "-c", PLUGIN_RUNNER, f"{PLUGIN_DEADLINE_S:g}", command, *(plugin.get("args") or ())]
+    plugin["command"] = sys.executable
+    return command
 
 
 def _check_context(where: str, config: object, context: str | None) -> Mapping[str, object]:

@@ -6,10 +6,14 @@ Owns the order of lists and watches, resource versions, backoff. Must not know w
 `turn()` is one list or one watch and answers how long to wait before the next; `run()` is the loop around it. State between
 turns: the copy, `_version` (where the next watch starts), and whether a list is due.
 
-    list due -- list ok --> watch -- ended normally --> watch again from the last version
+    list due -- list ok --> watch -- ended, cut off or fell silent after an event --> watch again from the last version
         ^                     |
-        |                     +-- 429, no connection, cut off, silent --> watch again, after a backoff
-        +---------------------+-- 410, any other refusal, garbage, closed at once: list due, after a backoff
+        |                     +-- 429 --> watch again, after a backoff
+        +---------------------+-- 410, any other refusal, garbage, or nothing streamed: list due, after a backoff
+        +-- another server than the last list came from: list due, of any version
+
+A watch that streams nothing, not even the bookmark of each minute, is believed no further: a server whose versions went back (an etcd
+restored from a backup) accepts a watch from ahead of them and says nothing in it for ever, and shows no other sign.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ import aiohttp
 import msgspec
 
 from k8s._api import Api, refused
+from k8s.access import ClusterAccess
 from k8s.errors import ApiError, CutOffError, GarbageError, K8sError, UnreachableError
 from k8s.objects import Bookmark, HasMetadata, ObjectList, ObjectT, Status, WatchEvent
 
@@ -110,6 +115,7 @@ class Reflector(Generic[ObjectT]):
         # the server says that a version is gone, the newest (""), which costs it a quorum read.
         self._version = "0"
         self._is_list_due = True
+        self._listed_from: object = None  # the identity of the server that the last list came from
         self._events = 0  # of this watch, bookmarks included
         self._is_streaming = False  # this watch was accepted
         self._owed_s = 0.0  # rest owed for decoding
@@ -124,15 +130,21 @@ class Reflector(Generic[ObjectT]):
         """One list, or one watch to its end. The seconds to wait before the next turn."""
         started_at = self._clock()
         is_list = self._is_list_due
-        self._is_streaming = False
+        self._is_streaming, self._events = False, 0
         error: K8sError | None = None
         try:
-            await (self._list() if is_list else self._watch())
+            access = await self._api.access()
+            if access.identity != self._listed_from:
+                # Versions of one server mean nothing to another: from there this would be a version of the past, or of the future.
+                self._version, self._is_list_due, is_list = "0", True, True
+            await (self._list(access) if is_list else self._watch(access))
         except K8sError as caught:
             error = caught
         except Exception as caught:  # what a hostile answer can still run into (deep nesting is a RecursionError): never the end
             error = GarbageError(f"{type(caught).__name__}: {caught}")
         lasted_s = self._clock() - started_at
+        if not is_list and not self._events and not (isinstance(error, ApiError) and error.is_busy):
+            self._is_list_due = True
         if is_list or (error is not None and not isinstance(error, UnreachableError)):
             return 0.0 if error is None else self._failed(error)
         if self._is_streaming and lasted_s >= self._timing.short_watch_s:
@@ -142,8 +154,6 @@ class Reflector(Generic[ObjectT]):
             return self._rng.uniform(0.0, self._timing.backoff_min_s)
         if self._events and error is None:
             return self._timing.short_watch_s
-        if error is None:
-            self._is_list_due = True
         return self._failed(error or UnreachableError("the watch was closed at once, without an event"))
 
     def _failed(self, error: K8sError) -> float:
@@ -164,11 +174,11 @@ class Reflector(Generic[ObjectT]):
             self.error = error
             self._on_change()
 
-    async def _list(self) -> None:
+    async def _list(self, access: ClusterAccess) -> None:
         timeout = aiohttp.ClientTimeout(total=self._timing.list_s, sock_connect=self._timing.connect_s)
         body = bytearray()
         # No limit= (pages): these lists are of one Service, and pages other than from the cache would go to etcd.
-        async with self._api.get(self.path, {**self._selector, "resourceVersion": self._version}, timeout) as response:
+        async with self._api.get(access, self.path, {**self._selector, "resourceVersion": self._version}, timeout) as response:
             async for chunk in response.content.iter_any():
                 body += chunk
                 if len(body) > self._timing.list_bytes:
@@ -184,15 +194,14 @@ class Reflector(Generic[ObjectT]):
             raise GarbageError("a part of a list, where the whole was asked for")
         objects = {_name(one): one for one in found.items or ()}
         self.contact_at = self._clock()
-        self._version = version
+        self._version, self._listed_from = version, access.identity
         self._is_list_due = False
         # The error stays until the watch streams as well: a list that works beside a watch that is refused is half of it.
         if objects != self.objects or not self.is_synced:
             self.objects, self.is_synced = objects, True
             self._on_change()
 
-    async def _watch(self) -> None:
-        self._events = 0
+    async def _watch(self, access: ClusterAccess) -> None:
         asked_s = self._rng.randint(*self._timing.watch_s)
         params = {
             **self._selector,
@@ -206,7 +215,7 @@ class Reflector(Generic[ObjectT]):
             sock_connect=self._timing.connect_s,
             sock_read=self._rng.uniform(*self._timing.read_s),
         )
-        async with self._api.get(self.path, params, timeout) as response:
+        async with self._api.get(access, self.path, params, timeout) as response:
             self._is_streaming = True
             # Not cleared at once: a server that accepts each watch and closes it would otherwise flicker between well and ill.
             cleared = asyncio.get_running_loop().call_later(self._timing.short_watch_s, self._set_error, None)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
+import json
 import ssl
+import stat
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +32,7 @@ def run(main: Coroutine[Any, Any, None]) -> None:
 
 
 async def ask(api: Api, timeout_s: float = 5.0, path: str = PATH) -> bytes:
-    async with api.get(path, {}, aiohttp.ClientTimeout(total=timeout_s)) as response:
+    async with api.get(await api.access(), path, {}, aiohttp.ClientTimeout(total=timeout_s)) as response:
         return await response.read()
 
 
@@ -191,24 +194,107 @@ def test_a_loader_that_hangs_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> 
     run(main())
 
 
-@pytest.mark.parametrize("cause", ["401", "gone"])
-def test_what_stale_access_may_have_caused_loads_it_again(cause: str) -> None:
+@contextlib.asynccontextmanager
+async def stale(cause: str) -> AsyncIterator[str]:
+    """The address of a server that has moved, and what its old place does with a request."""
+    if cause == "refused":
+        yield "http://127.0.0.1:1"
+        return
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        if cause == "silent":
+            await reader.read()
+        elif cause == "no HTTP":
+            writer.write(b"SSH-2.0-OpenSSH\r\n")
+        writer.close()  # as a server of TLS 1.3 does with a client certificate that it refuses
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+def test_a_plugin_that_hangs_is_ended_and_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what it started; and threads do not pile up, however often the access is asked for."""
+    monkeypatch.setattr("k8s.access.PLUGIN_DEADLINE_S", 0.5)
+    monkeypatch.setattr("k8s._api.LOAD_DEADLINE_S", 0.01)
+    pids, command, config = tmp_path / "pids", tmp_path / "plugin", tmp_path / "config"
+    command.write_text(f"#!/bin/sh\nsleep 600 &\necho $$ $! >> {pids}\nwait\n")
+    command.chmod(command.stat().st_mode | stat.S_IXUSR)
+    version = "client.authentication.k8s.io/v1"
+
+    def describe(url: str) -> dict[str, Any]:
+        return {
+            "current-context": "x",
+            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+            "clusters": [{"name": "c", "cluster": {"server": url}}],
+            "users": [{"name": "u", "user": {"exec": {"apiVersion": version, "command": str(command), "interactiveMode": "Never"}}}],
+        }
+
+    def loading() -> list[threading.Thread]:
+        return [thread for thread in threading.enumerate() if thread.name == "k8s-access"]
+
+    async def until(check: Callable[[], object]) -> None:
+        while not check():
+            await asyncio.sleep(0.01)
+
     async def main() -> None:
         async with FakeApi(token="Bearer new") as fake:
-            old = ClusterAccess(fake.url, authorization="Bearer old") if cause == "401" else ClusterAccess("http://127.0.0.1:1")
+            config.write_text(yaml.safe_dump(describe(fake.url)))
+            loads = Loads(lambda: ClusterAccess.load(kubeconfig=str(config)))
+            async with Api(loads, loads.clock) as api:
+                for _ in range(5):
+                    assert "takes longer than" in str(await fails(api))
+                    loads.now += RELOAD_AFTER_S
+                    assert len(loading()) == 1
+                await until(pids.exists)
+                await until(lambda: not loading())
+                for pid in pids.read_text().split():
+                    await until(lambda pid=pid: not Path(f"/proc/{pid}").exists())
+                ran = {"apiVersion": version, "kind": "ExecCredential", "status": {"token": "new"}}
+                command.write_text(f"#!/bin/sh\necho '{json.dumps(ran)}'\n")
+                monkeypatch.setattr("k8s._api.LOAD_DEADLINE_S", 5.0)
+                loads.now += RELOAD_AFTER_S
+                await ask(api)
+                assert fake.authorizations == ["Bearer new"]
+
+    run(main())
+
+
+@pytest.mark.parametrize("cause", ["401", "refused", "silent", "closed", "no HTTP"])
+def test_what_stale_access_may_have_caused_loads_it_again(cause: str) -> None:
+    async def main() -> None:
+        async with FakeApi(token="Bearer new") as fake, stale(cause) as moved:
+            old = ClusterAccess(fake.url, authorization="Bearer old") if cause == "401" else ClusterAccess(moved)
             loads = Loads(lambda: old, broken, lambda: ClusterAccess(fake.url, authorization="Bearer new"))
             async with Api(loads, loads.clock) as api:
                 for _ in range(3):
-                    await fails(api)
+                    await fails(api, timeout_s=0.05 if cause == "silent" else 5.0)
                 assert loads.count == 1
                 loads.now += RELOAD_AFTER_S
-                assert str(await fails(api)) != "kubeconfig x: empty"  # the old access stays, and its error is the true one
+                assert (
+                    str(await fails(api, timeout_s=0.05 if cause == "silent" else 5.0)) != "kubeconfig x: empty"
+                )  # the old access stays, and its error is the true one
                 assert loads.count == 2
                 loads.now += RELOAD_AFTER_S
                 await ask(api)
                 loads.now += RELOAD_AFTER_S
                 await ask(api)
                 assert loads.count == 3
+
+    run(main())
+
+
+def test_an_answer_that_breaks_off_is_not_the_accesss_fault() -> None:
+    async def main() -> None:
+        async with FakeApi() as fake:
+            loads = Loads(lambda: ClusterAccess(fake.url))
+            async with Api(loads, loads.clock) as api:
+                fake.fault(lines(b"{", then="reset"))
+                for _ in range(3):
+                    assert isinstance(await fails(api), CutOffError)
+                    loads.now += RELOAD_AFTER_S
+                assert loads.count == 1
 
     run(main())
 

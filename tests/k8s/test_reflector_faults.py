@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from k8s._api import RELOAD_AFTER_S
 from k8s.reflector import Timing
-from tests.k8s.fake_api import body, event, flood, hang, lines, piece, refuse, stream
+from tests.k8s.fake_api import FakeApi, body, event, flood, hang, lines, piece, refuse, stream
 from tests.k8s.world import PATH, changed, run, world
 
 GARBAGE = [
@@ -81,8 +82,48 @@ def test_a_server_that_is_gone_keeps_the_copy_and_is_found_again() -> None:
             await w.api.listen(port)
             await w.api.put(PATH, piece("web-2", ["10.0.0.2"]))
             await w.watch_until(lambda: w.names == {"web-1", "web-2"})
+            # One before; one as soon as it answers: in between it may have become another, with other versions.
+            assert len(w.api.asked(watch=False)) == 2
+            await w.api.put(PATH, piece("web-3", ["10.0.0.3"]))
+            await w.watch_until(lambda: "web-3" in w.names)
             assert w.reflector.error is None
-            assert len(w.api.asked(watch=False)) == 1
+
+    run(main())
+
+
+def test_a_server_whose_versions_went_back_is_found_out() -> None:
+    """An etcd restored from a backup: a watch from ahead of it is accepted, and streams nothing for ever."""
+
+    async def main() -> None:
+        async with world(Timing(read_s=(0.05, 0.06)), bookmark_s=0.01) as w:
+            await w.turns(1)
+            w.api.restore(50)
+            await w.api.put(PATH, piece("web-9", ["10.0.0.9"]))
+            await w.watch_until(lambda: w.names == {"web-9"})
+            assert [q["resourceVersion"] for q in w.api.asked(watch=False)] == ["0", "102", ""]
+            await w.api.put(PATH, piece("web-8", ["10.0.0.8"]))
+            await w.watch_until(lambda: w.names == {"web-8", "web-9"})
+
+    run(main())
+
+
+@pytest.mark.parametrize("moved", ["same versions", "versions of the past", "versions of the future"])
+def test_another_server_is_listed_from_its_own_versions(moved: str) -> None:
+    """A kubeconfig that names another cluster now: nothing of the old one stays, and no version of it is asked for."""
+
+    async def main() -> None:
+        async with world() as w, FakeApi() as other:
+            other.version = {"same versions": 101, "versions of the past": 1, "versions of the future": 5000}[moved]
+            await other.put(PATH, piece("web-7", ["10.0.0.7"]))
+            await w.turns(1)
+            assert w.names == {"web-1"}
+            await w.api.stop_listening()
+            w.url = other.url
+            await w.turns(1)
+            w.now += RELOAD_AFTER_S
+            await w.turns(1)
+            assert w.names == {"web-7"}
+            assert [q["resourceVersion"] for q in other.asked(watch=False)] == ["0"]
 
     run(main())
 

@@ -34,6 +34,7 @@ class World:
     now: float = 1000.0
     waits: list[float] = field(default_factory=list)
     changes: int = 0
+    url: str = ""  # what the access says
 
     @property
     def names(self) -> set[str]:
@@ -88,11 +89,11 @@ async def world(timing: Timing | None = None, **kwargs: Any) -> AsyncIterator[Wo
         def clock() -> float:
             return made[0].now if made else 1000.0
 
-        async with Api(lambda: ClusterAccess(fake.url), clock) as api:
+        async with Api(lambda: ClusterAccess(made[0].url), clock) as api:
             reflector = Reflector(
                 api, PATH, EndpointSlice, SELECTOR, changed, timing=timing, clock=clock, rng=random.Random(7), sleep=sleep
             )
-            made.append(World(fake, reflector))
+            made.append(World(fake, reflector, url=fake.url))
             await fake.put(PATH, piece("web-1", ["10.0.0.1"]))
             await fake.put(PATH, piece("other-1", ["10.0.0.9"], service="other"))
             yield made[0]
