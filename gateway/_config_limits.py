@@ -40,6 +40,22 @@ class Timeouts(Section):
     """After the last answer: how long the client's end is waited for, so that it can read that answer (RFC 9112 9.6; Envoy's is 1 s)."""
 
 
+class PerClient(Section):
+    """What one client may take. A client is a prefix of the address; of connections that of the socket's peer, of exchanges the one that
+    `client_ip` finds. Trusted proxies and this machine itself are exempt. Without caps nobody is refused, but when there is no room for
+    a new connection, one of the client that holds most is closed for it, busy ones too."""
+
+    v4: Annotated[int, whole(1, 32)] = 32
+    """Bits of an IPv4 address that are one client's."""
+    v6: Annotated[int, whole(1, 128)] = 64
+    """Bits of an IPv6 address that are one client's: a household has a /64 at least."""
+    connections: Annotated[int, whole(0, 10_000_000)] = 0
+    """Most connections of one client, over all listeners; further ones are closed at once. 0: no cap. Offices and mobile networks put
+    thousands of people behind one address."""
+    exchanges: Annotated[int, whole(0, 10_000_000)] = 0
+    """Most requests of one client under way at once, tunnels among them; further ones are answered with 429. 0: no cap."""
+
+
 class Limits(Section):
     """Bounds on what one client or one endpoint may take. They hold for the whole gateway, over all workers."""
 
@@ -50,12 +66,14 @@ class Limits(Section):
     body_bytes: Annotated[Size, size("1B", "1024GiB", or_none=True)] = Size(0)
     """A request's body. Bodies stream through in constant memory, so the default is no limit. 413."""
     connections: Annotated[int, whole(1, 10_000_000)] = 50_000
-    """Clients' connections per listener; beyond it the one idle longest is closed. Envoy's edge default. Each needs two descriptors
-    at worst."""
+    """Clients' connections per listener; beyond it one of the client that holds most is closed, else the one idle longest. Envoy's edge
+    default. Each needs two descriptors at worst."""
     connections_per_endpoint: Annotated[int, whole(1, 1_000_000)] = 1_024
     """To one endpoint; further requests wait in its queue. Envoy's default."""
     queue_per_endpoint: Annotated[int, whole(0, 1_000_000)] = 128
     """Requests that wait for one endpoint; beyond it 503 with Retry-After."""
+    per_client: PerClient = PerClient()
+    """What one client may take."""
 
 
 class Retries(Section):

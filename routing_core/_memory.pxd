@@ -15,6 +15,7 @@ cdef enum Kind:
     DATABASE
     RING
     POOLS
+    HOLDER
     N_KINDS
 
 cdef enum:

@@ -8,7 +8,7 @@ from routing_core._atomic cimport add_shared, load_relaxed, store_release
 cdef extern from "<stdlib.h>" nogil:
     void *aligned_alloc(size_t alignment, size_t size) noexcept
 
-NAMES = ("worker", "connection", "exchange", "buffer", "table", "snapshot", "figures", "database", "ring", "pools")
+NAMES = ("worker", "connection", "exchange", "buffer", "table", "snapshot", "figures", "database", "ring", "pools", "holder")
 
 # Shared by all workers, so a locked add: hot paths keep their own free lists and do not come here.
 cdef int64_t live[<int>N_KINDS]

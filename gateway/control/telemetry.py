@@ -184,6 +184,8 @@ class Reading:
             connections.add_metric((listener, "active"), counted["active"][number])
         yield connections
         yield _counter("isochrone_accepted", "Clients' connections accepted.", value=figures["accepted"])
+        evicted = "Clients' connections closed to make room for another client's, where limits.connections or descriptors were used up."
+        yield _counter("isochrone_evicted", evicted, value=figures["evicted"])
         yield _counted("isochrone_upstream_connections", "Attempts by the connection they got.", "use", {
             "opened": figures["upstream_opened"], "reused": figures["upstream_reused"],
         })  # fmt: skip

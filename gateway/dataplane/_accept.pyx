@@ -1,24 +1,34 @@
 """One accept an event: the listener is level-triggered, and a second accept that finds nothing costs 1-3 us."""
 from libc.errno cimport EMFILE, ENFILE, errno
-from libc.stdint cimport uint8_t, uint32_t
-from libc.string cimport memcpy
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
 from posix.unistd cimport close
 
 from gateway.dataplane._client cimport is_trusted, read_peer, write_address
 from gateway.dataplane._connection cimport enter_idle, oldest_idle, open_connection, set_deadline, watch
 from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport *
-from gateway.dataplane._life cimport close_downstream
+from gateway.dataplane._holders cimport enter_holder, may_have_more, most_held
+from gateway.dataplane._life cimport abort, close_downstream
 from gateway.dataplane._linux cimport *
+from gateway.dataplane._tally cimport TALLIED_CONNECTIONS, give_place
 from routing_core._atomic cimport add_own
 
 
 cdef Connection *welcome(Core *core, int fd, int listener, const uint8_t *address) noexcept nogil:
     """A downstream for an accepted socket; owns fd, also when it returns NULL."""
-    cdef Connection *downstream = open_connection(core, fd, READING)
+    cdef uint64_t place = 0
+    cdef Connection *downstream
+    if not may_have_more(core, address, TALLIED_CONNECTIONS, &place):
+        count_cause(core.column, CAUSE_CLIENT_CONNECTIONS)
+        close(fd)
+        return NULL
+    downstream = open_connection(core, fd, READING)
     if downstream == NULL:
         count_cause(core.column, CAUSE_NO_MEMORY)
+        give_place(core.tally, place)
         return NULL
+    downstream.place = place
     downstream.listener = listener
     downstream.is_writable = True
     memcpy(downstream.peer, address, 16)
@@ -27,17 +37,24 @@ cdef Connection *welcome(Core *core, int fd, int listener, const uint8_t *addres
     core.n_open[listener] += 1
     add_own(&core.column.idle[listener], 1)
     count(core.column, ACCEPTED)
+    enter_holder(core, downstream)
     enter_idle(core, downstream)
     set_deadline(core, downstream, core.snapshot.settings.request_head_ms)
     return downstream
 
 
-cdef bint make_room(Core *core, int listener) noexcept nogil:
-    """The client that has been idle for longest goes, for a new one of the same listener."""
-    cdef Connection *downstream = oldest_idle(core, listener)
+cdef bint make_room(Core *core, int listener, const uint8_t *newcomer) noexcept nogil:
+    """For a new connection of the same listener. Of the client that holds most one goes, or the one that has been idle for longest."""
+    cdef Connection *downstream = most_held(core, listener, newcomer)
+    if downstream == NULL:
+        downstream = oldest_idle(core, listener)
     if downstream == NULL:
         return False
-    close_downstream(core, downstream)
+    if downstream.exchange != NULL:
+        abort(core, downstream.exchange)
+    else:
+        close_downstream(core, downstream)
+    count(core.column, EVICTED)
     return True
 
 
@@ -51,16 +68,17 @@ cdef bint accept_one(Core *core, Connection *listener) noexcept nogil:
     if fd < 0:
         if errno == EMFILE or errno == ENFILE:
             count_cause(core.column, CAUSE_NO_DESCRIPTORS)
-            if make_room(core, number):
+            memset(address, 0, 16)      # whose it is shows only once it is accepted
+            if make_room(core, number, address):
                 return True
             stop_accepting(core)    # or this event would come again at once, for nothing; the next tick tries anew
         return False
+    read_peer(&peer, address)
     if core.n_open[number] >= core.snapshot.settings.max_connections:
         count_cause(core.column, CAUSE_TOO_MANY_CONNECTIONS)
-        if not make_room(core, number):
+        if not make_room(core, number, address):
             close(fd)
             return True
-    read_peer(&peer, address)
     if peer.ss_family != AF_UNIX:
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
     welcome(core, fd, number, address)

@@ -12,6 +12,7 @@ from gateway.dataplane._linux cimport epoll_event
 from gateway.dataplane._ring cimport Ring
 from gateway.dataplane._settings cimport MAX_ATTEMPTS
 from gateway.dataplane._snapshot cimport Board, Snapshot
+from gateway.dataplane._tally cimport Tally
 from gateway.dataplane._timers cimport Timer, Wheel
 from geoip._cache cimport Cache
 from routing_core._figures cimport EndpointColumn, EndpointGate
@@ -27,6 +28,8 @@ cdef enum:
     PEER_TEXT = 46              # INET6_ADDRSTRLEN
     N_BLOCKS = 1024             # blocks of upstream pools, by row
     BLOCK_POOLS = 256
+    N_HOLDER_SLOTS = 4096
+    N_RANKS = 320              # 2 ** 22 connections of one client: see _holders
 
 cdef enum ConnectionState:
     LISTENING           # a listener
@@ -66,6 +69,11 @@ cdef struct Connection:
     bint must_close         # after the exchange
     bint is_trusted         # the peer is a trusted hop
     bint is_located
+    bint is_busy            # in its holder's line of those that have an exchange
+    uint64_t place          # in the tally of connections; 0: none
+    Holder *holder          # whose it is; NULL: nobody's who is held to limits
+    Connection *held_before     # in that line
+    Connection *held_after
     size_t scanned          # of the head in work: see has_end
     int64_t n_exchanges
     uint8_t peer[16]
@@ -76,6 +84,30 @@ cdef struct Connection:
     UpstreamPool *pool      # whose it is
     int64_t opened_us
     bint is_reused          # has served an exchange before this one
+
+cdef struct Line:           # of connections, those that entered it first come first; not owned
+    Connection *first
+    Connection *last
+
+cdef struct Holder:         # a client that has connections to a listener
+    Holder *next            # in its slot's chain, or in the free list
+    Holder *lower           # in the ring of its rank
+    Holder *upper
+    uint8_t prefix[16]
+    int32_t listener
+    int32_t n               # connections
+    Line calm               # without exchange
+    Line busy
+
+cdef struct Ranking:        # the holders of one listener
+    int top                 # the highest rank that has one
+    Holder *first[N_RANKS]
+
+cdef struct Holders:
+    uint64_t secret         # of the hash
+    Holder *spare           # free list
+    Holder *slots[N_HOLDER_SLOTS]
+    Ranking rankings[MAX_LISTENERS]
 
 cdef enum Framing:
     NO_BODY
@@ -152,6 +184,7 @@ cdef struct Exchange:
     int64_t first_byte_us   # of the answer; 0: none yet
     int64_t waited_us       # for it, by then
     uint8_t client[16]      # whom it was decided for
+    uint64_t place          # in the tally of exchanges; 0: none
     Location location
     Note note
 
@@ -176,6 +209,7 @@ cdef struct Core:
     int64_t phase           # of the orders: what was last acted on
     Board *board            # of Snapshots
     Column *column          # of Counters, this worker's own
+    Tally *tally            # of Counters, all workers'
     const Snapshot *snapshot    # looked at once a turn
     Random rng
     Cache *geo              # owned
@@ -185,6 +219,7 @@ cdef struct Core:
     bint is_accepting
     int32_t n_open[MAX_LISTENERS]           # downstream connections
     Connection idle[MAX_LISTENERS]  # heads of the rings of idle downstreams
+    Holders *holders        # owned
     Connection *resumed
     Connection *graveyard
     UpstreamPool *pools[N_BLOCKS]           # owned blocks of BLOCK_POOLS, by row

@@ -6,6 +6,7 @@ What concerns a service, a PoP or an endpoint is in routing_core._figures.
 from libc.stdint cimport int64_t
 
 from gateway.dataplane._head cimport N_CAUSES
+from gateway.dataplane._tally cimport Tally
 from geoip._locator cimport N_LOOKUPS
 from routing_core._atomic cimport add_own
 
@@ -21,6 +22,7 @@ cdef enum Figure:
     BAD_TRANSITIONS         # a bug: a state machine was asked for what is not listed
     UPSTREAM_OPENED
     UPSTREAM_REUSED
+    EVICTED                 # clients' connections that were closed for another client's
     N_FIGURES
 
 cdef enum Cause:            # why a request or a connection was refused, after the parser's causes
@@ -36,6 +38,8 @@ cdef enum Cause:            # why a request or a connection was refused, after t
     CAUSE_NO_ENDPOINT
     CAUSE_QUEUE_FULL
     CAUSE_QUEUE_TIMEOUT
+    CAUSE_CLIENT_CONNECTIONS    # one client's cap
+    CAUSE_CLIENT_EXCHANGES
     N_OWN_CAUSES
 
 cdef enum Forced:           # what a drain's deadline cut
@@ -65,5 +69,6 @@ cdef inline void count_cause(Column *column, Cause cause) noexcept nogil:
 
 cdef class Counters:
     cdef Column *columns    # [n_workers], owned; workers keep this object alive
+    cdef Tally *tally       # owned
     cdef readonly int n_workers
     cdef Column *column(self, int worker) except NULL

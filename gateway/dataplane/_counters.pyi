@@ -7,7 +7,7 @@ CAUSE_NAMES: tuple[str, ...]  # the parser's, then the gateway's own
 
 @type_check_only
 class Counted(TypedDict):
-    figures: dict[str, int]  # accepted, closed, turns, log_dropped, bad_transitions, upstream_opened, upstream_reused
+    figures: dict[str, int]  # accepted, closed, turns, log_dropped, bad_transitions, upstream_opened, upstream_reused, evicted
     lookups: dict[str, int]  # geoip lookups by result: found, overridden, not_found, broken
     forced: dict[str, int]  # what a drain's deadline cut: request, tunnel, idle
     causes: dict[str, int]  # refusals by cause

@@ -1,12 +1,16 @@
 """Relaxed reads and writes: each figure is exact, a sum is of slightly different moments."""
 cimport cython
 
+import os
+
+from gateway.dataplane._tally cimport close_tally, open_tally
 from gateway.dataplane._snapshot import PHASES as _PHASES
 from routing_core._atomic cimport load_relaxed
 from routing_core._figures cimport MAX_WORKERS
 from routing_core._memory cimport FIGURES, give, take
 
-FIGURE_NAMES = ("accepted", "closed", "turns", "log_dropped", "bad_transitions", "upstream_opened", "upstream_reused")
+FIGURE_NAMES = ("accepted", "closed", "turns", "log_dropped", "bad_transitions", "upstream_opened", "upstream_reused",
+                "evicted")
 LOOKUP_NAMES = ("found", "overridden", "not_found", "broken")
 FORCED_NAMES = ("request", "tunnel", "idle")
 # The parser's, in the order of RejectCause; then those of Cause.
@@ -16,6 +20,7 @@ CAUSE_NAMES = (
     "connection", "expect", "target_too_long", "head_too_large", "too_many_fields",
     "slow_head", "slow_body", "body_too_large", "bad_body", "too_many_connections", "no_descriptors", "no_memory",
     "no_route", "no_permitted_pop", "no_endpoint", "queue_full", "queue_timeout",
+    "client_connections", "client_exchanges",
 )
 
 
@@ -27,12 +32,14 @@ cdef class Counters:
         if not 0 < n_workers <= MAX_WORKERS:
             raise ValueError(f"n_workers: must be from 1 to {MAX_WORKERS}, got {n_workers}")
         self.columns = <Column *>take(FIGURES, n_workers * sizeof(Column))
-        if self.columns == NULL:
+        self.tally = open_tally(int.from_bytes(os.urandom(8)))
+        if self.columns == NULL or self.tally == NULL:
             raise MemoryError
         self.n_workers = n_workers
 
     def __dealloc__(self):
         give(FIGURES, self.columns)
+        close_tally(self.tally)
 
     cdef Column *column(self, int worker) except NULL:
         if not 0 <= worker < self.n_workers:

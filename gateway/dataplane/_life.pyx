@@ -6,9 +6,11 @@ from gateway.dataplane._connection cimport *
 from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport BAD_TRANSITIONS, count
 from gateway.dataplane._flow cimport begin_body
+from gateway.dataplane._holders cimport leave_holder, mark_busy, mark_calm
 from gateway.dataplane._linux cimport SHUT_WR, SOL_SOCKET, setsockopt, shutdown
 from gateway.dataplane._pools cimport dequeue, drop_upstream, put_back
 from gateway.dataplane._snapshot cimport hold, let_go
+from gateway.dataplane._tally cimport give_place
 from routing_core._atomic cimport add_own
 from routing_core._memory cimport EXCHANGE, take
 
@@ -61,6 +63,7 @@ cdef Exchange *open_exchange(Core *core, Connection *downstream) noexcept nogil:
     begin_body(&exchange.up)
     hold(core.snapshot, core.number)
     leave_idle(core, downstream)
+    mark_busy(downstream)
     downstream.state = EXCHANGING
     downstream.exchange = exchange
     downstream.n_exchanges += 1
@@ -103,6 +106,8 @@ cdef void end(Core *core, Exchange *exchange) noexcept nogil:
     add_own(&core.column.active[downstream.listener], -1)
     add_own(&core.column.idle[downstream.listener], 1)
     downstream.exchange = NULL
+    mark_calm(downstream)
+    give_place(core.tally, exchange.place)
     let_go(exchange.snapshot, core.number)
     close_buffer(core, &exchange.up.head)
     close_buffer(core, &exchange.down.head)
@@ -161,6 +166,8 @@ cdef void close_downstream(Core *core, Connection *downstream) noexcept nogil:
     if downstream.state != DEAD:
         add_own(&core.column.idle[downstream.listener], -1)
         core.n_open[downstream.listener] -= 1
+        leave_holder(core, downstream)
+        give_place(core.tally, downstream.place)
         bury(core, downstream)
 
 

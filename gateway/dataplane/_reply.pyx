@@ -21,6 +21,8 @@ cdef const char *reason_phrase(int status) noexcept nogil:
         return "URI Too Long"
     if status == 417:
         return "Expectation Failed"
+    if status == 429:
+        return "Too Many Requests"
     if status == 431:
         return "Request Header Fields Too Large"
     if status == 501:
@@ -44,7 +46,7 @@ cdef void compose_reply(Buffer *out, int status, bint is_head, bint close, bint 
     append(out, "\r\ncontent-type: text/plain\r\ncontent-length: ", 44)
     append_number(out, length + 1)
     append(out, "\r\n", 2)
-    if status == 503:
+    if status == 503 or status == 429:
         append(out, "retry-after: 1\r\n", 16)
     # RFC 9110 15.5.6: a 405 says what is allowed.
     if status == 405:

@@ -12,8 +12,10 @@ from gateway.dataplane._exchange cimport *
 from gateway.dataplane._flow cimport begin_body
 from gateway.dataplane._forward cimport Facts, compose_request, settle_ids
 from gateway.dataplane._head cimport *
+from gateway.dataplane._holders cimport may_have_more
 from gateway.dataplane._life cimport close_downstream, open_exchange
 from gateway.dataplane._redirect cimport redirect
+from gateway.dataplane._tally cimport TALLIED_EXCHANGES
 from geoip._cache cimport locate_cached
 from geoip._locator cimport Lookup
 from routing_core._atomic cimport add_own
@@ -145,6 +147,9 @@ cdef void begin(Core *core, Connection *downstream, const char *text, const Requ
         return
     if exchange.up.limit and head.content_length > exchange.up.limit:
         refuse(core, exchange, 413, CAUSE_BODY_TOO_LARGE, True)
+        return
+    if not may_have_more(core, exchange.client, TALLIED_EXCHANGES, &exchange.place):
+        refuse(core, exchange, 429, CAUSE_CLIENT_EXCHANGES, False)
         return
     ask(core.snapshot.table, exchange, text, head, &asked)
     exchange.kept = asked.kept

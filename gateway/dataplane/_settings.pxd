@@ -32,6 +32,10 @@ cdef struct Settings:
     int64_t body_bytes          # 0: none
     int32_t max_connections     # per listener and worker
     int32_t max_upstream        # connections per endpoint and worker
+    int32_t v4_bits             # of an address that are one client's
+    int32_t v6_bits
+    int64_t client_connections  # of one client, in the whole gateway; 0: no cap
+    int64_t client_exchanges
     int32_t max_queue           # exchanges waiting per endpoint and worker
     # retries
     int32_t max_retries

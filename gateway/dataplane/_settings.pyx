@@ -48,6 +48,13 @@ cdef class CompiledSettings:
         self.settings.max_connections = _split(settings.connections_per_listener, n_workers)
         self.settings.max_upstream = _split(settings.connections_per_endpoint, n_workers)
         self.settings.max_queue = _split(settings.queue_per_endpoint, n_workers)
+        for name, most in (("v4_bits", 32), ("v6_bits", 128)):
+            if not 1 <= getattr(settings, name) <= most:
+                raise ValueError(f"{name}: must be from 1 to {most}, got {getattr(settings, name)}")
+        self.settings.v4_bits = settings.v4_bits
+        self.settings.v6_bits = settings.v6_bits
+        self.settings.client_connections = settings.client_connections
+        self.settings.client_exchanges = settings.client_exchanges
         self.settings.max_retries = settings.max_retries
         self.settings.budget.share_milli = <int64_t>(settings.budget_share * 1000)
         self.settings.budget.floor_milli_per_s = <int64_t>(settings.budget_floor_per_s * 1000 / n_workers)

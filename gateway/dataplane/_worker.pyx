@@ -18,6 +18,7 @@ from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport *
 from gateway.dataplane._drain cimport follow_orders
 from gateway.dataplane._exchange cimport *
+from gateway.dataplane._holders cimport free_holders, open_holders
 from gateway.dataplane._life cimport abort, close_downstream
 from gateway.dataplane._linux cimport *
 from gateway.dataplane._pools cimport adopt, drop_upstream, free_pools, pool_of, put_back, tend_pools
@@ -205,6 +206,7 @@ cdef void close_all(Core *core) noexcept nogil:
     forget_resumed(core)
     sweep_graveyard(core)
     free_spares(core)
+    free_holders(core)
     free_pools(core)
 
 
@@ -248,6 +250,7 @@ cdef class Worker:
         core.now_us = now_us
         core.now_ms = core.ticked_ms = now_us // 1000
         core.column = column
+        core.tally = counters.tally
         core.snapshot = look(core.board, number)
         seed_random(&core.rng, seed + <uint64_t>number * 7919)
         start(&core.wheel, core.now_ms)
@@ -256,7 +259,7 @@ cdef class Worker:
             core.idle[listener].older = core.idle[listener].newer = &core.idle[listener]
         core.geo = open_cache()
         core.log = open_ring(log_bytes)
-        if core.geo == NULL or core.log == NULL:
+        if core.geo == NULL or core.log == NULL or not open_holders(core):
             raise MemoryError
         core.wake.state = WAKING
         core.epoll = epoll_create1(EPOLL_CLOEXEC)

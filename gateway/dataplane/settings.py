@@ -24,6 +24,10 @@ class Settings:
     connections_per_listener: int = 50_000
     connections_per_endpoint: int = 1_024
     queue_per_endpoint: int = 128
+    v4_bits: int = 32  # of an address that are one client's
+    v6_bits: int = 64
+    client_connections: int = 0  # of one client; 0: no cap
+    client_exchanges: int = 0
     max_retries: int = 2
     budget_share: float = 0.2
     budget_floor_per_s: float = 10.0

@@ -16,6 +16,8 @@ from tests.support.dataplane import REQUEST, received
         ("name", "n" * 125, "name: must be at most 124 bytes, got 125"),
         ("trusted", ("10.0.0.0/8",) * 65, "trusted: must be at most 64 prefixes, got 65"),
         ("trusted", ("nowhere",), "nowhere"),
+        ("v4_bits", 0, "v4_bits: must be from 1 to 32, got 0"),
+        ("v6_bits", 129, "v6_bits: must be from 1 to 128, got 129"),
         ("max_retries", 4, "max_retries: must be from 0 to 3, got 4"),
         ("max_retries", -1, "max_retries: must be from 0 to 3, got -1"),
         *((f.name, 0, f"{f.name}: must be at least 1, got 0") for f in dataclasses.fields(Settings) if f.name.endswith("_ms")),

@@ -1,0 +1,22 @@
+"""Holders: which client has which connections to a listener here, and who has most: that one goes first when room is short.
+
+A client is the prefix of a peer's address (`limits.per_client`). Trusted hops and this machine speak for many: they hold nothing.
+A worker's own affair, as its connections are. Must not know what is said on a connection.
+"""
+from libc.stdint cimport uint8_t, uint64_t
+
+from gateway.dataplane._core cimport Connection, Core
+from gateway.dataplane._tally cimport Tallied
+
+# False when there is no memory.
+cdef bint open_holders(Core *core) noexcept nogil
+cdef void free_holders(Core *core) noexcept nogil
+# A downstream begins, ends, gets or loses its exchange. Where there is no memory for a holder it is held by nobody.
+cdef void enter_holder(Core *core, Connection *downstream) noexcept nogil
+cdef void leave_holder(Core *core, Connection *downstream) noexcept nogil
+cdef void mark_busy(Connection *downstream) noexcept nogil
+cdef void mark_calm(Connection *downstream) noexcept nogil
+# False: the client, by its address, has as many as it may have. Else *place is what give_place() wants, 0 where nothing is counted.
+cdef bint may_have_more(Core *core, const uint8_t *address, Tallied what, uint64_t *place) noexcept nogil
+# False: the client, by its address, has as many as it may have. Else *place is what give_place() wants; 0: nothing is counted.
+cdef Connection *most_held(Core *core, int listener, const uint8_t *newcomer) noexcept nogil
