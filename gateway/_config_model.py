@@ -51,6 +51,12 @@ def one_or_many(data: Any, *keys: str) -> Any:
     return {key: (value,) if key in keys and value is not None and not isinstance(value, tuple) else value for key, value in data.items()}
 
 
+def fit(section: Section, key: str, value: Any) -> None:
+    """Where the user did not write `key`, let it be `value`, which fits what he wrote: a default is never a fault."""
+    if key not in section.model_fields_set:
+        object.__setattr__(section, key, value)
+
+
 def once(what: str, values: Iterable[Any]) -> None:
     """Nothing is named twice."""
     doubled = sorted(str(value) for value, count in Counter(values).items() if count > 1)
@@ -189,12 +195,13 @@ class Capacity(Section):
     requests_in_flight: Annotated[int, whole(1, 10_000_000)]
     """All it may have. Several gateways before the same PoPs: the part of this one."""
     low: Annotated[float, units.SHARE] = 0.8
-    """Share of `requests_in_flight` at which shedding begins. Below `high`."""
+    """Share of `requests_in_flight` at which shedding begins. Below `high`; absent: four fifths of it."""
     high: Annotated[float, units.SHARE] = 1.0
     """Share of `requests_in_flight` at which everything is shed."""
 
     @model_validator(mode="after")
     def _rises(self) -> Self:
+        fit(self, "low", self.low * self.high)
         if self.low >= self.high:
             raise fault(f"must have a low below its high, got low {_percent(self.low)} and high {_percent(self.high)}")
         return self

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from gateway import _config_units as units
-from gateway._config_model import Capacity, Flag, Name, Section, fault, once, one_or_many
+from gateway._config_model import Capacity, Flag, Name, Section, fault, fit, once, one_or_many
 from gateway._config_units import Address, Duration, Statuses, choice, duration, whole
 
 Port = Annotated[str | int, units.KUBE_PORT]
@@ -31,9 +31,10 @@ class Health(Section):
     interval: Annotated[Duration, duration("100ms", "1h")] = Duration(10)
     """Between two probes of one endpoint."""
     timeout: Annotated[Duration, duration("10ms", "1m")] = Duration(2)
-    """From connecting to the whole status line; later is a failure. At most `interval`."""
+    """From connecting to the whole status line; later is a failure. At most `interval`, which is the default where it is shorter."""
     confirm_interval: Annotated[Duration, duration("100ms", "1h")] = Duration(1)
-    """Between probes while a change is being confirmed: a death is then known in `interval + down_after * confirm_interval` at worst."""
+    """Between probes while a change is being confirmed: a death is then known in `interval + down_after * confirm_interval` at worst.
+    At most `interval`, which is the default where it is shorter."""
     down_after: Annotated[int, whole(1, 100)] = 3
     """Failures in a row after which an endpoint is not available."""
     up_after: Annotated[int, whole(1, 100)] = 3
@@ -57,6 +58,8 @@ class Health(Section):
     def _fits(self) -> Self:
         if self.type == "tcp" and self.path is not None:
             raise fault("must have no path when the type is tcp")
+        fit(self, "timeout", min(self.timeout, self.interval))
+        fit(self, "confirm_interval", min(self.confirm_interval, self.interval))
         if self.timeout > self.interval:
             raise fault(f"must have a timeout of at most its interval {self.interval}, got {self.timeout}")
         if self.confirm_interval > self.interval:
@@ -108,7 +111,7 @@ class Outliers(Section):
     eject: Annotated[Duration, duration("1s", "1h")] = Duration(30)
     """How long the first ejection lasts; the next ones that many times longer, a tenth more or less (Envoy: 30 s)."""
     eject_max: Annotated[Duration, duration("1s", "24h")] = Duration(300)
-    """The longest ejection. At least `eject`."""
+    """The longest ejection. At least `eject`, which is the default where it is longer."""
     max_share: Annotated[float, units.SHARE] = 0.5
     """Share of a set that may be ejected at once; 0 for none. What is shut for other reasons does not count."""
     success_rate: Flag = True
@@ -119,6 +122,7 @@ class Outliers(Section):
 
     @model_validator(mode="after")
     def _grows(self) -> Self:
+        fit(self, "eject_max", max(self.eject_max, self.eject))
         if self.eject_max < self.eject:
             raise fault(f"must have an eject_max of at least its eject {self.eject}, got {self.eject_max}")
         return self

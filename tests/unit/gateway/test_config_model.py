@@ -52,7 +52,7 @@ HERE = {"lat": 1, "lon": 1}
         (Pin, {"prefix": "10.0.0.0/8", "pops": ()}, "at least 1 item"),
         (Capacity, {"requests_in_flight": 0}, "a whole number from 1"),
         (Capacity, {"requests_in_flight": 10, "low": "90%", "high": 0.9}, "a low below its high, got low 90% and high 90%"),
-        (Capacity, {"requests_in_flight": 10, "high": "12.5%"}, "got low 80% and high 12.5%"),
+        (Capacity, {"requests_in_flight": 10, "low": "80%", "high": "12.5%"}, "got low 80% and high 12.5%"),
         (Capacity, {"requests_in_flight": 10, "high": "101%"}, "at most 1"),
     ],
 )
@@ -92,3 +92,8 @@ def test_every_key_says_what_it_means():
         assert section.__doc__, section
         for key, known in section.model_fields.items():
             assert known.description, f"{section.__name__}.{key}"
+
+
+@pytest.mark.parametrize(("high", "low"), [(1.0, 0.8), ("70%", 0.56), (0.8, 0.64)])
+def test_shedding_begins_at_four_fifths_of_where_it_ends(high, low):
+    assert Capacity.model_validate({"requests_in_flight": 10, "high": high}).low == pytest.approx(low)

@@ -43,7 +43,9 @@ def test_kind_of_probe_follows_from_what_is_said(data, kind, path):
         (Backend, {"pop": "x", "endpoints": ("a:1",), "kubernetes": {"service": "s", "port": 1}}, "got both"),
         (Backend, {"pop": "x", "endpoints": ("a:1", "b:1", "A:1")}, "must name each endpoint once, got a:1 more"),
         (Backend, {"pop": "x", "endpoints": ("a:1",), "weight": 0}, "a whole number from 1 to 1000"),
-        (Outliers, {"eject": "10m"}, "an eject_max of at least its eject 10m, got 5m"),
+        (Health, {"interval": "500ms", "timeout": "2s"}, "a timeout of at most its interval 500ms, got 2s"),
+        (Health, {"interval": "soon"}, "must be a duration"),
+        (Outliers, {"eject": "10m", "eject_max": "5m"}, "an eject_max of at least its eject 10m, got 5m"),
         (Outliers, {"consecutive_errors": -1}, "0 for off"),
         (Penalties, {"failure": "6m"}, "from 0s to 5m"),
         (Service, {"name": "a", "backends": AT_X, "on_unavailable": ("a",)}, "other services in on_unavailable, got a itself"),
@@ -55,6 +57,14 @@ def test_a_section_is_refused_as_a_whole(section, data, words):
         section.model_validate(data)
     (text,) = [error["msg"] for error in caught.value.errors()]
     assert words in text
+
+
+def test_what_nobody_wrote_fits_what_was_written():
+    quick, slow, ejecting = Health.model_validate({"interval": "500ms"}), Health.model_validate({"interval": "1h"}), Outliers(eject="10m")
+    assert (quick.timeout, quick.confirm_interval) == (0.5, 0.5)
+    assert (slow.timeout, slow.confirm_interval) == (2, 1)
+    assert ejecting.eject_max == 600
+    assert Outliers().eject_max == 300
 
 
 def test_each_rule_for_outliers_can_be_switched_off():
