@@ -9,7 +9,7 @@ from libc.string cimport memchr, memcmp, memcpy
 from gateway.dataplane._client cimport is_v4
 from gateway.dataplane._core cimport *
 from gateway.dataplane._forward cimport append
-from gateway.dataplane._head cimport FIELD_COOKIE, Field
+from gateway.dataplane._head cimport FIELD_COOKIE, Field, is_hops_word
 from gateway.dataplane._octets cimport token_octets
 from routing_core._table cimport BY_COOKIE, BY_HEADER, NO_AFFINITY, Pop, Text
 
@@ -61,11 +61,11 @@ cdef bint is_named(const char *text, const Field *field, const Text *name) noexc
     return i == name.length
 
 
-cdef uint64_t find_header_key(const char *text, const RequestHead *head, const Text *name) noexcept nogil:
-    """Of the first field of that name."""
+cdef uint64_t find_header_key(const char *text, const RequestHead *head, const Text *name, bint is_trusted) noexcept nogil:
+    """Of the first field of that name that may say anything."""
     cdef int32_t i
     for i in range(head.n_fields):
-        if is_named(text, &head.fields[i], name):
+        if (is_trusted or not is_hops_word(head.fields[i].id)) and is_named(text, &head.fields[i], name):
             return key_of_value(text + head.fields[i].value_at, head.fields[i].value_length)
     return 0
 
@@ -122,7 +122,7 @@ cdef void ask(const TableData *table, const Exchange *exchange, const char *text
     if route.affinity != NO_AFFINITY or route.is_split_sticky:
         out.client_key = key_of_client(exchange.client)
     if route.affinity == BY_HEADER:
-        out.header_key = find_header_key(text, head, &route.affinity_name)
+        out.header_key = find_header_key(text, head, &route.affinity_name, exchange.downstream.is_trusted)
     elif route.affinity == BY_COOKIE and find_cookie(text, head, &route.affinity_name, &value):
         out.kept = find_named_pop(table, &value)
 

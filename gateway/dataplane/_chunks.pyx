@@ -6,7 +6,8 @@ them into the head are refused too.
 """
 from libc.string cimport memset, strlen, strncmp
 
-from gateway.dataplane._octets cimport barred_trailers, hex_octets, name_octets, token_octets
+from gateway.dataplane._head cimport is_hops_word
+from gateway.dataplane._octets cimport Octets, barred_trailers, find_field, hex_octets, name_octets, token_octets
 
 cdef enum:
     MAX_DIGITS = 15         # 60 bits: no sum of a size and a count overflows
@@ -111,7 +112,7 @@ cdef bint is_barred(const char *name, size_t length) noexcept nogil:
         elif length == known and strncmp(name, barred[0], known) == 0:
             return True
         barred += 1
-    return False
+    return is_hops_word(<uint8_t>find_field(<Octets>name, length))
 
 
 # What begins a line, and what ends it.

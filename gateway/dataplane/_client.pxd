@@ -24,6 +24,8 @@ cdef bint is_trusted(const Settings *settings, const uint8_t *address) noexcept 
 cdef bint first_element(const char *text, const RequestHead *head, uint32_t field_id, Span *found) noexcept nogil
 # Narrows a forwarded-element (RFC 7239) to the value of a parameter, without quotes. name: with "=". False: it has none of that name.
 cdef bint take_parameter(Span *element, const char *name, size_t name_length) noexcept nogil
+# The element of the trusted hops' field that says for whom the request is. False: there are fewer, or one on the way is malformed.
+cdef bint find_forwarded(const Settings *settings, const char *text, const RequestHead *head, Span *found) noexcept nogil
 # False, and nothing set, when the field names fewer hops than configured or what stands there is no address: the peer counts then.
 # What stands to the left of the element asked for changes nothing.
 cdef bint read_forwarded(const Settings *settings, const char *text, const RequestHead *head, uint8_t *address) noexcept nogil

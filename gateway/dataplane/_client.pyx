@@ -220,10 +220,14 @@ cdef bint take_parameter(Span *element, const char *name, size_t name_length) no
     return False
 
 
-cdef bint read_forwarded(const Settings *settings, const char *text, const RequestHead *head, uint8_t *address) noexcept nogil:
+cdef bint find_forwarded(const Settings *settings, const char *text, const RequestHead *head, Span *found) noexcept nogil:
     cdef uint32_t field_id = FIELD_FORWARDED if settings.reads_forwarded else FIELD_X_FORWARDED_FOR
+    return settings.forwarded_hops >= 1 and nth_from_right(text, head, field_id, settings.forwarded_hops, found)
+
+
+cdef bint read_forwarded(const Settings *settings, const char *text, const RequestHead *head, uint8_t *address) noexcept nogil:
     cdef Span found
-    if settings.forwarded_hops < 1 or not nth_from_right(text, head, field_id, settings.forwarded_hops, &found):
+    if not find_forwarded(settings, text, head, &found):
         return False
     if settings.reads_forwarded and not take_parameter(&found, "for=", 4):
         return False

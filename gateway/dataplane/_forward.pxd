@@ -11,6 +11,7 @@ from gateway.dataplane._settings cimport Settings
 from routing_core._text cimport Text
 
 cdef enum:
+    ADDED_BYTES = 2048      # what is added to a request's head is shorter, whatever the settings and the head say
     ID_BYTES = 128          # longest x-request-id that is kept
     TRACE_BYTES = 55        # a traceparent of version 00
 
@@ -18,6 +19,9 @@ cdef struct Facts:          # what is added to a request
     const char *peer        # text of the socket's peer
     uint32_t peer_length
     bint is_trusted         # the peer is a trusted hop: what it says of the client is kept
+    bint is_forwarded       # and it said for whom the request is
+    char client[46]         # INET6_ADDRSTRLEN: text of the client's address, where the peer is a trusted hop
+    uint32_t client_length
     char id[ID_BYTES]
     uint32_t id_length
     char trace[TRACE_BYTES]

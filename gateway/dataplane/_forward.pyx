@@ -1,28 +1,48 @@
-"""Kept fields are copied in runs, one memcpy from one dropped field to the next."""
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
-from libc.string cimport memcpy, strlen
+"""Kept fields are copied in runs, one memcpy from one dropped field to the next.
 
+A trusted hop is believed in the one field that the operator named. What else says whose the request is may be the client's, passed on by
+a hop that does not know it: addresses are overwritten with the one believed, and of X-Forwarded-For and Forwarded only the one named is
+a chain that goes on.
+"""
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.string cimport memchr, memcpy, strlen
+
+from gateway.dataplane._client cimport Span, find_forwarded, take_parameter
 from gateway.dataplane._core cimport BY_CHUNKS, Buffer, Framing
 from gateway.dataplane._head cimport *
+from gateway.dataplane._octets cimport Octets, find_host, is_token
 from gateway.dataplane._settings cimport Settings
+
+cdef enum:
+    MAX_SCHEME = 16
+    MAX_REWRITTEN = 16      # further fields that say the client's address are dropped: bounds what is added
 
 cdef enum Keep:
     KEPT = 0
     DROPPED = 1             # hop-by-hop, or the gateway's own word takes its place
     OF_TRUSTED = 2          # kept only from a trusted hop
+    REWRITTEN = 3           # with what is believed of a trusted hop; dropped from anyone else
+
+# Of the fields that came, what is not to be added.
+cdef struct Kept:
+    bint has_proto
+    bint has_host
+    int n_rewritten
 
 
-cdef inline Keep request_rule(uint8_t field_id) noexcept nogil:
+cdef inline Keep request_rule(uint8_t field_id, bint reads_forwarded) noexcept nogil:
     if field_id == FIELD_OTHER or field_id == FIELD_HOST or field_id == FIELD_CONTENT_LENGTH:
         return KEPT
     if (field_id == FIELD_CONNECTION or field_id == FIELD_KEEP_ALIVE or field_id == FIELD_PROXY_CONNECTION or field_id == FIELD_TE
             or field_id == FIELD_TRANSFER_ENCODING or field_id == FIELD_UPGRADE or field_id == FIELD_X_FORWARDED_FOR
-            or field_id == FIELD_X_REQUEST_ID or field_id == FIELD_TRACEPARENT or field_id == FIELD_X_ISOCHRONE):
+            or field_id == FIELD_FORWARDED or field_id == FIELD_X_REQUEST_ID or field_id == FIELD_TRACEPARENT
+            or field_id == FIELD_X_ISOCHRONE):
         return DROPPED
-    if (field_id == FIELD_X_FORWARDED_PROTO or field_id == FIELD_X_FORWARDED_HOST or field_id == FIELD_FORWARDED
-            or field_id == FIELD_X_REAL_IP):
-        return OF_TRUSTED
-    return KEPT
+    if field_id == FIELD_X_FORWARDED_PROTO or field_id == FIELD_X_FORWARDED_HOST:
+        return DROPPED if reads_forwarded else OF_TRUSTED
+    if field_id == FIELD_ADDRESS:
+        return REWRITTEN
+    return OF_TRUSTED if is_hops_word(field_id) else KEPT
 
 
 cdef inline bint is_dropped_from_response(uint8_t field_id) noexcept nogil:
@@ -118,18 +138,62 @@ cdef void settle_ids(const char *text, const RequestHead *head, unsigned long lo
         memcpy(facts.trace + 52, "-00", 3)
 
 
-cdef void append_forwarded_for(Buffer *out, const char *text, const RequestHead *head, const Facts *facts) noexcept nogil:
-    """One field: what trusted hops said, then the peer."""
+cdef void append_chain(Buffer *out, const char *text, const RequestHead *head, FieldId field_id) noexcept nogil:
+    """What trusted hops said in a field, as one list that goes on."""
     cdef const Field *field
     cdef int32_t i
+    for i in range(head.n_fields):
+        field = &head.fields[i]
+        if field.id == field_id and not field.is_named_by_connection and field.value_length > 0:
+            append(out, text + field.value_at, field.value_length)
+            append(out, ", ", 2)
+
+
+cdef void append_forwarded_for(Buffer *out, const char *text, const RequestHead *head, const Settings *settings,
+                               const Facts *facts) noexcept nogil:
+    """One field: what trusted hops said, then the peer."""
     append(out, "x-forwarded-for: ", 17)
-    if facts.is_trusted:
-        for i in range(head.n_fields):
-            field = &head.fields[i]
-            if field.id == FIELD_X_FORWARDED_FOR and not field.is_named_by_connection and field.value_length > 0:
-                append(out, text + field.value_at, field.value_length)
-                append(out, ", ", 2)
+    if facts.is_trusted and not settings.reads_forwarded:
+        append_chain(out, text, head, FIELD_X_FORWARDED_FOR)
+    elif facts.is_forwarded:
+        append(out, facts.client, facts.client_length)
+        append(out, ", ", 2)
     append(out, facts.peer, facts.peer_length)
+    append(out, "\r\n", 2)
+
+
+cdef void append_forwarded(Buffer *out, const char *text, const RequestHead *head, const Facts *facts) noexcept nogil:
+    """RFC 7239: an IPv6 address stands in brackets, and those in quotes."""
+    cdef bint is_v6 = memchr(facts.peer, c':', facts.peer_length) != NULL
+    append(out, "forwarded: ", 11)
+    if facts.is_trusted:
+        append_chain(out, text, head, FIELD_FORWARDED)
+    append(out, "for=\"[" if is_v6 else "for=", 6 if is_v6 else 4)
+    append(out, facts.peer, facts.peer_length)
+    append(out, "]\"\r\n" if is_v6 else "\r\n", 4 if is_v6 else 2)
+
+
+cdef void append_asked(Buffer *out, const char *text, const RequestHead *head, const Settings *settings, const Facts *facts,
+                       const Kept *kept) noexcept nogil:
+    """By which scheme and for which host the client asked: as the hop said that is believed, else as it came here."""
+    cdef Span proto = Span("http", 4)
+    cdef Span host = Span(text + head.authority_at, head.authority_length)
+    cdef Span element, found
+    if settings.reads_forwarded and facts.is_forwarded and find_forwarded(settings, text, head, &element):
+        found = element
+        if take_parameter(&found, "proto=", 6) and found.length <= MAX_SCHEME and is_token(<Octets>found.at, found.length):
+            proto = found
+        found = element
+        if take_parameter(&found, "host=", 5) and find_host(<Octets>found.at, <Octets>found.at + found.length):
+            host = found
+    if not kept.has_proto:
+        append(out, "x-forwarded-proto: ", 19)
+        append(out, proto.at, <uint32_t>proto.length)
+        append(out, "\r\n", 2)
+    if not kept.has_host and host.length > 0:
+        append(out, "x-forwarded-host: ", 18)
+        append(out, host.at, <uint32_t>host.length)
+        append(out, "\r\n", 2)
 
 
 cdef void append_upgrade(Buffer *out, const char *text, const Field *fields, int32_t n_fields) noexcept nogil:
@@ -169,39 +233,42 @@ cdef void append_start(Buffer *out, const char *text, const RequestHead *head, c
         append_host(out, facts.local, facts.local_length)
 
 
-cdef void append_kept(Buffer *out, const char *text, const RequestHead *head, const Facts *facts, bint *has_proto,
-                      bint *has_host) noexcept nogil:
+cdef void append_kept(Buffer *out, const char *text, const RequestHead *head, const Settings *settings, const Facts *facts,
+                      Kept *kept) noexcept nogil:
     cdef uint32_t run = head.fields_at
     cdef const Field *field
     cdef Keep rule
     cdef int32_t i
     for i in range(head.n_fields):
         field = &head.fields[i]
-        rule = request_rule(field.id)
+        rule = request_rule(field.id, settings.reads_forwarded)
         if rule == KEPT and not field.is_named_by_connection and not (field.id == FIELD_HOST and head.is_absolute):
             continue
         if rule == OF_TRUSTED and facts.is_trusted and not field.is_named_by_connection:
-            has_proto[0] = has_proto[0] or field.id == FIELD_X_FORWARDED_PROTO
-            has_host[0] = has_host[0] or field.id == FIELD_X_FORWARDED_HOST
+            kept.has_proto = kept.has_proto or field.id == FIELD_X_FORWARDED_PROTO
+            kept.has_host = kept.has_host or field.id == FIELD_X_FORWARDED_HOST
             continue
         append(out, text + run, field.name_at - run)
         run = field.line_end_at
+        if rule == REWRITTEN and facts.is_trusted and not field.is_named_by_connection and kept.n_rewritten < MAX_REWRITTEN:
+            kept.n_rewritten += 1
+            append(out, text + field.name_at, field.name_length)
+            append(out, ": ", 2)
+            append(out, facts.client, facts.client_length)
+            append(out, "\r\n", 2)
     append(out, text + run, head.length - 2 - run)
 
 
 cdef bint compose_request(Buffer *out, const char *text, const RequestHead *head, const Settings *settings,
                           const Facts *facts) noexcept nogil:
-    cdef bint has_proto = False
-    cdef bint has_host = False
+    cdef Kept kept = Kept(has_proto=False, has_host=False, n_rewritten=0)
     append_start(out, text, head, facts)
-    append_kept(out, text, head, facts, &has_proto, &has_host)
-    append_forwarded_for(out, text, head, facts)
-    if not has_proto:
-        append(out, "\r\nx-forwarded-proto: http", 25)
-    if not has_host and head.authority_length:
-        append(out, "\r\nx-forwarded-host: ", 20)
-        append(out, text + head.authority_at, head.authority_length)
-    append(out, "\r\nx-request-id: ", 16)
+    append_kept(out, text, head, settings, facts, &kept)
+    append_forwarded_for(out, text, head, settings, facts)
+    if settings.reads_forwarded:
+        append_forwarded(out, text, head, facts)
+    append_asked(out, text, head, settings, facts, &kept)
+    append(out, "x-request-id: ", 14)
     append(out, facts.id, facts.id_length)
     append(out, "\r\ntraceparent: ", 15)
     append(out, facts.trace, TRACE_BYTES)

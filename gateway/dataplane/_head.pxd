@@ -57,7 +57,8 @@ cdef enum FieldId:
     FIELD_X_FORWARDED_PROTO
     FIELD_X_FORWARDED_HOST
     FIELD_FORWARDED
-    FIELD_X_REAL_IP
+    FIELD_ADDRESS           # x-real-ip and all others that name the client's address and nothing else
+    FIELD_OF_HOP            # any other that only a hop may say: x-forwarded-port, x-original-url, client-cert
     FIELD_X_REQUEST_ID
     FIELD_TRACEPARENT
     FIELD_TRACESTATE
@@ -70,6 +71,7 @@ cdef enum FieldId:
     FIELD_SERVER
     FIELD_COOKIE
     FIELD_EARLY_DATA
+    FIELD_CACHE_CONTROL
     N_FIELD_IDS
 
 cdef enum Method:
@@ -149,6 +151,10 @@ cdef Verdict parse_response(const char *text, size_t length, size_t limit, Respo
 # Whether an empty line of any kind (CRLF CRLF, LF LF ...) is in text[scanned:length]; if not, *scanned moves on and the next call
 # goes on from there. Begins with *scanned = 0. Cheap for senders that come byte by byte.
 cdef bint has_end(const char *text, size_t length, size_t *scanned) noexcept nogil
+
+# What is worth as much as who says it: from anyone but a trusted hop nothing is decided by it, and nothing of it goes on.
+cdef inline bint is_hops_word(uint8_t field_id) noexcept nogil:
+    return FIELD_X_FORWARDED_FOR <= field_id <= FIELD_OF_HOP
 
 # RFC 9110 9.2.2. Other registered methods count as not idempotent.
 cdef bint is_idempotent(Method method) noexcept nogil

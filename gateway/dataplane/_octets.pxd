@@ -13,16 +13,15 @@ cdef extern from "_octets.h" nogil:
     const unsigned char target_octets[256]
     ctypedef struct known_field "struct known_field":
         unsigned char length
-        char name[20]
+        unsigned char id
+        char name[28]
     const known_field known_fields[]
-    const unsigned char field_slots[64]
+    const known_field known_prefixes[]
+    const unsigned char field_slots[256]
     const char *const registered_methods[]
     const char *const barred_trailers[]
 
 ctypedef const unsigned char *Octets
-
-cdef enum:
-    PREFIX = 21     # of known_fields, the one that is a prefix
 
 # name is in lower case; octet is a token of as many octets.
 cdef inline bint is_same(Octets octet, const char *name, size_t length) noexcept nogil:
@@ -88,14 +87,19 @@ cdef inline int64_t number(Octets octet, size_t length) noexcept nogil:
         value = value * 10 + (octet[i] - c'0')
     return value
 
-# Its number in known_fields, which is that of enum FieldId; 0 when unknown. name is a token, not empty.
+# Its number in enum FieldId; 0 when unknown. name is a token, not empty.
 cdef inline unsigned int find_field(Octets name, size_t length) noexcept nogil:
-    cdef unsigned int slot = 23 * <unsigned int>length + 55 * token_octets[name[length - 1]] + token_octets[name[0]]
-    cdef unsigned int id = field_slots[slot & 63]
-    if known_fields[id].length == length and is_same(name, known_fields[id].name, length):
-        return id
-    if length > 12 and is_same(name, known_fields[PREFIX].name, 12):
-        return PREFIX
+    cdef unsigned int slot = (60 * <unsigned int>length + 31 * token_octets[name[length - 1]] + 100 * token_octets[name[0]]
+                              + 15 * token_octets[name[length // 2]])
+    cdef const known_field *known = known_fields + field_slots[slot & 255]
+    if known.length == length and is_same(name, known.name, length):
+        return known.id
+    if length > 2 and is_same(name, "x-", 2):
+        known = known_prefixes
+        while known.length > 0:
+            if length - 2 > known.length and is_same(name + 2, known.name, known.length):
+                return known.id
+            known += 1
     return 0
 
 # Its number in registered_methods, which begin as enum Method does; 0 when it is not there. By case (RFC 9110 9.1).

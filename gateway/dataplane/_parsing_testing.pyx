@@ -8,8 +8,9 @@ cimport cython
 
 from gateway.dataplane._chunks cimport Chunks, begin_chunks, feed_chunks
 from gateway.dataplane._head cimport (
-    Field, Method, N_CAUSES, N_FIELD_IDS, NEED_DATA, RequestHead, ResponseHead, Verdict, has_end as has_end_c,
+    FIELD_ADDRESS, FIELD_OF_HOP, Field, Method, N_CAUSES, N_FIELD_IDS, NEED_DATA, RequestHead, ResponseHead, Verdict, has_end as has_end_c,
     is_idempotent as is_idempotent_c, parse_request, parse_response)
+from gateway.dataplane._octets cimport known_field, known_fields, known_prefixes
 
 CAUSES = (
     "none", "start_line", "version", "method_unknown", "method_refused", "target", "path", "line_end", "field_name", "field_value", "fold",
@@ -17,12 +18,28 @@ CAUSES = (
     "target_too_long", "head_too_large", "too_many_fields")
 FIELDS = (
     "other", "host", "content-length", "transfer-encoding", "connection", "keep-alive", "proxy-connection", "te", "trailer", "upgrade",
-    "expect", "max-forwards", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded", "x-real-ip", "x-request-id",
+    "expect", "max-forwards", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded", "address", "of-hop", "x-request-id",
     "traceparent", "tracestate", "via", "x-isochrone-", "proxy-authenticate", "proxy-authorization", "retry-after", "date", "server",
-    "cookie", "early-data")
+    "cookie", "early-data", "cache-control")
 METHODS = ("other", "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT")
 if len(CAUSES) != N_CAUSES or len(FIELDS) != N_FIELD_IDS:
     raise ImportError("names and enums differ")
+
+
+def hop_names() -> list:
+    """The names and the beginnings of names that only a hop may say, those with a number of their own apart; a beginning with "any"."""
+    cdef const known_field *known = known_fields + 1
+    cdef list names = []
+    while known.length > 0:
+        if known.id == FIELD_ADDRESS or known.id == FIELD_OF_HOP:
+            names.append(known.name[:known.length].decode())
+        known += 1
+    known = known_prefixes
+    while known.length > 0:
+        if known.id == FIELD_OF_HOP:
+            names.append(f"x-{known.name[:known.length].decode()}any")
+        known += 1
+    return names
 
 
 cdef char *exact(bytes text) except NULL:

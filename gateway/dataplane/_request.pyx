@@ -4,13 +4,13 @@ from libc.string cimport memcpy, memmove
 
 from gateway.dataplane._account cimport note_request
 from gateway.dataplane._affinity cimport ask
-from gateway.dataplane._client cimport read_forwarded, write_local
+from gateway.dataplane._client cimport read_forwarded, write_address, write_local
 from gateway.dataplane._connection cimport *
 from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport *
 from gateway.dataplane._exchange cimport *
 from gateway.dataplane._flow cimport begin_body
-from gateway.dataplane._forward cimport Facts, compose_request, settle_ids
+from gateway.dataplane._forward cimport ADDED_BYTES, Facts, compose_request, settle_ids
 from gateway.dataplane._head cimport *
 from gateway.dataplane._holders cimport may_have_more
 from gateway.dataplane._life cimport close_downstream, open_exchange
@@ -56,29 +56,37 @@ cdef Lookup find_place(Core *core, const uint8_t *address, Location *place) noex
     return lookup
 
 
-cdef void identify_client(Core *core, Exchange *exchange, const char *text, const RequestHead *head) noexcept nogil:
+cdef bint identify_client(Core *core, Exchange *exchange, const char *text, const RequestHead *head) noexcept nogil:
+    """True: it is who a trusted hop says."""
     cdef Connection *downstream = exchange.downstream
     if downstream.is_trusted and read_forwarded(core.snapshot.settings, text, head, exchange.client):
         find_place(core, exchange.client, &exchange.location)
-        return
+        return True
     memcpy(exchange.client, downstream.peer, 16)
     if not downstream.is_located:
         downstream.is_located = True
         find_place(core, downstream.peer, &downstream.location)
     exchange.location = downstream.location
+    return False
 
 
 cdef void find_route(Core *core, Exchange *exchange, const char *text, const RequestHead *head) noexcept nogil:
     cdef RequestFacts facts
     cdef FieldView views[MAX_FIELDS]
     cdef const Field *field
+    cdef FieldView *view
     cdef int32_t i
+    facts.n_fields = 0
     for i in range(head.n_fields):
         field = &head.fields[i]
-        views[i].name = text + field.name_at
-        views[i].name_length = field.name_length
-        views[i].value = text + field.value_at
-        views[i].value_length = field.value_length
+        if is_hops_word(field.id) and not exchange.downstream.is_trusted:
+            continue            # it goes no further, and leads nowhere
+        view = &views[facts.n_fields]
+        view.name = text + field.name_at
+        view.name_length = field.name_length
+        view.value = text + field.value_at
+        view.value_length = field.value_length
+        facts.n_fields += 1
     facts.host.at = text + head.host_at
     facts.host.length = head.host_length
     facts.path.at = text + head.path_at
@@ -91,21 +99,22 @@ cdef void find_route(Core *core, Exchange *exchange, const char *text, const Req
     facts.method.at = text + head.method_at
     facts.method.length = head.method_length
     facts.fields = views
-    facts.n_fields = head.n_fields
     exchange.route = match_route(core.snapshot.table, &facts)
 
 
-cdef bint compose(Core *core, Exchange *exchange, const char *text, const RequestHead *head) noexcept nogil:
+cdef bint compose(Core *core, Exchange *exchange, const char *text, const RequestHead *head, bint is_forwarded) noexcept nogil:
     cdef Facts facts
     facts.peer = exchange.downstream.peer_text
     facts.peer_length = exchange.downstream.peer_length
     facts.is_trusted = exchange.downstream.is_trusted
+    facts.is_forwarded = is_forwarded
+    if facts.is_trusted:
+        facts.client_length = <uint32_t>write_address(exchange.client, facts.client)
     if head.authority_length == 0:
         facts.local_length = <uint32_t>write_local(exchange.downstream.fd, facts.local)
     settle_ids(text, head, next_u64(&core.rng), next_u64(&core.rng), next_u64(&core.rng), &facts)
     note_request(core, exchange, text, head, facts.id, facts.id_length, facts.trace)
-    # What is added is shorter than that, whatever the settings and the head say.
-    return (open_buffer(core, &exchange.up.head, head.length + 1024)
+    return (open_buffer(core, &exchange.up.head, head.length + <uint32_t>ADDED_BYTES)
             and compose_request(&exchange.up.head, text, head, core.snapshot.settings, &facts))
 
 
@@ -123,7 +132,7 @@ cdef void frame_body(Exchange *exchange, const RequestHead *head) noexcept nogil
 cdef void begin(Core *core, Connection *downstream, const char *text, const RequestHead *head) noexcept nogil:
     cdef Exchange *exchange = open_exchange(core, downstream)
     cdef Asked asked
-    cdef bint is_composed
+    cdef bint is_forwarded, is_composed
     if exchange == NULL:
         count_cause(core.column, CAUSE_NO_MEMORY)
         close_downstream(core, downstream)
@@ -133,9 +142,9 @@ cdef void begin(Core *core, Connection *downstream, const char *text, const Requ
     exchange.close_asked = head.close
     exchange.is_upgrade = head.is_upgrade
     exchange.expects_continue = head.expects_continue
-    identify_client(core, exchange, text, head)
+    is_forwarded = identify_client(core, exchange, text, head)
     find_route(core, exchange, text, head)
-    is_composed = compose(core, exchange, text, head)
+    is_composed = compose(core, exchange, text, head, is_forwarded)
     frame_body(exchange, head)
     downstream.input.begin += head.length
     exchange.body_at = downstream.input.begin

@@ -241,6 +241,14 @@ def test_without_the_header_there_is_no_affinity(by_header, lines):
     assert not any("affinity" in each for each in reasons)
 
 
+def test_what_only_a_hop_may_say_keeps_nobody_together(make_bench):
+    routes = (RouteSpec("kept", 0, window_ms=WIDE, affinity=AffinitySpec("header", "x-real-ip", WIDE)),)
+    for trusted, n_kept in ((), 0), (("127.0.0.0/8",), 1):
+        bench = make_bench(Settings(trusted=trusted), routes=routes)
+        serve(bench, b"X-Real-IP: 192.0.2.66")
+        assert sum(bench.figures.read_pool(row)["reasons"].get("affinity", 0) for row in bench.pool_rows) == n_kept
+
+
 def test_a_value_as_long_as_a_head(by_header):
     values = [b"x" * 30_000 + b"%d" % n for n in range(8)]
     assert set(spread(by_header, *(("127.0.0.1", (b"X-Tenant: " + value,)) for value in values))) == {0, 1}

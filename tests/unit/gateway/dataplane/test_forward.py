@@ -2,10 +2,12 @@
 
 import re
 import socket
+from pathlib import Path
 
 import pytest
 
 from gateway.dataplane import Settings
+from gateway.dataplane import _parsing_testing as parsing
 from tests.support.dataplane import ANSWER, head_and_body, received
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -87,15 +89,106 @@ def test_http_1_0_without_host_goes_on_as_1_1(bench):
 def test_what_a_trusted_hop_says_is_kept(trusting):
     lines = (
         b"Host: a", b"X-Forwarded-For: 192.0.2.1", b"X-Forwarded-For: 192.0.2.2", b"X-Forwarded-Proto: https",
-        b"X-Forwarded-Host: front", b"Forwarded: for=192.0.2.1", b"X-Real-IP: 192.0.2.1", b"X-Request-Id: id-1",
+        b"X-Forwarded-Host: front", b"X-Forwarded-Port: 443", b"X-Real-IP: 192.0.2.2", b"X-Request-Id: id-1",
     )  # fmt: skip
     _, fields = sent_for(trusting, *lines)
     assert fields["x-forwarded-for"] == "192.0.2.1, 192.0.2.2, 127.0.0.1"
-    assert fields["x-forwarded-proto"] == "https" and fields["x-forwarded-host"] == "front"
-    assert fields["forwarded"] == "for=192.0.2.1" and fields["x-real-ip"] == "192.0.2.1" and fields["x-request-id"] == "id-1"
+    assert fields["x-forwarded-proto"] == "https" and fields["x-forwarded-host"] == "front" and fields["x-forwarded-port"] == "443"
+    assert "forwarded" not in fields and fields["x-real-ip"] == "192.0.2.2" and fields["x-request-id"] == "id-1"
     _, fields = sent_for(trusting, *lines, client_address="198.51.100.1")  # of anyone else, nothing
     assert fields["x-forwarded-for"] == "198.51.100.1" and fields["x-forwarded-proto"] == "http" and fields["x-forwarded-host"] == "a"
-    assert "forwarded" not in fields and "x-real-ip" not in fields and fields["x-request-id"] != "id-1"
+    assert not {"forwarded", "x-real-ip", "x-forwarded-port"} & set(fields) and fields["x-request-id"] != "id-1"
+
+
+def documented(heading):
+    """The names that docs/operations.md lists behind a heading of its table, `*` made a name."""
+    text = Path("docs/operations.md").read_text()
+    row = next(line for line in text.splitlines() if line.startswith(f"| {heading} |"))
+    return [name.replace("*", "any") for name in re.findall("`([a-z0-9*-]+)`", row)]
+
+
+ADDRESSES, OTHERS = documented("the client's address"), documented("anything else")
+OURS = {"x-forwarded-for": "198.51.100.1", "x-forwarded-proto": "http", "x-forwarded-host": "a"}
+
+
+def test_all_that_only_a_hop_may_say_is_documented():
+    assert sorted(parsing.hop_names()) == sorted(
+        name for name in (*ADDRESSES, *OTHERS) if name not in ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded")
+    )
+
+
+@pytest.mark.parametrize("header", ["x-forwarded-for", "forwarded"])
+def test_nothing_that_a_client_says_of_itself_goes_on(make_bench, header):
+    bench = make_bench(Settings(trusted=("127.0.0.0/8",), forwarded_header=header))
+    names = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded", *ADDRESSES, *OTHERS]
+    assert len(names) > 50
+    for name in names:
+        for spelt in (name, name.title(), name.upper()):
+            _, fields = sent_for(bench, b"Host: a", b"x: y", spelt.encode() + b": 192.0.2.66", client_address="198.51.100.1")
+            assert "192.0.2.66" not in fields.values(), name
+            assert {name: fields[name] for name in OURS} == OURS and fields["x"] == "y"
+            assert fields.get("forwarded") == ("for=198.51.100.1" if header == "forwarded" else None)
+
+
+@pytest.mark.parametrize("said", ["192.0.2.66", "", "x" * 300, "2001:db8:1111:2222:3333:4444:5555:6666"])
+@pytest.mark.parametrize("name", ADDRESSES)
+def test_behind_a_trusted_hop_every_address_is_the_one_believed(trusting, name, said):
+    line = name.encode() + b":" + said.encode()
+    _, fields = sent_for(trusting, b"Host: a", b"x: y", line, b"X-Forwarded-For: 192.0.2.66, 127.0.0.99", b"z: y")
+    assert fields[name] == "127.0.0.99" and fields["x"] == fields["z"] == "y"
+    _, fields = sent_for(trusting, b"Host: a", line, b"X-Forwarded-For: 192.0.2.66, what")  # malformed: the hop itself
+    assert fields[name] == "127.0.0.1"
+
+
+def test_what_else_a_trusted_hop_says_is_kept(trusting):
+    for name in OTHERS:
+        assert sent_for(trusting, b"Host: a", name.encode() + b": 7")[1][name] == "7"
+
+
+def test_more_addresses_than_anyone_needs_are_dropped(make_bench):
+    bench = make_bench(Settings(trusted=("127.0.0.1",), max_fields=128))
+    client, upstream = bench.client(), bench.upstream()
+    lines = [b"x-real-ip:"] * 120
+    address = b"2001:db8:1111:2222:3333:4444:5555:6666"
+    sent = bench.ask(client, upstream, b"\r\n".join((b"GET / HTTP/1.1", b"Host: a", b"X-Forwarded-For: " + address, *lines, b"", b"")))
+    assert sent.count(b"x-real-ip: " + address + b"\r\n") == sent.count(b"x-real-ip:") == 16
+
+
+def believing(make_bench, *lines):
+    bench = make_bench(Settings(trusted=("127.0.0.0/8",), forwarded_header="forwarded"))
+    return sent_for(bench, b"Host: a", b"X-Forwarded-For: 192.0.2.66", b"X-Forwarded-Proto: gopher", b"X-Forwarded-Host: evil", *lines)[1]
+
+
+def test_behind_a_hop_that_writes_forwarded_the_others_agree(make_bench):
+    fields = believing(make_bench, b'Forwarded: for=192.0.2.66;host=evil, for="[2001:db8::5]:80";proto=https;host="shop.example:8443"')
+    assert fields["x-forwarded-for"] == "2001:db8::5, 127.0.0.1"
+    assert fields["x-forwarded-proto"] == "https" and fields["x-forwarded-host"] == "shop.example:8443"
+    assert fields["forwarded"] == (
+        'for=192.0.2.66;host=evil, for="[2001:db8::5]:80";proto=https;host="shop.example:8443", for=127.0.0.1'
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        "",
+        "for=192.0.2.7",
+        f"for=192.0.2.7;proto={'x' * 9000}",
+        'for=192.0.2.7;proto="";host=""',
+        'for=192.0.2.7;proto="a b";host="a/b"',
+        'for=192.0.2.7;proto="h\\"";host="@"',
+    ],
+)
+def test_what_forwarded_does_not_say_well_is_what_came_here(make_bench, element):
+    fields = believing(make_bench, *([b"Forwarded: " + element.encode()] if element else []))
+    assert fields["x-forwarded-for"] == ("192.0.2.7, 127.0.0.1" if element else "127.0.0.1")
+    assert fields["x-forwarded-proto"] == "http" and fields["x-forwarded-host"] == "a"
+    assert fields["forwarded"] == (element + ", " if element else "") + "for=127.0.0.1"
+
+
+def test_an_ipv6_peer_stands_in_quotes_in_forwarded(make_bench):
+    bench = make_bench(Settings(trusted=("127.0.0.0/8",), forwarded_header="forwarded"))
+    assert sent_for(bench, b"Host: a", client_address="2001:db8::7")[1]["forwarded"] == 'for="[2001:db8::7]"'
 
 
 def test_a_field_that_connection_names_is_gone_before_ours_is_added(trusting):

@@ -5,6 +5,7 @@ import socket
 import pytest
 
 from gateway.dataplane import Settings
+from routing_core import RouteSpec
 from tests.support.dataplane import ANSWER, REQUEST, head_and_body, received
 
 REFUSED = {
@@ -168,3 +169,25 @@ def test_settings_are_those_of_the_newest_snapshot(bench):
     client.send(REQUEST[:-2] + b"x: " + b"x" * 256 + b"\r\n\r\n")
     bench.turn()
     assert received(client).startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize(("trusted", "service"), [((), "all"), (("127.0.0.0/8",), "inner")])
+def test_what_only_a_hop_may_say_leads_nowhere_from_others(make_bench, trusted, service):
+    routes = (RouteSpec("inner", 1, headers=(("x-forwarded-proto", "https"),)), RouteSpec("all", 0))
+    bench = make_bench(Settings(trusted=trusted), routes=routes, services=("all", "inner"))
+    client, upstream = bench.client(), bench.upstream()
+    bench.ask(client, upstream, REQUEST[:-2] + b"X-Forwarded-Proto: https\r\n\r\n")
+    served = {name: sum(bench.figures.read_pool(row)["in_flight"] for row in rows) for name, (_, rows) in bench.services.items()}
+    assert served == {"all": 0, "inner": 0, service: 1}
+    upstream.send(ANSWER)
+    bench.turn()
+
+
+@pytest.mark.parametrize("name", [b"x-real-ip", b"X-Forwarded-Port", b"true-client-ip", b"client-cert"])
+def test_nor_may_it_come_behind_the_body(bench, name):
+    client, upstream = bench.client(), bench.upstream()
+    head = b"POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+    client.send(head + name + b": 192.0.2.66\r\n\r\n")
+    bench.turn()
+    assert received(client).startswith(b"HTTP/1.1 400 ") and bench.causes == {"bad_body": 1}
+    assert b"192.0.2.66" not in (received(upstream) or b"")
