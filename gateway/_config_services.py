@@ -155,8 +155,9 @@ class Service(Section):
     slow_start: Annotated[Duration, duration("0s", "1h")] = Duration(30)
     """How long an endpoint that came or came back is given less than its share; never at process start. 0s: off."""
     pop_ramp: Annotated[Duration, duration("0s", "1h")] = Duration(60)
-    """How long a PoP that comes back, by health or after a drain, takes to its full share: 10 % at first, then evenly more; never at
-    process start. 0s: off."""
+    """How long a PoP that comes back, by health or after a drain, takes to its full share: 10 % at first, then evenly more; after less than
+    a tenth of this time away it begins further on, in proportion, and below a second it goes on as it was. Never at process start. 0s:
+    off."""
     prefer_zone: Flag = False
     """Whether endpoints in `gateway.zone` are preferred within a PoP: by the hints of EndpointSlices where all have them, else by their
     zones, as long as they are not given more than their share."""

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import enum
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from gateway.config import Service
-from gateway.control.world import Identity, Origin
+from gateway.control.world import Identity, Origin, PoolKey
 from routing_core import Figures
 
 logger = logging.getLogger("isochrone.health")
@@ -175,11 +175,13 @@ class Gates:
         now = self.clock()
         chosen = set()
         begun = []
+        selected = list(selected)
+        moved = self._moved(selected)
         for identity, row, service, origin in selected:
             chosen.add(identity)
             gate = self.all.get(identity)
             if gate is None:
-                gate = self.all[identity] = self._appear(identity, row, service, origin, now)
+                gate = self.all[identity] = self._appear(identity, row, service, origin, (identity.service, identity.pop) in moved, now)
                 begun.append(gate)
                 continue
             gate.service = service
@@ -269,11 +271,20 @@ class Gates:
         self._next_look = first + LOOKS_PER_TURN
         return (gates + gates)[first : first + LOOKS_PER_TURN]
 
-    def _appear(self, identity: Identity, row: int, service: Service, origin: Origin, now: float) -> Gate:
+    def _moved(self, selected: Sequence[tuple[Identity, int, Service, Origin]]) -> set[PoolKey]:
+        """Pools that took traffic and of which nobody is left: a name that stands for other addresses now."""
+        if self.is_starting or all(identity in self.all for identity, *_ in selected):
+            return set()
+        left = {(identity.service, identity.pop) for identity, *_ in selected if identity in self.all}
+        return {(gate.identity.service, gate.identity.pop) for gate in self.all.values() if gate.is_taking} - left
+
+    def _appear(self, identity: Identity, row: int, service: Service, origin: Origin, inherits: bool, now: float) -> Gate:
         failures = self.figures.read_endpoint(row)["connect_failures"]
         # Kubernetes has probed what it calls ready. For a static endpoint nobody has; and at the start there is time to look.
         if self.is_starting:
             state = State.WAITING
+        elif inherits:  # who said the last addresses says these: without them nobody would take what the PoP took until now
+            state = State.ADMITTING
         else:
             state = State.RAMPING if origin is Origin.KUBERNETES else State.JOINING
         gate = Gate(identity, row, service, origin, state, now, forgiven=failures, connect_failures=failures)

@@ -44,12 +44,42 @@ class Hosted:
         gateway = self.gateway
         self.do(lambda: gateway.refresh.turn(gateway.config, gateway.publisher.table.spec))
 
+    def follow_time(self):
+        """The figures' clock goes on with the real one."""
+        ahead = self.now - time.monotonic()
+        self.gateway.refresh.clock = lambda: time.monotonic() + ahead
+
     def close(self):
         for _ in range(2):  # the second ends at once
             self.do(self.gateway.terminate)
         self._thread.join(20)
         assert not self._thread.is_alive()
         self._loop.close()
+
+
+def test_one_failed_connect_costs_a_pop_of_one_endpoint_no_ramp(pops):
+    """What was away for a moment, and by nobody's confirmed word, comes back as it was: before, it took a tenth for a minute."""
+    hosted = Hosted(CONFIG.format(port=0, admin=free_port(), fra=pops[0].address, nyc=pops[1].address))
+    gateway = hosted.gateway
+    hosted.wait_serving()
+    client = Client(gateway.listeners.all[0].address.port)
+    try:
+        hosted.advance()
+        hosted.advance(STARTING_S)
+        hosted.follow_time()
+        assert site_of(client, "any", GERMAN) == "fra"
+        (gate,) = [one for one in gateway.gates.all.values() if one.identity.pop == "fra"]
+        pops[0].die()
+        assert site_of(client, "any", GERMAN) == "nyc"
+        pops[0].revive()
+        eventually(lambda: gate.is_taking, "it is taken back")
+        eventually(lambda: site_of(client, "any", GERMAN) == "fra", "its figures follow")
+        hosted.advance()
+        assert gate.connect_failures == gate.forgiven > 0
+        assert Counter(site_of(client, "any", GERMAN) for _ in range(300)) == {"fra": 300}
+    finally:
+        client.close()
+        hosted.close()
 
 
 def test_a_pop_that_returns_takes_a_tenth_at_first(pops):
@@ -62,18 +92,19 @@ def test_a_pop_that_returns_takes_a_tenth_at_first(pops):
     def count():
         return Counter(site_of(client, "any", GERMAN) for _ in range(n))["fra"]
 
-    def leave_and_return():
+    def leave_and_return(after_s):
         hosted.do(gateway.drains.drain, "fra")
         assert site_of(client, "any", GERMAN) == "nyc"
         hosted.advance()
+        hosted.advance(after_s)
         hosted.do(gateway.drains.undrain, "fra")
 
     try:
         hosted.advance()
-        leave_and_return()
+        leave_and_return(1)
         assert count() == n  # while it starts nobody ramps
         hosted.advance(STARTING_S)
-        leave_and_return()
+        leave_and_return(60)
         assert is_likely(found := count(), n, 0.1), found  # by the table without the drain alone: there was no turn since
         for seconds, expected in ((0, 0.1), (20, 0.4), (20, 0.7)):
             hosted.advance(seconds)

@@ -105,6 +105,28 @@ def test_a_newcomer_that_kubernetes_calls_ready_takes_traffic_at_once(bench):
     assert TWO in bench.opened
 
 
+@pytest.mark.parametrize("origin", Origin)
+def test_a_new_address_of_a_name_that_moved_stands_where_the_last_one_stood(bench, origin):
+    serving(bench, ONE)
+    assert bench.select(TWO, origin=origin) == [TWO]
+    assert bench.gates.all[TWO].state is State.ADMITTING
+    assert bench.published(TWO) == ("admitting", 1.0)
+    assert TWO in bench.opened
+    bench.judge(TWO, False, False, False)
+    assert bench.gates.all[TWO].state is State.SHUT
+    three = identity("192.0.2.3")
+    bench.select(three)  # of one that took nothing there is nothing to inherit
+    assert bench.gates.all[three].state in (State.JOINING, State.RAMPING)
+
+
+def test_where_others_stay_a_newcomer_inherits_nothing(bench):
+    serving(bench, ONE, elsewhere := identity("192.0.2.8", pop="nyc"))
+    bench.select(ONE, TWO, elsewhere)
+    assert bench.gates.all[TWO].state is State.JOINING
+    bench.select(ONE, identity("192.0.2.9", pop="sin"))
+    assert bench.gates.all[identity("192.0.2.9", pop="sin")].state is State.JOINING
+
+
 def test_down_needs_failures_in_a_row(bench):
     serving(bench, ONE)
     bench.judge(ONE, False, False, True, False, False)

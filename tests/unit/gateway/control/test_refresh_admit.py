@@ -103,7 +103,7 @@ def test_who_is_full_keeps_the_least_and_who_is_left_out_nothing():
     config = config_of(text)
     bench, refresh, _, _ = scene_of(config)
     many = [identity(f"192.0.2.{n}", pop="nyc") for n in range(10, 20)]
-    bench.select(identity("192.0.2.1"), *many)
+    bench.select(identity("192.0.2.1"), identity("192.0.2.2", pop="nyc"), *many)
     for one in many[:2]:
         bench.judge(one, True)
     world = World()
@@ -141,6 +141,7 @@ def test_afterwards_a_pop_that_comes_back_does():
     bench, refresh, spec, everyone = started(CONFIG)
     bench.judge(everyone[0], False, False, False)
     refresh.turn(CONFIG, spec)
+    bench.clock.advance(6)
     bench.judge(everyone[0], True, True, True)
     seen = []
     for _ in range(4):
@@ -157,6 +158,7 @@ def test_the_ramp_is_as_long_as_configured_and_can_be_off():
         bench, refresh, spec, everyone = started(config)
         bench.judge(everyone[0], False, False, False)
         refresh.turn(config, spec)
+        bench.clock.advance(6)
         bench.judge(everyone[0], True, True, True)
         refresh.turn(config, spec)
         bench.clock.advance(5)
