@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from gateway.config import Config
+from gateway.control import drains
 from gateway.control.affinity import load_key
 from gateway.control.beat import INTERVAL_S, Beat
-from gateway.control.drains import PopDrains
 from gateway.control.ejections import Ejections
 from gateway.control.gates import Gates
 from gateway.control.geo import Geo
@@ -81,7 +81,7 @@ class Gateway:
         self.tasks = Tasks()
         self.figures = Figures(n_workers(config))
         self.counters = Counters(self.figures.n_workers)
-        self.world = World()
+        self.world = World(drained=drains.load(drains.path_of(config)))
         self.rows = Rows(self.figures)
         self.workers = Workers(self.counters)
         self.geo = Geo(config, clock)
@@ -107,7 +107,7 @@ class Gateway:
         self.geo.on_locator = self.publisher.publish_locator
         self.resolver = Resolver(self.tasks, clock, self._on_names, resolve)
         self.sources = Sources(self.world, self.resolver, self.tasks, clock, self.publisher.request, make_cluster)
-        self.drains = PopDrains(self.publisher, self.figures, clock)
+        self.drains = drains.PopDrains(self.publisher, self.figures, clock, drains.path_of(config))
         self.lifecycle = Lifecycle(config.drain, WorkerHands(self.workers, self.snapshots, self.listeners), clock)
         self.ready = Ready(self.lifecycle, self.geo, self.sources, self.prober, lambda: self.config.kubernetes.sync_deadline, clock)
         self.reloader = Reload(load, self.publisher, self.sources, self.resolver, self.geo, [self._on_config])

@@ -156,6 +156,7 @@ class Admin:
         wait_s = wait_of(request)
         name = request.match_info["name"]
         self.gateway.drains.drain(name)
+        await self.gateway.drains.keep()
         return await self._when_done(request, lambda: self._pop_progress(name), wait_s)
 
     async def pop_progress(self, request: web.Request) -> web.Response:
@@ -166,6 +167,7 @@ class Admin:
         parameters(request)
         name = request.match_info["name"]
         self.gateway.drains.undrain(name)
+        await self.gateway.drains.keep()
         return answer(self._pop_progress(name))
 
     async def reload(self, request: web.Request) -> web.Response:
@@ -222,4 +224,5 @@ def progress_of(progress: Progress) -> dict[str, Any]:
         "in_flight": progress.in_flight,
         "since_s": None if progress.since_s is None else rounded(progress.since_s),
         "done": progress.is_done,
+        "kept": progress.is_kept,
     }

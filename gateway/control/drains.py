@@ -1,19 +1,33 @@
 """Drains: the operator's word on single PoPs. New requests go elsewhere at once, running ones finish; progress can be seen.
 
-Must not know HTTP or the command line. The word survives a reload; only the operator takes it back.
+Must not know HTTP or the command line. Only the operator takes the word back: it survives reloads, also one in which the PoP is gone
+for a while, and where there is a `state_dir` the end of the process.
 """
 
 from __future__ import annotations
 
+import json
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from gateway.config import Config
+from gateway.control import kept
+from gateway.control.blocking import in_thread
 from gateway.control.publisher import Publisher
-from gateway.errors import IsochroneError
+from gateway.errors import IsochroneError, StartError
 from routing_core import Figures
 
 logger = logging.getLogger("isochrone.drain")
+
+FILE = "drains.json"
+KEEP_S = 5.0  # an operator waits no longer for the disk
+
+
+class DrainsUnusable(StartError):
+    """The file of the drains can't be read. Starting without it would send requests where the operator wants none."""
 
 
 class UnknownPop(IsochroneError):
@@ -27,11 +41,33 @@ class Progress:
     pop: str
     is_drained: bool  # the operator's word
     in_flight: int  # exchanges that still run there
-    since_s: float | None  # seconds since the drain was asked for
+    since_s: float | None  # seconds since the drain was asked for, in this process or since it began
+    is_kept: bool = False  # the word, given or taken back, outlives this process
 
     @property
     def is_done(self) -> bool:
         return self.is_drained and self.in_flight == 0
+
+
+def path_of(config: Config) -> Path | None:
+    return None if config.state_dir is None else config.state_dir / FILE
+
+
+def load(path: Path | None) -> set[str]:
+    """The PoPs that were drained when the last process ended. DrainsUnusable when the file is there and can't be used."""
+    if path is None:
+        return set()
+    try:
+        names = json.loads(path.read_bytes())["drained"]
+    except FileNotFoundError:
+        return set()
+    except OSError as error:
+        raise DrainsUnusable(f"drains {path}: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError):
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise DrainsUnusable(f'drains {path}: must be {{"drained": [names of PoPs]}}; without the file no PoP is drained')
+    return set(names)
 
 
 @dataclass(slots=True)
@@ -39,35 +75,55 @@ class PopDrains:
     publisher: Publisher
     figures: Figures
     clock: Callable[[], float]
+    path: Path | None = None  # where the word is kept; the drains of the publisher's world came from there
     _since: dict[str, float] = field(default_factory=dict)
     _running: set[str] = field(default_factory=set)  # drained, and something still runs there
+    _kept: frozenset[str] = frozenset()  # what the file says
+    _writing: threading.Lock = field(default_factory=threading.Lock)  # two at once: the older must not come last
+
+    def __post_init__(self) -> None:
+        self._kept = frozenset(self.publisher.world.drained)
+        self._since = dict.fromkeys(self._kept, self.clock())
 
     def drain(self, pop: str) -> Progress:
         """No request that begins after this goes to the PoP."""
         self._check(pop)
         if pop not in self.publisher.world.drained:
-            self.publisher.world.drained.add(pop)
+            self._publish(self.publisher.world.drained | {pop})
             self._since[pop] = self.clock()
             self._running.add(pop)
-            self.publisher.publish()
             logger.info("pop drains", extra={"pop": pop, "in_flight": self.in_flight(pop)})
         return self.progress(pop)
 
     def undrain(self, pop: str) -> Progress:
+        """Also of a PoP that the configuration does not have: it would be drained when it comes back."""
         self._check(pop)
         if pop in self.publisher.world.drained:
-            self.publisher.world.drained.discard(pop)
+            self._publish(self.publisher.world.drained - {pop})
             self._since.pop(pop, None)
             self._running.discard(pop)
-            self.publisher.publish()
             logger.info("pop taken back", extra={"pop": pop})
-        return self.progress(pop)
+        return self._progress(pop)
 
     def progress(self, pop: str) -> Progress:
         self._check(pop)
+        return self._progress(pop)
+
+    def _progress(self, pop: str) -> Progress:
         since = self._since.get(pop)
         is_drained = pop in self.publisher.world.drained
-        return Progress(pop, is_drained, self.in_flight(pop), None if since is None else self.clock() - since)
+        is_kept = self.path is not None and (pop in self._kept) == is_drained
+        return Progress(pop, is_drained, self.in_flight(pop), None if since is None else self.clock() - since, is_kept)
+
+    async def keep(self) -> None:
+        """Write the word down, in a thread. What can't be written holds for this process alone; that is logged and can be seen."""
+        if self.path is None:
+            return
+        try:
+            self._kept = await in_thread("drains", self._write, KEEP_S)
+        except OSError as error:  # TimeoutError is one
+            reason = "the disk does not answer" if isinstance(error, TimeoutError) else error.strerror or str(error)
+            logger.error("drains not kept: a restart forgets them", extra={"path": str(self.path), "error": reason})
 
     def turn(self) -> None:
         """Say once when a drain is through."""
@@ -83,7 +139,24 @@ class PopDrains:
         rows = (pool.row for service in spec.services for pool in service.pools if spec.pops[pool.pop].name == pop)
         return sum(self.figures.read_pool_times(row)[0] for row in rows)
 
+    def _publish(self, drained: set[str]) -> None:
+        """On an error nothing has changed."""
+        world = self.publisher.world
+        before, world.drained = world.drained, drained
+        try:
+            self.publisher.publish()
+        except BaseException:
+            world.drained = before
+            raise
+
+    def _write(self) -> frozenset[str]:
+        assert self.path is not None
+        with self._writing:
+            drained = frozenset(self.publisher.world.drained)
+            kept.write(self.path, json.dumps({"drained": sorted(drained)}).encode() + b"\n")
+            return drained
+
     def _check(self, pop: str) -> None:
         known = [one.name for one in self.publisher.config.pops]
-        if pop not in known:
+        if pop not in known and pop not in self.publisher.world.drained:
             raise UnknownPop(f"there is no PoP {pop!r}; there is: {', '.join(known)}")

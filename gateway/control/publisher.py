@@ -47,11 +47,16 @@ class Publisher:
     built_at: float = field(init=False)  # monotonic: the age of the table
     build_s: float = 0.0  # what the last build took
     _pool_rows: frozenset[int] = frozenset()  # of the last table
+    _used: frozenset[Key] = frozenset()  # rows of the last table
     _planned: asyncio.TimerHandle | None = None
 
     def __post_init__(self) -> None:
         self.settings = CompiledSettings(settings_of(self.config), self.figures.n_workers)
-        built = self._build(1)
+        began = self.clock()
+        built = build(self.config, self.world, self.rows, 1, self.affinity_key)
+        self.table = Table(built.spec, self.figures)
+        self.built_at = self.clock()
+        self.build_s = self.built_at - began
         begun = self._prepare(built)
         self.snapshots = Snapshots(self.table, self.locator, self.settings)
         self._settle(built, begun)
@@ -73,14 +78,8 @@ class Publisher:
         self._planned = loop.call_at(at, self._rebuild)
 
     def publish(self) -> None:
-        """A new table now."""
-        if self._planned is not None:
-            self._planned.cancel()
-            self._planned = None
-        built = self._build(self.snapshots.generation + 1)
-        begun = self._prepare(built)
-        self.snapshots.publish(self.table, self.locator, self.settings)
-        self._settle(built, begun)
+        """A new table now. On an error the last one stays."""
+        self._swap(self.config, self.world, self.locator, self.settings)
 
     def publish_locator(self, locator: Locator) -> None:
         """The same table with a new idea of where clients are."""
@@ -88,16 +87,9 @@ class Publisher:
         self.snapshots.publish(self.table, self.locator, self.settings)
         self.wake()
 
-    def publish_config(self, config: Config, locator: Locator) -> None:
-        """All of a new configuration at once. What can fail is done before anything is changed: on an error all is as it was."""
-        settings = CompiledSettings(settings_of(config), self.figures.n_workers)
-        before = self.config, self.locator, self.settings, self.table
-        self.config, self.locator, self.settings = config, locator, settings
-        try:
-            self.publish()
-        except BaseException:
-            self.config, self.locator, self.settings, self.table = before
-            raise
+    def publish_config(self, config: Config, locator: Locator, world: World | None = None) -> None:
+        """All of a new configuration at once, with the world as it makes it. On an error all is as it was."""
+        self._swap(config, world or self.world, locator, CompiledSettings(settings_of(config), self.figures.n_workers))
 
     def collect(self) -> None:
         """Free what workers have let go of, then the rows that nobody can reach any more."""
@@ -107,6 +99,7 @@ class Publisher:
             self.on_collect(gone)
 
     def stop(self) -> None:
+        """No table that was asked for comes any more."""
         if self._planned is not None:
             self._planned.cancel()
             self._planned = None
@@ -118,13 +111,26 @@ class Publisher:
         except Exception:  # a bug in a source must not take the last good table away
             logger.exception("no new table: the last one stays")
 
-    def _build(self, generation: int) -> Built:
+    def _swap(self, config: Config, world: World, locator: Locator, settings: CompiledSettings) -> None:
+        """What can fail comes first, and touches nothing that is in use."""
+        self.snapshots.reserve()
         began = self.clock()
-        built = build(self.config, self.world, self.rows, generation, self.affinity_key)
-        self.table = Table(built.spec, self.figures)
+        try:
+            built = build(config, world, self.rows, self.snapshots.generation + 1, self.affinity_key)
+            table = Table(built.spec, self.figures)
+        except BaseException:
+            # Rows that only this table would have had were in no snapshot: they are free at the next look.
+            self.rows.keep(self._used, self.snapshots.generation)
+            raise
+        self.stop()
+        self.config, self.table, self.locator, self.settings = config, table, locator, settings
+        if world is not self.world:
+            self.world.become(world)
         self.built_at = self.clock()
         self.build_s = self.built_at - began
-        return built
+        begun = self._prepare(built)
+        self.snapshots.publish(table, locator, settings)
+        self._settle(built, begun)
 
     def _prepare(self, built: Built) -> list[Gate]:
         """Before workers see the table: gates and figures as they will find them. A pool whose endpoints are all new has nobody who
@@ -138,6 +144,7 @@ class Publisher:
         return begun
 
     def _settle(self, built: Built, begun: list[Gate]) -> None:
+        self._used = built.used
         self.rows.keep(built.used, self.snapshots.generation)
         self.on_select(begun)
         self.wake()

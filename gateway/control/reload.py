@@ -63,21 +63,21 @@ class Reload:
                     return self._refuse(faults)
                 prepared = await self.geo.prepare(config)
                 await self.resolver.first(names_of(config) - self.resolver.answers.keys(), RESOLVE_S)
+                return self._swap(config, prepared)
             except IsochroneError as error:
                 return self._refuse(str(error).splitlines())
             except TimeoutError:
                 return self._refuse(["the files could not be read in time"])
-            return self._swap(config, prepared)
+            except (ValueError, MemoryError) as error:
+                return self._refuse([str(error) or "not enough memory for the new table"])
+            finally:
+                self.resolver.want(names_of(self.publisher.config))  # no longer those of one that was refused
 
     def _swap(self, config: Config, prepared: Prepared) -> Outcome:
-        before = self.publisher.config
-        self.sources.apply(config)
-        try:
-            locator = prepared.locator()
-            self.publisher.publish_config(config, locator)
-        except (ValueError, MemoryError) as error:
-            self.sources.apply(before)
-            return self._refuse([str(error) or "not enough memory for the new table"])
+        """All is tried before the one step that changes anything; nothing fails after it."""
+        locator = prepared.locator()
+        self.publisher.publish_config(config, locator, self.sources.plan(config))
+        self.sources.follow(config)
         self.geo.use(prepared, locator)
         for tell in self.on_config:
             tell(config)

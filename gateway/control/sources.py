@@ -56,18 +56,29 @@ class Sources:
     _config: Config | None = None
 
     def apply(self, config: Config) -> None:
-        """Follow what this configuration names, no longer what only the last one did. Asks for no table: the caller does."""
+        """Plan and follow at once. Asks for no table: the caller does."""
+        self.world.become(self.plan(config))
+        self.follow(config)
+
+    def plan(self, config: Config) -> World:
+        """The world as this configuration makes it, on a copy: nothing has changed, nobody has been asked."""
+        world = self.world.successor((service.name, backend.pop) for service in config.services for backend in service.backends)
+        self._describe_static(config, world)
+        for pop in config.pops:
+            running = self.clusters.get(pop.name)
+            if running is not None and running.access == pop.kubernetes:
+                _describe_cluster(running.cluster, config, world)
+        return world
+
+    def follow(self, config: Config) -> None:
+        """Ask whom this configuration names, no longer those that only the last one did. Once the world is as it was planned."""
         self._config = config
-        self.world.keep(((s.name, b.pop) for s in config.services for b in s.backends), (pop.name for pop in config.pops))
         self.resolver.want(names_of(config))
         self._follow_clusters(config)
-        self._describe_static()
-        for pop in self.clusters:
-            self._describe_cluster(pop)
 
     def on_names(self) -> None:
         """A name has other addresses now."""
-        if self._describe_static():
+        if self._config is not None and self._describe_static(self._config, self.world):
             self.on_change(0.010)
 
     def unsynced(self, deadline_s: float) -> list[str]:
@@ -122,24 +133,14 @@ class Sources:
     def _on_cluster(self, cluster: Cluster) -> None:
         running = self.clusters.get(cluster.name)
         # The reflectors have gathered changes for 10 ms: no second wait.
-        if running is not None and running.cluster is cluster and self._describe_cluster(cluster.name):
+        if running is None or running.cluster is not cluster or self._config is None:
+            return
+        if _describe_cluster(cluster, self._config, self.world):
             self.on_change(0.0)
 
-    def _describe_cluster(self, pop: str) -> bool:
-        """The last word of a cluster on each of its pools. What it has not spoken of yet stays as it was (fail static)."""
-        cluster = self.clusters[pop].cluster
+    def _describe_static(self, config: Config, world: World) -> bool:
         is_news = False
-        for service in self._config.services if self._config is not None else ():
-            for backend in service.backends:
-                key = key_of(backend)
-                if backend.pop == pop and key is not None and cluster.is_synced(key):
-                    found = (_known_of(service.name, pop, one) for one in cluster.endpoints(key))
-                    is_news |= self.world.describe((service.name, pop), found)
-        return is_news
-
-    def _describe_static(self) -> bool:
-        is_news = False
-        for service in self._config.services if self._config is not None else ():
+        for service in config.services:
             for backend in service.backends:
                 if backend.endpoints is None:
                     continue
@@ -148,16 +149,28 @@ class Sources:
                     for one in backend.endpoints
                     for address in self._addresses(one.host, one.ip is None and not one.is_unix)
                 }
-                if not found and (service.name, backend.pop) not in self.world.pools:
+                if not found and (service.name, backend.pop) not in world.pools:
                     continue  # no name resolved yet: the first answer is the first word
                 known = (
                     Known(Identity(service.name, backend.pop, "", address, port), State.READY, Origin.STATIC) for address, port in found
                 )
-                is_news |= self.world.describe((service.name, backend.pop), known)
+                is_news |= world.describe((service.name, backend.pop), known)
         return is_news
 
     def _addresses(self, host: str, is_name: bool) -> Iterable[str]:
         return self.resolver.addresses(host) if is_name else (host,)
+
+
+def _describe_cluster(cluster: Cluster, config: Config, world: World) -> bool:
+    """The last word of a cluster on each of its pools. What it has not spoken of yet stays as it was (fail static)."""
+    is_news = False
+    for service in config.services:
+        for backend in service.backends:
+            key = key_of(backend)
+            if backend.pop == cluster.name and key is not None and cluster.is_synced(key):
+                found = (_known_of(service.name, cluster.name, one) for one in cluster.endpoints(key))
+                is_news |= world.describe((service.name, cluster.name), found)
+    return is_news
 
 
 def _known_of(service: str, pop: str, one: Endpoint) -> Known:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 
 from k8s import State
 
@@ -84,11 +85,16 @@ class World:
         self.counted.add(identity)
         return True
 
-    def keep(self, pools: Iterable[PoolKey], pops: Iterable[str]) -> None:
-        """Forget pools and drains of what a new configuration no longer has."""
-        for gone in self.pools.keys() - set(pools):
-            self.counted -= {known.identity for known in self.pools.pop(gone)}
-        self.drained &= set(pops)
+    def successor(self, pools: Iterable[PoolKey]) -> World:
+        """A copy that knows of no other pools than these: what a new configuration is tried on. The operator's drains all stay, those
+        of PoPs that it does not have too: such a PoP may come back."""
+        kept = {pool: self.pools[pool] for pool in pools if pool in self.pools}
+        identities = {known.identity for known in chain.from_iterable(kept.values())}
+        return World(kept, set(self.drained), self.counted & identities)
+
+    def become(self, other: World) -> None:
+        """Know what the other one knows, and nothing else."""
+        self.pools, self.drained, self.counted = other.pools, other.drained, other.counted
 
     def selectable(self, pool: PoolKey) -> tuple[Known, ...]:
         """Those that may be chosen: the ready; if none is, those that terminate but still serve (KEP-1669)."""

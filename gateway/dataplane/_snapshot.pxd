@@ -47,5 +47,6 @@ cdef void let_go(const Snapshot *snapshot, int worker) noexcept nogil
 cdef class Snapshots:
     cdef Board *board               # owned; workers keep this object alive
     cdef readonly int64_t generation
+    cdef Snapshot *spare            # owned; for the next publish; NULL: not reserved
     cdef dict kept                  # generation -> Python objects that the snapshot points into
     cdef int free_older(self, Snapshot **link, bint only_let_go) except -1

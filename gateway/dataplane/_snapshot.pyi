@@ -12,6 +12,8 @@ class Snapshots:
     def __new__(cls, table: Table, locator: Locator, settings: CompiledSettings) -> Snapshots: ...
     @property
     def generation(self) -> int: ...
+    def reserve(self) -> None:
+        """Memory for the next publish, which can't lack it then: MemoryError comes here, before anything has changed."""
     def publish(self, table: Table, locator: Locator, settings: CompiledSettings) -> int:
         """Swap in; returns how many older snapshots are still held."""
     def reclaim(self) -> int:

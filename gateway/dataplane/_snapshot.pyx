@@ -76,6 +76,8 @@ cdef class Snapshots:
     def __dealloc__(self):
         # Workers keep this object alive, so none is left to look.
         cdef Snapshot *snapshot
+        if self.spare != NULL:
+            give(SNAPSHOT, self.spare)
         if self.board != NULL:
             while self.board.current != NULL:
                 snapshot = <Snapshot *>self.board.current
@@ -83,11 +85,18 @@ cdef class Snapshots:
                 give(SNAPSHOT, snapshot)
             give(SNAPSHOT, self.board)
 
+    def reserve(self) -> None:
+        """Memory for the next publish, which can't lack it then: MemoryError comes here, before anything has changed."""
+        if self.spare == NULL:
+            self.spare = <Snapshot *>take(SNAPSHOT, sizeof(Snapshot))
+            if self.spare == NULL:
+                raise MemoryError
+
     def publish(self, Table table not None, Locator locator not None, CompiledSettings settings not None) -> int:
         """Swap in; returns how many older snapshots are still held."""
-        cdef Snapshot *snapshot = <Snapshot *>take(SNAPSHOT, sizeof(Snapshot))
-        if snapshot == NULL:
-            raise MemoryError
+        self.reserve()
+        cdef Snapshot *snapshot = self.spare
+        self.spare = NULL
         self.generation += 1
         self.kept[self.generation] = (table, locator, settings)
         snapshot.generation = self.generation

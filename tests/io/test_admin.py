@@ -155,6 +155,28 @@ def test_a_pop_is_drained_under_load_and_taken_back(gateway, pops, capsys):
     assert load.faults == []
 
 
+def test_a_pops_drain_outlives_the_process_that_is_killed_and_a_reload_without_the_pop(tmp_path, pops):
+    state = f"state_dir: {tmp_path / 'state'}\n"
+    with operated(tmp_path, pops, MORE + state) as one:
+        assert ask_json(f"{one.admin}/pops/fra/drain", "POST")[1]["kept"] is True
+        one.process.kill()
+        one.wait_exit()
+    with operated(tmp_path, pops, MORE + state) as one:
+        assert {one.get("/", GERMAN)[1] for _ in range(20)} == {"nyc"}
+        whole = one.config.read_text()
+        one.config.write_text("\n".join(line for line in whole.splitlines() if "fra" not in line))
+        assert ask_json(f"{one.admin}/reload", "POST")[0] == 200
+        one.config.write_text(whole)
+        assert ask_json(f"{one.admin}/reload", "POST")[0] == 200
+        assert ask_json(f"{one.admin}/pops/fra")[1]["drained"] is True
+        assert {one.get("/", GERMAN)[1] for _ in range(20)} == {"nyc"}
+        assert ask_json(f"{one.admin}/pops/fra/undrain", "POST")[1]["kept"] is True
+        one.process.kill()
+        one.wait_exit()
+    with operated(tmp_path, pops, MORE + state) as one:
+        eventually(lambda: one.get("/", GERMAN)[1] == "fra", "the nearest PoP is back")
+
+
 def test_a_gateway_is_drained_and_taken_back(gateway, capsys):
     load = Load(gateway.port).keep_alive(4)
     load.wait_answers(50)

@@ -96,7 +96,7 @@ def test_a_pops_drain_ends_when_nothing_runs_there_and_every_worker_knows():
         gateway.clock.advance(1)
         generation = gateway.snapshots.generation
         assert await ask(session, "/pops/fra/drain", "POST") == (
-            200, {"pop": "fra", "drained": True, "in_flight": 2, "since_s": 0.0, "done": False},
+            200, {"pop": "fra", "drained": True, "in_flight": 2, "since_s": 0.0, "done": False, "kept": False},
         )  # fmt: skip
         assert gateway.snapshots.generation == generation + 1
         serve_some(gateway, in_flight=-2)
@@ -104,7 +104,7 @@ def test_a_pops_drain_ends_when_nothing_runs_there_and_every_worker_knows():
         assert (await ask(session, "/pops/fra/drain"))[1]["done"] is False
         workers.generations = [generation + 1, generation + 1]
         assert (await ask(session, "/pops/fra/drain"))[1]["done"] is True
-        said = {"pop": "fra", "drained": False, "in_flight": 0, "since_s": None, "done": False}
+        said = {"pop": "fra", "drained": False, "in_flight": 0, "since_s": None, "done": False, "kept": False}
         assert await ask(session, "/pops/fra/undrain", "POST") == (200, said)
         assert await ask(session, "/pops/x/drain", "POST") == (404, {"error": "there is no PoP 'x'; there is: fra, nyc"})
 

@@ -1,8 +1,13 @@
+import asyncio
+import json
 import logging
+import threading
 
 import pytest
 
-from gateway.control.drains import PopDrains, UnknownPop
+from gateway.control import drains as module
+from gateway.control import kept
+from gateway.control.drains import DrainsUnusable, PopDrains, UnknownPop, load, path_of
 from tests.unit.gateway.control.helpers import Clock, FailingConnects, config_of, publisher_of
 
 
@@ -73,3 +78,90 @@ def test_a_pop_that_a_reload_took_away_is_no_longer_watched(scene, caplog):
     drains.turn()
     drains.turn()
     assert [record.message for record in caplog.records] == ["pop drains"]
+
+
+def kept_scene(path, config=None):
+    """As the gateway makes it at its start."""
+    clock = Clock()
+    publisher = publisher_of(config or config_of(), clock)
+    publisher.world.drained = load(path)
+    publisher.publish()
+    return PopDrains(publisher, FailingConnects(publisher.figures), clock, path)
+
+
+def test_the_word_outlives_the_process(tmp_path):
+    path = tmp_path / "drains.json"
+    drains = kept_scene(path)
+    assert drains.progress("fra").is_kept  # not drained, and no file says otherwise
+    assert not drains.drain("fra").is_kept
+    asyncio.run(drains.keep())
+    assert drains.progress("fra").is_kept
+    assert json.loads(path.read_text()) == {"drained": ["fra"]}
+    assert path.stat().st_mode & 0o777 == 0o600
+    again = kept_scene(path)
+    progress = again.progress("fra")
+    assert (progress.is_drained, progress.since_s, progress.is_kept) == (True, 0.0, True)
+    assert [pop.is_drained for pop in again.publisher.table.spec.pops] == [True, False]
+    again.undrain("fra")
+    asyncio.run(again.keep())
+    assert load(path) == set()
+    assert [one.name for one in tmp_path.iterdir()] == ["drains.json"]
+
+
+def test_a_word_that_cannot_be_written_holds_and_says_so(tmp_path, caplog):
+    drains = kept_scene(tmp_path / "gone" / "drains.json")
+    drains.drain("fra")
+    asyncio.run(drains.keep())
+    progress = drains.progress("fra")
+    assert (progress.is_drained, progress.is_kept) == (True, False)
+    (record,) = [one for one in caplog.records if one.levelno >= logging.ERROR]
+    assert (record.message, record.error) == ("drains not kept: a restart forgets them", "No such file or directory")
+
+
+def test_a_disk_that_hangs_is_not_waited_for_and_writes_the_last_word_when_it_is_back(tmp_path, monkeypatch):
+    hanging, write = threading.Event(), kept.write
+    monkeypatch.setattr(module, "KEEP_S", 0.02)
+    monkeypatch.setattr(kept, "write", lambda *what: (hanging.wait(20), write(*what)))
+    drains = kept_scene(tmp_path / "drains.json")
+    drains.drain("fra")
+    asyncio.run(drains.keep())
+    drains.drain("nyc")
+    asyncio.run(drains.keep())
+    assert not drains.progress("nyc").is_kept
+    hanging.set()
+    monkeypatch.setattr(module, "KEEP_S", 20.0)
+    asyncio.run(drains.keep())
+    assert load(drains.path) == {"fra", "nyc"}
+
+
+def test_without_a_state_dir_nothing_is_kept(scene):
+    drains, _, _ = scene
+    assert path_of(config_of()) is None
+    assert load(None) == set()
+    drains.drain("fra")
+    asyncio.run(drains.keep())
+    assert not drains.progress("fra").is_kept
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"drained": "fra"}', b'{"drained": [1]}', b"\xff"])
+def test_a_file_that_says_nothing_stops_the_start(tmp_path, content):
+    path = tmp_path / "drains.json"
+    path.write_bytes(content)
+    with pytest.raises(DrainsUnusable, match=r"drains .*drains\.json: must be \{\"drained\": \[names of PoPs\]\}"):
+        load(path)
+
+
+def test_nor_is_one_guessed_that_cannot_be_read(tmp_path):
+    with pytest.raises(DrainsUnusable, match="Is a directory"):
+        load(tmp_path)
+
+
+def test_a_drain_without_a_table_is_none(scene, monkeypatch):
+    drains, publisher, _ = scene
+    for ask, drained in ((drains.drain, set()), (drains.undrain, {"nyc"})):
+        publisher.world.drained = set(drained)
+        monkeypatch.setattr(type(publisher), "publish", lambda self: (_ for _ in ()).throw(MemoryError))
+        with pytest.raises(MemoryError):
+            ask("nyc")
+        assert publisher.world.drained == drained
+        monkeypatch.undo()

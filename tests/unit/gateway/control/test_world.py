@@ -79,14 +79,22 @@ def test_a_static_newcomer_counts_once_our_own_probe_found_it_good():
     assert world.total(POOL) == 2
 
 
-def test_what_a_new_configuration_no_longer_has_is_forgotten():
+def test_a_new_configuration_is_tried_on_a_copy_that_forgets_what_it_does_not_have():
     world = World()
     world.describe(POOL, [known()])
+    world.describe(("shop", "nyc"), [replace(known("192.0.2.2"), identity=Identity("shop", "nyc", "", "192.0.2.2", 80))])
     world.drained |= {"fra", "nyc"}
-    world.keep([("shop", "nyc")], ["nyc"])
-    assert world.pools == {}
+    before = replace(world, pools=dict(world.pools), drained=set(world.drained), counted=set(world.counted))
+    tried = world.successor([("shop", "nyc"), ("shop", "new")])
+    assert tried.pools == {("shop", "nyc"): before.pools["shop", "nyc"]}
+    assert tried.counted == {one.identity for one in before.pools["shop", "nyc"]}
+    tried.describe(("shop", "nyc"), [])
+    tried.drained.add("sin")
+    assert world == before
+    world.become(tried)
+    assert world.pools == {("shop", "nyc"): ()}
     assert world.counted == set()
-    assert world.drained == {"nyc"}
+    assert world.drained == {"fra", "nyc", "sin"}  # a PoP that is gone may come back
 
 
 def test_tally_names_every_state():
