@@ -7,7 +7,7 @@ from gateway.dataplane._connection cimport *
 from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport *
 from gateway.dataplane._flow cimport *
-from gateway.dataplane._head cimport METHOD_HEAD, is_idempotent
+from gateway.dataplane._head cimport CAUSE_HEAD_TOO_LARGE, METHOD_HEAD, is_idempotent
 from gateway.dataplane._life cimport *
 from gateway.dataplane._linux cimport SHUT_WR, SO_ERROR, SOL_SOCKET, getsockopt, shutdown
 from gateway.dataplane._pools cimport *
@@ -23,6 +23,10 @@ cdef enum Failed:           # how an attempt ended without an answer
     FAILED_RESET            # the connection ended before a byte of the answer
     FAILED_TIMEOUT          # no answer in time
     FAILED_GARBAGE          # an answer that is no HTTP, or not for this request
+    FAILED_BY_US            # an answer that this client or our own limit left no way to pass on: nobody's failure there
+
+cdef enum:
+    TIRED_US = 1000000      # an upload that has gone on for less has tired nobody
 
 
 # --- Attempts ---
@@ -166,15 +170,22 @@ cdef void rewind(Exchange *exchange) noexcept nogil:
     begin_body(&exchange.up)
 
 
+cdef bint has_tired(const Core *core, const Exchange *exchange) noexcept nogil:
+    """The client owes of its body, and has for long: servers end that, and it says nothing of them."""
+    return (not exchange.up.is_whole and exchange.up.ready == 0 and not exchange.downstream.is_readable
+            and core.now_us - exchange.started_us >= TIRED_US)
+
+
 cdef bint may_go_on(Core *core, Exchange *exchange, Failed how) noexcept nogil:
     """Ends a failed attempt. True: prepared for the next one; False: the client has been given its answer."""
     cdef bint was_reused = exchange.upstream != NULL and exchange.upstream.is_reused
     cdef int32_t row = exchange.endpoint.row
-    if how != FAILED_RESET or not was_reused:   # a pooled connection that ends as it is used is the peer's right (RFC 9112 9.3.1)
+    # A pooled connection that ends as it is used is the peer's right (RFC 9112 9.3.1).
+    if how != FAILED_BY_US and (how != FAILED_RESET or not (was_reused or has_tired(core, exchange))):
         note_failure(core, exchange, how == FAILED_CONNECT)
     release_upstream(core, exchange, False)
     exchange.endpoint = NULL
-    if how == FAILED_TIMEOUT or how == FAILED_GARBAGE:
+    if how == FAILED_TIMEOUT or how == FAILED_GARBAGE or how == FAILED_BY_US:
         give_up(core, exchange, 504 if how == FAILED_TIMEOUT else 502)
         return False
     if exchange.has_sent and not (is_idempotent(exchange.method) and (exchange.up.framing == NO_BODY or exchange.up.keeps)):
@@ -335,9 +346,17 @@ cdef bint drive_answer(Core *core, Exchange *exchange) noexcept nogil:
         fail_attempt(core, exchange, FAILED_RESET)
     elif answered == ANSWER_NO_MEMORY:
         refuse(core, exchange, 503, CAUSE_NO_MEMORY, True)
+    elif answered == ANSWER_BAD and is_by_us(core, exchange):
+        fail_attempt(core, exchange, FAILED_BY_US)
     else:
         fail_attempt(core, exchange, FAILED_GARBAGE)
     return False
+
+
+cdef bint is_by_us(const Core *core, const Exchange *exchange) noexcept nogil:
+    """A head over our limit; or the tunnel that the client asked for, before it has said all of its request."""
+    return (core.response.cause == CAUSE_HEAD_TOO_LARGE
+            or (core.response.status == 101 and exchange.is_upgrade and core.response.is_upgrade and not exchange.up.is_done))
 
 
 cdef void begin_tunnel(Exchange *exchange) noexcept nogil:
