@@ -195,6 +195,7 @@ cdef struct UpstreamPool:   # a worker's connections to one endpoint
     int32_t n_idle
     int32_t n_open
     int32_t n_waiting
+    int64_t raced_ms        # when the last close race began, see is_close_race; 0: none yet
     const EndpointGate *gate
     EndpointColumn *columns
 

@@ -27,6 +27,8 @@ cdef enum Failed:           # how an attempt ended without an answer
 
 cdef enum:
     TIRED_US = 1000000      # an upload that has gone on for less has tired nobody
+    RACE_MS = 100           # what a restart, or a peer's own patience, ends at once
+    RACES_APART_MS = 10000  # who ends more of them fails
 
 
 # --- Attempts ---
@@ -176,12 +178,20 @@ cdef bint has_tired(const Core *core, const Exchange *exchange) noexcept nogil:
             and core.now_us - exchange.started_us >= TIRED_US)
 
 
+cdef bint is_close_race(Core *core, UpstreamPool *pool) noexcept nogil:
+    """Of a pooled connection that ended as it was used: the peer's right (RFC 9112 9.3.1), but not of every second one."""
+    if pool.raced_ms == 0 or core.now_ms - pool.raced_ms >= RACES_APART_MS:
+        pool.raced_ms = core.now_ms
+    return core.now_ms - pool.raced_ms < RACE_MS
+
+
 cdef bint may_go_on(Core *core, Exchange *exchange, Failed how) noexcept nogil:
     """Ends a failed attempt. True: prepared for the next one; False: the client has been given its answer."""
     cdef bint was_reused = exchange.upstream != NULL and exchange.upstream.is_reused
     cdef int32_t row = exchange.endpoint.row
-    # A pooled connection that ends as it is used is the peer's right (RFC 9112 9.3.1).
-    if how != FAILED_BY_US and (how != FAILED_RESET or not (was_reused or has_tired(core, exchange))):
+    if how == FAILED_RESET and (has_tired(core, exchange) or (was_reused and is_close_race(core, exchange.upstream.pool))):
+        pass
+    elif how != FAILED_BY_US:
         note_failure(core, exchange, how == FAILED_CONNECT)
     release_upstream(core, exchange, False)
     exchange.endpoint = NULL

@@ -353,3 +353,18 @@ def test_an_upload_that_the_upstream_tired_of_is_not_its_failure(bench, after_ms
     bench.turn(turns=3)
     assert received(client).startswith(b"HTTP/1.1 502 ")
     assert failures(bench) == (blamed,) * 3
+
+
+def test_a_close_race_excuses_one_moment_and_not_every_second_request(bench):
+    """Before, a PoP that reset half of its requests on pooled connections had no failure."""
+    found = []
+    for after_ms in (0, 50, 100, 5000, 6000, 50, 100):
+        bench.pass_ms(after_ms)
+        client, upstream = bench.client(), bench.upstream()
+        assert bench.ask(client, upstream, b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+        upstream.close()
+        before = failures(bench)
+        bench.turn(turns=2)
+        assert received(client).startswith(b"HTTP/1.1 502 ")
+        found.append(tuple(now - then for now, then in zip(failures(bench), before, strict=True)))
+    assert found == [(blamed,) * 3 for blamed in (0, 0, 1, 1, 0, 0, 1)]
