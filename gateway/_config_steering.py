@@ -22,6 +22,8 @@ from gateway import _config_units as units
 from gateway._config_model import Continent, Country, Flag, Name, Pop, Section, fault, once, one_or_many
 from gateway._config_units import Duration, choice, duration, whole
 
+_MAX_ELEMENTS = 64  # of a path prefix, as the core holds them
+
 
 class Match(Section):
     """What a request must have, all of it. Precedence is the Gateway API's: exact host, then wildcard; exact path, then the longest
@@ -44,6 +46,9 @@ class Match(Section):
     def _one_path(self) -> Self:
         if self.path_prefix is not None and self.path_exact is not None:
             raise fault("must have path_prefix or path_exact, got both")
+        n_elements = (self.path_prefix or "").removesuffix("/").count("/")
+        if n_elements > _MAX_ELEMENTS:
+            raise fault(f"must have a path_prefix of at most {_MAX_ELEMENTS} elements, got {n_elements}")
         return self
 
 

@@ -34,6 +34,7 @@ _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}"
 _PRINTABLE = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]"  # YAML has two line breaks more than others: no value of ours holds one
+_MAX_PAIRS = 64  # of one match, as the core holds them
 _MAX_UNIX_BYTES = 107  # sockaddr_un.sun_path, less its NUL
 
 
@@ -276,6 +277,8 @@ def _read_prefix(raw: Any, _: Path) -> Network:
         raise ValueError  # a netmask: legal for ipaddress, read as its inverse by some tools
     if ipaddress.ip_address(raw.partition("/")[0]) != network.network_address:
         raise ValueError(f"must have no bits beyond its length, such as {network}")
+    if network.version == 6 and network.prefixlen >= 96 and (mapped := network.network_address.ipv4_mapped):
+        return ipaddress.IPv4Network((mapped, network.prefixlen - 96))  # the same clients: a second word on them must be seen
     return network
 
 
@@ -368,6 +371,8 @@ def pairs(name: str, name_pattern: str, forbidden: Mapping[str, str]) -> Leaf:
     def parse(raw: Any, _: Path) -> tuple[tuple[str, str], ...]:
         if not isinstance(raw, dict):
             raise ValueError
+        if len(raw) > _MAX_PAIRS:
+            raise ValueError(f"must have at most {_MAX_PAIRS} names, not {len(raw)}")
         for key, value in raw.items():
             if not re.fullmatch(name_pattern, key):
                 raise ValueError(f"must have {name} names as keys, not {key!r}")
@@ -415,7 +420,10 @@ HOST = Leaf(
     as_is,
 )
 HOST_FIELD = text("the value of a Host field, such as shop.example.com", r"[A-Za-z0-9._\[\]:-]{1,255}")
-URL_PATH = text("a path that begins with / and has neither spaces nor ? nor # (what is beyond ASCII as %xx)", r'/[!"$->@-~]*')
+URL_PATH = text(
+    "a path of at most 8192 bytes that begins with / and has neither spaces nor ? nor # (what is beyond ASCII as %xx)",
+    r'/[!"$->@-~]{0,8191}',
+)
 PROBE_PATH = text("a path that begins with / and has neither spaces nor # (what is beyond ASCII as %xx)", r'/[!"$-~]*')
 TOKEN = text("a name of letters, digits and !#$%&'*+.^_`|~-, at most 128 of them", _TOKEN)
 METHOD = text("an HTTP method in capitals, such as GET", r"[A-Z][A-Z-]{0,31}")

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.config import effective, load, schema
+from gateway.config import effective, schema
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -30,6 +30,8 @@ def run(args: argparse.Namespace) -> int:
     if args.schema:
         print(json.dumps(schema(), indent=2))
         return 0
+    from gateway.loading import load
+
     loaded = load(args.config)
     for warning in loaded.warnings:
         print(f"warning: {warning}", file=sys.stderr)

@@ -76,9 +76,9 @@ def _from_gateway(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _from_file(args: argparse.Namespace) -> dict[str, Any]:
-    from gateway.config import load
     from gateway.control.explanation import explain, read_headers
     from gateway.control.offline import situation_of
+    from gateway.loading import load
 
     situation, faults = situation_of(load(args.config or Path("isochrone.yaml")).config)
     for fault in faults:

@@ -33,8 +33,8 @@ def run(args: argparse.Namespace) -> int:
     import uvloop
 
     from gateway.app import Gateway
-    from gateway.config import load
     from gateway.control.logs import set_up
+    from gateway.loading import load
 
     loaded = load(args.config)
     set_up(loaded.config.log)

@@ -78,8 +78,8 @@ def _requests(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     from gateway import population
-    from gateway.config import load
     from gateway.control.offline import situation_of
+    from gateway.loading import load
     from gateway.simulation import simulate
     from gateway.simulation_map import picture
 

@@ -30,8 +30,6 @@ def situation_of(config: Config) -> tuple[Situation, list[str]]:
     geo = Geo(config, lambda: 0.0)
     geo.files.check(0.0)
     locator = Prepared(geo.files, config).locator()
-    figures = Figures(1)
-    world = World()
     sources = {}
     placeholders = set()
     for service in config.services:
@@ -39,12 +37,19 @@ def situation_of(config: Config) -> tuple[Situation, list[str]]:
             pool = (service.name, backend.pop)
             known = list(_endpoints(service.name, backend))
             placeholders |= {str(one.identity) for one in known if one.identity.address == PLACEHOLDER}
-            world.describe(pool, known)
             kind = kind_of(backend)
             sources[pool] = Source(kind) if kind == "addresses" else Source(kind, None, NOT_ASKED)
-    spec = build(config, world, Rows(figures), 0, _affinity_key(config)).spec
-    situation = Situation(Table(spec, figures), locator, 0.0, sources, frozenset(placeholders), config)
+    situation = Situation(table_of(config, _affinity_key(config)), locator, 0.0, sources, frozenset(placeholders), config)
     return situation, [status.error for status in geo.statuses if status.error is not None]
+
+
+def table_of(config: Config, affinity_key: bytes = b"") -> Table:
+    """ValueError when none can be built."""
+    figures, world = Figures(1), World()
+    for service in config.services:
+        for backend in service.backends:
+            world.describe((service.name, backend.pop), _endpoints(service.name, backend))
+    return Table(build(config, world, Rows(figures), 0, affinity_key).spec, figures)
 
 
 def _affinity_key(config: Config) -> bytes:

@@ -68,7 +68,7 @@ EXPECTED = [
     (14, "services.shop.backends.fra.kubernetes: must be endpoints, or pops.fra must have kubernetes"),
     (15, "services.shop.backends.osl: must have either endpoints or kubernetes, got neither"),
     (17, "routes[0].match.hosts[0]: must be a host without a port"),
-    (17, "routes[0].match.path_prefix: must be a path that begins with /"),
+    (17, "routes[0].match.path_prefix: must be a path of at most 8192 bytes that begins with /"),
     (18, "routes[0].service: must be one of services: shop, got 'sop', did you mean shop?"),
     (19, "routes[0].steering.affinity: must have exactly one of cookie, header and client: true, got cookie and client"),
     (19, "routes[0].steering.mode: must be proxy or redirect, got 'rewrite'"),
