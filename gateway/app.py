@@ -109,7 +109,9 @@ class Gateway:
         self.sources = Sources(self.world, self.resolver, self.tasks, clock, self.publisher.request, make_cluster)
         self.drains = drains.PopDrains(self.publisher, self.figures, clock, drains.path_of(config))
         self.lifecycle = Lifecycle(config.drain, WorkerHands(self.workers, self.snapshots, self.listeners), clock)
-        self.ready = Ready(self.lifecycle, self.geo, self.sources, self.prober, lambda: self.config.kubernetes.sync_deadline, clock)
+        self.ready = Ready(
+            self.lifecycle, self.geo, self.sources, self.prober, self.workers, lambda: self.config.kubernetes.sync_deadline, clock
+        )
         self.reloader = Reload(load, self.publisher, self.sources, self.resolver, self.geo, [self._on_config])
         self.beat = Beat(
             self.gates,

@@ -1,6 +1,7 @@
 """`isochrone serve`: runs the gateway. Owns signals, the event loop and exit statuses; must not know how anything is done.
 
 SIGTERM and SIGINT drain, a second one ends at once; SIGHUP reloads. Exit: 0 drained, 1 can't begin, 2 wrong configuration.
+Handlers are Python's own, not the loop's, which would give them back when it closes: a late SIGHUP would then kill.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import logging
 import resource
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +38,8 @@ def run(args: argparse.Namespace) -> int:
     from gateway.control.logs import set_up
     from gateway.loading import load
 
+    hangups: list[int] = []  # since the file was read, until the loop runs
+    signal.signal(signal.SIGHUP, lambda number, _: hangups.append(number))
     loaded = load(args.config)
     set_up(loaded.config.log)
     for warning in loaded.warnings:
@@ -43,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     raise_descriptors()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         gateway = Gateway(loaded.config, lambda: load(args.config).config, parts=parts())
-        runner.run(serve(gateway))
+        runner.run(serve(gateway, hangups))
     return 0
 
 
@@ -57,12 +61,21 @@ def parts() -> tuple[NewPart, ...]:
     return (Logs, AccessLog, Status, Admin)
 
 
-async def serve(gateway: Gateway) -> None:
-    """The gateway under this process's signals."""
+async def serve(gateway: Gateway, hangups: Sequence[int] = ()) -> None:
+    """The gateway under this process's signals. `hangups`: those that came already."""
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, gateway.terminate)
-    loop.add_signal_handler(signal.SIGHUP, lambda: gateway.tasks.start("reload", gateway.reload()))
+
+    def reload() -> None:
+        gateway.tasks.start("reload", gateway.reload())
+
+    def handle(number: int, _: object) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(reload if number == signal.SIGHUP else gateway.terminate)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, handle)
+    if hangups:
+        loop.call_soon(reload)
     await gateway.run()
 
 

@@ -173,7 +173,8 @@ class Admin:
     async def reload(self, request: web.Request) -> web.Response:
         """Whole or not at all: 409 has every reason why not."""
         parameters(request)
-        outcome = await self.gateway.reload()
+        # A client that leaves must not leave half a reload behind.
+        outcome = await asyncio.shield(self.gateway.tasks.start("reload", self.gateway.reload()))
         if outcome.is_done:
             return answer({"reloaded": True, "generation": self.gateway.publisher.generation})
         return answer({"reloaded": False, "error": "reload refused: nothing has changed", "faults": list(outcome.lines)}, 409)

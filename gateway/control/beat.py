@@ -1,12 +1,14 @@
 """Beat: what control does every 100 ms, in one turn without a wait. Owns the order of it; each part owns what it does.
 
 The order matters: gates look, and outliers are ejected, before the figures are published, so that a turn publishes what it has just seen.
+Each part is on its own: one that fails is logged, and the others, the drain and its deadline among them, go on.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.control.drains import PopDrains
 from gateway.control.ejections import Ejections
@@ -17,6 +19,8 @@ from gateway.control.publisher import Publisher
 from gateway.control.refresh import Refresh
 from gateway.control.resolver import Resolver
 from gateway.control.workers import Workers
+
+logger = logging.getLogger("isochrone.beat")
 
 INTERVAL_S = 0.1
 
@@ -33,15 +37,31 @@ class Beat:
     drains: PopDrains
     lifecycle: Lifecycle
     clock: Callable[[], float]
+    _failing: dict[str, type[Exception]] = field(default_factory=dict)  # parts whose last turn failed
 
     async def turn(self) -> None:
+        publisher = self.publisher
+        self._do("gates", self._look)
+        self._do("ejections", lambda: self.ejections.turn(publisher.config, publisher.table.spec))
+        self._do("resolver", self.resolver.turn)
+        self._do("prober", self.prober.turn)
+        self._do("refresh", lambda: self.refresh.turn(publisher.config, publisher.table.spec))
+        self._do("publisher", publisher.collect)
+        self._do("drains", self.drains.turn)
+        self._do("workers", lambda: self.workers.turn(self.clock()))
+        self._do("lifecycle", self.lifecycle.turn)
+
+    def _look(self) -> None:
         for gate in self.gates.turn():
             self.prober.ask_soon(gate)
-        self.ejections.turn(self.publisher.config, self.publisher.table.spec)
-        self.resolver.turn()
-        self.prober.turn()
-        self.refresh.turn(self.publisher.config, self.publisher.table.spec)
-        self.publisher.collect()
-        self.drains.turn()
-        self.workers.turn(self.clock())
-        self.lifecycle.turn()
+
+    def _do(self, part: str, turn: Callable[[], object]) -> None:
+        try:
+            turn()
+        except Exception as error:
+            # The same fault ten times a second is one line, not a full disk.
+            if self._failing.get(part) is not type(error):
+                logger.exception("turn failed", extra={"part": part})
+            self._failing[part] = type(error)
+        else:
+            self._failing.pop(part, None)

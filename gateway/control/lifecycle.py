@@ -160,17 +160,21 @@ class Lifecycle:
             self.announced_at = now
         if after is Phase.SERVING:
             self.announced_at = None
-        self._log(before, event)
         self._enter()
+        self._log(before, event)
         self.on_phase(after)
 
     def turn(self) -> None:
-        """What time brings. Called every 100 ms."""
+        """What time brings. Called every 100 ms. Deadlines come first: a step that fails, each time, must not hold them up."""
         now = self.clock()
-        if self.phase in (Phase.HELD, Phase.LAMEDUCK):
-            self.hands.order("lameduck", self.close_share)
+        if self.phase in (Phase.LAMEDUCK, Phase.CLOSING) and self.asked_at is not None and now - self.asked_at >= self.drain.deadline:
+            self.handle(Event.DEADLINE)
+        if self.phase is Phase.ABORTING and now - self.since >= ABORT_S:
+            self.handle(Event.DEADLINE)
         if self.phase is Phase.LAMEDUCK and self.announced_at is not None and now - self.announced_at >= self.drain.lameduck:
             self.handle(Event.ANNOUNCED)
+        if self.phase in (Phase.HELD, Phase.LAMEDUCK):
+            self.hands.order("lameduck", self.close_share)
         if self.phase is Phase.CLOSING:
             if now - self.since >= HANDSHAKE_S:
                 self.hands.order("sealed", 1.0)
@@ -178,14 +182,10 @@ class Lifecycle:
             # A queued connection may still come in until then: quiet means nothing before.
             if self._has_closed and self.hands.connections() == 0:
                 self.handle(Event.QUIET)
-        if self.phase in (Phase.LAMEDUCK, Phase.CLOSING) and self.asked_at is not None and now - self.asked_at >= self.drain.deadline:
-            self.handle(Event.DEADLINE)
         if self.phase is Phase.ABORTING:
             self._close_listeners()
             if self.hands.connections() == 0:
                 self.handle(Event.QUIET)
-            elif now - self.since >= ABORT_S:
-                self.handle(Event.DEADLINE)
 
     def _enter(self) -> None:
         if self.phase is Phase.SERVING:

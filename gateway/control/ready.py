@@ -1,7 +1,8 @@
 """Ready: may traffic be sent here, and if not, why not. Owns the list of conditions; must not know who asks.
 
 Ready is a table, databases open, every cluster synced once or called stale by its deadline, and the first probe round done. Once
-it was true only the lifecycle takes it back: a database or a cluster that fails later is no reason to send all traffic away.
+it was true only the lifecycle and a worker that hangs take it back (the connections that it was given wait for nobody): a database or
+a cluster that fails later is no reason to send all traffic away.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from gateway.control.geo import Geo
 from gateway.control.lifecycle import Lifecycle, Phase
 from gateway.control.probes import Prober
 from gateway.control.sources import Sources
+from gateway.control.workers import Workers
 
 logger = logging.getLogger("isochrone.ready")
 
@@ -27,6 +29,7 @@ class Ready:
     geo: Geo
     sources: Sources
     prober: Prober
+    workers: Workers
     sync_deadline_s: Callable[[], float]
     clock: Callable[[], float]
     _began: float = field(init=False)
@@ -60,10 +63,11 @@ class Ready:
         phase = self.lifecycle.phase
         if phase not in (Phase.STARTING, Phase.SERVING):
             return [f"draining: {self.lifecycle.state}"]
+        silent = [f"{name}: does not turn" for name in self.workers.silent]
         if self._was_ready and phase is Phase.SERVING:
-            return []
+            return silent
         reasons = [*self.obstacles(), *(f"geoip: {fault}" for fault in self.geo.missing)]
         if phase is Phase.STARTING:
             return reasons or ["starting"]
         self._was_ready = not reasons
-        return reasons
+        return reasons + silent

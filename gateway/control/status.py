@@ -17,8 +17,8 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from gateway.config import Address
-from gateway.control.blocking import in_thread
 from gateway.control.listeners import Listener, bind
+from gateway.control.scrapes import Scrapes
 from gateway.control.telemetry import Telemetry
 from gateway.errors import IsochroneError
 
@@ -34,7 +34,6 @@ MAX_CONNECTIONS = 128  # a listener; more end the oldest, so that nobody who onl
 TRIM_S = 0.05
 KEEP_ALIVE_S = 75.0
 STOP_S = 1.0  # for answers under way
-METRICS_S = 30.0  # to write a scrape; in a thread, nobody else waits for it
 UNIX_MODE = 0o600  # an admin socket is for its owner and root
 
 
@@ -95,7 +94,15 @@ class Server:
 
     def __init__(self, name: str, address: Address, app: web.Application) -> None:
         self.name, self.address = name, address
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, keepalive_timeout=KEEP_ALIVE_S, shutdown_timeout=STOP_S)
+        # Whoever leaves has his request cancelled: nothing is done for nobody. What must be done whole is a task of its own.
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            handler_cancellation=True,
+            keepalive_timeout=KEEP_ALIVE_S,
+            shutdown_timeout=STOP_S,
+        )
         self._listener: Listener | None = None
         self._server: asyncio.AbstractServer | None = None
         self._trimming: asyncio.TimerHandle | None = None
@@ -147,15 +154,18 @@ class StatusAnswers:
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
         self.telemetry = Telemetry(gateway)
-        self._one_scrape = asyncio.Lock()  # many scrapers at once wait for each other, instead of for the memory of all
+        self.scrapes = Scrapes(self.telemetry.read, gateway.tasks, gateway.clock)
 
     def routes(self) -> list[web.RouteDef]:
         return [web.get("/healthz", self.healthz), web.get("/readyz", self.readyz), web.get("/metrics", self.metrics)]
 
     async def healthz(self, request: web.Request) -> web.Response:
-        """200 for as long as this process answers, also while it drains: a failing liveness probe would kill the drain."""
+        """200 while any worker turns, also during a drain: a failing liveness probe would kill it. 503: nobody can be served again."""
         parameters(request)
-        return answer({"pid": os.getpid(), "generation": GENERATION, "state": self.gateway.lifecycle.state})
+        said: dict[str, Any] = {"pid": os.getpid(), "generation": GENERATION, "state": self.gateway.lifecycle.state}
+        if self.gateway.workers.has_none:
+            return answer({**said, "error": f"no worker turns: {', '.join(self.gateway.workers.silent)}"}, 503)
+        return answer(said)
 
     async def readyz(self, request: web.Request) -> web.Response:
         parameters(request)
@@ -165,9 +175,7 @@ class StatusAnswers:
     async def metrics(self, request: web.Request) -> web.Response:
         # Any query is let through: scrapers send parameters of their own.
         accept = ",".join(request.headers.getall("Accept", []))
-        async with self._one_scrape:
-            reading = self.telemetry.read()
-            body, content_type = await in_thread("metrics", lambda: reading.render(accept), METRICS_S)
+        body, content_type = await self.scrapes.text(accept)
         return web.Response(body=body, headers={"Content-Type": content_type})
 
 

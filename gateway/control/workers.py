@@ -16,6 +16,7 @@ from routing_core import Figures
 logger = logging.getLogger("isochrone.workers")
 
 SILENT_S = 2.0  # a worker turns at least every 100 ms: this long without a beat means that it hangs
+LATE_S = 1.0  # control that comes this late to look was stopped itself (SIGSTOP, a paused machine), and workers with it
 
 
 @dataclass(slots=True)
@@ -24,9 +25,12 @@ class Workers:
     all: list[Worker] = field(default_factory=list)
     _threads: list[threading.Thread] = field(default_factory=list)
     _silent: set[int] = field(default_factory=set)
+    _began_at: float = 0.0
+    _looked_at: float = 0.0
 
     def start(self, snapshots: Snapshots, figures: Figures, listeners: Sequence[tuple[int, int]], now: float) -> None:
         """One thread for each column of the counters. `listeners`: (descriptor, number), listening."""
+        self._began_at = self._looked_at = now
         for number in range(self.counters.n_workers):
             seed = secrets.randbits(63) | 1
             self.all.append(Worker(number, snapshots, figures, self.counters, listeners, int(now * 1e6), seed))
@@ -40,13 +44,24 @@ class Workers:
         for worker in self.all:
             worker.wake()
 
+    @property
+    def silent(self) -> list[str]:
+        """Names of those that hang, or have ended without being told to."""
+        return [self._threads[number].name for number in sorted(self._silent)]
+
+    @property
+    def has_none(self) -> bool:
+        """Whether none of those that were started turns: nobody is served any more."""
+        return bool(self._threads) and len(self._silent) == len(self._threads)
+
     def turn(self, now: float) -> None:
         """Look for beats that fail to come. `now`: monotonic, as the beats are."""
-        if not self._threads:
+        is_late, self._looked_at = now - self._looked_at > LATE_S, now
+        if not self._threads or is_late:
             return
         for number, beat_ms in enumerate(self.counters.read()["beats_ms"]):
-            silent_s = now - beat_ms / 1000
-            if silent_s > SILENT_S and number not in self._silent and beat_ms:
+            silent_s = now - max(beat_ms / 1000, self._began_at)
+            if silent_s > SILENT_S and number not in self._silent:
                 self._silent.add(number)
                 is_alive = self._threads[number].is_alive()
                 logger.error("worker silent", extra={"worker": number, "silent_s": round(silent_s, 1), "is_alive": is_alive})

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -214,13 +214,14 @@ class Client:
 class Served:
     """`isochrone serve` on a configuration."""
 
-    def __init__(self, folder: Path, text: str, port: int, *, descriptors: int | None = None) -> None:
+    def __init__(self, folder: Path, text: str, port: int, *, descriptors: int | None = None, under: Sequence[str] = ()) -> None:
+        """`under`: words of a command that runs it."""
         self.port = port
         self.admin_port = 0
         self.config = folder / "isochrone.yaml"
         self.config.write_text(text)
         self.log_path = folder / "log"
-        command = [sys.executable, "-m", "gateway", "serve", "-c", str(self.config)]
+        command = [*under, sys.executable, "-m", "gateway", "serve", "-c", str(self.config)]
         if descriptors is not None:
             command = ["bash", "-c", f'ulimit -n {descriptors}; exec "$@"', "bash", *command]
         with self.log_path.open("ab") as log:
@@ -266,10 +267,12 @@ class Served:
 
 
 @contextlib.contextmanager
-def served(folder: Path, text: str = CONFIG, *, wait: bool = True, descriptors: int | None = None, **names: str) -> Iterator[Served]:
+def served(
+    folder: Path, text: str = CONFIG, *, wait: bool = True, descriptors: int | None = None, under: Sequence[str] = (), **names: str
+) -> Iterator[Served]:
     """`names` fill the places in the text; `port` and `admin` are free ones."""
     port, admin = free_port(), free_port()
-    gateway = Served(folder, text.format(port=port, admin=admin, **names), port, descriptors=descriptors)
+    gateway = Served(folder, text.format(port=port, admin=admin, **names), port, descriptors=descriptors, under=under)
     gateway.admin_port = admin
     try:
         if wait:

@@ -1,10 +1,19 @@
 import argparse
 import resource
+import signal
 
 import pytest
 
 from gateway.commands import serve
 from gateway.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def signals():
+    """As they were before."""
+    before = signal.getsignal(signal.SIGHUP)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 def test_a_broken_file_is_a_config_error(tmp_path):

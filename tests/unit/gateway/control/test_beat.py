@@ -1,8 +1,59 @@
 import asyncio
+import logging
 from types import SimpleNamespace
+
+import pytest
 
 from gateway.control.beat import Beat
 from tests.unit.gateway.control.helpers import Clock
+
+PARTS = ["gates", "ejections", "resolver", "prober", "refresh", "publisher", "drains", "workers", "lifecycle"]
+
+
+def parts_of(done):
+    """Those of a beat, each writing its name down."""
+
+    def part(name, **more):
+        return SimpleNamespace(turn=lambda *_: done.append(name), **more)
+
+    made = {name: part(name) for name in PARTS if name not in ("gates", "publisher")}
+    made["gates"] = SimpleNamespace(turn=lambda: done.append("gates") or [])
+    made["publisher"] = SimpleNamespace(config="config", table=SimpleNamespace(spec="spec"), collect=lambda: done.append("publisher"))
+    return made
+
+
+@pytest.mark.parametrize("broken", PARTS)
+def test_a_part_that_fails_stops_no_other_and_is_said_once(broken, caplog):
+    caplog.set_level(logging.INFO)
+    done, n = [], []
+    parts = parts_of(done)
+
+    def fail(*_):
+        n.append(1)
+        raise OSError(f"for the {len(n)}. time")
+
+    setattr(parts[broken], "collect" if broken == "publisher" else "turn", fail)
+    beat = Beat(**parts, clock=Clock(7.0))
+    for _ in range(10):
+        done.clear()
+        asyncio.run(beat.turn())
+        assert done == [name for name in PARTS if name != broken]
+    assert len(n) == 10
+    (record,) = caplog.records
+    assert (record.message, record.part) == ("turn failed", broken)
+    assert "for the 1. time" in caplog.text
+
+
+def test_a_fault_that_comes_back_is_said_again(caplog):
+    parts = parts_of([])
+    beat = Beat(**parts, clock=Clock(7.0))
+    working = parts["drains"].turn
+    for _ in range(2):
+        parts["drains"].turn = lambda: 1 / 0
+        asyncio.run(beat.turn())
+        parts["drains"].turn = working
+        asyncio.run(beat.turn())
+    assert len(caplog.records) == 2
 
 
 def test_a_turn_does_each_thing_once_and_looks_before_it_publishes():

@@ -1,3 +1,4 @@
+import contextlib
 import logging
 
 import pytest
@@ -134,11 +135,40 @@ def test_at_the_deadline_what_is_left_is_cut(scene):
     clock.advance(50)
     life.turn()
     assert life.phase is Phase.ABORTING
-    assert hands.told[-1] == "aborting"
-    hands.has_let_go = False
+    assert hands.told[-2:] == ["aborting", "close listeners"]
     clock.advance(2)
     life.turn()
     assert life.phase is Phase.EXIT  # a worker that does not obey holds nothing up
+
+
+def test_a_worker_that_does_not_let_go_holds_nothing_up(scene):
+    life, hands, clock = serving(scene)
+    hands.has_let_go = False
+    life.handle(Event.TERMINATE)
+    life.handle(Event.TERMINATE)
+    clock.advance(2)
+    life.turn()
+    assert life.phase is Phase.EXIT
+
+
+@pytest.mark.parametrize("step", ["order", "refuse_new", "have_let_go", "connections", "close_listeners"])
+def test_a_step_that_fails_each_time_holds_no_deadline_up(scene, step):
+    life, hands, clock = serving(scene)
+    life.handle(Event.TERMINATE)
+
+    def broken(*_):
+        raise OSError("broken")
+
+    setattr(hands, step, broken)
+    seen = []
+    for _ in range(640):  # a minute, and what cutting may take, in turns of 100 ms
+        clock.advance(0.1)
+        with contextlib.suppress(OSError):
+            life.turn()
+        seen.append(life.phase)
+    assert life.phase is Phase.EXIT
+    assert seen.index(Phase.CLOSING) in (99, 100)
+    assert life.done.is_set()
 
 
 def test_aborting_ends_as_soon_as_nothing_is_left(scene):

@@ -15,11 +15,12 @@ def scene():
         lifecycle=SimpleNamespace(phase=Phase.STARTING, state="starting"),
         geo=SimpleNamespace(missing=["city.mmdb: not loaded yet"], has_looked=False),
         sources=SimpleNamespace(waiting=["fra"], asked=[], resolver=SimpleNamespace(answers={"web": Answer()})),
+        workers=SimpleNamespace(silent=[]),
         prober=SimpleNamespace(unjudged=[identity(), identity("192.0.2.2")]),
         clock=Clock(),
     )
     parts.sources.unsynced = lambda deadline: parts.sources.asked.append(deadline) or parts.sources.waiting
-    ready = Ready(parts.lifecycle, parts.geo, parts.sources, parts.prober, lambda: 30.0, parts.clock)
+    ready = Ready(parts.lifecycle, parts.geo, parts.sources, parts.prober, parts.workers, lambda: 30.0, parts.clock)
     return ready, parts
 
 
@@ -71,6 +72,17 @@ def test_what_fails_later_takes_nothing_back(scene):
     parts.geo.missing = ["gone"]
     parts.sources.waiting = ["new"]
     parts.prober.unjudged = [identity()]
+    assert ready.reasons() == []
+
+
+def test_a_worker_that_hangs_is_a_reason_until_it_turns_again(scene):
+    ready, parts = scene
+    settle(parts)
+    parts.lifecycle.phase = Phase.SERVING
+    parts.workers.silent = ["worker-1"]
+    assert ready.reasons() == ["worker-1: does not turn"]
+    assert ready.reasons() == ["worker-1: does not turn"]
+    parts.workers.silent = []
     assert ready.reasons() == []
 
 

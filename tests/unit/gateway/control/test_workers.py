@@ -52,7 +52,9 @@ def test_a_named_thread_for_each_column_until_stopped(scene, nothing_left):
 
 def test_before_the_start_there_is_nothing_to_watch_or_stop(scene):
     workers, _ = scene
-    workers.turn(1000.0)
+    turn(workers, 1000.0)
+    assert workers.silent == []
+    assert not workers.has_none
     workers.wake()
     assert asyncio.run(workers.stop(5))
 
@@ -69,23 +71,58 @@ class Beats:
         return {"beats_ms": self.beats_ms, "idle": [1, 2], "active": [3, 0]}
 
 
+def turn(workers, now):
+    """Control looks in time, and has looked just before."""
+    workers._looked_at = now - 0.1
+    workers.turn(now)
+
+
+def test_a_look_that_comes_late_itself_judges_nobody():
+    """Control was stopped as well: SIGSTOP, a machine that was moved."""
+    beats = Beats()
+    threads = [threading.Thread(name=f"worker-{number}") for number in range(2)]
+    workers = Workers(beats, _threads=threads, _began_at=1.0, _looked_at=1.0)
+    beats.beats_ms = [1_000, 1_000]
+    workers.turn(60.0)
+    assert workers.silent == []
+    workers.turn(60.1)
+    assert workers.silent == ["worker-0", "worker-1"]
+    assert workers.has_none
+    beats.beats_ms = [60_150, 1_000]
+    workers.turn(60.2)
+    assert workers.silent == ["worker-1"]
+    assert not workers.has_none
+
+
+def test_a_worker_that_never_began_is_silent_too():
+    workers = Workers(Beats(), _threads=[threading.Thread(), threading.Thread()], _began_at=5.0)
+    turn(workers, 6.9)
+    assert not workers.has_none
+    turn(workers, 7.1)
+    assert workers.has_none
+
+
 def test_silence_is_said_once_and_so_is_its_end(caplog):
     caplog.set_level(logging.INFO)
     beats = Beats()
     thread = threading.Thread(target=lambda: None)
-    workers = Workers(beats, _threads=[thread, thread])
-    workers.turn(5.0)  # no beat yet: it has only begun
+    workers = Workers(beats, _threads=[thread, thread], _began_at=4.0)
+    turn(workers, 5.0)  # no beat yet: it has only begun
     beats.beats_ms = [5_000, 5_000]
-    workers.turn(6.9)
+    turn(workers, 6.9)
     assert caplog.records == []
+    assert workers.silent == []
     beats.beats_ms = [5_000, 7_400]
-    workers.turn(7.5)
-    workers.turn(7.6)
+    turn(workers, 7.5)
+    turn(workers, 7.6)
+    assert workers.silent == [thread.name]
+    assert not workers.has_none
     (record,) = caplog.records
     assert (record.message, record.worker, record.silent_s, record.is_alive) == ("worker silent", 0, 2.5, False)
     beats.beats_ms = [8_000, 8_000]
-    workers.turn(8.1)
-    workers.turn(8.2)
+    turn(workers, 8.1)
+    turn(workers, 8.2)
+    assert workers.silent == []
     assert [record.message for record in caplog.records] == ["worker silent", "worker beats again"]
     assert workers.connections() == 6
 

@@ -1,0 +1,104 @@
+"""A worker that hangs, on a real gateway: one of its threads is stopped as a debugger stops it."""
+
+import ctypes
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.io.serving import eventually
+
+pytestmark = pytest.mark.slow
+
+PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH = 0x4206, 0x4207, 17
+WALL = 0x40000000  # threads too
+
+
+def threads(gateway, name):
+    """Thread ids of that name."""
+    tasks = Path(f"/proc/{gateway.process.pid}/task").iterdir()
+    return [int(task.name) for task in tasks if (task / "comm").read_text().strip() == name]
+
+
+@contextmanager
+def stopped(thread):
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+    if libc.ptrace(PTRACE_SEIZE, thread, None, None) != 0:
+        pytest.skip(f"no ptrace on this machine: {os.strerror(ctypes.get_errno())}")
+    assert libc.ptrace(PTRACE_INTERRUPT, thread, None, None) == 0
+    assert os.waitpid(thread, WALL)[0] == thread
+    try:
+        yield
+    finally:
+        libc.ptrace(PTRACE_DETACH, thread, None, None)
+
+
+def ask(gateway, path):
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.admin_port, timeout=10)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        connection.close()
+
+
+def test_a_worker_that_hangs_shows_in_health(gateway):
+    (first,) = eventually(lambda: threads(gateway, "worker-0"), "its name")
+    (second,) = eventually(lambda: threads(gateway, "worker-1"), "its name")
+    eventually(lambda: ask(gateway, "/readyz")[0] == 200, "ready")
+    with ExitStack() as hanging:
+        hanging.enter_context(stopped(second))
+        eventually(lambda: ask(gateway, "/readyz")[0] == 503, "unready")
+        assert ask(gateway, "/readyz") == (503, {"ready": False, "reasons": ["worker-1: does not turn"]})
+        status, said = ask(gateway, "/healthz")
+        assert (status, said["state"]) == (200, "serving"), "the other one serves"
+        hanging.enter_context(stopped(first))
+        eventually(lambda: ask(gateway, "/healthz")[0] == 503, "ill")
+        assert ask(gateway, "/healthz")[1]["error"] == "no worker turns: worker-0, worker-1"
+    eventually(lambda: ask(gateway, "/readyz")[0] == 200, "ready again")
+    assert ask(gateway, "/healthz")[0] == 200
+
+
+def test_a_gateway_that_was_paused_blames_no_worker(gateway):
+    eventually(lambda: ask(gateway, "/readyz")[0] == 200, "ready")
+    gateway.signal(signal.SIGSTOP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        gateway.process.wait(2.5)  # longer than a worker may be silent
+    gateway.signal(signal.SIGCONT)
+    for _ in range(20):
+        assert ask(gateway, "/readyz")[0] == 200
+    assert '"worker silent"' not in gateway.log
+
+
+def test_scrapes_that_nobody_waits_for_cost_no_other_his_time(gateway):
+    """Each alone takes some milliseconds of control's time, more where there are many pools: an honest scraper stood in line."""
+    eventually(lambda: ask(gateway, "/readyz")[0] == 200, "ready")
+    for _ in range(500):
+        with socket.create_connection(("127.0.0.1", gateway.admin_port), timeout=10) as client:
+            client.sendall(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n")
+    began = time.monotonic()
+    with gateway_metrics(gateway) as answer:
+        assert answer.status == 200
+        text = answer.read().decode()
+    assert time.monotonic() - began < 2.0
+    scrapes = [line for line in text.splitlines() if line.startswith("isochrone_worker_silence_seconds")]
+    assert len(scrapes) == 2
+
+
+@contextmanager
+def gateway_metrics(gateway):
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.admin_port, timeout=60)
+    try:
+        connection.request("GET", "/metrics")
+        yield connection.getresponse()
+    finally:
+        connection.close()

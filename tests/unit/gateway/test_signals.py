@@ -1,0 +1,61 @@
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+
+def run(program, *words):
+    return subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, timeout=20)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 0), (signal.SIGHUP, 7)])
+def test_held_signals_end_in_order_or_do_nothing(number, status):
+    program = f"import os, sys; from gateway import signals; signals.hold(); os.kill(os.getpid(), {int(number)}); sys.exit(7)"
+    done = run(program)
+    assert (done.returncode, done.stderr) == (status, "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_an_end_under_way_keeps_its_status(number):
+    """To the last moment, in which Python has given its handlers back."""
+    program = f"""if True:
+        import os, sys
+        from gateway import signals
+        signals.hold()
+        class Late:
+            def __del__(self, kill=os.kill, pid=os.getpid()):
+                kill(pid, {int(number)})
+        sys.late = Late()
+        signals.drop()
+        os.kill(os.getpid(), {int(number)})
+        sys.exit(7)
+    """
+    done = run(program)
+    assert (done.returncode, done.stderr) == (7, "")
+
+
+@pytest.mark.parametrize(("word", "is_held"), [("serve", True), ("check", False)])
+def test_they_are_held_before_anything_is_imported_and_for_serve_alone(word, is_held):
+    """At the first import of the command line itself: what is there by then, and what SIGHUP would do."""
+    program = """if True:
+        import os, signal, sys
+        before = set(sys.modules)
+        class Look:
+            def find_spec(self, name, path=None, target=None):
+                if name == "gateway.cli":
+                    print(sorted(set(sys.modules) - before), signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)
+                    sys.stdout.flush()
+                    os._exit(0)
+        sys.meta_path.insert(0, Look())
+        from gateway.__main__ import main
+        main()
+    """
+    done = run(program, word)
+    assert done.stdout == f"['gateway', 'gateway.__main__', 'gateway.signals'] {is_held}\n", done.stderr
+
+
+def test_the_installed_command_begins_there():
+    with open(os.path.join(os.path.dirname(__file__), "../../../pyproject.toml")) as file:
+        assert 'isochrone = "gateway.__main__:main"' in file.read()
