@@ -5,7 +5,7 @@ ways is refused, not repaired. The path is the one thing passed on as it came: n
 and routes match that same raw form. `%2f`, `%5c` and `..` therefore reach the upstream as the client wrote them; a backslash, `%00`,
 `%0a` and `%0d` in the path are refused. In the query they are data.
 """
-from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memchr, memset
 
 from gateway.dataplane._octets cimport (
@@ -15,7 +15,7 @@ from gateway.dataplane._walk cimport Walk, begin_walk, refuse, take_line_end, ta
 
 cdef enum:
     MAX_METHOD = 24                 # the longest registered one has 17
-    MAX_CONNECTION_OPTIONS = 64     # each is sought among all fields: bounds that product
+    MAX_CONNECTION_OPTIONS = 64     # nobody needs as many
 
 # A host with its port, in the text.
 cdef struct Host:
@@ -289,30 +289,59 @@ cdef RejectCause judge_field(Walk *walk, Fields *fields, const Field *field) noe
     return CAUSE_NONE
 
 
-cdef void mark_named(Walk *walk, Fields *fields, const Field *connection) noexcept nogil:
+# FNV-1a, without letter case.
+cdef inline uint64_t hash_name(Octets name, size_t length) noexcept nogil:
+    cdef uint64_t hash = 0xcbf29ce484222325u
+    cdef size_t i
+    for i in range(length):
+        hash = (hash ^ token_octets[name[i]]) * 0x100000001b3u
+    return hash
+
+
+cdef bint is_same_name(Octets one, Octets other, size_t length) noexcept nogil:
+    cdef size_t i
+    for i in range(length):
+        if token_octets[one[i]] != token_octets[other[i]]:
+            return False
+    return True
+
+
+# Names are compared where their hashes agree, and then they are the same: each octet is looked at twice, however many options and fields
+# share a long beginning. Two names of one hash are made by someone who wants to be compared. False: so it is.
+cdef bint mark_named(Walk *walk, Fields *fields, const Field *connection, const uint64_t *hashes) noexcept nogil:
     cdef Octets at = walk.text + connection.value_at
     cdef Octets end = at + connection.value_length
     cdef Octets element = NULL
     cdef size_t length = 0
-    cdef size_t k
+    cdef uint64_t hash
     cdef int32_t i
     cdef Field *field
     while next_element(&at, end, &element, &length):
+        hash = hash_name(element, length)
         for i in range(fields.n):
             field = fields.list + i
-            if field.name_length != length or field.id == FIELD_UPGRADE or field.id == FIELD_KEEP_ALIVE:
+            if hashes[i] != hash or field.is_named_by_connection or field.id == FIELD_UPGRADE or field.id == FIELD_KEEP_ALIVE:
                 continue
-            k = 0
-            while k < length and token_octets[element[k]] == token_octets[walk.text[field.name_at + k]]:
-                k += 1
-            if k == length:
-                field.is_named_by_connection = True
+            if field.name_length != length or not is_same_name(element, walk.text + field.name_at, length):
+                return False
+            field.is_named_by_connection = True
+    return True
+
+
+cdef RejectCause mark_all_named(Walk *walk, Fields *fields) noexcept nogil:
+    cdef uint64_t hashes[MAX_FIELDS]
+    cdef int32_t i
+    for i in range(fields.n):
+        hashes[i] = hash_name(walk.text + fields.list[i].name_at, fields.list[i].name_length)
+    for i in range(fields.n):
+        if fields.list[i].id == FIELD_CONNECTION and not mark_named(walk, fields, fields.list + i, hashes):
+            return CAUSE_CONNECTION
+    return CAUSE_NONE
 
 
 cdef Verdict take_fields(Walk *walk, Fields *fields) noexcept nogil:
     cdef Verdict verdict
     cdef Field *field
-    cdef int32_t i
     while True:
         if walk.at == walk.end:
             return NEED_DATA
@@ -336,9 +365,9 @@ cdef Verdict take_fields(Walk *walk, Fields *fields) noexcept nogil:
                 return BAD
     verdict = take_line_end(walk, CAUSE_LINE_END)
     if verdict == WHOLE and fields.has_other_options:
-        for i in range(fields.n):
-            if fields.list[i].id == FIELD_CONNECTION:
-                mark_named(walk, fields, fields.list + i)
+        walk.cause = mark_all_named(walk, fields)
+        if walk.cause != CAUSE_NONE:
+            return BAD
     return verdict
 
 

@@ -3,6 +3,7 @@
 Over 500 lines because it is that table, a case a line.
 """
 
+import time
 from typing import Any
 
 import pytest
@@ -563,3 +564,23 @@ def test_values_are_judged_octet_by_octet(value: bytes) -> None:
     verdict, _ = parsing.request(b"GET / HTTP/1.1\r\nHost: a\r\nX: " + value + b"\r\n\r\n")
     clean = all(octet == 9 or (octet >= 32 and octet != 127) for octet in value)
     assert (verdict == WHOLE) == clean or (value.startswith(b"\r\n") or b"\r\n" in value)
+
+
+def least_s(text, rounds=30):
+    times = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        assert parsing.request(text)[0] == WHOLE
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def test_connection_options_cost_what_a_head_costs() -> None:
+    """Options and fields of one length that differ in their last octets, so that each must be read to its end."""
+    names = [b"x" * 360 + b"%02d" % i for i in range(40)]
+    fields = [name + b": y" for name in names]
+    others = [b"x" * 360 + b"%02d" % i for i in range(40, 80)]
+    _, named = parsing.request(with_host(b"Connection: " + b",".join(others), b"Connection: " + names[7].upper(), *fields))
+    assert [field[0] for field in named["fields"] if field[3]] == [names[7]]
+    plain = least_s(with_host(b"Accept: " + b",".join(others), *fields))
+    assert least_s(with_host(b"Connection: " + b",".join(others), *fields)) < 4 * plain
