@@ -76,8 +76,9 @@ class Place(Section):
 class Gateway(Section):
     """This gateway itself."""
 
-    name: Name = "isochrone"
-    """Its name in `via`, logs and metrics. Give each gateway its own."""
+    name: Name | None = None
+    """Its name in `via`. A request that has been by this name is answered 508: give each gateway its own. Left out: `isochrone-` and 16
+    random digits, others at each start."""
     location: Place | None = None
     """Where it stands. Clients with a private or loopback address stand here too; `leg: gateway-pop` needs it."""
     zone: Name | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 
 from gateway import config as configured
 from gateway.config import Config
@@ -10,6 +11,9 @@ from gateway.control.headroom import Capacity
 from gateway.dataplane import Settings
 from geoip import Override, Pin
 from routing_core import MAX_WORKERS
+
+# One for as long as this process serves, reloads and all. No machine's name: two gateways of one machine may stand in one another's way.
+_MADE_UP_NAME = f"isochrone-{secrets.token_hex(8)}"
 
 
 def settings_of(config: Config) -> Settings:
@@ -42,7 +46,7 @@ def settings_of(config: Config) -> Settings:
         forwarded_header=client.header,
         debug_headers=config.debug_headers,
         log_share=config.access_log.sample if config.access_log is not None else 0.0,
-        name=config.gateway.name,
+        name=config.gateway.name or _MADE_UP_NAME,
     )
 
 

@@ -40,6 +40,7 @@ cdef enum Cause:            # why a request or a connection was refused, after t
     CAUSE_QUEUE_TIMEOUT
     CAUSE_CLIENT_CONNECTIONS    # one client's cap
     CAUSE_CLIENT_EXCHANGES
+    CAUSE_LOOP              # it has been here before
     N_OWN_CAUSES
 
 cdef enum Forced:           # what a drain's deadline cut

@@ -20,7 +20,7 @@ CAUSE_NAMES = (
     "connection", "expect", "target_too_long", "head_too_large", "too_many_fields",
     "slow_head", "slow_body", "body_too_large", "bad_body", "too_many_connections", "no_descriptors", "no_memory",
     "no_route", "no_permitted_pop", "no_endpoint", "queue_full", "queue_timeout",
-    "client_connections", "client_exchanges",
+    "client_connections", "client_exchanges", "loop",
 )
 
 

@@ -35,6 +35,8 @@ cdef void append_number(Buffer *out, long long number) noexcept nogil
 # numbers.
 cdef void settle_ids(const char *text, const RequestHead *head, unsigned long long a, unsigned long long b, unsigned long long c,
                      Facts *facts) noexcept nogil
+# Whether Via says that the request has been here before: it would come again and again.
+cdef bint has_been_here(const char *text, const RequestHead *head, const Settings *settings) noexcept nogil
 # False: does not fit the buffer, which is of no more use.
 cdef bint compose_request(Buffer *out, const char *text, const RequestHead *head, const Settings *settings,
                           const Facts *facts) noexcept nogil

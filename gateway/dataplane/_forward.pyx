@@ -5,12 +5,12 @@ a hop that does not know it: addresses are overwritten with the one believed, an
 a chain that goes on.
 """
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
-from libc.string cimport memchr, memcpy, strlen
+from libc.string cimport memchr, memcmp, memcpy, strlen
 
 from gateway.dataplane._client cimport Span, find_forwarded, take_parameter
 from gateway.dataplane._core cimport BY_CHUNKS, Buffer, Framing
 from gateway.dataplane._head cimport *
-from gateway.dataplane._octets cimport Octets, find_host, is_token
+from gateway.dataplane._octets cimport Octets, find_host, is_token, next_element
 from gateway.dataplane._settings cimport Settings
 
 cdef enum:
@@ -209,6 +209,31 @@ cdef void append_host(Buffer *out, const char *host, uint32_t length) noexcept n
     append(out, "host: ", 6)
     append(out, host, length)
     append(out, "\r\n", 2)
+
+
+cdef bint has_been_here(const char *text, const RequestHead *head, const Settings *settings) noexcept nogil:
+    """Of each element of Via (RFC 9110 7.6.3) the second word, the one behind the protocol. Connection may not hide it."""
+    cdef const char *name = settings.via + 4        # "1.1 "
+    cdef size_t length = settings.via_length - 4
+    cdef Octets at, end, element
+    cdef size_t left = 0
+    cdef int32_t i
+    for i in range(head.n_fields):
+        if head.fields[i].id != FIELD_VIA:
+            continue
+        at = <Octets>text + head.fields[i].value_at
+        end = at + head.fields[i].value_length
+        while next_element(&at, end, &element, &left):
+            while left > 0 and element[0] != c' ' and element[0] != c'\t':
+                element += 1
+                left -= 1
+            while left > 0 and (element[0] == c' ' or element[0] == c'\t'):
+                element += 1
+                left -= 1
+            if (left >= length and memcmp(element, name, length) == 0
+                    and (left == length or element[length] == c' ' or element[length] == c'\t')):
+                return True
+    return False
 
 
 cdef void append_start(Buffer *out, const char *text, const RequestHead *head, const Facts *facts) noexcept nogil:

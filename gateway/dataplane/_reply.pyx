@@ -33,6 +33,8 @@ cdef const char *reason_phrase(int status) noexcept nogil:
         return "Service Unavailable"
     if status == 504:
         return "Gateway Timeout"
+    if status == 508:
+        return "Loop Detected"      # RFC 5842 7.2
     return "HTTP Version Not Supported"     # 505: what is left
 
 

@@ -1,3 +1,4 @@
+import contextlib
 import http.client
 import os
 import signal
@@ -178,3 +179,18 @@ def test_sigterm_before_it_serves_ends_it_at_once(tmp_path):
         assert not gateway.is_listening()  # refused, not left waiting in a queue
         gateway.signal(signal.SIGTERM)
         assert gateway.wait_exit(5) == 0
+
+
+def test_a_loop_of_two_gateways_without_names_ends_where_it_began(tmp_path):
+    there, back = free_port(), free_port()
+    with contextlib.ExitStack() as stack:
+        gateways = []
+        for port, other in ((there, back), (back, there)):
+            folder = tmp_path / str(port)
+            folder.mkdir()
+            text = CONFIG.format(port=port, admin=free_port(), fra=f"127.0.0.1:{other}", nyc=f"127.0.0.1:{other}")
+            gateways.append(Served(folder, text.replace("path: /healthz, ", ""), port))
+            stack.callback(gateways[-1].close)
+        for gateway in gateways:
+            gateway.wait_serving()
+        eventually(lambda: gateways[0].get("/", GERMAN) == (508, "Loop Detected\n"), "508 instead of going round")

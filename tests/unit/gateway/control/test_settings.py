@@ -1,6 +1,8 @@
 import os
 import re
-from dataclasses import fields
+import subprocess
+import sys
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -47,7 +49,7 @@ def test_every_setting_is_taken_from_the_configuration():
 
 
 def test_defaults_of_both_sides_agree():
-    assert settings_of(config_of()) == Settings()
+    assert replace(settings_of(config_of()), name="isochrone") == Settings()
 
 
 def ends() -> list[tuple[str, str, str]]:
@@ -132,3 +134,13 @@ def test_quota_of_a_container(tmp_path, text, expected):
     if text is not None:
         path.write_text(text)
     assert settings._cpu_quota(str(path)) == expected
+
+
+def test_a_gateway_without_a_name_has_one_that_no_other_process_has():
+    name = settings_of(config_of(TWO_POPS)).name
+    assert name == settings_of(config_of(TWO_POPS)).name, "reloads keep it"
+    other = subprocess.run(
+        [sys.executable, "-c", "from gateway.control.settings import _MADE_UP_NAME; print(_MADE_UP_NAME)"],
+        capture_output=True, text=True, check=True, timeout=60,
+    ).stdout.strip()  # fmt: skip
+    assert re.fullmatch("isochrone-[0-9a-f]{16}", name) and re.fullmatch("isochrone-[0-9a-f]{16}", other) and name != other

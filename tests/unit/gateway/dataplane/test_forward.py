@@ -248,3 +248,31 @@ def test_http_1_0_without_host_gets_the_address_it_came_to(bench):
         upstream = bench.upstream()
         sent = bench.ask(client, upstream, b"GET /x HTTP/1.0\r\n\r\n")
         assert f"\r\nhost: {host}:{port}\r\n".encode() in sent
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [b"Via: 1.1 edge-1"], [b"Via: 1.0 fred, 1.1 edge-1 (isochrone)"], [b"via: HTTP/1.1\tedge-1\t(x), 2 p.example"],
+        [b"Via: 1.1 other", b"Via: ,, 1.1  edge-1,"], [b"Connection: Via", b"Via: 1.1 edge-1"],
+    ],
+)  # fmt: skip
+def test_a_request_that_has_been_here_is_508(make_bench, lines):
+    bench = make_bench(Settings(name="edge-1"))
+    client, upstream = bench.client(), bench.upstream()
+    client.send(b"\r\n".join((b"GET /x HTTP/1.1", b"Host: a", *lines, b"", b"")))
+    bench.turn()
+    start, fields, body = head_and_body(received(client))
+    assert start == b"HTTP/1.1 508 Loop Detected" and body == b"Loop Detected\n" and "connection" not in fields
+    assert received(upstream) is None and bench.causes == {"loop": 1}
+    bench.assert_at_rest()
+
+
+@pytest.mark.parametrize(
+    "via", [b"", b"1.1 edge-10", b"1.1 edge", b"1.1 (edge-1)", b"edge-1", b"1.1 x edge-1", b"edge-1 1.1", b"1.1 Edge-1", b"1.1 "]
+)
+def test_others_on_the_way_are_no_loop(make_bench, via):
+    bench = make_bench(Settings(name="edge-1"))
+    client, upstream = bench.client(), bench.upstream()
+    sent = bench.ask(client, upstream, b"GET /x HTTP/1.1\r\nHost: a\r\nVia: " + via + b"\r\n\r\n")
+    assert sent.startswith(b"GET /x ") and b"\r\nvia: 1.1 edge-1\r\n" in sent and b"\r\nVia: " + via + b"\r\n" in sent
