@@ -5,7 +5,7 @@ Those of the gateway's own zone come first in a pool, and are asked first: the o
 from libc.math cimport exp
 
 from routing_core._atomic cimport load_relaxed, store_release
-from routing_core._figures cimport SCALE, in_flight_of, is_admitting
+from routing_core._figures cimport SCALE, in_flight_of, is_admitting, is_answering
 from routing_core._random cimport next_double, next_u64
 
 cdef enum:
@@ -28,7 +28,7 @@ cdef struct Ask:                # what one choice is about
     int n_workers
     int n_tried
     int32_t n                   # the first so many of the pool's endpoints
-    bint ignore_gates
+    Heed heed
 
 
 cdef inline int32_t below(Random *rng, int32_t n) noexcept nogil:
@@ -41,12 +41,14 @@ cdef Fitness fitness_of(const Ask *ask, const Endpoint *endpoint) noexcept nogil
     for i in range(ask.n_tried):
         if ask.tried[i] == endpoint.row:
             return UNFIT
-    if not ask.ignore_gates and not is_admitting(endpoint.gate, endpoint.columns, ask.n_workers):
+    if ask.heed == ADMITTING_ONLY and not is_admitting(endpoint.gate, endpoint.columns, ask.n_workers):
+        return UNFIT
+    if ask.heed == ANSWERING_ONLY and not is_answering(endpoint.gate, endpoint.columns, ask.n_workers):
         return UNFIT
     if ask.pool.max_in_flight > 0 and in_flight_of(endpoint.columns, ask.n_workers) >= ask.pool.max_in_flight:
         return AT_LIMIT
     weight = load_relaxed(&endpoint.gate.weight)
-    if weight < SCALE and not ask.ignore_gates and next_double(ask.rng) * SCALE >= weight:
+    if weight < SCALE and ask.heed == ADMITTING_ONLY and next_double(ask.rng) * SCALE >= weight:
         return FIT_BUT_SLOW_START
     return FIT
 
@@ -57,8 +59,8 @@ cdef double cost_of(const Ask *ask, const Endpoint *endpoint) noexcept nogil:
     cdef int64_t latency_us = load_relaxed(&own.latency_us)
     cdef int64_t age_ms = ask.now_ms - load_relaxed(&own.latency_at_ms)
     cdef double us = latency_us
-    if latency_us == 0:
-        us = UNKNOWN_US if waiting > 0 else 0
+    if latency_us == 0:     # in a panic one that was asked before and has not answered is no newcomer
+        us = UNKNOWN_US if waiting > 0 or (ask.heed != ADMITTING_ONLY and load_relaxed(&own.attempts) > 0) else 0
     elif age_ms > 0:
         us *= exp(-<double>age_ms / DECAY_MS)
     return us * (waiting + 1) / endpoint.weight
@@ -129,9 +131,21 @@ cdef Availability choose_among(const Ask *ask, const Endpoint **chosen) noexcept
     return walk(ask, chosen)
 
 
+# Those of the own zone first.
+cdef Availability choose_in_zones(Ask *ask, const Endpoint **chosen) noexcept nogil:
+    ask.n = ask.pool.n_endpoints
+    if 0 < ask.pool.n_preferred < ask.pool.n_endpoints:
+        ask.n = ask.pool.n_preferred
+        if choose_among(ask, chosen) == AVAILABLE:
+            return AVAILABLE
+        ask.n = ask.pool.n_endpoints
+    return choose_among(ask, chosen)
+
+
 cdef Availability choose_endpoint(const Pool *pool, int worker, int n_workers, int64_t now_ms, Random *rng,
-                                  const int32_t *tried, int n_tried, bint ignore_gates, const Endpoint **chosen) noexcept nogil:
+                                  const int32_t *tried, int n_tried, Heed heed, const Endpoint **chosen) noexcept nogil:
     cdef Ask ask
+    cdef Availability found
     ask.pool = pool
     ask.tried = tried
     ask.n_tried = n_tried
@@ -139,14 +153,12 @@ cdef Availability choose_endpoint(const Pool *pool, int worker, int n_workers, i
     ask.now_ms = now_ms
     ask.worker = worker
     ask.n_workers = n_workers
-    ask.ignore_gates = ignore_gates
-    ask.n = pool.n_endpoints
-    if 0 < pool.n_preferred < pool.n_endpoints:
-        ask.n = pool.n_preferred
-        if choose_among(&ask, chosen) == AVAILABLE:
-            return AVAILABLE
-        ask.n = pool.n_endpoints
-    return choose_among(&ask, chosen)
+    ask.heed = heed if heed != ANSWERING_FIRST else ANSWERING_ONLY
+    found = choose_in_zones(&ask, chosen)
+    if found == NO_ENDPOINT_ADMITS and heed == ANSWERING_FIRST:
+        ask.heed = ANSWERING_FIRST
+        return choose_in_zones(&ask, chosen)
+    return found
 
 
 cdef void observe_latency(EndpointColumn *own, int64_t us, int64_t now_ms) noexcept nogil:

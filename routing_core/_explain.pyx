@@ -3,7 +3,7 @@ from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from routing_core._atomic cimport load_relaxed
-from routing_core._endpoints cimport AVAILABLE, FULL, Availability, choose_endpoint
+from routing_core._endpoints cimport ADMITTING_ONLY, ANSWERING_FIRST, AVAILABLE, FULL, Availability, choose_endpoint
 from routing_core._figures cimport SCALE
 from routing_core._headroom cimport free_share, has_limit
 from routing_core._jurisdiction cimport find_rule
@@ -12,7 +12,7 @@ from routing_core._location cimport DATABASE, unit_vector
 from routing_core._random cimport Random, seed as seed_random
 from routing_core._routes cimport FieldView, RequestFacts, match_route
 from routing_core._shares cimport work_out_shares
-from routing_core._steer cimport DECIDED, Asked, Candidate, Decision, Weighed, steer
+from routing_core._steer cimport DECIDED, Asked, Candidate, Decision, Weighed, n_in_panic, steer
 from routing_core._table cimport MAX_POPS, Endpoint, Pool, Pop, Rule, Service, Target
 from routing_core._text cimport Text
 
@@ -116,7 +116,7 @@ cdef str why_not(const Weighed *weighed, const Candidate *candidate, double shar
     if candidate.is_full and share == 0:
         return "full: as much in flight as it may have"
     if weighed.is_panic:
-        return None
+        return None if n_in_panic(weighed, candidate) > 0 else "none of its endpoints answers"
     if not candidate.is_available:
         return f"not available: {shortage(candidate)}"
     if candidate.is_passed and not candidate.is_in_window:
@@ -189,10 +189,10 @@ cdef tuple explain_candidates(Table table, const Route *route, const Target *tar
     return tuple(out)
 
 
-cdef str endpoint_name(Table table, bint is_panic, const Decision *decision, Random *rng):
+cdef str endpoint_name(Table table, const Decision *decision, Random *rng):
     cdef const Endpoint *endpoint = NULL
     cdef Availability availability = choose_endpoint(
-        decision.pool, 0, table.data.n_workers, 0, rng, NULL, 0, is_panic, &endpoint)
+        decision.pool, 0, table.data.n_workers, 0, rng, NULL, 0, ANSWERING_FIRST if decision.is_panic else ADMITTING_ONLY, &endpoint)
     return text_of(endpoint.name) if availability == AVAILABLE or availability == FULL else None
 
 
@@ -242,7 +242,7 @@ def explain(Table table not None, int route, location, int64_t seed=1, **facts) 
     seed_random(&rng, <uint64_t>seed)
     steer(table.data, asked_route, &asked, &rng, &weighed, &decision)
     is_decided = decision.failure == DECIDED
-    endpoint = endpoint_name(table, weighed.is_panic, &decision, &rng) if is_decided else None
+    endpoint = endpoint_name(table, &decision, &rng) if is_decided else None
     candidates = explain_candidates(table, asked_route, decision.target, &asked, &weighed)
     rule = find_rule(decision.target, &client)
     return Explained(

@@ -50,7 +50,8 @@ cdef struct EndpointGate:       # one cache line
     int64_t state               # GateState
     int64_t forgiven            # connect failures (sum of the columns) that a successful probe has outdated
     int64_t weight              # of SCALE: slow start
-    int64_t unused[5]
+    int64_t has_answered        # whether its last probe was answered, whatever the answer said; before the first one: no
+    int64_t unused[4]
 
 # --- A pool: one service in one PoP ---
 cdef struct PoolColumn:
@@ -74,7 +75,7 @@ cdef struct PoolColumn:
     int64_t first_byte_buckets[N_BUCKETS]
     int64_t duration_buckets[N_BUCKETS]
 
-cdef struct PoolGate:           # two cache lines
+cdef struct PoolGate:           # three cache lines
     int64_t admit               # of SCALE: the share of requests it takes: availability * shed * ramp
     int64_t availability        # of SCALE: min(1, 1.4 * ready / total)
     int64_t shed                # of SCALE: what its headroom and its PoP's let through
@@ -85,6 +86,8 @@ cdef struct PoolGate:           # two cache lines
     int64_t path_us
     # Estimates as they were published, the latest PACED_STEPS + 1: see pack_version.
     int64_t versions[N_VERSIONS]
+    int64_t answering           # how many of its endpoints answer, see is_answering; for panics
+    int64_t unused[7]
 
 # --- A PoP: all services in it ---
 cdef struct PopColumn:          # one cache line a worker
@@ -126,6 +129,9 @@ cdef int bucket_of_us(int64_t us) noexcept nogil
 cdef int64_t in_flight_of(const EndpointColumn *columns, int n_workers) noexcept nogil
 # The one predicate on a gate: its state, and no connect failure that is not forgiven.
 cdef bint is_admitting(const EndpointGate *gate, const EndpointColumn *columns, int n_workers) noexcept nogil
+# What a panic asks instead: it admits, or would but for what probes were answered or outliers were judged by. Nobody has been refused there
+# since it last answered.
+cdef bint is_answering(const EndpointGate *gate, const EndpointColumn *columns, int n_workers) noexcept nogil
 
 cdef class Figures:
     cdef readonly int n_workers

@@ -23,6 +23,7 @@ class EndpointFigures(TypedDict):
     forgiven: int
     weight: float
     is_admitting: bool
+    is_answering: bool  # admits, or would but for what probes were answered or outliers were judged by
     answers: int
     errors: int
     first_bytes: int
@@ -51,6 +52,7 @@ class PoolFigures(TypedDict):
     availability: float
     shed: float
     ramp: float
+    answering: int  # of its endpoints
     penalty_ms: float
     service_ms: float
     path_ms: float  # -1: unknown
@@ -77,16 +79,27 @@ class Figures:
         """answers, errors, first_bytes, first_byte_us of read_endpoint()."""
     def moved(self, rows: array[int], seen: array[int]) -> list[int]:
         """Places in `rows` where something is other than at the last call with this `seen`, which has as many items and starts as zeros: of
-        a pool's row what read_pool_times() and read_pool_outcomes() answer, of an endpoint's whether it admits. Types "i" and "Q"."""
+        a pool's row what read_pool_times() and read_pool_outcomes() answer, of an endpoint's whether it admits, and whether
+        it answers. Types "i" and "Q"."""
     def count_admitting(self, rows: array[int]) -> int:
         """How many of these endpoints admit."""
+    def count_answering(self, rows: array[int]) -> int:
+        """How many of these endpoints admit, or would but for what probes were answered or outliers were judged by."""
     def begin_version(self, rows: array[int], version: int) -> None:
         """Of each of these pools: the version of that number begins as the one before."""
     def read_pop(self, row: int) -> int:
         """In flight, all services together."""
     def read_service(self, row: int) -> dict[str, int]:
         """Retries by outcome."""
-    def set_endpoint(self, row: int, *, state: str | None = None, forgiven: int | None = None, weight: float | None = None) -> None: ...
+    def set_endpoint(
+        self,
+        row: int,
+        *,
+        state: str | None = None,
+        forgiven: int | None = None,
+        weight: float | None = None,
+        has_answered: bool | None = None,
+    ) -> None: ...
     def set_pool(
         self,
         row: int,
@@ -100,6 +113,7 @@ class Figures:
         path_ms: float | None = None,
         samples: int | None = None,
         version: int | None = None,
+        answering: int | None = None,
     ) -> None:
         """Writes what is given into the gate; service_ms 0 and path_ms -1 mean unknown. The times, given together, go into the version
         of that number, into all of them without one. ValueError: nothing was written."""

@@ -47,6 +47,7 @@ class EndpointFigures(TypedDict):
     forgiven: int
     weight: float
     is_admitting: bool
+    is_answering: bool
     answers: int
     errors: int
     first_bytes: int
@@ -78,6 +79,7 @@ class PoolFigures(TypedDict):
     availability: float
     shed: float
     ramp: float
+    answering: int
     penalty_ms: float
     service_ms: float
     path_ms: float
@@ -127,14 +129,21 @@ cdef int64_t in_flight_of(const EndpointColumn *columns, int n_workers) noexcept
     return total
 
 
-cdef bint is_admitting(const EndpointGate *gate, const EndpointColumn *columns, int n_workers) noexcept nogil:
+cdef bint is_forgiven(const EndpointGate *gate, const EndpointColumn *columns, int n_workers) noexcept nogil:
     cdef int64_t failures = 0
     cdef int worker
-    if load_relaxed(&gate.state) != ADMITTING:
-        return False
     for worker in range(n_workers):
         failures += load_relaxed(&columns[worker].connect_failures)
     return failures <= load_relaxed(&gate.forgiven)
+
+
+cdef bint is_admitting(const EndpointGate *gate, const EndpointColumn *columns, int n_workers) noexcept nogil:
+    return load_relaxed(&gate.state) == ADMITTING and is_forgiven(gate, columns, n_workers)
+
+
+cdef bint is_answering(const EndpointGate *gate, const EndpointColumn *columns, int n_workers) noexcept nogil:
+    return ((load_relaxed(&gate.state) == ADMITTING or load_relaxed(&gate.has_answered) != 0)
+            and is_forgiven(gate, columns, n_workers))
 
 
 # Sum over the workers of the cell that lies `offset` cells from `first` (a cell of worker 0), `stride` cells from worker to worker.
@@ -321,6 +330,7 @@ cdef class Figures:
             "forgiven": load_relaxed(&gate.forgiven),
             "weight": load_relaxed(&gate.weight) / <double>SCALE,
             "is_admitting": is_admitting(gate, columns, self.n_workers),
+            "is_answering": is_answering(gate, columns, self.n_workers),
         }
 
     def read_pool_times(self, int row) -> tuple:
@@ -337,7 +347,7 @@ cdef class Figures:
 
     def moved(self, const int32_t[::1] rows not None, uint64_t[::1] seen not None) -> list:
         """Places in `rows` where something is other than at the last call with this `seen`, which has as many items and starts as zeros: of
-        a pool's row what read_pool_times() and read_pool_outcomes() answer, of an endpoint's whether it admits."""
+        a pool's row what read_pool_times() and read_pool_outcomes() answer, of an endpoint's whether it admits, and whether it answers."""
         cdef uint64_t found
         cdef Py_ssize_t i
         cdef int row
@@ -348,7 +358,8 @@ cdef class Figures:
         for i in range(rows.shape[0]):
             row = rows[i]
             if are_endpoints:
-                found = 1 + is_admitting(self.endpoint_gate(row), self.endpoint_columns(row), self.n_workers)
+                found = (1 + is_admitting(self.endpoint_gate(row), self.endpoint_columns(row), self.n_workers)
+                         + is_answering(self.endpoint_gate(row), self.endpoint_columns(row), self.n_workers))   # who admits answers
             else:
                 found = pool_print(self.pool_columns(row), self.n_workers)
             if found != seen[i]:
@@ -362,6 +373,14 @@ cdef class Figures:
         cdef int count = 0
         for i in range(rows.shape[0]):
             count += is_admitting(self.endpoint_gate(rows[i]), self.endpoint_columns(rows[i]), self.n_workers)
+        return count
+
+    def count_answering(self, const int32_t[::1] rows not None) -> int:
+        """How many of these endpoints admit, or would but for what probes were answered or outliers were judged by."""
+        cdef Py_ssize_t i
+        cdef int count = 0
+        for i in range(rows.shape[0]):
+            count += is_answering(self.endpoint_gate(rows[i]), self.endpoint_columns(rows[i]), self.n_workers)
         return count
 
     def begin_version(self, const int32_t[::1] rows not None, version) -> None:
@@ -400,6 +419,7 @@ cdef class Figures:
             "availability": load_relaxed(&gate.availability) / <double>SCALE,
             "shed": load_relaxed(&gate.shed) / <double>SCALE,
             "ramp": load_relaxed(&gate.ramp) / <double>SCALE,
+            "answering": load_relaxed(&gate.answering),
             "penalty_ms": load_relaxed(&gate.penalty_us) / 1000.0,
             "service_ms": load_relaxed(&gate.service_us) / 1000.0,
             "path_ms": -1.0 if load_relaxed(&gate.path_us) < 0 else load_relaxed(&gate.path_us) / 1000.0,
@@ -411,7 +431,7 @@ cdef class Figures:
         cdef const ServiceColumn *columns = self.service_columns(row)
         return dict(zip(RETRY_OUTCOMES, read_cells(columns.retries, N_RETRY_OUTCOMES, SERVICE_CELLS, self.n_workers), strict=True))
 
-    def set_endpoint(self, int row, *, state=None, forgiven=None, weight=None) -> None:
+    def set_endpoint(self, int row, *, state=None, forgiven=None, weight=None, has_answered=None) -> None:
         """Writes what is given into the gate. ValueError says what is legal; then nothing was written."""
         cdef EndpointGate *gate = self.endpoint_gate(row)
         if state is not None and state not in GATE_STATES:
@@ -423,11 +443,13 @@ cdef class Figures:
             store_release(&gate.forgiven, forgiven_count)
         if weight is not None:
             store_release(&gate.weight, weight_fixed)
+        if has_answered is not None:
+            store_release(&gate.has_answered, 1 if has_answered else 0)
         if state is not None:
             store_release(&gate.state, GATE_STATES.index(state))
 
     def set_pool(self, int row, *, admit=None, availability=None, shed=None, ramp=None, penalty_ms=None, service_ms=None, path_ms=None,
-                 samples=None, version=None) -> None:
+                 samples=None, version=None, answering=None) -> None:
         """Writes what is given into the gate; service_ms 0 and path_ms -1 mean unknown. The times, given together, go into the version
         of that number, into all of them without one. ValueError: nothing was written."""
         cdef PoolGate *gate = self.pool_gate(row)
@@ -439,6 +461,7 @@ cdef class Figures:
         cdef int64_t service_us = load_relaxed(&gate.service_us) if service_ms is None else whole(service_ms * 1000, "service_ms")
         cdef int64_t path_us = load_relaxed(&gate.path_us)
         cdef int64_t sample_count = 0 if samples is None else whole(samples, "samples")
+        cdef int64_t answering_count = 0 if answering is None else whole(answering, "answering")
         cdef int slot
         if path_ms is not None:
             path_us = -1 if path_ms == -1 else whole(path_ms * 1000, "path_ms")
@@ -456,6 +479,8 @@ cdef class Figures:
             store_release(&gate.penalty_us, penalty_us)
         if samples is not None:
             store_release(&gate.samples, sample_count)
+        if answering is not None:
+            store_release(&gate.answering, answering_count)
         if service_ms is None and path_ms is None:
             return
         store_release(&gate.service_us, service_us)

@@ -20,7 +20,7 @@ cdef enum Reason:               # metric label and JSON: REASONS in _steer.pyx
     AFFINITY
     SPILL                       # a better one was passed over by admit
     FAILOVER                    # a better one is not available, or an earlier attempt failed there
-    PANIC                       # too little is available: health ignored
+    PANIC                       # too little is available: what probes say is ignored
     ORDER                       # location unknown: the configured order
 
 cdef enum Failure:
@@ -60,6 +60,7 @@ cdef struct Weighed:            # scratch of the caller: one per worker
     int32_t pin                 # as Location.pin; 0: none, or none of its PoPs can serve
     bint is_pinned              # the pin decides: not all of its PoPs were passed over
     bint has_available
+    bint has_answering          # a PoP with an endpoint that answers; for panics
     bint is_panic
     bint is_placeless           # nothing is known of any path
     bint is_ordered             # placeless or pinned: ranks decide
@@ -68,6 +69,7 @@ cdef struct Weighed:            # scratch of the caller: one per worker
 cdef struct Decision:
     Failure failure
     Reason reason
+    bint is_panic               # in which endpoints are chosen by whether they answer
     const Target *target        # of the route: whose service it was decided for
     const Pool *pool            # NULL when failure
     Estimate estimate
@@ -75,7 +77,9 @@ cdef struct Decision:
     const Pool *fallbacks[MAX_FALLBACKS]    # best first, pool excluded
 
 # What pick() draws with, for explain, which works out the shares instead.
-# In panic: has an endpoint; else is available.
+# In panic: has an endpoint that answers, or any where none of any PoP does; else is available.
+# How many of its endpoints a panic counts.
+cdef int64_t n_in_panic(const Weighed *weighed, const Candidate *candidate) noexcept nogil
 cdef bint is_usable(const Weighed *weighed, const Candidate *candidate) noexcept nogil
 # Of the two that are looked at the lower one serves: (estimate + 1 ms) * (1 + in flight / endpoints).
 cdef double cost_of(const Candidate *candidate, int n_workers) noexcept nogil

@@ -39,8 +39,15 @@ cdef inline bint is_over(uint64_t draw, uint64_t salt, int64_t admit) noexcept n
     return <int64_t>(mixed(draw ^ salt) >> 54) >= admit     # 10 bits: SCALE
 
 
+# The count is up to 100 ms old, and may be of a table before.
+cdef int64_t n_in_panic(const Weighed *weighed, const Candidate *candidate) noexcept nogil:
+    if weighed.has_answering:
+        return min(load_relaxed(&candidate.pool.gate.answering), <int64_t>candidate.pool.n_endpoints)
+    return candidate.pool.n_endpoints
+
+
 cdef bint is_usable(const Weighed *weighed, const Candidate *candidate) noexcept nogil:
-    return candidate.pool.n_endpoints > 0 if weighed.is_panic else candidate.is_available
+    return n_in_panic(weighed, candidate) > 0 if weighed.is_panic else candidate.is_available
 
 
 cdef double cost_of(const Candidate *candidate, int n_workers) noexcept nogil:
@@ -94,6 +101,16 @@ cdef double widened(const TableData *table, const Route *route, const Asked *ask
     return max(window_ms, min(table.slope_ms_per_km * asked.client.accuracy_km, WIDEST * route.window_ms))
 
 
+cdef bint has_answering(const Weighed *weighed) noexcept nogil:
+    cdef const Pool *pool
+    cdef int32_t i
+    for i in range(weighed.n):
+        pool = weighed.candidates[i].pool
+        if pool.n_endpoints > 0 and load_relaxed(&pool.gate.answering) > 0:
+            return True
+    return False
+
+
 # First pass: the permitted PoPs that the operator has not drained, each with its estimate and whether this request may use it.
 # On the way, what nearly always is the answer: the fastest of all, and of those that may be used. find_best() knows the rest.
 cdef void look_at_all(const TableData *table, const Route *route, const Location *client, uint64_t draw, int slot,
@@ -136,6 +153,7 @@ cdef void look_at_all(const TableData *table, const Route *route, const Location
     out.best = best_at
     out.has_available = has_available
     out.is_panic = availability < PANIC_BELOW
+    out.has_answering = out.is_panic and has_answering(out)
     out.is_placeless = client.source == UNKNOWN if route.leg == CLIENT_POP else not (has_path or table.has_gateway)
     out.is_ordered = out.is_placeless
 
@@ -251,7 +269,7 @@ cdef void find_window(Weighed *out) noexcept nogil:
         if candidate.is_full:
             continue
         if out.is_panic:
-            weight = candidate.pool.n_endpoints
+            weight = n_in_panic(out, candidate)
         elif candidate.estimate.ms <= edge and candidate.is_available and not candidate.is_passed:
             weight = window_weight(out, best, candidate, spills)
         else:
@@ -410,6 +428,7 @@ cdef void choose(Weighed *weighed, const Route *route, const Asked *asked, Rando
     cdef uint64_t key = hash_key(route, asked)
     out.failure = weighed.failure
     out.reason = NONE
+    out.is_panic = weighed.is_panic
     out.pool = NULL
     out.n_fallbacks = 0
     if weighed.failure != DECIDED:
@@ -467,7 +486,7 @@ cdef void steer(const TableData *table, const Route *route, const Asked *asked, 
     for k in range(route.n_split, route.n_targets):
         decide(table, route, &route.targets[k], asked, draw, rng, scratch, out)
         if scratch.has_available:
-            if out.reason != PANIC:     # by which the caller learns that gates are to be ignored
+            if out.reason != PANIC:
                 out.reason = FAILOVER
             return
     decide(table, route, target, asked, draw, rng, scratch, out)   # nobody can: the failure, or the panic, of the first

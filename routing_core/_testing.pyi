@@ -19,6 +19,7 @@ def add_to_endpoint(
     errors: int = 0,
     first_bytes: int = 0,
     first_byte_us: int = 0,
+    attempts: int = 0,
 ) -> None: ...
 def add_to_pool(
     figures: Figures,

@@ -6,7 +6,8 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from routing_core._atomic cimport add_own
 from routing_core._budget cimport BudgetTerms, earn, spend
-from routing_core._endpoints cimport AVAILABLE, MAX_TRIED, Availability, choose_endpoint, observe_latency
+from routing_core._endpoints cimport (ADMITTING_ONLY, ANSWERING_FIRST, AVAILABLE, MAX_TRIED, Availability, choose_endpoint,
+                                      observe_latency)
 from routing_core._explain cimport fill_asked, route_of
 from routing_core._figures cimport EndpointColumn, Figures, PoolColumn, bucket_of_us, slot_of_code
 from routing_core._location cimport Location
@@ -33,11 +34,12 @@ def bucket(int64_t us) -> int:
 
 def add_to_endpoint(Figures figures not None, int row, int worker, *, int64_t in_flight=0, int64_t connections=0,
                     int64_t connect_failures=0, int64_t answers=0, int64_t errors=0, int64_t first_bytes=0,
-                    int64_t first_byte_us=0) -> None:
+                    int64_t first_byte_us=0, int64_t attempts=0) -> None:
     """As a worker counts in its own column."""
     cdef EndpointColumn *own = &figures.endpoint_columns(row)[worker]
     add_own(&own.in_flight, in_flight)
     add_own(&own.connections, connections)
+    add_own(&own.attempts, attempts)
     add_own(&own.connect_failures, connect_failures)
     add_own(&own.answers, answers)
     add_own(&own.errors, errors)
@@ -103,7 +105,8 @@ def choose(Table table not None, int service, int pool, int64_t n=1, *, int work
     counts = {}
     for _k in range(n):
         with nogil:
-            availability = choose_endpoint(asked, worker, table.data.n_workers, now_ms, &rng, rows, n_tried, ignore_gates, &chosen)
+            availability = choose_endpoint(asked, worker, table.data.n_workers, now_ms, &rng, rows, n_tried,
+                                           ANSWERING_FIRST if ignore_gates else ADMITTING_ONLY, &chosen)
         key = AVAILABILITIES[availability], -1 if chosen == NULL else chosen.row
         counts[key] = counts.get(key, 0) + 1
     return counts
@@ -118,7 +121,7 @@ def choose_many(Table table not None, int service, int pool, int64_t n) -> None:
     seed_random(&rng, 1)
     with nogil:
         for _k in range(n):
-            choose_endpoint(asked, 0, table.data.n_workers, _k, &rng, NULL, 0, False, &chosen)
+            choose_endpoint(asked, 0, table.data.n_workers, _k, &rng, NULL, 0, ADMITTING_ONLY, &chosen)
 
 
 def decide_many(Table table not None, int route, locations, int64_t n, **facts) -> None:

@@ -41,6 +41,7 @@ class PoolState:
     outcomes: tuple[int, ...] = (0, 0, 0, 0, 0)  # read_pool_outcomes()
     worked_at: float = math.inf  # monotonic seconds, when it last was; infinite: never
     ready: int = 0
+    answering: int = 0  # endpoints, see Figures.count_answering
     total: int = 0
     availability: float = 1.0
     is_left_out: bool = False  # drained automatically

@@ -142,6 +142,7 @@ class Gate:
     is_left: bool = False  # parked, and shut for workers too
     parked_at: float = 0.0
     is_judged: bool = False  # has had a probe's result
+    has_answered: bool = False  # the last probe; a panic ignores what the answer was
     detail: str = ""  # of the last probe, for people
 
     @property
@@ -201,23 +202,28 @@ class Gates:
         """Its row is given back."""
         self.all.pop(identity, None)
 
-    def judge(self, identity: Identity, is_good: bool, connect_failures_before: int, detail: str = "") -> None:
-        """A probe's result. `connect_failures_before`: their sum before the probe began; later ones it does not outdate."""
+    def judge(
+        self, identity: Identity, is_good: bool, connect_failures_before: int, detail: str = "", *, has_answered: bool = False
+    ) -> None:
+        """A probe's result. `connect_failures_before`: their sum before the probe began; later ones it does not outdate. `has_answered`:
+        it was answered, badly perhaps."""
         gate = self.all.get(identity)
         if gate is None or gate.is_parked:
             return
         gate.is_judged = True
         gate.detail = detail
+        gate.has_answered = has_answered or is_good
         if is_good and gate.state is State.DOUBTED and connect_failures_before < gate.connect_failures:
             return  # it began before traffic failed: says nothing about now
         gate.good_run, gate.bad_run = (gate.good_run + 1, 0) if is_good else (0, gate.bad_run + 1)
         health = gate.service.health
         if is_good:
             event = Event.UP if gate.good_run >= health.up_after else Event.GOOD
-            if not is_admitting(gate.state):
-                gate.forgiven = connect_failures_before
         else:
             event = Event.DOWN if gate.bad_run >= health.down_after else Event.BAD
+        if gate.has_answered and not is_admitting(gate.state):
+            gate.forgiven = connect_failures_before
+        self.figures.set_endpoint(gate.row, forgiven=gate.forgiven, has_answered=gate.has_answered)
         self._apply(gate, event, self.clock())
 
     def eject(self, gate: Gate, cause: str, lasts_s: float) -> None:

@@ -36,11 +36,12 @@ _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: [^\r\n]*)?\r?\n")
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """is_good None: no verdict."""
+    """is_good None: no verdict. has_answered: a connection to a TCP probe, an HTTP status to the others, whatever it was."""
 
     is_good: bool | None
     detail: str
     connect_s: float | None = None
+    has_answered: bool = False
 
 
 Probe = Callable[[Identity, Health], Awaitable[Result]]
@@ -71,7 +72,7 @@ async def _ask(target: Identity, health: Health, clock: Callable[[], float], beg
     connect_s.append(clock() - began)
     try:
         if health.type == "tcp":
-            return Result(True, "connected", connect_s[0])
+            return Result(True, "connected", connect_s[0], has_answered=True)
         host = health.host or ("localhost" if target.address.startswith("/") else str(target))
         head = f"GET {health.path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: isochrone-probe\r\nAccept: */*\r\nConnection: close\r\n\r\n"
         writer.write(head.encode())
@@ -85,7 +86,7 @@ async def _ask(target: Identity, health: Health, clock: Callable[[], float], beg
         status = int(found[1])
         is_good = any(status in expected for expected in health.expect)
         await _finish(reader)
-        return Result(is_good, f"status {status}", connect_s[0])
+        return Result(is_good, f"status {status}", connect_s[0], has_answered=True)
     finally:
         writer.close()
 
@@ -167,7 +168,7 @@ class Prober:
             self._say_short(result)
         elif self.gates.all.get(identity) is gate:
             self._is_short = False
-            self.gates.judge(identity, result.is_good, before, result.detail)
+            self.gates.judge(identity, result.is_good, before, result.detail, has_answered=result.has_answered)
         self._plan_next(identity, has_verdict=result.is_good is not None)
 
     def _plan_next(self, identity: Identity, has_verdict: bool) -> None:

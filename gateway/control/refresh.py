@@ -139,6 +139,7 @@ class Refresh:
             state, spec = pool.state, pool.spec
             # Endpoints that terminate are not ready, though they serve (KEP-1669: whoever balances over sites is told at once). Where
             # no other PoP can take their requests, the panic of the decision still finds them.
+            state.answering = self.figures.count_answering(pool.endpoint_rows)
             state.ready = 0 if spec.is_last_resort else self.figures.count_admitting(pool.endpoint_rows)
             # What is ready counts, also where it is not in the total: a static endpoint that came later, until it is counted.
             state.total = max(spec.total, state.ready)
@@ -221,7 +222,7 @@ class Refresh:
             shed_by_both = min(shed_by_both, shed(mean, pool.capacity))
             is_filling = abs(mean - min(in_flight, pool.capacity.high)) > SETTLED
         penalty_ms = self._penalty_ms(pool, in_flight, answers, first_byte_ms or 0.0, now)
-        figures = state.availability, shed_by_both, state.ramped, penalty_ms, state.is_left_out
+        figures = state.availability, shed_by_both, state.ramped, penalty_ms, state.is_left_out, state.answering
         if figures != state.published:
             state.published = figures
             self._publish(pool, shed_by_both, penalty_ms)
@@ -241,6 +242,7 @@ class Refresh:
             ramp=state.ramped,
             admit=0.0 if state.is_left_out or state.availability <= 0 else max(admit, LEAST),
             penalty_ms=penalty_ms,
+            answering=state.answering,
         )
 
     def _penalty_ms(self, pool: Pool, in_flight: int, answers: int, first_byte_ms: float, now: float) -> float:

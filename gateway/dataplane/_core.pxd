@@ -15,6 +15,7 @@ from gateway.dataplane._snapshot cimport Board, Snapshot
 from gateway.dataplane._tally cimport Tally
 from gateway.dataplane._timers cimport Timer, Wheel
 from geoip._cache cimport Cache
+from routing_core._endpoints cimport Heed
 from routing_core._figures cimport EndpointColumn, EndpointGate
 from routing_core._location cimport Location
 from routing_core._random cimport Random
@@ -164,6 +165,7 @@ cdef struct Exchange:
     int32_t n_tried
     int32_t n_tried_before  # when the current pool's turn came
     int32_t tried[MAX_ATTEMPTS]     # rows not to pick again
+    Heed heed               # of gates
     bint is_its_turn        # it has waited: it goes before those who come now, and waits on in front
     bint wants_fresh        # no pooled connection: one has just failed
     bint has_sent           # a byte of this attempt has gone up

@@ -13,9 +13,9 @@ from gateway.dataplane._linux cimport SHUT_WR, SO_ERROR, SOL_SOCKET, getsockopt,
 from gateway.dataplane._pools cimport *
 from gateway.dataplane._reply cimport compose_reply
 from routing_core._budget cimport spend
-from routing_core._endpoints cimport AVAILABLE, FULL, Availability, choose_endpoint
+from routing_core._endpoints cimport ANSWERING_FIRST, ANSWERING_ONLY, AVAILABLE, FULL, Availability, choose_endpoint
 from routing_core._figures cimport *
-from routing_core._steer cimport FAILOVER, PANIC
+from routing_core._steer cimport FAILOVER
 from routing_core._table cimport Endpoint
 
 cdef enum Failed:           # how an attempt ended without an answer
@@ -47,20 +47,30 @@ cdef bint next_pool(Exchange *exchange) noexcept nogil:
     return True
 
 
+# In a panic those that refused come last: when none that answers is left in any pool, all begins again with whoever there is.
+cdef bint heed_nothing(Exchange *exchange) noexcept nogil:
+    if exchange.heed != ANSWERING_ONLY:
+        return False
+    exchange.heed = ANSWERING_FIRST
+    exchange.pool = exchange.decision.pool
+    exchange.next_fallback = 0
+    exchange.n_tried_before = exchange.n_tried
+    return True
+
+
 cdef void attempt(Core *core, Exchange *exchange) noexcept nogil:
     cdef const Endpoint *endpoint = NULL
     cdef Availability found
-    cdef bint ignores_gates = exchange.decision.reason == PANIC
     while True:
         found = choose_endpoint(exchange.pool, core.number, core.n_workers, core.now_ms, &core.rng, exchange.tried, exchange.n_tried,
-                                ignores_gates, &endpoint)
+                                exchange.heed, &endpoint)
         if found == AVAILABLE or found == FULL:
             if attempt_at(core, exchange, endpoint, found == FULL):
                 return
             continue
         if exchange.n_tried > exchange.n_tried_before:
             note_pool_failure(core, exchange)
-        if not next_pool(exchange):
+        if not next_pool(exchange) and not heed_nothing(exchange):
             if exchange.n_attempts:
                 give_up(core, exchange, 502)
             else:

@@ -20,6 +20,7 @@ from geoip._cache cimport locate_cached
 from geoip._locator cimport Lookup
 from routing_core._atomic cimport add_own
 from routing_core._budget cimport earn
+from routing_core._endpoints cimport ADMITTING_ONLY, ANSWERING_ONLY
 from routing_core._location cimport Location
 from routing_core._random cimport next_u64
 from routing_core._routes cimport FieldView, RequestFacts, match_route
@@ -171,6 +172,7 @@ cdef void begin(Core *core, Connection *downstream, const char *text, const Requ
                False)
         return
     exchange.pool = exchange.decision.pool
+    exchange.heed = ANSWERING_ONLY if exchange.decision.is_panic else ADMITTING_ONLY
     if redirect(core, exchange, text, head):
         return
     # What goes nowhere earns no retry.

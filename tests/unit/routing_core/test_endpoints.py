@@ -196,11 +196,46 @@ def test_with_all_zones_full_it_waits_at_the_least_loaded():
     assert choose(table, 0, 0, 50) == {("full", rows[4]): 50}
 
 
+@pytest.mark.parametrize("n", [4, 20])
+def test_in_a_panic_those_that_refused_come_last(n):
+    """Whatever probes were answered, and also for a retry."""
+    figures, table, rows = pool_table(n)
+    for row in rows[2:]:
+        figures.set_endpoint(row, state="shut")
+    figures.set_endpoint(rows[1], state="shut", has_answered=True)  # unwell by its own word
+    assert set(available(choose(table, 0, 0, 500, ignore_gates=True))) == set(rows[:2])
+    assert choose(table, 0, 0, 200, tried=rows[:1], ignore_gates=True) == {("available", rows[1]): 200}
+    assert set(available(choose(table, 0, 0, DRAWS, tried=rows[:2], ignore_gates=True))) == set(rows[2:])
+    assert choose(table, 0, 0, 200) == {("available", rows[0]): 200}  # no panic
+    add_to_endpoint(figures, rows[1], 1, connect_failures=1)  # refused since
+    assert choose(table, 0, 0, 200, ignore_gates=True) == {("available", rows[0]): 200}
+    figures.set_endpoint(rows[1], forgiven=1)
+    assert set(available(choose(table, 0, 0, 500, ignore_gates=True))) == set(rows[:2])
+
+
+def test_in_a_panic_it_rather_waits_than_asks_who_refused():
+    figures, table, rows = pool_table(3, max_in_flight=1)
+    for row in rows[1:]:
+        figures.set_endpoint(row, state="shut")
+    add_to_endpoint(figures, rows[0], 1, in_flight=1)
+    assert choose(table, 0, 0, 50, ignore_gates=True) == {("full", rows[0]): 50}
+
+
+def test_in_a_panic_one_that_was_asked_and_never_answered_is_not_free():
+    figures, table, rows = pool_table(2)
+    observe(figures, rows[0], 0, 1000, 0)
+    add_to_endpoint(figures, rows[1], 0, attempts=1)
+    assert set(available(choose(table, 0, 0, 100))) == {rows[1]}
+    assert set(available(choose(table, 0, 0, 100, ignore_gates=True))) == {rows[0]}
+
+
 def test_panic_keeps_to_the_own_zone_too():
     figures, table, rows = pool_table(6, n_preferred=2)
     for row in rows:
         figures.set_endpoint(row, state="shut")
     assert set(available(choose(table, 0, 0, 500, ignore_gates=True))) == set(rows[:2])
+    figures.set_endpoint(rows[3], has_answered=True)
+    assert set(available(choose(table, 0, 0, 500, ignore_gates=True))) == {rows[3]}
 
 
 @pytest.mark.parametrize("n_preferred", [0, 6])

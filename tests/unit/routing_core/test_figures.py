@@ -34,6 +34,7 @@ def test_a_fresh_endpoint_admits_and_has_counted_nothing():
         "forgiven": 0,
         "weight": 1.0,
         "is_admitting": True,
+        "is_answering": True,
         "answers": 0,
         "errors": 0,
         "first_bytes": 0,

@@ -9,7 +9,9 @@ from tests.unit.routing_core.tables import (
     HERE,
     LONDON,
     METZ,
+    candidate_of,
     load,
+    number_of,
     pool_rows,
     set_admits,
     shares_of,
@@ -204,6 +206,22 @@ def test_panic_ignores_health_and_goes_by_endpoints(figures):
     assert [counts[name] / 1000 for name in ("fra", "nyc", "par")] == pytest.approx([1, 3, 4], abs=0.3)
     assert explain(table, 0, LONDON).candidates[2].why_not is None
     assert len(explain(table, 0, LONDON).fallbacks) == 2
+
+
+def test_panic_goes_by_the_endpoints_that_answer(figures):
+    table = table_of(figures, n_endpoints=[4, 3, 2, 9])
+    set_admits(figures, table, fra=0, nyc=0, sin=0, par=0.1)
+    for pop, answering in {"fra": 0, "nyc": 3, "sin": 5, "par": 3}.items():  # 5: of a table before
+        figures.set_pool(pool_rows(table)[number_of(table, pop)], answering=answering)
+    explained = explain(table, 0, LONDON)
+    assert explained.reason == "panic"
+    assert shares_of(explained) == pytest.approx({"nyc": 3 / 8, "sin": 2 / 8, "par": 3 / 8})
+    assert candidate_of(explained, "fra").why_not == "none of its endpoints answers"
+    assert surprises(draw(table, 0, LONDON, 20_000), shares_of(explained)) == {}
+    assert "fra" not in explained.fallbacks
+    for row in pool_rows(table):
+        figures.set_pool(row, answering=0)
+    assert shares_of(explain(table, 0, LONDON)) == pytest.approx({"fra": 4 / 18, "nyc": 3 / 18, "sin": 2 / 18, "par": 9 / 18})
 
 
 def test_all_left_out_is_panic(figures):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from gateway.control import gates as module
 from gateway.control.gates import GATE_STATES, SEEN_S, TRANSITIONS, Event, State, is_admitting, transition
 from gateway.control.world import Origin
+from routing_core._testing import add_to_endpoint
 from tests.unit.gateway.control.helpers import Bench, config_of, identity
 
 ONE, TWO = identity("192.0.2.1"), identity("192.0.2.2")
@@ -418,3 +419,33 @@ def test_whatever_comes_the_published_gate_agrees_with_the_state(steps):
             assert is_admitting(gate.state)
             assert gate.connect_failures == gate.forgiven
         assert gate.forgiven <= bench.figures.failures.get(bench.rows.endpoint(ONE), 0)
+
+
+def test_what_a_probe_was_answered_is_kept_for_a_panic(bench):
+    serving(bench, ONE)
+    row = bench.gates.all[ONE].row
+
+    def answers():
+        return bench.figures.read_endpoint(row)["is_answering"]
+
+    def judge(is_good, has_answered, before=0):
+        bench.gates.judge(ONE, is_good, before, has_answered=has_answered)
+
+    for _ in range(3):
+        judge(False, has_answered=True)
+    assert (bench.gates.all[ONE].state, answers()) == (State.SHUT, True)
+    judge(False, has_answered=False)
+    assert not answers()
+    judge(False, has_answered=True)
+    add_to_endpoint(bench.figures.figures, row, 0, connect_failures=1)
+    assert not answers()
+    judge(False, has_answered=True)  # began before
+    assert not answers()
+    judge(False, has_answered=True, before=1)
+    assert answers()
+    assert not bench.figures.read_endpoint(row)["is_admitting"]
+
+
+def test_who_was_never_probed_does_not_answer_yet(bench):
+    bench.select(ONE)
+    assert not bench.figures.read_endpoint(bench.gates.all[ONE].row)["is_answering"]

@@ -71,6 +71,7 @@ def ask(answer, health, path=None):
 def test_http(answer, is_good, detail):
     result, _, _ = ask(answer, HTTP)
     assert (result.is_good, result.detail) == (is_good, detail)
+    assert result.has_answered == detail.startswith("status")
     assert 0 < result.connect_s < 1
 
 
@@ -101,7 +102,7 @@ def test_tcp_asks_for_no_more_than_a_connection():
             return await probe(target, TCP)
 
     result = asyncio.run(scenario())
-    assert (result.is_good, result.detail) == (True, "connected")
+    assert (result.is_good, result.detail, result.has_answered) == (True, "connected", True)
 
 
 def test_nobody_there(tmp_path):

@@ -71,6 +71,19 @@ def test_a_failed_connect_counts_at_the_next_look(scene):
     assert read(bench, FRA)["availability"] == 0
 
 
+def test_those_that_answer_are_counted_for_a_panic(scene):
+    bench, refresh, spec, everyone = scene
+    refresh.turn(CONFIG, spec)
+    before = read(bench, NYC)["answering"]
+    for _ in range(3):
+        bench.gates.judge(everyone[2], False, 0, has_answered=True)
+    refresh.turn(CONFIG, spec)
+    assert (round(read(bench, NYC)["availability"], 2), read(bench, NYC)["answering"]) == (0.7, before)
+    bench.gates.judge(everyone[2], False, 0)
+    refresh.turn(CONFIG, spec)
+    assert read(bench, NYC)["answering"] == before - 1
+
+
 def test_service_time_is_first_byte_less_path(scene):
     bench, refresh, spec, _ = scene
     row = bench.rows.pool(*FRA)
