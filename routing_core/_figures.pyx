@@ -142,8 +142,7 @@ cdef bint is_admitting(const EndpointGate *gate, const EndpointColumn *columns, 
 
 
 cdef bint is_answering(const EndpointGate *gate, const EndpointColumn *columns, int n_workers) noexcept nogil:
-    return ((load_relaxed(&gate.state) == ADMITTING or load_relaxed(&gate.has_answered) != 0)
-            and is_forgiven(gate, columns, n_workers))
+    return (load_relaxed(&gate.state) == ADMITTING or load_relaxed(&gate.has_answered)) and is_forgiven(gate, columns, n_workers)
 
 
 # Sum over the workers of the cell that lies `offset` cells from `first` (a cell of worker 0), `stride` cells from worker to worker.

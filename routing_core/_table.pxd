@@ -142,9 +142,21 @@ cdef inline int country_bit(uint16_t country) noexcept nogil:
     cdef int low = (country & 0xFF) - 65
     return high * 26 + low if 0 <= high < 26 and 0 <= low < 26 else -1
 
-# AF AN AS EU NA OC SA: their letters differ in this sum, modulo 32.
+# AF AN AS EU NA OC SA as Location has them: compared whole, for a database may have any two letters there. -1: none of these.
 cdef inline int continent_bit(uint16_t continent) noexcept nogil:
-    return (3 * (continent >> 8) + (continent & 0xFF)) & 31 if continent else -1
+    if continent == 0x4146:
+        return 0
+    if continent == 0x414E:
+        return 1
+    if continent == 0x4153:
+        return 2
+    if continent == 0x4555:
+        return 3
+    if continent == 0x4E41:
+        return 4
+    if continent == 0x4F43:
+        return 5
+    return 6 if continent == 0x5341 else -1
 
 cdef class Table:
     cdef TableData *data            # owned; immutable

@@ -52,6 +52,13 @@ def test_any_of_the_lists_may_name_the_client(figures):
         assert asked(table, country, continent) == ("nyc", 1)
 
 
+def test_two_letters_that_are_no_continent_are_in_none(figures):
+    """A database may have anything there: an "FR" was as good as Europe."""
+    for continent in CONTINENTS:
+        table = table_with(figures, permit(FRA, continents=[continent]))
+        assert [code for code in CODES if asked(table, None, code) != (None, None)] == [continent]
+
+
 @pytest.mark.parametrize("location", [LONDON, None])
 def test_a_client_of_unknown_place_fits_only_rules_for_everyone(figures, location):
     everywhere = permit(FRA, countries=CODES, continents=CONTINENTS)
