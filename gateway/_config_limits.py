@@ -65,11 +65,15 @@ class Limits(Section):
     """Header fields of a head. HAProxy has 101. 431."""
     body_bytes: Annotated[Size, size("1B", "1024GiB", or_none=True)] = Size(0)
     """A request's body. Bodies stream through in constant memory, so the default is no limit. 413."""
+    body_rate: Annotated[Size, size("1B", "1MiB", or_none=True)] = Size(240)
+    """Bytes a second that a client must send of a request's body, or read of an answer's, in the long run (Kestrel: 240). All its pauses
+    together may last `timeouts.body_progress`, and a second more for each so many bytes; time in which the endpoint is waited for does not
+    count. 408, or a closed connection. Tunnels and services that are `long_lived` are exempt."""
     connections: Annotated[int, whole(1, 10_000_000)] = 50_000
     """Clients' connections per listener; beyond it one of the client that holds most is closed, else the one idle longest. Envoy's edge
     default. Each needs two descriptors at worst."""
     connections_per_endpoint: Annotated[int, whole(1, 1_000_000)] = 1_024
-    """To one endpoint; further requests wait in its queue. Envoy's default."""
+    """To one endpoint; further requests wait in its queue. Envoy's default. Tunnels (WebSocket) don't count."""
     queue_per_endpoint: Annotated[int, whole(0, 1_000_000)] = 128
     """Requests that wait for one endpoint; beyond it 503 with Retry-After."""
     per_client: PerClient = PerClient()

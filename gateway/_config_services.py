@@ -151,7 +151,8 @@ class Service(Section):
     backends: tuple[Backend, ...] = Field(min_length=1)
     """One for each PoP it runs in."""
     max_in_flight: Annotated[int, whole(0, 1_000_000, ", 0 for no limit")] = 0
-    """Exchanges at once at one endpoint, over all workers; more wait in its queue. `limits.connections_per_endpoint` holds beside it."""
+    """Exchanges at once at one endpoint, over all workers; more wait in its queue. Tunnels (WebSocket) don't count.
+    `limits.connections_per_endpoint` holds beside it."""
     slow_start: Annotated[Duration, duration("0s", "1h")] = Duration(30)
     """How long an endpoint that came or came back is given less than its share; never at process start. 0s: off."""
     pop_ramp: Annotated[Duration, duration("0s", "1h")] = Duration(60)

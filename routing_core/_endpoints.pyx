@@ -35,6 +35,15 @@ cdef inline int32_t below(Random *rng, int32_t n) noexcept nogil:
     return <int32_t>(next_double(rng) * n)
 
 
+cdef int64_t requests_of(const EndpointColumn *columns, int n_workers) noexcept nogil:
+    """In flight without the tunnels."""
+    cdef int64_t total = 0
+    cdef int worker
+    for worker in range(n_workers):
+        total += load_relaxed(&columns[worker].in_flight) - load_relaxed(&columns[worker].tunnels)
+    return total
+
+
 cdef Fitness fitness_of(const Ask *ask, const Endpoint *endpoint) noexcept nogil:
     cdef int64_t weight
     cdef int i
@@ -45,7 +54,7 @@ cdef Fitness fitness_of(const Ask *ask, const Endpoint *endpoint) noexcept nogil
         return UNFIT
     if ask.heed == ANSWERING_ONLY and not is_answering(endpoint.gate, endpoint.columns, ask.n_workers):
         return UNFIT
-    if ask.pool.max_in_flight > 0 and in_flight_of(endpoint.columns, ask.n_workers) >= ask.pool.max_in_flight:
+    if ask.pool.max_in_flight > 0 and requests_of(endpoint.columns, ask.n_workers) >= ask.pool.max_in_flight:
         return AT_LIMIT
     weight = load_relaxed(&endpoint.gate.weight)
     if weight < SCALE and ask.heed == ADMITTING_ONLY and next_double(ask.rng) * SCALE >= weight:

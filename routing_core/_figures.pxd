@@ -44,7 +44,8 @@ cdef struct EndpointColumn:
     int64_t errors              # 502, 503 and 504 from the endpoint, resets, timeouts and garbage; failed connects not
     int64_t first_bytes         # with first_byte_us, the sum: time to first byte
     int64_t first_byte_us
-    int64_t unused[4]
+    int64_t tunnels             # of those in flight
+    int64_t unused[3]
 
 cdef struct EndpointGate:       # one cache line
     int64_t state               # GateState
@@ -127,6 +128,7 @@ cdef int bucket_of_us(int64_t us) noexcept nogil
 
 # Sum of in_flight, or of connect_failures, over the workers.
 cdef int64_t in_flight_of(const EndpointColumn *columns, int n_workers) noexcept nogil
+# The same without tunnels, which a limit of requests leaves out.
 # The one predicate on a gate: its state, and no connect failure that is not forgiven.
 cdef bint is_admitting(const EndpointGate *gate, const EndpointColumn *columns, int n_workers) noexcept nogil
 # What a panic asks instead: it admits, or would but for what probes were answered or outliers were judged by. Nobody has been refused there

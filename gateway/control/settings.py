@@ -31,6 +31,7 @@ def settings_of(config: Config) -> Settings:
         head_bytes=limits.head_bytes,
         max_fields=limits.fields,
         body_bytes=limits.body_bytes,
+        body_rate=limits.body_rate,
         connections_per_listener=limits.connections,
         connections_per_endpoint=limits.connections_per_endpoint,
         queue_per_endpoint=limits.queue_per_endpoint,

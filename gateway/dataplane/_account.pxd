@@ -16,6 +16,8 @@ cdef void note_pool_failure(Core *core, Exchange *exchange) noexcept nogil
 cdef void note_first_byte(Core *core, Exchange *exchange) noexcept nogil
 # And now its final head. is_long_lived: the wait for it says nothing about latency. retry_after_ms: what a 429 asked for.
 cdef void note_answer(Core *core, Exchange *exchange, int status, bint is_long_lived, int64_t retry_after_ms) noexcept nogil
+# The exchange is a tunnel from now on.
+cdef void note_tunnel(Core *core, Exchange *exchange) noexcept nogil
 cdef void note_connect(Core *core, Exchange *exchange) noexcept nogil
 cdef void count_retry(Core *core, Exchange *exchange, RetryOutcome outcome) noexcept nogil
 # Keeps what the log wants of the request, when this one is logged.

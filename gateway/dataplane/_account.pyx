@@ -35,6 +35,12 @@ cdef void begin_attempt(Core *core, Exchange *exchange) noexcept nogil:
 cdef void end_attempt(Core *core, Exchange *exchange) noexcept nogil:
     add_own(&exchange.endpoint.columns[core.number].in_flight, -1)
     count_in_flight(core, exchange, -1)
+    if exchange.state == TUNNELLING:
+        add_own(&exchange.endpoint.columns[core.number].tunnels, -1)
+
+
+cdef void note_tunnel(Core *core, Exchange *exchange) noexcept nogil:
+    add_own(&exchange.endpoint.columns[core.number].tunnels, 1)
 
 
 cdef void note_connect(Core *core, Exchange *exchange) noexcept nogil:

@@ -84,6 +84,7 @@ cdef struct Connection:
     # upstream
     UpstreamPool *pool      # whose it is
     int64_t opened_us
+    bint is_apart           # a tunnel's: not one of those that its pool may have
     bint is_reused          # has served an exchange before this one
 
 cdef struct Line:           # of connections, those that entered it first come first; not owned
@@ -127,6 +128,8 @@ cdef struct Flow:           # one direction of an exchange
     int64_t left            # BY_LENGTH: bytes not yet seen
     int64_t limit           # most bytes of body; 0: none
     int64_t bytes           # of body data seen
+    int64_t waits_since_us  # for the client, which is to send or to read; 0: does not
+    int64_t waited_us       # for it, before
     uint32_t ready          # sound bytes at the front of the source's buffer
     Chunks chunks
 
@@ -195,7 +198,7 @@ cdef struct UpstreamPool:   # a worker's connections to one endpoint
     Exchange *first_waiting
     Exchange *last_waiting
     int32_t n_idle
-    int32_t n_open
+    int32_t n_open          # tunnels apart
     int32_t n_waiting
     int64_t raced_ms        # when the last close race began, see is_close_race; 0: none yet
     const EndpointGate *gate

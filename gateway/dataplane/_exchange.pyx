@@ -1,7 +1,7 @@
 """An attempt ends in an answer's head, or in fail_attempt(), which alone decides on a retry."""
 from libc.stdint cimport int32_t, int64_t, uint32_t
 
-from gateway.dataplane._account cimport begin_attempt, count_retry, note_connect, note_failure, note_pool_failure
+from gateway.dataplane._account cimport begin_attempt, count_retry, note_connect, note_failure, note_pool_failure, note_tunnel
 from gateway.dataplane._answer cimport *
 from gateway.dataplane._connection cimport *
 from gateway.dataplane._core cimport *
@@ -12,6 +12,7 @@ from gateway.dataplane._life cimport *
 from gateway.dataplane._linux cimport SHUT_WR, SO_ERROR, SOL_SOCKET, getsockopt, shutdown
 from gateway.dataplane._pools cimport *
 from gateway.dataplane._reply cimport compose_reply
+from gateway.dataplane._settings cimport Settings
 from routing_core._budget cimport spend
 from routing_core._endpoints cimport ANSWERING_FIRST, ANSWERING_ONLY, AVAILABLE, FULL, Availability, choose_endpoint
 from routing_core._figures cimport *
@@ -288,6 +289,8 @@ cdef void reply(Core *core, Exchange *exchange, int status, bint close) noexcept
 
 cdef void drive(Core *core, Exchange *exchange) noexcept nogil:
     cdef bint is_sending = not exchange.up.is_done and not exchange.is_up_broken
+    end_wait(core, &exchange.up)
+    end_wait(core, &exchange.down)
     if exchange.state == ANSWERING or exchange.state == TUNNELLING or (exchange.state == AWAITING and is_sending):
         # Something moved: each direction says anew below what it waits for. A wait for the first byte goes on instead.
         set_deadline(core, exchange.downstream, NEVER_MS)
@@ -306,6 +309,26 @@ cdef void drive(Core *core, Exchange *exchange) noexcept nogil:
         drive_reply(core, exchange)
 
 
+cdef int64_t client_patience(Core *core, Exchange *exchange, Flow *flow) noexcept nogil:
+    """How long the client may keep its body waiting from now, in ms. All its pauses together may last as long as one, and a second more
+    for each body_rate bytes that it has sent or read: a byte now and then must not hold an endpoint's connection for ever."""
+    cdef const Settings *settings = exchange.snapshot.settings
+    cdef int64_t left
+    if exchange.state == TUNNELLING:
+        return settings.tunnel_idle_ms
+    if settings.body_rate == 0 or exchange.pool.service.is_long_lived:
+        return settings.body_progress_ms
+    flow.waits_since_us = core.now_us
+    left = settings.body_progress_ms - flow.waited_us // 1000 + (flow.bytes - flow.ready) * 1000 // settings.body_rate
+    return max(min(left, settings.body_progress_ms), 0)
+
+
+cdef void end_wait(Core *core, Flow *flow) noexcept nogil:
+    if flow.waits_since_us:
+        flow.waited_us += core.now_us - flow.waits_since_us
+        flow.waits_since_us = 0
+
+
 cdef bint drive_up(Core *core, Exchange *exchange) noexcept nogil:
     """False: the exchange is in other hands now."""
     cdef Pumped pumped = pump(core, &exchange.up, exchange.downstream, exchange.upstream, False)
@@ -321,7 +344,7 @@ cdef bint drive_up(Core *core, Exchange *exchange) noexcept nogil:
             set_deadline(core, exchange.upstream, exchange.snapshot.settings.first_byte_ms)
         return True
     if pumped == PUMP_WAIT_SOURCE:
-        set_deadline(core, exchange.downstream, patience)
+        set_deadline(core, exchange.downstream, client_patience(core, exchange, &exchange.up))
         return True
     if pumped == PUMP_WAIT_SINK:
         set_deadline(core, exchange.upstream, patience)
@@ -360,7 +383,7 @@ cdef bint drive_answer(Core *core, Exchange *exchange) noexcept nogil:
         if exchange.n_retries:
             count_retry(core, exchange, RETRY_GOOD)
         if answered == ANSWER_IS_TUNNEL:
-            begin_tunnel(exchange)
+            begin_tunnel(core, exchange)
         return True
     if answered == ANSWER_ENDED and exchange.first_byte_us == 0:
         fail_attempt(core, exchange, FAILED_RESET)
@@ -379,7 +402,9 @@ cdef bint is_by_us(const Core *core, const Exchange *exchange) noexcept nogil:
             or (core.response.status == 101 and exchange.is_upgrade and core.response.is_upgrade and not exchange.up.is_done))
 
 
-cdef void begin_tunnel(Exchange *exchange) noexcept nogil:
+cdef void begin_tunnel(Core *core, Exchange *exchange) noexcept nogil:
+    set_apart(core, exchange.upstream)
+    note_tunnel(core, exchange)
     exchange.up.framing = exchange.down.framing = RAW
     exchange.up.limit = 0
     exchange.up.keeps = False
@@ -399,7 +424,7 @@ cdef void drive_down(Core *core, Exchange *exchange) noexcept nogil:
     if pumped == PUMP_WAIT_SOURCE:
         set_deadline(core, exchange.upstream, patience)
     elif pumped == PUMP_WAIT_SINK:
-        set_deadline(core, downstream, patience)
+        set_deadline(core, downstream, client_patience(core, exchange, &exchange.down))
     elif pumped == PUMP_GO_ON:
         resume_later(core, downstream)
     elif pumped != PUMP_DONE:

@@ -21,6 +21,8 @@ cdef void adopt(Core *core, UpstreamPool *pool, Connection *upstream) noexcept n
 cdef void put_back(Core *core, Connection *upstream) noexcept nogil
 # Closes an upstream connection of any state, with its accounts.
 cdef void drop_upstream(Core *core, Connection *upstream) noexcept nogil
+# It is a tunnel's from now on: no longer one of those that its pool may have.
+cdef void set_apart(Core *core, Connection *upstream) noexcept nogil
 # The first of those who wait is looked at again in this turn.
 cdef void wake_first(Core *core, UpstreamPool *pool) noexcept nogil
 cdef void enqueue(Core *core, UpstreamPool *pool, Exchange *exchange) noexcept nogil

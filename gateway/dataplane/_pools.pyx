@@ -111,10 +111,17 @@ cdef void drop_upstream(Core *core, Connection *upstream) noexcept nogil:
         link[0] = upstream.next
         pool.n_idle -= 1
         core.n_pooled -= 1
-    pool.n_open -= 1
+    if not upstream.is_apart:
+        pool.n_open -= 1
     add_own(&pool.columns[core.number].connections, -1)
     bury(core, upstream)
     wake_first(core, pool)
+
+
+cdef void set_apart(Core *core, Connection *upstream) noexcept nogil:
+    upstream.is_apart = True
+    upstream.pool.n_open -= 1
+    wake_first(core, upstream.pool)
 
 
 cdef void wake_first(Core *core, UpstreamPool *pool) noexcept nogil:

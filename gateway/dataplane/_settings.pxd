@@ -30,6 +30,7 @@ cdef struct Settings:
     uint32_t head_bytes
     int32_t max_fields
     int64_t body_bytes          # 0: none
+    int64_t body_rate           # bytes a second that a client must send or read in the long run; 0: any
     int32_t max_connections     # per listener and worker
     int32_t max_upstream        # connections per endpoint and worker
     int32_t v4_bits             # of an address that are one client's

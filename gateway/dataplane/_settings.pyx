@@ -45,6 +45,7 @@ cdef class CompiledSettings:
         self.settings.head_bytes = settings.head_bytes
         self.settings.max_fields = settings.max_fields
         self.settings.body_bytes = settings.body_bytes
+        self.settings.body_rate = settings.body_rate
         self.settings.max_connections = _split(settings.connections_per_listener, n_workers)
         self.settings.max_upstream = _split(settings.connections_per_endpoint, n_workers)
         self.settings.max_queue = _split(settings.queue_per_endpoint, n_workers)

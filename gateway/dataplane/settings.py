@@ -21,6 +21,7 @@ class Settings:
     head_bytes: int = 32_768  # at most 60 KiB: a head must fit a large buffer
     max_fields: int = 100
     body_bytes: int = 0  # of a request; 0: no limit
+    body_rate: int = 240  # bytes a second that a client must send or read in the long run; 0: any
     connections_per_listener: int = 50_000
     connections_per_endpoint: int = 1_024
     queue_per_endpoint: int = 128

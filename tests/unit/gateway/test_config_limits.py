@@ -22,6 +22,7 @@ def test_defaults_are_those_of_the_data_plane():
         "head_bytes": config.limits.head_bytes,
         "max_fields": config.limits.fields,
         "body_bytes": config.limits.body_bytes,
+        "body_rate": config.limits.body_rate,
         "connections_per_listener": config.limits.connections,
         "connections_per_endpoint": config.limits.connections_per_endpoint,
         "queue_per_endpoint": config.limits.queue_per_endpoint,

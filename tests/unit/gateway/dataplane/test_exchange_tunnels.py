@@ -160,3 +160,38 @@ def test_drain_leaves_a_tunnel_until_it_is_cut(bench):
     assert received(client) == b"" and received(upstream) == b""
     assert bench.counters.read()["forced"] == {"request": 0, "tunnel": 1, "idle": 0}
     bench.assert_at_rest()
+
+
+def test_tunnels_leave_room_for_requests(make_bench):
+    """Silent WebSockets of one client must not hold an endpoint's connections."""
+    bench = make_bench(max_in_flight=2)
+    tunnels = [open_tunnel(bench) for _ in range(5)]
+    client, upstream = bench.client(), bench.upstream()
+    assert bench.ask(client, upstream)
+    upstream.send(ANSWER)
+    bench.turn()
+    assert received(client) == ANSWER
+    assert bench.figures.read_pool(bench.pool_rows[0])["in_flight"] == 5
+    for ours, theirs in tunnels:
+        ours.close()
+        theirs.close()
+    bench.turn(turns=2)
+    bench.assert_at_rest()
+
+
+def test_requests_are_bounded_beside_tunnels_and_go_on_when_a_tunnel_begins(make_bench):
+    bench = make_bench(Settings(connections_per_endpoint=1))
+    server = bench.listen()
+    client, upstream = bench.client(), bench.upstream()
+    bench.ask(client, upstream, UPGRADE)
+    waiting = bench.client()
+    waiting.send(REQUEST)
+    bench.turn()
+    assert bench.figures.read_pool(bench.pool_rows[0])["in_flight"] == 1, "it waits"
+    upstream.send(SWITCH)
+    bench.turn(turns=3)
+    assert bench.accepted(server).recv(65536).startswith(b"GET /x ")
+    last = bench.client()
+    last.send(REQUEST)
+    bench.turn()
+    assert bench.figures.read_pool(bench.pool_rows[0])["in_flight"] == 2, "the second waits, tunnel or not"
