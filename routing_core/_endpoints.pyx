@@ -35,8 +35,8 @@ cdef inline int32_t below(Random *rng, int32_t n) noexcept nogil:
     return <int32_t>(next_double(rng) * n)
 
 
+# What is in flight without tunnels, which a limit of requests leaves out.
 cdef int64_t requests_of(const EndpointColumn *columns, int n_workers) noexcept nogil:
-    """In flight without the tunnels."""
     cdef int64_t total = 0
     cdef int worker
     for worker in range(n_workers):

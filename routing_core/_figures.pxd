@@ -128,7 +128,6 @@ cdef int bucket_of_us(int64_t us) noexcept nogil
 
 # Sum of in_flight, or of connect_failures, over the workers.
 cdef int64_t in_flight_of(const EndpointColumn *columns, int n_workers) noexcept nogil
-# The same without tunnels, which a limit of requests leaves out.
 # The one predicate on a gate: its state, and no connect failure that is not forgiven.
 cdef bint is_admitting(const EndpointGate *gate, const EndpointColumn *columns, int n_workers) noexcept nogil
 # What a panic asks instead: it admits, or would but for what probes were answered or outliers were judged by. Nobody has been refused there

@@ -193,8 +193,8 @@ class Lifecycle:
         elif self.phase in (Phase.HELD, Phase.LAMEDUCK):
             self.hands.order("lameduck", self.close_share)
         elif self.phase is Phase.CLOSING:
+            self.hands.order("closing", 1.0)  # first: workers must know it when they accept one that was held back half-way
             self.hands.refuse_new()
-            self.hands.order("closing", 1.0)
         elif self.phase is Phase.ABORTING:
             self.hands.order("aborting", 1.0)
         elif self.phase is Phase.EXIT:

@@ -9,13 +9,11 @@ empties. A socket may also come from outside already open (`Listener` takes any)
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import logging
 import os
 import socket
 import stat
-import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,23 +24,12 @@ from gateway.errors import StartError
 logger = logging.getLogger("isochrone.listeners")
 
 BACKLOG = 4096  # the kernel cuts it to net.core.somaxconn
-# A client that says nothing is no connection yet: saves a wake-up for each. After this the kernel hands it over anyway.
-DEFER_ACCEPT_S = 1
 PROBE_UNIX_S = 1.0
 
-SO_ATTACH_FILTER = 26  # asm-generic/socket.h; the socket module has no name for it
-# Classic BPF over the TCP header: a segment with SYN and without ACK is dropped, everything else passes.
-_NO_NEW_CONNECTIONS = (
-    (0x30, 0, 0, 13),  # ldb [13]: the flags
-    (0x54, 0, 0, 0x12),  # and SYN|ACK
-    (0x15, 0, 1, 0x02),  # jeq SYN alone
-    (0x06, 0, 0, 0),  # ret 0: drop
-    (0x06, 0, 0, 0xFFFFFFFF),  # ret all
-)
-
-
-class _Program(ctypes.Structure):  # struct sock_fprog of linux/filter.h
-    _fields_ = (("n_lines", ctypes.c_ushort), ("lines", ctypes.c_char_p))
+# linux/in.h, linux/in6.h; the socket module has no names for them
+IP_MINTTL = 21
+IPV6_MINHOPCOUNT = 73
+FROM_THIS_LINK = 255  # no router has touched such a packet; every common system sends 64 or 128
 
 
 @dataclass(slots=True)
@@ -65,11 +52,15 @@ class Listener:
 
     def refuse_new(self) -> None:
         """Take no connection that has not begun. Those in the queue or in their handshake come through, so closing afterwards
-        resets nobody: a client whose SYN is dropped repeats it and is then refused."""
+        resets nobody: a client whose SYN is dropped repeats it and is then refused.
+
+        The kernel drops what has come further than the listener allows (RFC 5082), before it becomes a connection. Unlike a packet
+        filter that needs no right. A connection whose handshake ends after this inherits it: who accepts one gives it 0 back.
+        """
         if self.socket.family in (socket.AF_INET, socket.AF_INET6) and not self.is_shared:
-            code = b"".join(struct.pack("HBBI", *line) for line in _NO_NEW_CONNECTIONS)
-            program = _Program(len(_NO_NEW_CONNECTIONS), code)
-            self.socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, bytes(program))  # the kernel copies what it points to
+            self.socket.setsockopt(socket.IPPROTO_IP, IP_MINTTL, FROM_THIS_LINK)  # of an IPv6 socket: for IPv4 clients, if it takes them
+            if self.socket.family == socket.AF_INET6:
+                self.socket.setsockopt(socket.IPPROTO_IPV6, IPV6_MINHOPCOUNT, FROM_THIS_LINK)
 
 
 @dataclass(slots=True)
@@ -113,7 +104,7 @@ class Listeners:
         for listener in self.all:
             try:
                 listener.refuse_new()
-            except OSError as error:  # a kernel without filters: a connection may then be reset in the last moment
+            except OSError as error:  # a kernel without such a bound: a connection may then be reset in the last moment
                 logger.warning("can't hold new connections back", extra={"listener": listener.name, "error": str(error)})
 
     def close(self) -> None:
@@ -136,7 +127,6 @@ def _bind_tcp(name: str, address: Address) -> Listener:
     try:
         # A restart meets its own connections in TIME_WAIT. Never SO_REUSEPORT: a queue of its own is lost with its process.
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_ACCEPT_S)
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # inherited by what is accepted
         if is_v6:
             # "[::]" means IPv6 alone, whatever the machine's default: "0.0.0.0" beside it is then no conflict.

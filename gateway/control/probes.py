@@ -29,6 +29,7 @@ logger = logging.getLogger("isochrone.health")
 
 MAX_AT_ONCE = 256  # descriptors that probes may hold
 MAX_READ_BYTES = 65_536  # of an answer: read so that the endpoint sees its answer taken, not a reset
+FULL_S = 0.02  # until a full queue is tried again
 LATE_S = 0.25  # a timer that comes this much late says that the loop was held up
 OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: [^\r\n]*)?\r?\n")
@@ -66,7 +67,7 @@ async def probe(target: Identity, health: Health, clock: Callable[[], float] = t
 
 async def _ask(target: Identity, health: Health, clock: Callable[[], float], began: float, connect_s: list[float]) -> Result:
     if target.address.startswith("/"):
-        reader, writer = await asyncio.open_unix_connection(target.address, limit=MAX_READ_BYTES)
+        reader, writer = await _connect_unix(target.address)
     else:
         reader, writer = await asyncio.open_connection(target.address, target.port, limit=MAX_READ_BYTES)
     connect_s.append(clock() - began)
@@ -89,6 +90,15 @@ async def _ask(target: Identity, health: Health, clock: Callable[[], float], beg
         return Result(is_good, f"status {status}", connect_s[0], has_answered=True)
     finally:
         writer.close()
+
+
+async def _connect_unix(path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A full queue refuses a unix client at once where a TCP client waits: full is not dead, until the probe's time is up."""
+    while True:
+        try:
+            return await asyncio.open_unix_connection(path, limit=MAX_READ_BYTES)
+        except BlockingIOError:
+            await asyncio.sleep(FULL_S)
 
 
 async def _finish(reader: asyncio.StreamReader) -> None:

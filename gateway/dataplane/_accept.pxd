@@ -10,6 +10,8 @@ from gateway.dataplane._core cimport Connection, Core
 cdef Connection *welcome(Core *core, int fd, int listener, const uint8_t *address) noexcept nogil
 # False: there was none to accept, or it could not be, and will not be at once.
 cdef bint accept_one(Core *core, Connection *listener) noexcept nogil
+# Whether there are some for clients.
+cdef bint has_descriptors(Core *core) noexcept nogil
 # 0, or errno.
 cdef int start_accepting(Core *core) noexcept nogil
 cdef void stop_accepting(Core *core) noexcept nogil

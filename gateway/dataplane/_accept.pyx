@@ -1,7 +1,8 @@
 """One accept an event: the listener is level-triggered, and a second accept that finds nothing costs 1-3 us."""
 from libc.errno cimport EMFILE, ENFILE, errno
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
+from posix.fcntl cimport F_DUPFD_CLOEXEC, fcntl
 from posix.unistd cimport close
 
 from gateway.dataplane._client cimport is_trusted, read_peer, write_address
@@ -11,8 +12,9 @@ from gateway.dataplane._counters cimport *
 from gateway.dataplane._holders cimport enter_holder, may_have_more, most_held
 from gateway.dataplane._life cimport abort, close_downstream
 from gateway.dataplane._linux cimport *
+from gateway.dataplane._snapshot cimport CLOSING, orders_of
 from gateway.dataplane._tally cimport TALLIED_CONNECTIONS, give_place
-from routing_core._atomic cimport add_own
+from routing_core._atomic cimport add_own, load_acquire
 
 
 cdef Connection *welcome(Core *core, int fd, int listener, const uint8_t *address) noexcept nogil:
@@ -58,12 +60,32 @@ cdef bint make_room(Core *core, int listener, const uint8_t *newcomer) noexcept 
     return True
 
 
+cdef void lift_bound(Core *core, int fd, uint16_t family) noexcept nogil:
+    """A listener that holds new connections back drops what has come through a router (see Listener.refuse_new), and so would one that was
+    in its handshake by then."""
+    cdef int none = 0
+    if family == AF_UNIX or load_acquire(&orders_of(core.board).phase) < <int64_t>CLOSING:
+        return
+    setsockopt(fd, IPPROTO_IP, IP_MINTTL, &none, sizeof(none))
+    if family == AF_INET6:
+        setsockopt(fd, IPPROTO_IPV6, IPV6_MINHOPCOUNT, &none, sizeof(none))
+
+
+cdef bint has_descriptors(Core *core) noexcept nogil:
+    """The kernel gives the lowest number that is free."""
+    cdef int fd = fcntl(core.wake.fd, F_DUPFD_CLOEXEC, 0)
+    if fd >= 0:
+        close(fd)
+    return 0 <= fd < core.accept_limit
+
+
 cdef bint accept_one(Core *core, Connection *listener) noexcept nogil:
     cdef sockaddr_storage peer
     cdef uint32_t size = sizeof(peer)
     cdef uint8_t address[16]
     cdef int one = 1
     cdef int number = listener.listener
+    cdef bint is_last
     cdef int fd = accept4(listener.fd, <sockaddr *>&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
     if fd < 0:
         if errno == EMFILE or errno == ENFILE:
@@ -79,10 +101,17 @@ cdef bint accept_one(Core *core, Connection *listener) noexcept nogil:
         if not make_room(core, number, address):
             close(fd)
             return True
+    is_last = fd >= core.accept_limit       # what is left is for those who look after the gateway
+    if is_last:
+        count_cause(core.column, CAUSE_NO_DESCRIPTORS)
+        is_last = not make_room(core, number, address)
+    lift_bound(core, fd, peer.ss_family)
     if peer.ss_family != AF_UNIX:
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
     welcome(core, fd, number, address)
-    return True
+    if is_last:
+        stop_accepting(core)
+    return not is_last
 
 
 cdef void stop_accepting(Core *core) noexcept nogil:

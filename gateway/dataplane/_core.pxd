@@ -223,6 +223,8 @@ cdef struct Core:
     Connection wake
     Connection listeners[MAX_LISTENERS]     # fd not owned; -1: none
     bint is_accepting
+    int accept_limit        # descriptors from here on are not for clients
+    int upstream_limit      # nor from here on for upstreams
     int32_t n_open[MAX_LISTENERS]           # downstream connections
     Connection idle[MAX_LISTENERS]  # heads of the rings of idle downstreams
     Holders *holders        # owned

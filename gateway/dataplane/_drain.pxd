@@ -3,3 +3,5 @@ from gateway.dataplane._core cimport Core
 
 # Once a turn.
 cdef void follow_orders(Core *core) noexcept nogil
+# Once a tick while it is closing: some of them.
+cdef void close_idle(Core *core) noexcept nogil

@@ -2,7 +2,7 @@
 from libc.stdint cimport int64_t
 
 from gateway.dataplane._accept cimport drain_backlog, stop_accepting
-from gateway.dataplane._connection cimport resume_later, set_deadline
+from gateway.dataplane._connection cimport leave_idle, oldest_idle, resume_later, set_deadline
 from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport FORCED_IDLE, FORCED_REQUEST, FORCED_TUNNEL
 from gateway.dataplane._life cimport abort, close_downstream, linger_on
@@ -12,6 +12,9 @@ from gateway.dataplane._snapshot cimport ABORTING, CLOSING, SEALED, orders_of
 from gateway.dataplane._timers cimport Timer, expire_all
 from routing_core._atomic cimport add_own, load_relaxed, store_relaxed
 
+cdef enum:
+    IDLE_A_TICK = 256       # a millisecond or two
+
 
 cdef void follow_orders(Core *core) noexcept nogil:
     cdef int64_t phase = load_relaxed(&orders_of(core.board).phase)
@@ -19,39 +22,46 @@ cdef void follow_orders(Core *core) noexcept nogil:
     core.phase = phase
     if is_new and phase == <int64_t>SEALED:
         drain_backlog(core)
+        close_idle(core)
     elif is_new and phase == <int64_t>ABORTING:
         stop_accepting(core)
         cut_all(core)
-    if phase == <int64_t>CLOSING or phase == <int64_t>SEALED:
+    elif is_new and phase == <int64_t>CLOSING:
         close_idle(core)
     # Last: who reads it may close the listeners.
     store_relaxed(&core.column.phase, phase)
 
 
 cdef void close_idle(Core *core) noexcept nogil:
+    """The oldest, as many as delay the others little."""
     cdef int listener
+    cdef int left = IDLE_A_TICK
+    cdef Connection *downstream
     for listener in range(MAX_LISTENERS):
-        close_ring(core, &core.idle[listener])
+        downstream = oldest_idle(core, listener)
+        while downstream != NULL and left > 0:
+            left -= 1
+            leave_idle(core, downstream)
+            end_idle(core, downstream)
+            downstream = oldest_idle(core, listener)
 
 
-cdef void close_ring(Core *core, Connection *ring) noexcept nogil:
+cdef void end_idle(Core *core, Connection *downstream) noexcept nogil:
     """Those that have had an answer end now; those that have not yet said a word may still be about to."""
-    cdef Connection *downstream = ring.newer
-    cdef Connection *following
-    while downstream != ring:
-        following = downstream.newer
-        if has_said_something(downstream):  # more is ready than one turn takes: its answer will announce the end
-            resume_later(core, downstream)
-        elif downstream.n_exchanges > 0:
-            linger_on(core, downstream)
-        elif downstream.deadline_ms > core.now_ms + core.snapshot.settings.linger_ms:
+    if downstream.n_exchanges == 0:
+        if downstream.deadline_ms > core.now_ms + core.snapshot.settings.linger_ms:
             set_deadline(core, downstream, core.snapshot.settings.linger_ms)
-        downstream = following
+    elif has_said_something(downstream):    # more is ready than one turn takes: its answer will announce the end
+        resume_later(core, downstream)
+    else:
+        linger_on(core, downstream)
 
 
 cdef bint has_said_something(Connection *downstream) noexcept nogil:
     cdef char byte = 0
-    if downstream.n_exchanges == 0 or recv(downstream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0:
+    if downstream.input.begin < downstream.input.end:
+        return True
+    if recv(downstream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0:
         return False
     downstream.is_readable = True
     return True

@@ -83,7 +83,7 @@ cdef bint attempt_at(Core *core, Exchange *exchange, const Endpoint *endpoint, b
     """False: failed at once, and another is to be chosen."""
     cdef UpstreamPool *pool = pool_of(core, endpoint)
     cdef Connection *upstream = NULL
-    cdef bint is_own_lack = False
+    cdef Lack lack = LACKS_NOTHING
     if pool == NULL:
         refuse(core, exchange, 503, CAUSE_NO_MEMORY, False)
         return True
@@ -94,9 +94,11 @@ cdef bint attempt_at(Core *core, Exchange *exchange, const Endpoint *endpoint, b
     if upstream == NULL:
         if pool.n_open >= exchange.snapshot.settings.max_upstream and not make_room(core, pool):
             return wait_at(core, exchange, pool)
-        upstream = reach(core, pool, endpoint, &is_own_lack)
+        upstream = reach(core, pool, endpoint, &lack)
+    if lack == LACKS_ROOM:
+        return wait_at(core, exchange, pool)
     exchange.n_attempts += 1
-    if upstream == NULL and is_own_lack:        # no endpoint's fault
+    if lack == LACKS_OWN:        # no endpoint's fault
         refuse(core, exchange, 503, CAUSE_NO_DESCRIPTORS, False)
         return True
     exchange.endpoint = endpoint

@@ -27,6 +27,7 @@ cdef extern from "<sys/uio.h>" nogil:
 
 cdef extern from "<sys/socket.h>" nogil:
     enum: AF_INET, AF_INET6, AF_UNIX, SOCK_STREAM, SOCK_NONBLOCK, SOCK_CLOEXEC, IPPROTO_TCP, TCP_NODELAY, SOL_SOCKET, SO_ERROR
+    enum: IPPROTO_IP, IPPROTO_IPV6
     enum: MSG_NOSIGNAL, MSG_MORE, MSG_PEEK, MSG_DONTWAIT, SHUT_WR
     struct sockaddr:
         uint16_t sa_family
@@ -49,6 +50,7 @@ cdef extern from "<netinet/tcp.h>" nogil:
     pass
 
 cdef extern from "<netinet/in.h>" nogil:
+    enum: IP_MINTTL, IPV6_MINHOPCOUNT
     struct in_addr:
         uint32_t s_addr
     struct in6_addr:

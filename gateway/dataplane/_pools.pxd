@@ -8,13 +8,18 @@ from libc.stdint cimport int32_t
 from gateway.dataplane._core cimport Connection, Core, Exchange, UpstreamPool
 from routing_core._table cimport Endpoint
 
+cdef enum Lack:
+    LACKS_NOTHING
+    LACKS_OWN               # descriptors, ports or memory here
+    LACKS_ROOM              # in the queue of a unix socket's listener, where nobody can wait: it is there, and busy
+
 # The pool of an endpoint's row, made when it is first asked for; NULL when there is no memory or no such row.
 cdef UpstreamPool *pool_of(Core *core, const Endpoint *endpoint) noexcept nogil
 # The newest idle connection that is still alive, taken out; NULL when there is none. careful: asks the socket itself.
 cdef Connection *borrow(Core *core, UpstreamPool *pool, bint careful) noexcept nogil
 # A new connection, CONNECTING or, when it is there at once, SERVING_UPSTREAM; NULL: failed at once.
-# is_own_lack is set when that was for want of descriptors, ports or memory here.
-cdef Connection *reach(Core *core, UpstreamPool *pool, const Endpoint *endpoint, bint *is_own_lack) noexcept nogil
+# or not yet possible, for what is lacking.
+cdef Connection *reach(Core *core, UpstreamPool *pool, const Endpoint *endpoint, Lack *lack) noexcept nogil
 # A connection made elsewhere joins the pool's accounts.
 cdef void adopt(Core *core, UpstreamPool *pool, Connection *upstream) noexcept nogil
 # Back into the pool. The gate may say that it is of no more use: then it is closed.

@@ -49,25 +49,33 @@ cdef Connection *borrow(Core *core, UpstreamPool *pool, bint careful) noexcept n
     return NULL
 
 
-cdef Connection *reach(Core *core, UpstreamPool *pool, const Endpoint *endpoint, bint *is_own_lack) noexcept nogil:
+cdef Connection *reach(Core *core, UpstreamPool *pool, const Endpoint *endpoint, Lack *lack) noexcept nogil:
     cdef const sockaddr *address = <const sockaddr *>endpoint.address.bytes
     cdef int one = 1
     cdef bint is_there
     cdef Connection *upstream
     cdef int fd = socket(address.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
     if fd < 0:
-        is_own_lack[0] = errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM
+        if errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
+            lack[0] = LACKS_OWN
+        return NULL
+    if fd >= core.upstream_limit:       # the rest is for those who look after the gateway
+        lack[0] = LACKS_OWN
+        close(fd)
         return NULL
     if address.sa_family != AF_UNIX:
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
     is_there = connect(fd, address, endpoint.address.length) == 0
     if not is_there and errno != EINPROGRESS:
-        is_own_lack[0] = errno == EADDRNOTAVAIL     # no port is left
+        if errno == EADDRNOTAVAIL:      # no port is left
+            lack[0] = LACKS_OWN
+        elif errno == EAGAIN:
+            lack[0] = LACKS_ROOM
         close(fd)
         return NULL
     upstream = open_connection(core, fd, SERVING_UPSTREAM if is_there else CONNECTING)
     if upstream == NULL:
-        is_own_lack[0] = True
+        lack[0] = LACKS_OWN
         return NULL
     upstream.is_writable = is_there
     upstream.opened_us = core.now_us

@@ -2,13 +2,14 @@
 cimport cython
 
 import ipaddress
+import resource
 
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport close, read, write
 
-from gateway.dataplane._accept cimport accept_one, start_accepting, welcome
+from gateway.dataplane._accept cimport accept_one, has_descriptors, start_accepting, welcome
 from gateway.dataplane._account cimport (
     N_RECORD_TEXTS, TEXT_ENDPOINT, TEXT_HOST, TEXT_ID, TEXT_METHOD, TEXT_PATH, TEXT_POP, TEXT_ROUTE, TEXT_SERVICE, TEXT_TRACE, Record,
 )
@@ -16,7 +17,7 @@ from gateway.dataplane._client cimport parse_address
 from gateway.dataplane._connection cimport *
 from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport *
-from gateway.dataplane._drain cimport follow_orders
+from gateway.dataplane._drain cimport close_idle, follow_orders
 from gateway.dataplane._exchange cimport *
 from gateway.dataplane._holders cimport free_holders, open_holders
 from gateway.dataplane._life cimport abort, close_downstream
@@ -24,7 +25,7 @@ from gateway.dataplane._linux cimport *
 from gateway.dataplane._pools cimport adopt, drop_upstream, free_pools, pool_of, put_back, tend_pools
 from gateway.dataplane._request cimport on_late_head, receive
 from gateway.dataplane._ring cimport close_ring, oldest, open_ring, release
-from gateway.dataplane._snapshot cimport SEALED, Snapshots, leave, look
+from gateway.dataplane._snapshot cimport CLOSING, SEALED, Snapshots, leave, look
 from gateway.dataplane._timers cimport Timer, advance, expire_all, start
 from geoip._cache cimport close_cache, open_cache
 from routing_core._atomic cimport add_own, load_acquire, store_relaxed, store_release
@@ -33,6 +34,9 @@ from routing_core._memory cimport WORKER, give, take
 from routing_core._random cimport seed as seed_random
 from routing_core._figures import REASONS as _REASONS
 from routing_core._table cimport Endpoint
+
+_RESERVE = 32                    # descriptors
+_MANY = 1 << 30
 
 
 # --- Events ---
@@ -158,7 +162,9 @@ cdef void tick(Core *core) noexcept nogil:
     """Housekeeping, every 100 ms."""
     core.ticked_ms = core.now_ms
     tend_pools(core)
-    if not core.is_accepting and core.phase < <int64_t>SEALED:
+    if core.phase == <int64_t>CLOSING or core.phase == <int64_t>SEALED:
+        close_idle(core)
+    if not core.is_accepting and core.phase < <int64_t>SEALED and has_descriptors(core):
         start_accepting(core)
 
 
@@ -252,6 +258,7 @@ cdef class Worker:
         core.column = column
         core.tally = counters.tally
         core.snapshot = look(core.board, number)
+        core.accept_limit, core.upstream_limit = limits_of(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         seed_random(&core.rng, seed + <uint64_t>number * 7919)
         start(&core.wheel, core.now_ms)
         for listener in range(MAX_LISTENERS):
@@ -381,6 +388,13 @@ cdef class Worker:
                 return records
             records.append(as_dict(<const Record *>bytes_at))
             release(self.core.log, length)
+
+
+cdef tuple limits_of(int64_t n_descriptors):
+    """Where workers stop to accept, and to reach upstreams: admin and status answer also when clients have taken all."""
+    cdef int64_t limit = min(n_descriptors, _MANY) if n_descriptors >= 0 else _MANY
+    cdef int64_t reserve = min(_RESERVE, limit // 4)
+    return limit - reserve, limit - reserve // 2
 
 
 cdef str code_of(unsigned int packed):

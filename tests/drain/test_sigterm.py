@@ -1,8 +1,11 @@
 import hashlib
 import http.client
+import os
 import signal
 import socket
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +31,23 @@ def test_drain_under_load_loses_nothing(gateway, pops):
     assert pops[0].seen["POST /up"] + pops[1].seen["POST /up"] == load_of_posts(load)
     steps = [line for line in ("lameduck", "closing", "exit") if f'"{line}"' in gateway.log]
     assert steps == ["lameduck", "closing", "exit"]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_without_any_right_nobody_is_reset_at_the_end(pops, host):
+    """New connections all the time, up to the last moment, to a gateway that runs as `nobody`."""
+    text = CONFIG.replace('bind: "127.0.0.1:{port}"}}', 'bind: "127.0.0.1:{port}"}}, {{name: six, bind: "[::1]:{port}"}}')
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)  # pytest's own are for the owner alone
+        with served(Path(folder), text, is_unprivileged=True, fra=pops[0].address, nyc=pops[1].address) as gateway:
+            load = Load(gateway.port, host).one_shot(24)
+            load.wait_answers(200)
+            gateway.signal(signal.SIGTERM)
+            assert gateway.wait_exit() == 0
+            load.join()
+            assert load.faults == []
+            assert load.turned_away == 24
+            assert "can't hold" not in gateway.log
 
 
 def load_of_posts(load):

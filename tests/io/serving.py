@@ -211,17 +211,30 @@ class Client:
         self._connection.close()
 
 
+# Imports first: what a developer installed for himself need not be there for others.
+AS_NOBODY = """
+import os, sys
+import encodings.idna, encodings.utf_8_sig, uvloop, gateway.app, gateway.cli, gateway.commands.serve
+gateway.commands.serve.parts()
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+sys.exit(gateway.cli.main(sys.argv[1:]))
+"""
+
+
 class Served:
     """`isochrone serve` on a configuration."""
 
-    def __init__(self, folder: Path, text: str, port: int, *, descriptors: int | None = None, under: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: Path, text: str, port: int, *, descriptors: int | None = None, under: Sequence[str] = (), is_unprivileged: bool = False
+    ) -> None:
         """`under`: words of a command that runs it."""
         self.port = port
         self.admin_port = 0
         self.config = folder / "isochrone.yaml"
         self.config.write_text(text)
         self.log_path = folder / "log"
-        command = [*under, sys.executable, "-m", "gateway", "serve", "-c", str(self.config)]
+        entry = ["-c", AS_NOBODY] if is_unprivileged and os.geteuid() == 0 else ["-m", "gateway"]
+        command = [*under, sys.executable, *entry, "serve", "-c", str(self.config)]
         if descriptors is not None:
             command = ["bash", "-c", f'ulimit -n {descriptors}; exec "$@"', "bash", *command]
         with self.log_path.open("ab") as log:
@@ -268,11 +281,20 @@ class Served:
 
 @contextlib.contextmanager
 def served(
-    folder: Path, text: str = CONFIG, *, wait: bool = True, descriptors: int | None = None, under: Sequence[str] = (), **names: str
+    folder: Path,
+    text: str = CONFIG,
+    *,
+    wait: bool = True,
+    descriptors: int | None = None,
+    under: Sequence[str] = (),
+    is_unprivileged: bool = False,
+    **names: str,
 ) -> Iterator[Served]:
-    """`names` fill the places in the text; `port` and `admin` are free ones."""
+    """`names` fill the places in the text; `port` and `admin` are free ones. Unprivileged: as `nobody`, who must be able to read
+    `folder`."""
     port, admin = free_port(), free_port()
-    gateway = Served(folder, text.format(port=port, admin=admin, **names), port, descriptors=descriptors, under=under)
+    whole = text.format(port=port, admin=admin, **names)
+    gateway = Served(folder, whole, port, descriptors=descriptors, under=under, is_unprivileged=is_unprivileged)
     gateway.admin_port = admin
     try:
         if wait:
@@ -286,8 +308,9 @@ def served(
 class Load:
     """Clients in threads that keep asking until told to stop, or until they are turned away. Every fault is kept, with its kind."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self.port = port
+        self.host = host
         self.faults: list[str] = []
         self.answers: Counter[str] = Counter()
         self.turned_away = 0  # a new connection was refused: that is how a gateway that has gone looks, and no fault
@@ -325,7 +348,7 @@ class Load:
         connection: http.client.HTTPConnection | None = None
         while not self._stop.is_set():
             if connection is None:
-                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE_S)
+                connection = http.client.HTTPConnection(self.host, self.port, timeout=DEADLINE_S)
                 try:
                     connection.connect()
                 except ConnectionRefusedError:

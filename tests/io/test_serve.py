@@ -171,6 +171,27 @@ def test_without_descriptors_old_clients_make_room_and_service_goes_on(tmp_path,
         assert gateway.process.poll() is None
 
 
+def test_when_clients_have_taken_all_descriptors_admin_answers(tmp_path, pops):
+    with served(tmp_path, descriptors=120, fra=pops[0].address, nyc=pops[1].address) as gateway:
+        crowd = []
+        try:
+            for _ in range(200):
+                crowd.append(socket.create_connection(("127.0.0.1", gateway.port), timeout=5))
+                crowd[-1].sendall(b"GET / HTTP/1.1\r\n")  # half a head: none of them is idle
+            for n in range(20):
+                connection = http.client.HTTPConnection("127.0.0.1", gateway.admin_port, timeout=5)
+                connection.request("GET", "/metrics" if n % 2 else "/healthz")
+                answer = connection.getresponse()
+                text = answer.read().decode()
+                assert answer.status == 200
+                connection.close()
+            assert 'isochrone_rejected_total{cause="no_descriptors"} 0' not in text
+        finally:
+            for client in crowd:
+                client.close()
+        eventually(lambda: gateway.get("/", AMERICAN) == (200, "nyc"), "all as before")
+
+
 def test_sigterm_before_it_serves_ends_it_at_once(tmp_path):
     (tmp_path / "k").write_text("{")
     text = CONFIG.replace("country: DE", "country: DE, kubernetes: {{kubeconfig: k}}").replace('endpoints: ["{fra}"]', K8S)

@@ -72,7 +72,7 @@ def test_the_whole_drain_in_order(scene):
     assert life.state == "closing"
     clock.advance(0.1)
     life.turn()
-    assert hands.told == ["serving", "lameduck", "refuse new", "closing"]
+    assert hands.told == ["serving", "lameduck", "closing", "refuse new"]
     clock.advance(1.01)
     life.turn()
     assert hands.told[-2:] == ["sealed", "close listeners"]

@@ -2,8 +2,10 @@ import asyncio
 import contextlib
 import errno
 import random
+import socket
 
 import pytest
+import uvloop
 
 from gateway.config import Health
 from gateway.control import probes as module
@@ -109,6 +111,29 @@ def test_nobody_there(tmp_path):
     result = asyncio.run(probe(identity(str(tmp_path / "none"), 0), TCP))
     assert (result.is_good, result.connect_s) == (False, None)
     assert "No such file" in result.detail
+
+
+@pytest.mark.parametrize("is_emptied", [True, False])
+def test_a_unix_socket_whose_queue_is_full_is_not_dead_before_its_time_is_up(tmp_path, is_emptied):
+    path = str(tmp_path / "full")
+    with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as hog:
+        server.bind(path)
+        server.listen(0)
+        hog.connect(path)  # all that its queue holds
+
+        async def ask():
+            asking = asyncio.ensure_future(probe(identity(path, 0), TCP))
+            await asyncio.wait([asking], timeout=0.05)
+            assert not asking.done()
+            if is_emptied:
+                server.accept()[0].close()
+            return await asking
+
+        # As `serve` does: asyncio's own loop takes the refusal for a connection under way.
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            result = runner.run(ask())
+    assert result.is_good == is_emptied
+    assert is_emptied or "no connection within" in result.detail
 
 
 @pytest.mark.parametrize("number", sorted(module.OURS))

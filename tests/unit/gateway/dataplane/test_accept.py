@@ -104,6 +104,74 @@ def test_too_many_and_none_is_idle_the_new_one_goes(make_bench, connected):
     assert bench.counters.read()["active"][0] + bench.counters.read()["idle"][0] == 2
 
 
+@pytest.mark.parametrize("family", ["IPv4", "IPv6"])
+def test_who_was_in_its_handshake_when_new_ones_were_held_back_is_heard(make_bench, connected, family):
+    """Its connection has the listener's bound on distance, which nothing from loopback or from behind a router satisfies."""
+    door = listening(getattr(socket, {"IPv4": "AF_INET", "IPv6": "AF_INET6"}[family]), ("127.0.0.1" if family == "IPv4" else "::1", 0))
+    bench = make_bench(listeners=[door])
+    upstream = bench.upstream()
+    bench.snapshots.order("closing")
+    client = connected(door)
+    hops = [(socket.IPPROTO_IP, 21), (socket.IPPROTO_IPV6, 73)][: 1 + (family == "IPv6")]
+    for level, option in hops:
+        door.setsockopt(level, option, 255)
+    # The kernel gives it on at the handshake's end, which loopback leaves no time before: so one that comes by the widest way.
+    far = socket.socket(door.family)
+    far.setsockopt(*((socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS) if family == "IPv6" else (socket.IPPROTO_IP, socket.IP_TTL)), 255)
+    far.connect(door.getsockname())
+    far.setsockopt(*((socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS) if family == "IPv6" else (socket.IPPROTO_IP, socket.IP_TTL)), 64)
+    far.setblocking(False)
+    bench.turn(turns=4)
+    for one in (client, far):
+        bench.turn()
+        assert bench.ask(one, upstream)
+        upstream.send(ANSWER)
+        bench.turn()
+        assert received(one).endswith(b"hello")
+        upstream = bench.upstream()
+    far.close()
+
+
+def test_what_is_left_of_descriptors_is_not_for_clients():
+    code = textwrap.dedent(
+        """
+        import os, resource, socket
+        soft = len(os.listdir("/proc/self/fd")) + 150
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        from tests.support.dataplane import ANSWER, REQUEST, Bench, received
+        door = socket.create_server(("127.0.0.1", 0), backlog=100)
+        door.setblocking(False)
+        bench = Bench(listeners=[door])
+        clients = []
+        for _ in range(100):  # each takes one here and one there, and is busy
+            clients.append(socket.create_connection(door.getsockname()))
+            clients[-1].send(REQUEST[:5])
+            bench.turn(after_ms=100, turns=3)
+            if bench.causes:
+                break
+        n = bench.figures_read["accepted"]
+        assert bench.causes == {"no_descriptors": 1}, bench.causes
+        spare = os.dup(0)
+        os.close(spare)
+        assert soft - 32 <= spare <= soft - 30, (spare, soft)
+        clients.append(socket.create_connection(door.getsockname()))
+        bench.pass_ms(1000)
+        assert bench.figures_read["accepted"] == n and bench.causes == {"no_descriptors": 1}, "nor one a tick"
+        for client in clients[:4]:
+            client.close()
+        bench.pass_ms(300)
+        assert bench.figures_read["accepted"] == n + 1
+        for client in clients:
+            client.close()
+        bench.close()
+        """
+    )
+    path = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), os.getcwd())))
+    environment = {**os.environ, "PYTHONPATH": path}
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=environment)
+    assert ran.returncode == 0, ran.stderr
+
+
 STARVED = """
     import resource, socket
     from tests.support.dataplane import ANSWER, REQUEST, Bench, received

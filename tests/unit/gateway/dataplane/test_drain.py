@@ -5,6 +5,7 @@ import socket
 import pytest
 
 from gateway.dataplane import Settings
+from routing_core import RouteSpec
 from tests.support.dataplane import ANSWER, NOWHERE, REQUEST, head_and_body, received
 
 
@@ -188,3 +189,45 @@ def test_aborting_cuts_what_is_left_and_counts_it(make_bench, door):
     assert bench.figures_read["accepted"] == 2, "and nobody new comes in"
     late.close()
     bench.assert_at_rest()
+
+
+def test_closing_answers_all_that_was_already_read(make_bench):
+    """More pipelined requests than one turn takes, each answered by ourselves at once."""
+    bench = make_bench(routes=(RouteSpec("other", 0, hosts=("other.example",)),))
+    client = bench.client()
+    bench.turn()
+    client.send(REQUEST * 40)
+    bench.snapshots.order("closing")
+    bench.turn(turns=4)
+    answers = received(client).split(b"HTTP/1.1 ")[1:]
+    assert [answer[:3] for answer in answers] == [b"404"] * 40
+    assert [b"connection: close" in answer for answer in answers] == [False] * 39 + [True]
+    assert received(client) == b""
+
+
+def test_idle_connections_end_over_ticks(bench):
+    upstream = bench.upstream()
+    clients = [bench.client() for _ in range(600)]
+    bench.turn(turns=12)
+    for client in clients:
+        assert serve(bench, client, upstream) == ANSWER
+    bench.snapshots.order("closing")
+    ended = []
+    for _ in range(4):
+        bench.turn()
+        ended.append(sum(received(client) == b"" for client in clients))
+        bench.pass_ms(100)
+    assert ended[-1] == 600 and 0 < ended[0] < 300, ended
+
+
+def test_who_waits_behind_many_idle_ones_is_ended_too(bench):
+    """Those that have never spoken are not looked at again and again: their deadline is set."""
+    silent = [bench.client() for _ in range(300)]
+    bench.turn(turns=6)
+    bench.snapshots.order("closing")
+    bench.pass_ms(100)
+    client = bench.client()
+    upstream = bench.upstream()
+    assert announces(serve(bench, client, upstream))
+    bench.pass_ms(3000)
+    assert all(received(one) == b"" for one in silent)

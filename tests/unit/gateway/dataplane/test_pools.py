@@ -281,3 +281,29 @@ def test_a_connection_that_is_not_made_in_time_goes_to_the_next_pop(make_bench):
     bench.pass_ms(500)
     assert received(other).startswith(b"GET /x ")
     assert bench.figures.read_endpoint(bench.rows[0][0])["connect_failures"] == 1
+
+
+def test_a_unix_upstream_whose_queue_is_full_is_full_and_not_dead(make_bench, tmp_path):
+    path = str(tmp_path / "full")
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(path)
+    server.listen(0)
+    server.settimeout(5)
+    bench = make_bench(endpoints=(((path, 0),), ()))
+    bench.ends.append(server)
+    hog = socket.socket(socket.AF_UNIX)
+    hog.connect(path)  # all that its queue holds
+    bench.ends.append(hog)
+    client = bench.client()
+    client.send(REQUEST)
+    bench.turn(turns=3)
+    bench.pass_ms(300)
+    assert received(client) is None
+    assert bench.figures.read_endpoint(bench.rows[0][0])["connect_failures"] == 0
+    server.accept()[0].close()
+    bench.pass_ms(200)
+    upstream = bench.accepted(server)
+    assert upstream.recv(4096).startswith(b"GET /x ")
+    upstream.send(ANSWER)
+    bench.turn(turns=2)
+    assert received(client) == ANSWER
