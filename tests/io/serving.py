@@ -214,10 +214,10 @@ class Client:
 # Imports first: what a developer installed for himself need not be there for others.
 AS_NOBODY = """
 import os, sys
-import encodings.idna, encodings.utf_8_sig, uvloop, gateway.app, gateway.cli, gateway.commands.serve
+import encodings.idna, encodings.utf_8_sig, uvloop, gateway.__main__, gateway.app, gateway.cli, gateway.commands.serve
 gateway.commands.serve.parts()
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
-sys.exit(gateway.cli.main(sys.argv[1:]))
+sys.exit(gateway.__main__.main())
 """
 
 
@@ -225,7 +225,14 @@ class Served:
     """`isochrone serve` on a configuration."""
 
     def __init__(
-        self, folder: Path, text: str, port: int, *, descriptors: int | None = None, under: Sequence[str] = (), is_unprivileged: bool = False
+        self,
+        folder: Path,
+        text: str,
+        port: int,
+        *,
+        descriptors: int | None = None,
+        under: Sequence[str] = (),
+        is_unprivileged: bool = False,
     ) -> None:
         """`under`: words of a command that runs it."""
         self.port = port
