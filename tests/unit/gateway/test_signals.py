@@ -41,6 +41,7 @@ def test_they_are_held_before_anything_is_imported_and_for_serve_alone(word, is_
     """At the first import of the command line itself: what is there by then, and what SIGHUP would do."""
     program = """if True:
         import os, signal, sys
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup leaves it ignored
         before = set(sys.modules)
         class Look:
             def find_spec(self, name, path=None, target=None):
