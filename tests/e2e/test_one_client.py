@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -56,11 +56,12 @@ def test_half_heads_of_one_client_leave_room_for_all_others(limited):
     with ExitStack() as stack:
         held = [stack.enter_context(dial(gateway, HOSTILE)) for _ in range(60)]
         for end in held:
-            end.sendall(GET[:20])
-        eventually(lambda: metric(gateway, "isochrone_connections{") >= 30, "the half heads are there")
+            with suppress(OSError):  # some have been evicted already
+                end.sendall(GET[:20])
+        # However they fall on the workers, 60 are more than fit: one of them is full.
+        eventually(lambda: metric(gateway, "isochrone_evicted_total") > 0, "the half heads fill a worker")
         answers = [ask(gateway, f"10.244.2.{n}") for n in range(1, 101)]
     assert answers == ["HTTP/1.1 200 OK"] * 100
-    assert metric(gateway, "isochrone_evicted_total") > 0
 
 
 def test_a_flood_that_comes_back_at_once_leaves_room_for_all_others(limited):
@@ -72,7 +73,8 @@ def test_a_flood_that_comes_back_at_once_leaves_room_for_all_others(limited):
         ends: list[socket.socket] = []
         while not stopped.is_set():
             end = dial(gateway, HOSTILE)
-            end.sendall(GET[:20])
+            with suppress(OSError):
+                end.sendall(GET[:20])
             ends.append(end)
             for old in ends[:-100]:
                 old.close()
