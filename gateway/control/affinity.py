@@ -7,15 +7,13 @@ cookie whose value is not exactly the one made here is as good as none. Must not
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import hmac
-import os
 import secrets
-import tempfile
 from pathlib import Path
 
 from gateway.config import Config
+from gateway.control import kept
 from gateway.errors import StartError
 
 KEY_BYTES = 32
@@ -53,19 +51,8 @@ def cookie_value(key: bytes, pop: str) -> str:
 
 
 def _make(path: Path) -> None:
-    """Whole or not at all. Only one of several processes that start at once makes it; whoever loses reads the winner's."""
     try:
-        # A name of its own, not one by process id: in a container each start has the same, and one that was killed here would leave it.
-        descriptor, name = tempfile.mkstemp(prefix=f".{FILE}.", dir=path.parent)  # mode 0600
-        try:
-            with open(descriptor, "wb") as file:
-                file.write(secrets.token_bytes(KEY_BYTES))
-                file.flush()
-                os.fsync(file.fileno())  # an empty one after a power cut would be refused at each start
-            with contextlib.suppress(FileExistsError):
-                os.link(name, path)
-        finally:
-            os.unlink(name)
+        kept.make(path, secrets.token_bytes(KEY_BYTES))
     except OSError as error:
         raise KeyUnusable(f"affinity key {path}: can't be made: {error.strerror or error}") from error
 

@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 
 def write(path: Path, content: bytes) -> None:
     """In the place of what was there. OSError leaves that as it was. Blocks for as long as the disk does."""
+    with _beside(path, content) as name:
+        os.replace(name, path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)  # the name itself
+    finally:
+        os.close(folder)
+
+
+def make(path: Path, content: bytes) -> None:
+    """Where there is none yet. Of several processes that make it at once one succeeds; whoever loses finds the winner's."""
+    with _beside(path, content) as name, contextlib.suppress(FileExistsError):
+        os.link(name, path)
+
+
+@contextlib.contextmanager
+def _beside(path: Path, content: bytes) -> Iterator[str]:
+    """The name of a file with that content in the same folder; it is gone afterwards, if it has that name still."""
+    # A name of its own, not one by process id: in a container each start has the same, and one that was killed here would leave it.
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
     try:
         with open(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())  # before the name: or a power cut leaves an empty file under it
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)  # the name itself
+        yield name
     finally:
-        os.close(folder)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)

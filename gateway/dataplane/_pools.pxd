@@ -17,7 +17,7 @@ cdef enum Lack:
 cdef UpstreamPool *pool_of(Core *core, const Endpoint *endpoint) noexcept nogil
 # The newest idle connection that is still alive, taken out; NULL when there is none. careful: asks the socket itself.
 cdef Connection *borrow(Core *core, UpstreamPool *pool, bint careful) noexcept nogil
-# A new connection, CONNECTING or, when it is there at once, SERVING_UPSTREAM; NULL: failed at once.
+# A new connection, CONNECTING or, when it is there at once, SERVING_UPSTREAM; NULL: failed at once,
 # or not yet possible, for what is lacking.
 cdef Connection *reach(Core *core, UpstreamPool *pool, const Endpoint *endpoint, Lack *lack) noexcept nogil
 # A connection made elsewhere joins the pool's accounts.
