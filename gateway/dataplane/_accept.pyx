@@ -35,6 +35,7 @@ cdef Connection *welcome(Core *core, int fd, int listener, const uint8_t *addres
     downstream.is_writable = True
     memcpy(downstream.peer, address, 16)
     downstream.peer_length = <uint8_t>write_address(downstream.peer, downstream.peer_text)
+    downstream.generation = core.snapshot.generation
     downstream.is_trusted = is_trusted(core.snapshot.settings, downstream.peer)
     core.n_open[listener] += 1
     add_own(&core.column.idle[listener], 1)

@@ -68,6 +68,7 @@ cdef struct Connection:
     int32_t listener        # number
     bint has_head_begun     # bytes of a head came: the deadline is the head's
     bint must_close         # after the exchange
+    int64_t generation      # of the snapshot by which the peer was last looked at: what follows holds for that one, see recognise
     bint is_trusted         # the peer is a trusted hop
     bint is_located
     bint is_busy            # in its holder's line of those that have an exchange

@@ -92,7 +92,7 @@ cdef bint attempt_at(Core *core, Exchange *exchange, const Endpoint *endpoint, b
     if not exchange.wants_fresh:
         upstream = borrow(core, pool, not is_idempotent(exchange.method))
     if upstream == NULL:
-        if pool.n_open >= exchange.snapshot.settings.max_upstream and not make_room(core, pool):
+        if pool.n_open >= core.snapshot.settings.max_upstream and not make_room(core, pool):
             return wait_at(core, exchange, pool)
         upstream = reach(core, pool, endpoint, &lack)
     if lack == LACKS_ROOM:
@@ -126,7 +126,7 @@ cdef bint make_room(Core *core, UpstreamPool *pool) noexcept nogil:
 
 cdef bint wait_at(Core *core, Exchange *exchange, UpstreamPool *pool) noexcept nogil:
     """False: no room to wait here, but another PoP may have some."""
-    if pool.n_waiting >= exchange.snapshot.settings.max_queue and not exchange.is_its_turn:
+    if pool.n_waiting >= core.snapshot.settings.max_queue and not exchange.is_its_turn:
         if next_pool(exchange):
             return False
         refuse(core, exchange, 503, CAUSE_QUEUE_FULL, False)
@@ -142,7 +142,7 @@ cdef void resume_queued(Core *core, Exchange *exchange) noexcept nogil:
     cdef UpstreamPool *pool = exchange.queue
     cdef Connection *downstream = exchange.downstream
     cdef int64_t deadline_ms = downstream.deadline_ms
-    cdef bint is_full = pool.idle == NULL and pool.n_open >= exchange.snapshot.settings.max_upstream
+    cdef bint is_full = pool.idle == NULL and pool.n_open >= core.snapshot.settings.max_upstream
     # A gate that has shut meanwhile is no place to wait at.
     if pool.first_waiting != exchange or (is_full and is_admitting(pool.gate, pool.columns, core.n_workers)):
         return

@@ -16,7 +16,10 @@ cdef void enter_holder(Core *core, Connection *downstream) noexcept nogil
 cdef void leave_holder(Core *core, Connection *downstream) noexcept nogil
 cdef void mark_busy(Connection *downstream) noexcept nogil
 cdef void mark_calm(Connection *downstream) noexcept nogil
-# False: the client, by its address, has as many as it may have. Else *place is what give_place() wants, 0 where nothing is counted.
-cdef bint may_have_more(Core *core, const uint8_t *address, Tallied what, uint64_t *place) noexcept nogil
+# Settings may be others than those by which it was entered: whose it is, and whether it counts. A downstream between exchanges. Those above
+# the client's cap count too, and close behind their next answer.
+cdef void refile(Core *core, Connection *downstream) noexcept nogil
 # False: the client, by its address, has as many as it may have. Else *place is what give_place() wants; 0: nothing is counted.
+cdef bint may_have_more(Core *core, const uint8_t *address, Tallied what, uint64_t *place) noexcept nogil
+# Of the client that holds most of a listener's connections the one that goes first when another client is to have one; NULL: none should.
 cdef Connection *most_held(Core *core, int listener, const uint8_t *newcomer) noexcept nogil

@@ -3,13 +3,13 @@
 A rank is a count up to 64 and a sixteenth of an octave above: a connection more or less moves a holder by one rank at most, so that the
 highest ring is found by a step, however many clients there are.
 """
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from gateway.dataplane._client cimport is_trusted, is_v4
 from gateway.dataplane._core cimport *
 from gateway.dataplane._settings cimport Settings
-from gateway.dataplane._tally cimport TALLIED_CONNECTIONS, Tallied, take_place
+from gateway.dataplane._tally cimport TALLIED_CONNECTIONS, Tallied, give_place, take_place
 from routing_core._memory cimport HOLDER, give, take
 from routing_core._random cimport mixed, next_u64
 
@@ -194,6 +194,18 @@ cdef void leave_holder(Core *core, Connection *downstream) noexcept nogil:
         link[0] = holder.next
         holder.next = core.holders.spare
         core.holders.spare = holder
+
+
+cdef void refile(Core *core, Connection *downstream) noexcept nogil:
+    cdef uint8_t prefix[16]
+    cdef bint is_held = client_prefix(core, downstream.peer, prefix)
+    if is_held != (downstream.holder != NULL) or (is_held and memcmp(downstream.holder.prefix, prefix, 16) != 0):
+        leave_holder(core, downstream)
+        enter_holder(core, downstream)
+    give_place(core.tally, downstream.place)
+    if not may_have_more(core, downstream.peer, TALLIED_CONNECTIONS, &downstream.place):
+        downstream.must_close = True
+        downstream.place = take_place(core.tally, prefix, TALLIED_CONNECTIONS, INT64_MAX)
 
 
 cdef void mark_busy(Connection *downstream) noexcept nogil:

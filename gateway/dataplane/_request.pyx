@@ -4,7 +4,7 @@ from libc.string cimport memcpy, memmove
 
 from gateway.dataplane._account cimport note_request
 from gateway.dataplane._affinity cimport ask
-from gateway.dataplane._client cimport read_forwarded, write_address, write_local
+from gateway.dataplane._client cimport is_trusted, read_forwarded, write_address, write_local
 from gateway.dataplane._connection cimport *
 from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport *
@@ -12,7 +12,7 @@ from gateway.dataplane._exchange cimport *
 from gateway.dataplane._flow cimport begin_body
 from gateway.dataplane._forward cimport ADDED_BYTES, Facts, compose_request, has_been_here, settle_ids
 from gateway.dataplane._head cimport *
-from gateway.dataplane._holders cimport may_have_more
+from gateway.dataplane._holders cimport may_have_more, refile
 from gateway.dataplane._life cimport close_downstream, open_exchange
 from gateway.dataplane._redirect cimport redirect
 from gateway.dataplane._tally cimport TALLIED_EXCHANGES
@@ -55,6 +55,16 @@ cdef Lookup find_place(Core *core, const uint8_t *address, Location *place) noex
     cdef Lookup lookup = locate_cached(core.geo, core.snapshot.locator, address, place)
     add_own(&core.column.lookups[<int>lookup], 1)
     return lookup
+
+
+cdef void recognise(Core *core, Connection *downstream) noexcept nogil:
+    """Of what is remembered of the peer nothing outlives its snapshot: a pin is a place in a list, a hop is trusted by settings."""
+    if downstream.generation == core.snapshot.generation:
+        return
+    downstream.generation = core.snapshot.generation
+    downstream.is_trusted = is_trusted(core.snapshot.settings, downstream.peer)
+    downstream.is_located = False
+    refile(core, downstream)
 
 
 cdef bint identify_client(Core *core, Exchange *exchange, const char *text, const RequestHead *head) noexcept nogil:
@@ -131,9 +141,11 @@ cdef void frame_body(Exchange *exchange, const RequestHead *head) noexcept nogil
 
 
 cdef void begin(Core *core, Connection *downstream, const char *text, const RequestHead *head) noexcept nogil:
-    cdef Exchange *exchange = open_exchange(core, downstream)
+    cdef Exchange *exchange
     cdef Asked asked
     cdef bint is_forwarded, is_composed
+    recognise(core, downstream)
+    exchange = open_exchange(core, downstream)
     if exchange == NULL:
         count_cause(core.column, CAUSE_NO_MEMORY)
         close_downstream(core, downstream)

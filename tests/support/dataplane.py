@@ -35,7 +35,7 @@ class Bench:
         self.pop_rows = [self.figures.acquire("pop") for _ in endpoints]
         self.services = {name: (self.figures.acquire("service"), [self.figures.acquire("pool") for _ in endpoints]) for name in services}
         self.service_row, self.pool_rows = self.services[services[0]]
-        self.pops, self.service = pops, service or {}
+        self.pops, self.service, self.pins = pops, service or {}, ()
         self.now_us = 1_000_000_000
         self.settings = settings or Settings()
         self.endpoints = endpoints
@@ -55,7 +55,7 @@ class Bench:
             ServiceSpec(name, row, self.pool_specs(pool_rows, endpoints or self.endpoints), **self.service)
             for name, (row, pool_rows) in self.services.items()
         )
-        return Table(TableSpec(generation, pops, services, self.routes, *routing_core.PRIOR), self.figures)
+        return Table(TableSpec(generation, pops, services, self.routes, *routing_core.PRIOR, pins=self.pins), self.figures)
 
     def pool_specs(self, pool_rows, endpoints):
         return tuple(
@@ -140,6 +140,11 @@ class Bench:
         """A new table, looked at by the worker."""
         self.snapshots.publish(self.table(**options), self.locator, self.compiled)
         self.turn()
+
+    def reload(self, settings):
+        """Other settings, looked at by the worker."""
+        self.settings, self.compiled = settings, CompiledSettings(settings, 1)
+        self.publish()
 
     def forgive(self):
         """As control does after a good probe: every gate opens again."""

@@ -159,3 +159,34 @@ def test_like_a_naive_model(make_bench, door, seed):
                 assert n == 0, "its oldest"
             held[one].pop(n)
     assert sum(bench.counters.read()["idle"]) == sum(map(len, held.values()))
+
+
+def asked_again(bench, ends, upstream):
+    for end in ends:
+        assert bench.ask(end, upstream)
+        upstream.send(ANSWER)
+        bench.turn()
+        assert received(end) == ANSWER
+
+
+TRUSTING = {"trusted": ("192.0.2.0/24",)}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "goes"),
+    [
+        ({**TRUSTING, "v4_bits": 24}, {"v4_bits": 24}, 0),  # hops no more: three of one client
+        ({"v4_bits": 24}, {**TRUSTING, "v4_bits": 24}, 3),  # hops now: nobody's
+        ({}, {"v4_bits": 24}, 0),
+        ({"v4_bits": 24}, {}, 3),
+    ],
+)
+def test_who_holds_what_follows_a_reload_from_the_next_request_on(make_bench, door, before, after, goes):
+    bench = make_bench(Settings(connections_per_listener=5, **before), listeners=[door])
+    ends = [bench.client(address) for address in ("192.0.2.1", "192.0.2.2", "192.0.2.3", "198.51.100.1", "198.51.100.1")]
+    upstream = bench.upstream()
+    asked_again(bench, ends, upstream)
+    bench.reload(Settings(connections_per_listener=5, **after))
+    asked_again(bench, ends, upstream)
+    newcomer(bench, door)
+    assert open_ones(ends) == [n for n in range(5) if n != goes]

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from gateway.dataplane import CompiledSettings, Settings
+from gateway.dataplane import Settings
 from tests.support.dataplane import ANSWER, NOWHERE, REQUEST, received, reset
 
 ONE_POP = ((("127.0.0.1", NOWHERE),), ())
@@ -199,20 +199,31 @@ def test_a_row_beyond_all_pools(make_bench):
     assert received(client).startswith(b"HTTP/1.1 503 ") and bench.causes == {"no_memory": 1}
 
 
-def test_all_who_wait_go_on_when_there_is_room_for_all(make_bench):
+def six_of_whom_five_wait(make_bench):
     bench = make_bench(Settings(connections_per_endpoint=1), endpoints=ONE_POP)
-    server = bench.listen()
-    upstream = bench.upstream()
+    server, upstream = bench.listen(), bench.upstream()
     clients = [bench.client() for _ in range(6)]
     for client in clients:
         client.send(REQUEST)
         bench.turn()
-    bench.compiled = CompiledSettings(Settings(connections_per_endpoint=6), 1)
-    bench.publish()
     for client in clients[1:3]:
         client.close()  # who goes leaves the queue
     bench.turn()
     assert received(upstream)
+    return bench, server, upstream, clients
+
+
+def test_all_who_wait_go_on_when_a_reload_makes_room_for_all(make_bench):
+    bench, server, _, clients = six_of_whom_five_wait(make_bench)
+    bench.reload(Settings(connections_per_endpoint=6))
+    bench.pass_ms(200)
+    made = [bench.accepted(server) for _ in clients[3:]]
+    bench.turn(turns=2)
+    assert all(end.recv(65536).startswith(b"GET /x") for end in made)
+
+
+def test_nobody_waits_at_a_gate_that_has_shut(make_bench):
+    bench, _, upstream, clients = six_of_whom_five_wait(make_bench)
     upstream.send(ANSWER)
     bench.turn(turns=2)
     assert received(upstream).startswith(b"GET /x")
@@ -221,7 +232,6 @@ def test_all_who_wait_go_on_when_there_is_room_for_all(make_bench):
     for client in clients[4:]:
         assert received(client).startswith(b"HTTP/1.1 503 ")
     assert bench.causes == {"no_endpoint": 2}
-    server.close()
 
 
 def test_a_fresh_connection_takes_the_place_of_a_pooled_one(make_bench):

@@ -5,8 +5,9 @@ import socket
 import pytest
 
 from gateway.dataplane import Settings
+from geoip import Locator, Override, Pin
 from routing_core import RouteSpec
-from tests.support.dataplane import ANSWER, REQUEST, head_and_body, received
+from tests.support.dataplane import ANSWER, FRA, NYC, REQUEST, head_and_body, received
 
 REFUSED = {
     "no host": (b"GET / HTTP/1.1\r\n\r\n", 400, "host_absent"),
@@ -153,12 +154,9 @@ def test_refused_with_a_whole_body_keeps_the_connection_only_when_the_body_is_re
 
 
 def test_settings_are_those_of_the_newest_snapshot(bench):
-    from gateway.dataplane import CompiledSettings
-
     client, upstream = bench.client(), bench.upstream()
     bench.ask(client, upstream)
-    bench.compiled = CompiledSettings(Settings(head_bytes=256, name="edge-2"), 1)
-    bench.publish()
+    bench.reload(Settings(head_bytes=256, name="edge-2"))
     upstream.send(ANSWER)
     bench.turn()
     assert received(client) == ANSWER
@@ -181,6 +179,42 @@ def test_what_only_a_hop_may_say_leads_nowhere_from_others(make_bench, trusted, 
     assert served == {"all": 0, "inner": 0, service: 1}
     upstream.send(ANSWER)
     bench.turn()
+
+
+def test_of_the_peer_nothing_is_remembered_beyond_its_snapshot(bench):
+    """Pins are numbers of a table, places come of a locator, trust of settings: each is another one by the next request."""
+    client, upstream = bench.client(), [bench.upstream(0), bench.upstream(1)]
+    asked = REQUEST[:-2] + b"X-Forwarded-For: 203.0.113.1\r\n\r\n"
+
+    def goes_to():
+        client.send(asked)
+        bench.turn()
+        pop = next(number for number, end in enumerate(upstream) if received(end))
+        upstream[pop].send(ANSWER)
+        bench.turn()
+        assert received(client) == ANSWER
+        return pop
+
+    def locate(**options):
+        bench.locator = Locator(**options)
+        bench.publish()
+
+    pins = ((1,), (0,))
+    here, there = Override("127.0.0.0/8", *FRA), Override("127.0.0.0/8", *NYC)
+    assert goes_to() == 0
+    locate(overrides=[there])
+    assert goes_to() == 1, "another place"
+    bench.reload(Settings(trusted=("127.0.0.1/32",)))
+    locate(overrides=[here, Override("203.0.113.0/24", *NYC)])
+    assert goes_to() == 1, "a hop that says for whom it is"
+    bench.reload(Settings())
+    assert goes_to() == 0, "which nobody believes any more"
+    bench.pins = pins
+    locate(overrides=[here], pins=[Pin("127.0.0.0/8", 1)])
+    assert goes_to() == 1, "pinned"
+    bench.pins = pins[::-1]
+    locate(overrides=[here], pins=[Pin("127.0.0.0/8", 2)])
+    assert goes_to() == 1, "to the same PoP by another number"
 
 
 @pytest.mark.parametrize("name", [b"x-real-ip", b"X-Forwarded-Port", b"true-client-ip", b"client-cert"])

@@ -89,8 +89,7 @@ def test_a_cap_that_comes_and_goes_by_reload_leaves_no_debt(make_bench):
     before = [bench.client(HOSTILE) for _ in range(2)]
 
     def cap(connections):
-        bench.compiled = CompiledSettings(Settings(client_connections=connections), 1)
-        bench.publish()
+        bench.reload(Settings(client_connections=connections))
 
     cap(2)
     during = [bench.client(HOSTILE) for _ in range(2)]
@@ -106,3 +105,62 @@ def test_a_cap_that_comes_and_goes_by_reload_leaves_no_debt(make_bench):
         bench.client(HOSTILE)
     with pytest.raises(OSError, match="adopt"):
         bench.client(HOSTILE)
+
+
+def asked_again(bench, client, upstream, address=None):
+    """Serves one request; whether the client is told that its connection ends with it."""
+    assert bench.ask(client, upstream, forwarded(address) if address else REQUEST)
+    upstream.send(ANSWER)
+    bench.turn()
+    return b"connection: close" in received(client)
+
+
+def test_who_is_there_when_a_cap_comes_counts_from_the_next_request_on(make_bench):
+    bench = make_bench()
+    clients, upstream = [bench.client(HOSTILE) for _ in range(4)], bench.upstream()
+    bench.reload(Settings(client_connections=2))
+    assert [asked_again(bench, client, upstream) for client in clients] == [False, False, True, True], "those above it end"
+    with pytest.raises(OSError, match="adopt"):
+        bench.client(HOSTILE)
+    for client in clients[2:]:
+        client.close()
+    bench.turn()
+    bench.reload(Settings(client_connections=1))
+    assert asked_again(bench, clients[0], upstream), "two are one too many"
+    clients[0].close()
+    bench.turn()
+    assert not asked_again(bench, clients[1], upstream)
+    bench.reload(Settings())
+    assert not asked_again(bench, clients[1], upstream)
+    clients[1].close()
+    bench.turn()
+    bench.reload(Settings(client_connections=1))
+    bench.client(HOSTILE)
+
+
+def test_a_cap_counts_by_the_prefixes_of_the_newest_settings(make_bench):
+    bench = make_bench(Settings(client_connections=2))
+    clients, upstream = [bench.client(f"198.51.100.{n}") for n in range(3)], bench.upstream()
+    bench.reload(Settings(client_connections=2, v4_bits=24))
+    assert [asked_again(bench, client, upstream) for client in clients] == [False, False, True]
+    with pytest.raises(OSError, match="adopt"):
+        bench.client(HOSTILE)
+    for end in clients:
+        end.close()
+    bench.turn(turns=2)
+    for _ in range(2):
+        bench.client(HOSTILE)
+
+
+def test_a_hop_that_is_trusted_no_more_counts_and_one_that_is_now_does_not(make_bench):
+    trusting, caps = {"trusted": ("198.51.100.0/24",)}, {"client_connections": 1}
+    bench = make_bench(Settings(**trusting, **caps))
+    hops, upstream = [bench.client(HOSTILE) for _ in range(2)], bench.upstream()
+    assert [asked_again(bench, hop, upstream, POLITE) for hop in hops] == [False, False]
+    bench.reload(Settings(**caps))
+    assert [asked_again(bench, hop, upstream) for hop in hops] == [False, True]
+    bench.reload(Settings(**trusting, **caps))
+    assert not asked_again(bench, hops[0], upstream, POLITE)
+    bench.client(HOSTILE)
+    bench.reload(Settings(**caps))
+    bench.client(POLITE)
