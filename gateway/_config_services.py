@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from gateway import _config_units as units
 from gateway._config_model import Capacity, Flag, Name, Section, fault, fit, once, one_or_many
-from gateway._config_units import Address, Duration, Statuses, choice, duration, whole
+from gateway._config_units import Address, Duration, Network, Statuses, choice, duration, whole
 
 Port = Annotated[str | int, units.KUBE_PORT]
 
@@ -87,6 +87,12 @@ class Backend(Section):
     """Addresses, or names, resolved off the hot path (all A and AAAA, again every 30 s; the last good answer is kept)."""
     kubernetes: KubernetesBackend | None = None
     """A Service of the PoP's cluster."""
+    allow: tuple[Annotated[Network | str, units.ALLOW], ...] = ()
+    """Addresses that names and the Service's slices may give beside the usual ones. Without it those of loopback, link-local ones
+    (among them the metadata service of a cloud), unspecified, multicast and broadcast ones and, at this gateway's own ports, its own
+    are refused, in whatever IPv6 form: who writes a slice is not always who may reach them. `/pops` shows what was refused, and why. A
+    prefix permits its addresses, but this gateway's own listeners only the word does. Addresses and `localhost` in `endpoints` are your
+    own word."""
     weight: Annotated[int, whole(1, 1000)] = 1
     """How often this PoP is drawn among near-equals, beside the number of its endpoints: with 2 twice as often for each of them."""
     capacity: Capacity | None = None
@@ -96,6 +102,7 @@ class Backend(Section):
     def _one_kind(self) -> Self:
         if (self.endpoints is None) == (self.kubernetes is None):
             raise fault("must have either endpoints or kubernetes" + (", got both" if self.endpoints else ", got neither"))
+        once("item of allow", self.allow)
         once("endpoint", self.endpoints or ())
         return self
 

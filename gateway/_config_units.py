@@ -282,6 +282,10 @@ def _read_prefix(raw: Any, _: Path) -> Network:
     return network
 
 
+def _read_allowed(raw: Any, folder: Path) -> Network | str:
+    return str(raw) if raw in ALLOWED else _read_prefix(raw, folder)
+
+
 def _plain(parse: Callable[[Any, Path], Any]) -> Callable[[Any, Path], Any]:
     """The ipaddress module's own texts say less than ours: keep ours."""
 
@@ -402,6 +406,8 @@ ENDPOINT = Leaf(
     _ENDPOINT_WORDS,
     {"type": "string", "pattern": "^(unix:/.+|.+:[0-9]{1,5})$"},
 )
+ALLOWED = ("loopback", "link-local", "own-listeners")
+ALLOW = Leaf(_plain(_read_allowed), "loopback, link-local, own-listeners or an address prefix such as 10.0.0.0/8", _TEXT)
 PREFIX = Leaf(_plain(_read_prefix), "an address prefix such as 10.0.0.0/8, 2001:db8::/32 or 192.0.2.1", _TEXT)
 STATUSES = Leaf(
     _read_statuses,

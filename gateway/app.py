@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from gateway.config import Config
+from gateway.config import Address, Config
 from gateway.control import drains
 from gateway.control.affinity import load_key
 from gateway.control.beat import INTERVAL_S, Beat
@@ -78,6 +78,7 @@ class Gateway:
         self.clock = clock
         self.started_at = clock()
         self.listeners = listeners or Listeners()
+        self.own: list[Address] = []  # where parts listen
         self.tasks = Tasks()
         self.figures = Figures(n_workers(config))
         self.counters = Counters(self.figures.n_workers)
@@ -106,7 +107,7 @@ class Gateway:
         self.snapshots = self.publisher.snapshots
         self.geo.on_locator = self.publisher.publish_locator
         self.resolver = Resolver(self.tasks, clock, self._on_names, resolve)
-        self.sources = Sources(self.world, self.resolver, self.tasks, clock, self.publisher.request, make_cluster)
+        self.sources = Sources(self.world, self.resolver, self.tasks, clock, self.publisher.request, make_cluster, self._own)
         self.drains = drains.PopDrains(self.publisher, self.figures, clock, drains.path_of(config))
         self.lifecycle = Lifecycle(config.drain, WorkerHands(self.workers, self.snapshots, self.listeners), clock)
         self.ready = Ready(
@@ -199,6 +200,9 @@ class Gateway:
                 self.refresh.forget(identity)
             elif kind == "pop" and isinstance(identity, str):
                 self.refresh.forget_pop(identity)
+
+    def _own(self) -> list[Address]:
+        return [*self.own, *(one.address for one in self.listeners.all)]
 
     def _on_names(self) -> None:
         self.sources.on_names()

@@ -117,7 +117,6 @@ def select(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
 
 
 _NO_CONDITIONS = Conditions()
-_UNSPECIFIED = (bytes(4), bytes(16))
 
 
 def _candidate(endpoint: SliceEndpoint, port: int, family: str, version: int | None) -> Candidate | None:
@@ -156,11 +155,9 @@ def _address(text: str, family: str) -> str | None:
     """`text` in its one spelling, or None. By the C library: `ipaddress` takes ten times as long, for each endpoint of a change."""
     kind = socket.AF_INET if family == "IPv4" else socket.AF_INET6
     try:
-        packed = socket.inet_pton(kind, text)
+        return socket.inet_ntop(kind, socket.inet_pton(kind, text))
     except (OSError, ValueError):  # no address, or one with a NUL or a scope, which has no meaning on another machine
         return None
-    is_multicast = 224 <= packed[0] < 240 if family == "IPv4" else packed[0] == 255
-    return None if is_multicast or packed in _UNSPECIFIED else socket.inet_ntop(kind, packed)
 
 
 def _join(several: list[Candidate]) -> Candidate:

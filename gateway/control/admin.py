@@ -111,6 +111,7 @@ class Admin:
 
     async def start(self) -> None:
         await self.server.start()
+        self.gateway.own.append(self.server.address)
 
     async def stop(self) -> None:
         await self.server.stop()

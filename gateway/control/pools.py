@@ -21,8 +21,8 @@ from routing_core import PoolSpec
 if TYPE_CHECKING:
     from gateway.app import Gateway
 
-# Each endpoint is in exactly one. The first four are gates of endpoints that may be chosen.
-ENDPOINT_STATES = ("admitting", "probing", "shut", "ejected", "unready", "terminating")
+# Each endpoint is in exactly one. The first four are gates of endpoints that may be chosen; the last is of what is none.
+ENDPOINT_STATES = ("admitting", "probing", "shut", "ejected", "unready", "terminating", "refused")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +86,9 @@ def endpoint_states(world: World, gates: Mapping[Identity, Gate], pool: PoolKey)
     return [(one, endpoint_state(one, one.identity in selectable, gates.get(one.identity))) for one in world.pools.get(pool, ())]
 
 
-def tally(states: list[tuple[Known, str]]) -> dict[str, int]:
+def tally(states: list[tuple[Known, str]], n_refused: int) -> dict[str, int]:
     """How many there are in each state, those with none included."""
-    counts = dict.fromkeys(ENDPOINT_STATES, 0)
+    counts = dict.fromkeys(ENDPOINT_STATES, 0) | {"refused": n_refused}
     for _, state in states:
         counts[state] += 1
     return counts
@@ -186,6 +186,7 @@ def _pool(
 ) -> dict[str, Any]:
     seen = gateway.figures.read_pool(pool.row)
     states = endpoint_states(gateway.world, gateway.gates.all, (service.name, backend.pop))
+    refused = gateway.world.refused.get((service.name, backend.pop), {})
     path_ms = None if seen["path_ms"] < 0 else seen["path_ms"]
     has_service_time = seen["samples"] > 0
     described: dict[str, Any] = {
@@ -196,7 +197,7 @@ def _pool(
         "ramp": round(seen["ramp"], 4),
         "headroom": _rounded(pool_headroom(pop, in_pop, backend, seen["in_flight"])),
         "capacity": _capacity(backend.capacity),
-        "endpoints": tally(states),
+        "endpoints": tally(states, len(refused)),
         "in_flight": seen["in_flight"],
         # This gateway's own leg; what a client's request is expected to take depends on the client: `explain`.
         "estimate_ms": None if path_ms is None else round(path_ms + seen["service_ms"], 3),
@@ -208,6 +209,7 @@ def _pool(
     }
     if has_endpoints:
         described["each"] = [_endpoint(gateway, known, state) for known, state in states]
+        described["refused"] = [{"endpoint": str(one), "cause": cause} for one, cause in refused.items()]
     return described
 
 

@@ -11,13 +11,17 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from gateway.config import Backend, Config, KubernetesAccess, Pop
+from gateway.config import Address, Backend, Config, KubernetesAccess, Pop
+from gateway.control.refusals import OWN_LISTENERS, Refusals
 from gateway.control.resolver import Resolver
 from gateway.control.tasks import Tasks, cancel
 from gateway.control.world import Identity, Known, Origin, PoolKey, World
 from k8s import Cluster, ClusterAccess, Endpoint, ServiceKey, State
 
 logger = logging.getLogger("isochrone.sources")
+
+MOST_TOLD = 5  # endpoints in one line of the log
+LOCALHOST = ("loopback", OWN_LISTENERS)  # what a name may give that means just that
 
 NewCluster = Callable[[str, KubernetesAccess, list[ServiceKey], Callable[[Cluster], None]], Cluster]
 
@@ -52,8 +56,10 @@ class Sources:
     clock: Callable[[], float]
     on_change: Callable[[float], None]  # with the seconds in which further changes may still be gathered
     make_cluster: NewCluster = new_cluster
+    own: Callable[[], Iterable[Address]] = tuple  # where this gateway listens
     clusters: dict[str, _Running] = field(default_factory=dict)  # by PoP
     _config: Config | None = None
+    _told: dict[PoolKey, dict[Identity, str]] = field(default_factory=dict)  # what was refused when it was last logged
 
     def apply(self, config: Config) -> None:
         """Plan and follow at once. Asks for no table: the caller does."""
@@ -67,7 +73,7 @@ class Sources:
         for pop in config.pops:
             running = self.clusters.get(pop.name)
             if running is not None and running.access == pop.kubernetes:
-                _describe_cluster(running.cluster, config, world)
+                self._describe_cluster(running.cluster, config, world)
         return world
 
     def follow(self, config: Config) -> None:
@@ -75,11 +81,13 @@ class Sources:
         self._config = config
         self.resolver.want(names_of(config))
         self._follow_clusters(config)
+        self._tell()
 
     def on_names(self) -> None:
         """A name has other addresses now."""
         if self._config is not None and self._describe_static(self._config, self.world):
             self.on_change(0.010)
+        self._tell()
 
     def unsynced(self, deadline_s: float) -> list[str]:
         """Clusters that the start still waits for. One silent for longer than the deadline is called stale and not waited for."""
@@ -135,42 +143,56 @@ class Sources:
         # The reflectors have gathered changes for 10 ms: no second wait.
         if running is None or running.cluster is not cluster or self._config is None:
             return
-        if _describe_cluster(cluster, self._config, self.world):
+        if self._describe_cluster(cluster, self._config, self.world):
             self.on_change(0.0)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Log what is refused, once: a line a pool, for a slice may have thousands."""
+        for pool, refused in self.world.refused.items():
+            if new := [f"{one}: {cause}" for one, cause in refused.items() if one not in self._told.get(pool, {})]:
+                extra = {"service": pool[0], "pop": pool[1], "refused": len(refused), "for_example": sorted(new)[:MOST_TOLD]}
+                logger.warning("endpoints refused: not in allow of the backend", extra=extra)
+        self._told = dict(self.world.refused)
 
     def _describe_static(self, config: Config, world: World) -> bool:
-        is_news = False
+        is_news, refusals = False, Refusals(self.own())
         for service in config.services:
             for backend in service.backends:
                 if backend.endpoints is None:
                     continue
-                found = {
-                    (address, one.port)
-                    for one in backend.endpoints
-                    for address in self._addresses(one.host, one.ip is None and not one.is_unix)
-                }
-                if not found and (service.name, backend.pop) not in world.pools:
+                pool = service.name, backend.pop
+                found: dict[Identity, str | None] = {}  # with why it is refused
+                for one in backend.endpoints:
+                    is_name = one.ip is None and not one.is_unix
+                    allow = (*backend.allow, *LOCALHOST) if one.host == "localhost" else backend.allow
+                    for address in self.resolver.addresses(one.host) if is_name else (one.host,):
+                        cause = refusals.cause(address, one.port, allow) if is_name else None
+                        identity = Identity(*pool, "", address, one.port)
+                        found[identity] = cause and found.get(identity, cause)  # one word for it is enough
+                if not found and pool not in world.pools:
                     continue  # no name resolved yet: the first answer is the first word
-                known = (
-                    Known(Identity(service.name, backend.pop, "", address, port), State.READY, Origin.STATIC) for address, port in found
-                )
-                is_news |= world.describe((service.name, backend.pop), known)
+                known = (Known(one, State.READY, Origin.STATIC) for one, cause in found.items() if cause is None)
+                is_news |= world.describe(pool, known, {one: cause for one, cause in found.items() if cause is not None})
         return is_news
 
-    def _addresses(self, host: str, is_name: bool) -> Iterable[str]:
-        return self.resolver.addresses(host) if is_name else (host,)
-
-
-def _describe_cluster(cluster: Cluster, config: Config, world: World) -> bool:
-    """The last word of a cluster on each of its pools. What it has not spoken of yet stays as it was (fail static)."""
-    is_news = False
-    for service in config.services:
-        for backend in service.backends:
-            key = key_of(backend)
-            if backend.pop == cluster.name and key is not None and cluster.is_synced(key):
-                found = (_known_of(service.name, cluster.name, one) for one in cluster.endpoints(key))
-                is_news |= world.describe((service.name, cluster.name), found)
-    return is_news
+    def _describe_cluster(self, cluster: Cluster, config: Config, world: World) -> bool:
+        """The last word of a cluster on each of its pools. What it has not spoken of yet stays as it was (fail static)."""
+        is_news, refusals = False, Refusals(self.own())
+        for service in config.services:
+            for backend in service.backends:
+                key = key_of(backend)
+                if backend.pop != cluster.name or key is None or not cluster.is_synced(key):
+                    continue
+                found = [_known_of(service.name, cluster.name, one) for one in cluster.endpoints(key)]
+                refused = {
+                    one.identity: cause
+                    for one in found
+                    if (cause := refusals.cause(one.identity.address, one.identity.port, backend.allow)) is not None
+                }
+                known = (one for one in found if one.identity not in refused) if refused else found
+                is_news |= world.describe((service.name, cluster.name), known, refused)
+        return is_news
 
 
 def _known_of(service: str, pop: str, one: Endpoint) -> Known:

@@ -189,12 +189,14 @@ class Status:
     """The status listener, where one is configured: a part of the gateway (see gateway.app.Part)."""
 
     def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
         status = gateway.config.status
         self.server = None if status is None else Server("status", status.bind, application(StatusAnswers(gateway).routes()))
 
     async def start(self) -> None:
         if self.server is not None:
             await self.server.start()
+            self.gateway.own.append(self.server.address)
 
     async def stop(self) -> None:
         if self.server is not None:

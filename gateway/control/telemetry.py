@@ -265,10 +265,11 @@ class Telemetry:
         pops = {pop.name: pop for pop in gateway.config.pops}
         for service, backend, pool in pools_in_use(gateway):
             states = endpoint_states(gateway.world, gateway.gates.all, (service.name, backend.pop))
+            n_refused = len(gateway.world.refused.get((service.name, backend.pop), ()))
             figures = gateway.figures.read_pool(pool.row)
             free = pool_headroom(pops[backend.pop], in_flight[backend.pop], backend, figures["in_flight"])
             ejections = {cause: gateway.ejections.counts[service.name, backend.pop, cause] for cause in RULE_NAMES.values()}
-            yield PoolReading(service.name, backend.pop, figures, tally(states), ejections, free, source_age_s(gateway, backend))
+            yield PoolReading(service.name, backend.pop, figures, tally(states, n_refused), ejections, free, source_age_s(gateway, backend))
 
     def _log_dropped(self, counted: Counted) -> dict[str, int]:
         logs = [part for part in self.gateway.parts if isinstance(part, AccessLog)]

@@ -59,12 +59,15 @@ class World:
     # Endpoints that count in a pool's total: they have been ready, or were there at the first sync. The others would make
     # every scale-up look like an outage.
     counted: set[Identity] = field(default_factory=set)
+    # What sources said and nobody takes for an endpoint, with why. It is in no pool and counts nowhere.
+    refused: dict[PoolKey, dict[Identity, str]] = field(default_factory=dict)
 
-    def describe(self, pool: PoolKey, endpoints: Iterable[Known]) -> bool:
+    def describe(self, pool: PoolKey, endpoints: Iterable[Known], refused: dict[Identity, str] | None = None) -> bool:
         """What a source now says of a pool; whether that is news. The first word on a pool counts whole, ready or not.
 
         A zone or a hint that changed is news as well, for a table; the endpoint stays the same one, with its row and its gate.
         """
+        self.refused[pool] = refused or {}
         said = tuple(sorted(endpoints, key=lambda known: (known.identity.address, known.identity.port, known.identity.uid)))
         is_first = pool not in self.pools
         if not is_first and said == self.pools[pool]:
@@ -90,11 +93,12 @@ class World:
         of PoPs that it does not have too: such a PoP may come back."""
         kept = {pool: self.pools[pool] for pool in pools if pool in self.pools}
         identities = {known.identity for known in chain.from_iterable(kept.values())}
-        return World(kept, set(self.drained), self.counted & identities)
+        refused = {pool: self.refused[pool] for pool in kept if pool in self.refused}
+        return World(kept, set(self.drained), self.counted & identities, refused)
 
     def become(self, other: World) -> None:
         """Know what the other one knows, and nothing else."""
-        self.pools, self.drained, self.counted = other.pools, other.drained, other.counted
+        self.pools, self.drained, self.counted, self.refused = other.pools, other.drained, other.counted, other.refused
 
     def selectable(self, pool: PoolKey) -> tuple[Known, ...]:
         """Those that may be chosen: the ready; if none is, those that terminate but still serve (KEP-1669)."""

@@ -67,6 +67,8 @@ TAKEN = [
     (units.HOST, "[2001:DB8::1]", "[2001:db8::1]"),
     (units.HOST, "192.0.2.1", "192.0.2.1"),
     (units.HOST, "localhost", "localhost"),
+    (units.ALLOW, "link-local", "link-local"),
+    (units.ALLOW, "127.0.0.1", V4("127.0.0.1/32")),
     (units.COUNTRY, "NO", "NO"),
     (units.CONTINENT, "NA", "NA"),
     (units.NAME, "eu-1.a_b", "eu-1.a_b"),

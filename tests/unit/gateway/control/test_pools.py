@@ -82,8 +82,19 @@ def test_each_endpoint_is_in_one_state():
     gateway.gates.all[fleet[1].identity].state = GateState.SHUT
     states = endpoint_states(gateway.world, gateway.gates.all, pool)
     assert [state for _, state in states] == ["admitting", "shut", "probing", "unready", "terminating", "terminating"]
-    assert tally(states) == {"admitting": 1, "probing": 1, "shut": 1, "ejected": 0, "unready": 1, "terminating": 2}
-    assert tally([]) == dict.fromkeys(ENDPOINT_STATES, 0)
+    assert tally(states, 3) == {"admitting": 1, "probing": 1, "shut": 1, "ejected": 0, "unready": 1, "terminating": 2, "refused": 3}
+    assert tally([], 0) == dict.fromkeys(ENDPOINT_STATES, 0)
+
+
+def test_what_is_refused_is_shown_and_counts_for_nothing():
+    gateway = gateway_of()
+    admit(gateway)
+    pool = ("shop", "nyc")
+    gateway.world.describe(pool, gateway.world.pools[pool], {identity("127.0.0.1", pop="nyc"): "loopback"})
+    (said,) = describe_pop(gateway, "nyc")["services"]
+    assert said["refused"] == [{"endpoint": "127.0.0.1:80", "cause": "loopback"}]
+    assert (said["endpoints"]["admitting"], said["endpoints"]["refused"], said["availability"]) == (2, 1, 1.0)
+    assert describe(gateway)["pops"][1]["services"][0]["endpoints"]["refused"] == 1
 
 
 def test_all_pops_with_the_words_of_the_contract():

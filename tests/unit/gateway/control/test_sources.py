@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.config import Address
 from gateway.control.resolver import Resolver
 from gateway.control.sources import Sources, names_of, new_cluster
 from gateway.control.tasks import Tasks
@@ -243,6 +244,70 @@ def test_a_reload_follows_what_is_wanted_and_leaves_the_rest_running():
         assert scene.resolver.answers == {}
 
     play(scenario)
+
+
+NAMES = TEXT.replace('["192.0.2.1:80", "web.example.com:81", "unix:/run/x", "[2001:db8::1]:82"]', "ENDPOINTS")
+
+
+def refused(scene, pop="sin"):
+    return {str(one): cause for one, cause in scene.world.refused.get(("shop", pop), {}).items()}
+
+
+def test_of_a_name_the_good_addresses_stay_and_the_others_are_shown(caplog):
+    async def scenario(scene):
+        scene.config = config_of(NAMES.replace("ENDPOINTS", '["web.example.com:81", "127.0.0.9:81"]'))
+        scene.answers["web.example.com"] = ("192.0.2.7", "127.0.0.1", "127.0.0.9", "::ffff:169.254.169.254", "fe80::1%eth0")
+        scene.sources.apply(scene.config)
+        scene.resolver.turn()
+        await settle()
+        assert scene.addresses("sin") == ["127.0.0.9:81", "192.0.2.7:81"]  # what the file says is the operator's word
+        assert refused(scene) == {
+            "127.0.0.1:81": "loopback",
+            "[::ffff:a9fe:a9fe]:81": "link-local",
+            "[fe80::1%eth0]:81": "link-local",
+        }
+        scene.answers["web.example.com"] = ("192.0.2.7",)
+        scene.clock.advance(31)
+        scene.resolver.turn()
+        await settle()
+        assert refused(scene) == {}
+
+    play(scenario)
+    assert [record.message for record in caplog.records].count("endpoints refused: not in allow of the backend") == 1
+
+
+def test_localhost_is_the_operators_word_and_what_he_allows_is():
+    async def scenario(scene):
+        scene.answers |= {"localhost": ("127.0.0.1", "192.0.2.1", "169.254.1.1"), "here.example.com": ("127.0.0.2", "169.254.7.1")}
+        text = NAMES.replace("ENDPOINTS", '["localhost:81", "here.example.com:82"]')
+        scene.sources.apply(config_of(text))
+        scene.resolver.turn()
+        await settle()
+        assert scene.addresses("sin") == ["127.0.0.1:81", "192.0.2.1:81"]
+        scene.sources.apply(config_of(text.replace(":82", ':82"], allow: ["loopback", "169.254.7.0/24')))
+        assert scene.addresses("sin") == ["127.0.0.1:81", "127.0.0.2:82", "169.254.7.1:82", "192.0.2.1:81"]
+        assert refused(scene) == {"169.254.1.1:81": "link-local"}
+
+    play(scenario)
+
+
+def test_a_slice_leads_neither_to_this_machine_nor_to_this_gateway(caplog):
+    async def scenario(scene):
+        scene.sources.own = lambda: [Address("10.0.0.5", 8080)]
+        scene.sources.apply(scene.config)
+        await settle()
+        fra, _ = scene.made
+        fra.say(KEY, pod("10.0.0.1"), pod("127.0.0.1"), pod("10.0.0.5"))
+        fra.say(KEY, pod("10.0.0.1"), pod("127.0.0.1"), pod("10.0.0.5"))
+        assert scene.addresses("fra") == ["10.0.0.1:8080"]
+        assert refused(scene, "fra") == {"127.0.0.1:8080": "loopback", "10.0.0.5:8080": "own-listeners"}
+        assert scene.world.total(FRA) == 1
+        planned = scene.sources.plan(config_of(TEXT.replace("port: http}", "port: http}, allow: [loopback, own-listeners]")))
+        assert (len(planned.pools[FRA]), planned.refused[FRA]) == (3, {})
+        assert len(scene.world.refused[FRA]) == 2  # nothing has changed yet
+
+    play(scenario)
+    assert [record.message for record in caplog.records].count("endpoints refused: not in allow of the backend") == 1
 
 
 def test_names_are_those_that_need_resolving():
