@@ -10,6 +10,7 @@ cdef enum Answered:
     ANSWER_NEEDS_DATA
     ANSWER_BEGINS           # exchange.down is set up, its head composed
     ANSWER_IS_TUNNEL        # 101 to a request that asked for it
+    ANSWER_IS_OLD           # to no request: the connection had been idle for too long
     ANSWER_ENDED            # the upstream ended or was reset before the head was whole
     ANSWER_BAD
     ANSWER_NO_MEMORY

@@ -9,7 +9,8 @@ from gateway.dataplane._core cimport *
 from gateway.dataplane._flow cimport begin_body
 from gateway.dataplane._forward cimport append_debug, begin_response, end_head
 from gateway.dataplane._head cimport (
-    BAD, FIELD_OTHER, FIELD_RETRY_AFTER, METHOD_HEAD, WHOLE, Field, ResponseHead, Verdict, has_end, parse_response)
+    BAD, FIELD_OTHER, FIELD_RETRY_AFTER, METHOD_HEAD, WHOLE, Field, ResponseHead, Verdict, has_end, is_idempotent,
+    parse_response)
 from gateway.dataplane._octets cimport Octets, has_prefix, is_word, number
 from gateway.dataplane._snapshot cimport CLOSING, LAMEDUCK, Orders, orders_of
 from routing_core._atomic cimport load_relaxed
@@ -84,6 +85,11 @@ cdef int64_t find_retry_after(const char *text, const ResponseHead *head) noexce
     return 0
 
 
+cdef bint may_be_followed(const Exchange *exchange, const ResponseHead *head) noexcept nogil:
+    """By a body that must not be there. Who sends one may do so a while later: it would be the next client's answer."""
+    return exchange.method == METHOD_HEAD or (head.status == 204 and (head.is_chunked or head.content_length > 0))
+
+
 cdef Answered take_final(Core *core, Exchange *exchange, const char *text, const ResponseHead *head) noexcept nogil:
     cdef Connection *downstream = exchange.downstream
     cdef Flow *down = &exchange.down
@@ -91,7 +97,7 @@ cdef Answered take_final(Core *core, Exchange *exchange, const char *text, const
     down.framing = framing_of(exchange, head)
     down.left = head.content_length
     down.is_unchunked = down.framing == BY_CHUNKS and exchange.minor == 0
-    exchange.is_upstream_reusable = not head.close and down.framing != BY_END
+    exchange.is_upstream_reusable = not head.close and down.framing != BY_END and not may_be_followed(exchange, head)
     # An answer before the request's end: most likely the rest will not be read, so the client is told (RFC 9112 9.3). And behind an
     # upgrade that is declined may be the tunnel's first bytes, which are no request (CVE-2026-2833).
     if (exchange.close_asked or down.framing == BY_END or down.is_unchunked or not exchange.up.is_done or exchange.is_upgrade
@@ -120,6 +126,11 @@ cdef Answered take_switch(Core *core, Exchange *exchange, const char *text, cons
     return ANSWER_BAD
 
 
+cdef bint is_said_to_idle(const Exchange *exchange, const ResponseHead *head) noexcept nogil:
+    """A 408 by which a server ends a connection that was idle (RFC 9110 15.5.9): it crossed the request, which had nothing to be late."""
+    return head.status == 408 and exchange.upstream.is_reused and exchange.up.framing == NO_BODY and is_idempotent(exchange.method)
+
+
 cdef Answered take_head(Core *core, Exchange *exchange, const char *text, const ResponseHead *head) noexcept nogil:
     cdef Buffer *out = &exchange.down.head
     cdef uint32_t needed = head.length + room_for_own_fields(exchange)
@@ -132,7 +143,9 @@ cdef Answered take_head(Core *core, Exchange *exchange, const char *text, const 
     if out.capacity - out.end < needed:
         grow_buffer(core, out)  # interim answers lie before: what does not fit is found by end_head
     mark = out.end
-    if head.status == 101:
+    if is_said_to_idle(exchange, head):
+        answered = ANSWER_IS_OLD
+    elif head.status == 101:
         answered = take_switch(core, exchange, text, head)
     elif head.status < 200:
         answered = pass_interim(exchange, text, head)

@@ -26,6 +26,7 @@ cdef enum:
     SMALL_BYTES = 8192          # a buffer for heads and small bodies
     LARGE_BYTES = 65536         # for what a small one is too small for
     BATCH = 64                  # events a turn
+    EVENTS = 512                # that epoll tells at once
     PEER_TEXT = 46              # INET6_ADDRSTRLEN
     N_BLOCKS = 1024             # blocks of upstream pools, by row
     BLOCK_POOLS = 256
@@ -41,7 +42,7 @@ cdef enum ConnectionState:
     CONNECTING          # upstream, with an exchange
     SERVING_UPSTREAM    # upstream, with an exchange
     POOLED              # upstream, without
-    DEAD                # freed after the batch: a later event of it may still point here
+    DEAD                # freed behind the last event told: one of them may still point here
 
 cdef struct Buffer:
     char *at                # owned; NULL when there is nothing to hold
@@ -54,7 +55,7 @@ cdef struct Connection:
     int64_t deadline_ms     # may be later than the timer: then it is armed again when due
     int fd                  # owned, but of a listener
     ConnectionState state
-    bint is_readable        # an edge came, and not yet EAGAIN
+    bint is_readable        # an edge came, and not yet EAGAIN; of a listener: the last accept found someone
     bint is_writable
     bint is_ending          # EPOLLRDHUP was seen: read until 0, short reads prove nothing
     bint is_resumed         # on the worker's list of those to look at again
@@ -87,6 +88,7 @@ cdef struct Connection:
     int64_t opened_us
     bint is_apart           # a tunnel's: not one of those that its pool may have
     bint is_reused          # has served an exchange before this one
+    int64_t lent_in         # while which events were in hand; 0: with a look at its socket
 
 cdef struct Line:           # of connections, those that entered it first come first; not owned
     Connection *first
@@ -242,4 +244,8 @@ cdef struct Core:
     RequestHead request     # scratch of the parser
     ResponseHead response
     Weighed weighed         # scratch of the decision
-    epoll_event events[BATCH]
+    int64_t told            # how often epoll has told
+    int n_events            # that it told last
+    int n_handled           # of these
+    bint is_crowded         # there may be more of them than it told
+    epoll_event events[EVENTS]

@@ -19,6 +19,8 @@ cdef void refuse(Core *core, Exchange *exchange, int status, Cause cause, bint c
 cdef void drive(Core *core, Exchange *exchange) noexcept nogil
 cdef void resume_queued(Core *core, Exchange *exchange) noexcept nogil
 cdef void on_connected(Core *core, Connection *upstream) noexcept nogil
+# What came on a pooled connection before the request that was lent it: nobody's answer.
+cdef void on_unasked(Core *core, Connection *upstream) noexcept nogil
 # A side is gone (reset), or has kept the other waiting for too long.
 cdef void on_lost(Core *core, Connection *connection) noexcept nogil
 cdef void on_late(Core *core, Connection *connection) noexcept nogil

@@ -355,6 +355,9 @@ cdef bint drive_up(Core *core, Exchange *exchange) noexcept nogil:
         resume_later(core, exchange.downstream)
         return True
     if pumped == PUMP_SINK_BROKEN:
+        if exchange.upstream.is_reused and not exchange.has_sent:
+            fail_attempt(core, exchange, FAILED_RESET)      # what may lie there answers another request
+            return False
         exchange.is_up_broken = True    # it may have answered before it ended
         exchange.upstream.is_readable = True
         set_deadline(core, exchange.upstream, patience)
@@ -387,7 +390,8 @@ cdef bint drive_answer(Core *core, Exchange *exchange) noexcept nogil:
         if answered == ANSWER_IS_TUNNEL:
             begin_tunnel(core, exchange)
         return True
-    if answered == ANSWER_ENDED and exchange.first_byte_us == 0:
+    if answered == ANSWER_IS_OLD or (answered == ANSWER_ENDED and exchange.first_byte_us == 0):
+        exchange.first_byte_us = 0
         fail_attempt(core, exchange, FAILED_RESET)
     elif answered == ANSWER_NO_MEMORY:
         refuse(core, exchange, 503, CAUSE_NO_MEMORY, True)
@@ -457,6 +461,13 @@ cdef void on_lost(Core *core, Connection *connection) noexcept nogil:
     else:                       # what it said before is still to be read
         connection.is_readable = True
         drive(core, exchange)
+
+
+cdef void on_unasked(Core *core, Connection *upstream) noexcept nogil:
+    if upstream.exchange.state == AWAITING:
+        fail_attempt(core, upstream.exchange, FAILED_RESET)
+    else:                       # it broke while the request went up, and what lay there was taken for the answer
+        abort(core, upstream.exchange)
 
 
 cdef void on_late(Core *core, Connection *connection) noexcept nogil:

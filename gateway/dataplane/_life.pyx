@@ -6,6 +6,7 @@ from gateway.dataplane._connection cimport *
 from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport BAD_TRANSITIONS, count
 from gateway.dataplane._flow cimport begin_body
+from gateway.dataplane._head cimport METHOD_HEAD
 from gateway.dataplane._holders cimport leave_holder, mark_busy, mark_calm
 from gateway.dataplane._linux cimport SHUT_WR, SOL_SOCKET, setsockopt, shutdown
 from gateway.dataplane._pools cimport dequeue, drop_upstream, put_back
@@ -87,8 +88,10 @@ cdef void release_upstream(Core *core, Exchange *exchange, bint is_reusable) noe
     if is_reusable:
         close_buffer(core, &upstream.input)
         put_back(core, upstream)
-    else:
-        drop_upstream(core, upstream)
+        return
+    if exchange.method == METHOD_HEAD:
+        end_with_reset(upstream)    # nothing is lost, and no port of ours waits: clients choose how many such requests there are
+    drop_upstream(core, upstream)
 
 
 cdef bint ends_with_close(Exchange *exchange) noexcept nogil:
@@ -171,17 +174,20 @@ cdef void close_downstream(Core *core, Connection *downstream) noexcept nogil:
         bury(core, downstream)
 
 
+cdef void end_with_reset(Connection *connection) noexcept nogil:
+    cdef linger at_once
+    at_once.l_onoff = 1
+    at_once.l_linger = 0
+    setsockopt(connection.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once))
+
+
 cdef void abort(Core *core, Exchange *exchange) noexcept nogil:
     cdef Connection *downstream = exchange.downstream
-    cdef linger at_once
     dequeue(core, exchange)
     if exchange.status == 0:
         exchange.status = 499   # nginx's code for a client that went before its answer
     if exchange.state == ANSWERING and (exchange.down.framing == BY_END or exchange.down.is_unchunked):
-        # A plain close would look like the answer's end.
-        at_once.l_onoff = 1
-        at_once.l_linger = 0
-        setsockopt(downstream.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once))
+        end_with_reset(downstream)      # a plain close would look like the answer's end
     release_upstream(core, exchange, False)
     end(core, exchange)
     close_downstream(core, downstream)

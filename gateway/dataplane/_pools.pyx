@@ -32,10 +32,11 @@ cdef UpstreamPool *pool_of(Core *core, const Endpoint *endpoint) noexcept nogil:
 cdef Connection *borrow(Core *core, UpstreamPool *pool, bint careful) noexcept nogil:
     cdef Connection *upstream
     cdef char byte = 0
+    cdef bint looks = careful or core.is_crowded
     while pool.idle != NULL:
         upstream = pool.idle
-        # A peer that closes just now is seen by its socket before epoll tells.
-        if careful and (recv(upstream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 or errno != EAGAIN):
+        # A peer that closes, or speaks unasked, just now is seen by its socket before epoll tells.
+        if looks and (recv(upstream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 or errno != EAGAIN):
             drop_upstream(core, upstream)
             continue
         pool.idle = upstream.next
@@ -44,6 +45,7 @@ cdef Connection *borrow(Core *core, UpstreamPool *pool, bint careful) noexcept n
         upstream.next = NULL
         upstream.state = SERVING_UPSTREAM
         upstream.is_reused = True
+        upstream.lent_in = 0 if looks else core.told
         count(core.column, UPSTREAM_REUSED)
         return upstream
     return NULL

@@ -78,6 +78,8 @@ cdef void on_upstream(Core *core, Connection *upstream, uint32_t events) noexcep
     elif upstream.state == CONNECTING:
         if events & (EPOLLOUT | EPOLLERR | EPOLLHUP):
             on_connected(core, upstream)
+    elif upstream.lent_in == core.told and events & ~<uint32_t>EPOLLOUT:
+        on_unasked(core, upstream)      # this event is older than the request that went up since it was told
     elif events & (EPOLLERR | EPOLLHUP):
         on_lost(core, upstream)
     else:
@@ -88,7 +90,7 @@ cdef void on_event(Core *core, Connection *connection, uint32_t events) noexcept
     cdef uint64_t ignored = 0
     cdef ConnectionState state = connection.state
     if state == LISTENING:
-        accept_one(core, connection)
+        connection.is_readable = accept_one(core, connection)
         return
     if state == WAKING:
         read(connection.fd, &ignored, sizeof(ignored))
@@ -168,23 +170,43 @@ cdef void tick(Core *core) noexcept nogil:
         start_accepting(core)
 
 
-cdef int turn(Core *core, int64_t now_us, int n_events) noexcept nogil:
+cdef int hear(Core *core, int wait_ms) noexcept nogil:
+    """What epoll tells is in hand for some turns: with all of it known, a pooled connection is lent without a look at its socket."""
+    cdef int n = epoll_wait(core.epoll, core.events, EVENTS, wait_ms)
+    core.told += 1
+    core.n_events = max(n, 0)
+    core.n_handled = 0
+    core.is_crowded = n == EVENTS
+    return n
+
+
+cdef void handle_events(Core *core) noexcept nogil:
     cdef int i
+    cdef int end = min(core.n_handled + BATCH, core.n_events)
+    if core.n_handled > 0 and core.is_accepting:    # who is waiting to be accepted gets as much of a worker that has many events in hand
+        for i in range(MAX_LISTENERS):
+            if core.listeners[i].is_readable:
+                core.listeners[i].is_readable = accept_one(core, &core.listeners[i])
+    for i in range(core.n_handled, end):
+        on_event(core, <Connection *>core.events[i].data.ptr, core.events[i].events)
+    core.n_handled = end
+
+
+cdef void turn(Core *core, int64_t now_us) noexcept nogil:
     core.now_us = now_us
     core.now_ms = now_us // 1000
     core.snapshot = look(core.board, core.number)
     add_own(&core.column.figures[<int>TURNS], 1)
     store_relaxed(&core.column.beat_ms, core.now_ms)
     store_relaxed(&core.column.generation, core.snapshot.generation)
-    for i in range(n_events):
-        on_event(core, <Connection *>core.events[i].data.ptr, core.events[i].events)
+    handle_events(core)
     resume_all(core)
     advance(&core.wheel, core.now_ms, on_due, core)
     if core.now_ms - core.ticked_ms >= <int64_t>WAIT_MS:
         tick(core)
     follow_orders(core)
-    sweep_graveyard(core)
-    return n_events
+    if core.n_handled == core.n_events:
+        sweep_graveyard(core)
 
 
 cdef int64_t clock_us() noexcept nogil:
@@ -195,13 +217,11 @@ cdef int64_t clock_us() noexcept nogil:
 
 cdef int run(Core *core, const char *name) noexcept nogil:
     """Until stopped: 0; or the errno that ended it."""
-    cdef int n
     prctl(PR_SET_NAME, name)
     while not load_acquire(&core.stopping):
-        n = epoll_wait(core.epoll, core.events, BATCH, 0 if core.resumed != NULL else WAIT_MS)
-        if n < 0 and errno != EINTR:
+        if core.n_handled == core.n_events and hear(core, 0 if core.resumed != NULL else WAIT_MS) < 0 and errno != EINTR:
             return errno
-        turn(core, clock_us(), max(n, 0))
+        turn(core, clock_us())
     return 0
 
 
@@ -317,8 +337,11 @@ cdef class Worker:
     def turn(self, int64_t now_us) -> int:
         """Serve what is ready at now_us, without waiting. Returns the number of events."""
         cdef Core *core = self.still_core()
-        cdef int n = epoll_wait(core.epoll, core.events, BATCH, 0)
-        return turn(core, now_us, max(n, 0))
+        hear(core, 0)
+        turn(core, now_us)
+        while core.n_handled < core.n_events:
+            turn(core, now_us)
+        return core.n_events
 
     def run(self) -> None:
         """Serve until stop(). Holds no GIL while it does."""

@@ -18,10 +18,11 @@ CHUNKS = b"5;a=b\r\nhello\r\n2\r\n, \r\n0\r\nx-sum: 7\r\n\r\n"
 CASES = {
     "length": (REQUEST, ANSWER, ANSWER, True, True),
     "empty": (REQUEST, OK + b"Content-Length: 0\r\n\r\n", OK + b"Content-Length: 0\r\n\r\n", True, True),
-    "head": (HEAD, OK + b"Content-Length: 5\r\n\r\n", OK + b"Content-Length: 5\r\n\r\n", True, True),
-    "head, chunked": (HEAD, OK + b"Transfer-Encoding: chunked\r\n\r\n", OK + b"\r\n", True, True),
-    "head, no length": (HEAD, OK + b"\r\n", OK + b"\r\n", True, True),
+    "head": (HEAD, OK + b"Content-Length: 5\r\n\r\n", OK + b"Content-Length: 5\r\n\r\n", True, False),
+    "head, chunked": (HEAD, OK + b"Transfer-Encoding: chunked\r\n\r\n", OK + b"\r\n", True, False),
+    "head, no length": (HEAD, OK + b"\r\n", OK + b"\r\n", True, False),
     "204": (REQUEST, b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", b"HTTP/1.1 204 No Content\r\n\r\n", True, True),
+    "204 of a body": (REQUEST, b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", b"HTTP/1.1 204 No Content\r\n\r\n", True, False),
     "304": (REQUEST, UNMODIFIED, UNMODIFIED, True, True),
     "chunked": (
         REQUEST,

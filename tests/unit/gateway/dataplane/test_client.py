@@ -103,8 +103,8 @@ def test_fields_count_together_and_prefixes_of_any_length_are_trusted(make_bench
     assert client_of(bench, b"X-Forwarded-For: 192.0.2.1, 192.0.2.2", address="2001:db8:fffe:1::1") == "2001:db8:fffe:1::1"
     for prefix, inside, outside in (("10.0.0.0/9", "10.127.0.1", "10.128.0.1"), ("192.0.2.4/31", "192.0.2.5", "192.0.2.6")):
         bench = make_bench(Settings(trusted=(prefix,), log_share=1.0))
-        assert client_of(bench, b"X-Forwarded-For: 203.0.113.1", address=inside) == "203.0.113.1"
-        assert client_of(bench, b"X-Forwarded-For: 203.0.113.1", address=outside) == outside
+        assert client_of(bench, b"X-Forwarded-For: 198.51.100.1", address=inside) == "198.51.100.1"
+        assert client_of(bench, b"X-Forwarded-For: 198.51.100.1", address=outside) == outside
 
 
 def test_what_connection_names_is_not_believed(make_bench):

@@ -50,6 +50,110 @@ def test_a_dead_one_is_noticed_before_reuse(bench, how, is_tcp):
     assert bench.figures.read_endpoint(bench.rows[0][0])["failures"] == 0
 
 
+SMUGGLED = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nsmuggle"
+
+
+def test_what_lies_there_before_the_request_is_nobodys_answer(bench):
+    client, bad = bench.client(), bench.upstream()
+    bench.turn()
+    client.send(REQUEST)
+    bad.send(SMUGGLED)  # in the same turn: epoll tells of the client first
+    server = bench.listen()
+    bench.turn(turns=3)
+    assert received(client) is None
+    upstream = bench.accepted(server)
+    assert upstream.recv(65536).startswith(b"GET /x ")
+    upstream.send(ANSWER)
+    bench.turn(turns=2)
+    assert received(client) == ANSWER
+    assert bench.figures.read_endpoint(bench.rows[0][0])["failures"] == 0
+
+
+@pytest.mark.parametrize("n_others", [100, 600])
+def test_so_with_more_events_than_a_turn_takes_and_more_than_are_told(bench, n_others):
+    client, others, bad = bench.client(), [bench.client() for _ in range(n_others)], bench.upstream()
+    bench.turn(turns=2)
+    for each in (client, *others):
+        each.send(REQUEST[: None if each is client else 1])
+    bad.send(SMUGGLED)  # epoll tells of it last
+    server = bench.listen()  # and turns
+    bench.turn(turns=2)
+    assert received(client) is None
+    upstream = bench.accepted(server)
+    assert upstream.recv(65536).startswith(b"GET /x ")
+    upstream.send(ANSWER)
+    bench.turn(turns=2)
+    assert received(client) == ANSWER
+
+
+def test_an_unasked_answer_behind_which_the_peer_ended_is_not_taken_for_want_of_another(bench):
+    server = bench.listen()
+    client, bad = bench.client(), bench.upstream(is_tcp=True)
+    bench.turn()
+    client.send(REQUEST)
+    bad.send(SMUGGLED)
+    reset(bad)
+    bench.turn(turns=3)
+    assert received(client) is None
+    bench.accepted(server).send(ANSWER)
+    bench.turn(turns=2)
+    assert received(client) == ANSWER
+
+
+@pytest.mark.parametrize("request_", [REQUEST.replace(b"GET", b"HEAD"), REQUEST])
+def test_what_comes_right_behind_an_answer_is_not_the_next_ones_who_waited(make_bench, request_):
+    bench = make_bench(Settings(connections_per_endpoint=1), endpoints=ONE_POP)
+    server = bench.listen()
+    first, second, upstream = bench.client(), bench.client(), bench.upstream()
+    assert bench.ask(first, upstream, request_)
+    second.send(REQUEST)
+    bench.turn()
+    upstream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" + (SMUGGLED if b"HEAD" in request_ else b""))
+    bench.turn()
+    if b"HEAD" not in request_:
+        assert received(upstream).startswith(b"GET /x "), "nothing was unasked for: it is used again"
+        upstream.send(ANSWER)
+    else:
+        bench.turn(turns=3)
+        upstream = bench.accepted(server)
+        assert upstream.recv(65536).startswith(b"GET /x ")
+        upstream.send(ANSWER)
+    bench.turn(turns=2)
+    assert received(second) == ANSWER
+
+
+def test_a_body_behind_the_answer_to_a_head_that_comes_late_finds_nobody(bench):
+    server = bench.listen()
+    client, upstream = bench.client(), bench.upstream()
+    assert bench.ask(client, upstream, REQUEST.replace(b"GET", b"HEAD"))
+    upstream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 64\r\n\r\n")
+    bench.turn()
+    assert received(client)
+    assert received(upstream) == b"", "its connection ends with it"
+    client.send(REQUEST)
+    bench.turn(turns=2)
+    other = bench.accepted(server)
+    assert other.recv(65536).startswith(b"GET /x ")
+    other.send(ANSWER)
+    bench.turn(turns=2)
+    assert received(client) == ANSWER
+
+
+def test_a_408_that_crossed_the_request_is_not_its_answer(bench):
+    late = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    server = bench.listen()
+    client, upstream = bench.client(), bench.upstream()
+    assert bench.ask(client, upstream)
+    upstream.send(late)
+    bench.turn(turns=2)
+    assert received(client) is None
+    fresh = bench.accepted(server)
+    assert fresh.recv(65536).startswith(b"GET /x ")
+    fresh.send(late)  # on a connection that was never idle it is an answer
+    bench.turn(turns=2)
+    assert received(client).startswith(b"HTTP/1.1 408 ")
+
+
 def test_for_what_is_not_idempotent_the_socket_itself_is_asked(bench):
     client, good, bad = bench.client(), bench.upstream(), bench.upstream()
     bench.turn()

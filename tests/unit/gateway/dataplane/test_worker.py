@@ -126,3 +126,21 @@ def test_more_events_than_a_turn_takes(bench):
         client.send(REQUEST)
     bench.turn(turns=7)
     assert all(received(upstream) for upstream in upstreams)
+
+
+def test_who_waits_to_be_accepted_has_a_turn_in_each_of_these(make_bench):
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        door.setblocking(False)
+        bench = make_bench(listeners=[door])
+        clients = [bench.client() for _ in range(200)]
+        bench.turn()
+        waiting = [socket.create_connection(door.getsockname()) for _ in range(5)]
+        before = bench.figures_read["accepted"]
+        for client in clients:
+            client.send(REQUEST[:1])
+        bench.turn()
+        assert bench.figures_read["accepted"] - before == 4, "201 events in turns of 64"
+        bench.turn()
+        assert bench.figures_read["accepted"] - before == 5
+        for each in waiting:
+            each.close()
