@@ -6,7 +6,7 @@ from posix.fcntl cimport F_DUPFD_CLOEXEC, fcntl
 from posix.unistd cimport close
 
 from gateway.dataplane._client cimport is_trusted, read_peer, write_address
-from gateway.dataplane._connection cimport enter_idle, oldest_idle, open_connection, set_deadline, watch
+from gateway.dataplane._connection cimport enter_idle, oldest_idle, open_connection, set_deadline, watch, watch_peer
 from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport *
 from gateway.dataplane._holders cimport enter_holder, may_have_more, most_held
@@ -31,6 +31,8 @@ cdef Connection *welcome(Core *core, int fd, int listener, const uint8_t *addres
         give_place(core.tally, place)
         return NULL
     downstream.place = place
+    if fd >= core.accept_limit:
+        core.over = downstream
     downstream.listener = listener
     downstream.is_writable = True
     memcpy(downstream.peer, address, 16)
@@ -72,9 +74,30 @@ cdef void lift_bound(Core *core, int fd, uint16_t family) noexcept nogil:
         setsockopt(fd, IPPROTO_IPV6, IPV6_MINHOPCOUNT, &none, sizeof(none))
 
 
+cdef bint move_down(Core *core, Connection *downstream) noexcept nogil:
+    """To the lowest number that is free, which the kernel gives."""
+    cdef int fd = downstream.fd
+    cdef int low = fcntl(fd, F_DUPFD_CLOEXEC, 0)
+    if low < 0:
+        return False
+    downstream.fd = low
+    if low < core.accept_limit and watch_peer(core, downstream):
+        epoll_ctl(core.epoll, EPOLL_CTL_DEL, fd, NULL)      # closing it is not enough while the socket has another number
+        close(fd)
+        core.over = NULL
+        return True
+    downstream.fd = fd
+    close(low)
+    return False
+
+
 cdef bint has_descriptors(Core *core) noexcept nogil:
-    """The kernel gives the lowest number that is free."""
-    cdef int fd = fcntl(core.wake.fd, F_DUPFD_CLOEXEC, 0)
+    """Below the limit. A probe or an answer of admin's leaves a low number free now and then: who is above moves there first, or clients
+    would take what is left step by step."""
+    cdef int fd
+    if core.over != NULL and not move_down(core, core.over):
+        return False
+    fd = fcntl(core.wake.fd, F_DUPFD_CLOEXEC, 0)
     if fd >= 0:
         close(fd)
     return 0 <= fd < core.accept_limit
@@ -86,7 +109,6 @@ cdef bint accept_one(Core *core, Connection *listener) noexcept nogil:
     cdef uint8_t address[16]
     cdef int one = 1
     cdef int number = listener.listener
-    cdef bint is_last
     cdef int fd = accept4(listener.fd, <sockaddr *>&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
     if fd < 0:
         if errno == EMFILE or errno == ENFILE:
@@ -102,17 +124,17 @@ cdef bint accept_one(Core *core, Connection *listener) noexcept nogil:
         if not make_room(core, number, address):
             close(fd)
             return True
-    is_last = fd >= core.accept_limit       # what is left is for those who look after the gateway
-    if is_last:
+    if fd >= core.accept_limit:     # what is left is for those who look after the gateway
         count_cause(core.column, CAUSE_NO_DESCRIPTORS)
-        is_last = not make_room(core, number, address)
+        make_room(core, number, address)
     lift_bound(core, fd, peer.ss_family)
     if peer.ss_family != AF_UNIX:
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
     welcome(core, fd, number, address)
-    if is_last:
+    if core.over != NULL and not move_down(core, core.over):
         stop_accepting(core)
-    return not is_last
+        return False
+    return True
 
 
 cdef void stop_accepting(Core *core) noexcept nogil:

@@ -16,6 +16,8 @@ cdef void close_buffer(Core *core, Buffer *buffer) noexcept nogil
 cdef bint grow_buffer(Core *core, Buffer *buffer) noexcept nogil
 
 cdef bint watch(Core *core, Connection *connection, uint32_t events) noexcept nogil
+# What a downstream or an upstream is watched for: both directions, edge-triggered.
+cdef bint watch_peer(Core *core, Connection *connection) noexcept nogil
 # Owns fd from here on, also when it fails: then NULL.
 cdef Connection *open_connection(Core *core, int fd, ConnectionState state) noexcept nogil
 # Closes it, which is not DEAD yet; freed after the batch. What points to it is the caller's affair.

@@ -52,6 +52,10 @@ cdef bint watch(Core *core, Connection *connection, uint32_t events) noexcept no
     return epoll_ctl(core.epoll, EPOLL_CTL_ADD, connection.fd, &event) == 0
 
 
+cdef bint watch_peer(Core *core, Connection *connection) noexcept nogil:
+    return watch(core, connection, EPOLLIN | EPOLLOUT | EPOLLRDHUP | <uint32_t>EPOLLET)
+
+
 cdef Connection *open_connection(Core *core, int fd, ConnectionState state) noexcept nogil:
     cdef Connection *connection = core.spare_connections
     if connection != NULL:
@@ -64,7 +68,7 @@ cdef Connection *open_connection(Core *core, int fd, ConnectionState state) noex
             return NULL
     connection.fd = fd
     connection.state = state
-    if not watch(core, connection, EPOLLIN | EPOLLOUT | EPOLLRDHUP | <uint32_t>EPOLLET):
+    if not watch_peer(core, connection):
         close(fd)
         connection.next = core.spare_connections
         core.spare_connections = connection

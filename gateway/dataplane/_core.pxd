@@ -228,6 +228,7 @@ cdef struct Core:
     bint is_accepting
     int accept_limit        # descriptors from here on are not for clients
     int upstream_limit      # nor from here on for upstreams
+    Connection *over        # a downstream of such a number all the same: it shows once one is accepted; none is until it has moved
     int32_t n_open[MAX_LISTENERS]           # downstream connections
     Connection idle[MAX_LISTENERS]  # heads of the rings of idle downstreams
     Holders *holders        # owned

@@ -169,6 +169,8 @@ cdef void close_downstream(Core *core, Connection *downstream) noexcept nogil:
     if downstream.state != DEAD:
         add_own(&core.column.idle[downstream.listener], -1)
         core.n_open[downstream.listener] -= 1
+        if downstream == core.over:
+            core.over = NULL
         leave_holder(core, downstream)
         give_place(core.tally, downstream.place)
         bury(core, downstream)

@@ -278,7 +278,7 @@ cdef class Worker:
         core.column = column
         core.tally = counters.tally
         core.snapshot = look(core.board, number)
-        core.accept_limit, core.upstream_limit = limits_of(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        core.accept_limit, core.upstream_limit = limits_of(resource.getrlimit(resource.RLIMIT_NOFILE)[0], core.n_workers)
         seed_random(&core.rng, seed + <uint64_t>number * 7919)
         start(&core.wheel, core.now_ms)
         for listener in range(MAX_LISTENERS):
@@ -413,10 +413,10 @@ cdef class Worker:
             release(self.core.log, length)
 
 
-cdef tuple limits_of(int64_t n_descriptors):
+cdef tuple limits_of(int64_t n_descriptors, int n_workers):
     """Where workers stop to accept, and to reach upstreams: admin and status answer also when clients have taken all."""
     cdef int64_t limit = min(n_descriptors, _MANY) if n_descriptors >= 0 else _MANY
-    cdef int64_t reserve = min(_RESERVE, limit // 4)
+    cdef int64_t reserve = min(_RESERVE + 2 * n_workers, limit // 4)    # each worker may be one over
     return limit - reserve, limit - reserve // 2
 
 
