@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import random
 import re
@@ -28,7 +29,7 @@ from bench.steering import policies
 from bench.steering.configuration import name_of, text_of
 from bench.steering.data import Floats, Setting
 from bench.steering.simulator import Simulation
-from bench.steering.site import HEALTH, WORK
+from bench.steering.site import HEALTH, LATENESS, WORK
 from gateway.config import parse
 
 N_POPS = 6
@@ -58,6 +59,10 @@ class Times:
 
 LONG = Times((5, 20), (30, 45), (60, 75), per_s=500.0, pace="10%")
 SHORT = Times((1, 3.5), (4.5, 7), (10.5, 13), per_s=400.0, pace="50%")
+# A run in which anybody was held up by more than that is told again, so often at most: the machine had other work, and a PoP that was held
+# up is rightly left.
+LATE_S = 0.1
+MOST_RUNS = 5
 SEEDS = (1, 2)  # the simulator's story is told so often, and the mean taken
 
 
@@ -69,6 +74,7 @@ class Agreement:
     real: dict[str, Floats] = field(default_factory=dict)
     simulated: dict[str, Floats] = field(default_factory=dict)
     n_failed: int = 0
+    lateness_s: float = 0.0  # by how much the load or a site was held up at worst, in the calmest run
 
     @property
     def largest(self) -> float:
@@ -85,8 +91,15 @@ def setting_of(whole: Setting, n_pops: int = N_POPS) -> Setting:
 def compare(whole: Setting, times: Times) -> Agreement:
     setting = setting_of(whole)
     found = Agreement([pop.name for pop in setting.pops])
-    with tempfile.TemporaryDirectory() as folder:
-        found.real, found.n_failed = asyncio.run(_Run(setting, times, Path(folder)).play())
+    found.lateness_s = math.inf
+    for _ in range(MOST_RUNS):
+        with tempfile.TemporaryDirectory() as folder:
+            run = _Run(setting, times, Path(folder))
+            real = asyncio.run(run.play())
+        if run.lateness_s < found.lateness_s:
+            found.real, found.n_failed, found.lateness_s = real, run.n_failed, run.lateness_s
+        if found.lateness_s <= LATE_S:
+            break
     told = [simulate(setting, times, seed) for seed in SEEDS]
     found.simulated = {stage: np.mean([shares[stage] for shares in told], axis=0) for stage in times.stages}
     return found
@@ -143,8 +156,10 @@ class _Run:
         self.file = folder / "isochrone.yaml"
         self.ports = _free_ports(len(setting.pops) + 2)
         self.n_failed = 0
+        self.lateness_s = 0.0
 
-    async def play(self) -> tuple[dict[str, Floats], int]:
+    async def play(self) -> dict[str, Floats]:
+        """Shares by stage."""
         self.file.write_text(configuration(self.setting, self.times, True, self.ports))
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(ANSWER_S)) as session:
@@ -160,7 +175,10 @@ class _Run:
                 gateway = stack.enter_context(self._started("gateway", "gateway", "serve", "-c", str(self.file)))
                 await self._wait(session, f"http://127.0.0.1:{self.ports[-1]}/readyz", gateway)
                 counts = await self._stages(session)
-        return {stage: of / of.sum() for stage, of in counts.items()}, self.n_failed
+                for port in self.ports[:-2]:
+                    async with session.get(f"http://127.0.0.1:{port}{LATENESS}") as answer:
+                        self.lateness_s = max(self.lateness_s, float(await answer.text()))
+        return {stage: of / of.sum() for stage, of in counts.items()}
 
     @contextlib.contextmanager
     def _started(self, name: str, *module: str) -> Iterator[Running]:
@@ -216,6 +234,7 @@ class _Run:
             while True:
                 at += rng.expovariate(self.times.per_s)
                 await asyncio.sleep(max(0.0, at - loop.time()))
+                self.lateness_s = max(self.lateness_s, loop.time() - at)
                 asking.create_task(self._ask(session, rng.randrange(len(self.setting.clients))))
 
     async def _ask(self, session: aiohttp.ClientSession, client: int) -> None:

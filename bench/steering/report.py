@@ -126,7 +126,8 @@ def agreement_table(agreement: Agreement) -> str:
         cells = (f"{agreement.real[stage][number]:.1%}, {agreement.simulated[stage][number]:.1%}" for stage in stages)
         lines.append(f"| {pop} | " + " | ".join(cells) + " |")
     word = "holds" if agreement.largest <= MOST_APART else "MISSED"
-    return "\n".join([*lines, f"\nprocesses and simulator apart: {agreement.largest:.1f} points, at most {MOST_APART:g}: {word}"])
+    verdict = f"\nprocesses and simulator apart: {agreement.largest:.1f} points, at most {MOST_APART:g}: {word}"
+    return "\n".join([*lines, verdict, f"the machine held processes up by {agreement.lateness_s * 1000:.0f} ms at worst"])
 
 
 def agreement_figures(agreement: Agreement) -> dict[str, Any]:
@@ -135,7 +136,8 @@ def agreement_figures(agreement: Agreement) -> dict[str, Any]:
         kind: {stage: dict(zip(agreement.pops, np.round(of, 4).tolist(), strict=True)) for stage, of in stages.items()}
         for kind, stages in (("processes", agreement.real), ("simulated", agreement.simulated))
     }
-    return {"most_apart_points": round(agreement.largest, 2), "at_most": MOST_APART, "failed": agreement.n_failed, **shares}
+    found = {"most_apart_points": round(agreement.largest, 2), "at_most": MOST_APART, "failed": agreement.n_failed}
+    return found | {"lateness_s": round(agreement.lateness_s, 3)} | shares
 
 
 def time_picture(outcomes: Mapping[str, Outcome], caption: str) -> str:

@@ -340,7 +340,7 @@ def test_stretches_of_records():
 def test_processes_do_what_is_simulated():
     agreement = compare(Measured(DATA / "wondernetwork-2018-11").setting(12), SHORT)
     assert agreement.n_failed == 0
-    assert agreement.largest <= MOST_APART, (agreement.real, agreement.simulated)
+    assert agreement.largest <= MOST_APART, (agreement.lateness_s, agreement.real, agreement.simulated)
     # Both changes were felt: the first PoP has less than half of what it had, the second next to nothing.
     usual, short_of_room, slow = agreement.real.values()
     assert short_of_room[0] < 0.6 * usual[0]
@@ -348,13 +348,15 @@ def test_processes_do_what_is_simulated():
 
 
 def test_the_agreement_is_told():
-    told = Agreement(["a <x>", "b"], {"usual": np.array([0.6, 0.4])}, {"usual": np.array([0.52, 0.48])}, 3)
+    told = Agreement(["a <x>", "b"], {"usual": np.array([0.6, 0.4])}, {"usual": np.array([0.52, 0.48])}, 3, 0.04)
     assert "| a <x> | 60.0%, 52.0% |" in report.agreement_table(told)
     assert "8.0 points, at most 5: MISSED" in report.agreement_table(told)
+    assert report.agreement_table(told).endswith("up by 40 ms at worst")
     assert report.agreement_figures(told) == {
         "most_apart_points": 8.0,
         "at_most": 5.0,
         "failed": 3,
+        "lateness_s": 0.04,
         "processes": {"usual": {"a <x>": 0.6, "b": 0.4}},
         "simulated": {"usual": {"a <x>": 0.52, "b": 0.48}},
     }
