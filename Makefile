@@ -2,6 +2,8 @@
 PYTHON ?= python3
 CLANG ?= $(firstword $(shell which clang clang-19 clang-18 clang-17 clang-16 clang-15 clang-14 2> /dev/null))
 BIN = .venv/bin
+# A warning is an error here; who builds from a release is not stopped by one.
+export ISOCHRONE_STRICT = 1
 SOURCES = $(shell find routing_core geoip gateway -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 # -m pytest: the folder of the project comes first on the path, as the tests expect it.
 PYTEST = $(BIN)/python -m pytest
@@ -23,12 +25,12 @@ build: .venv/built ## make .venv with the isochrone command
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
 	@touch $@
 
-# One build at a time: two makes in one tree would write the same files.
+# One build at a time: two makes in one tree would write the same files. ROOMS=: the command finds what was compiled in place.
 .venv/built: .venv/installed setup.py pyproject.toml $(SOURCES)
 	@echo "build: compiling the data plane and the routing core (about a minute from nothing)"
 	@mkdir -p build
-	@flock .venv/lock $(BIN)/python setup.py -q build_ext --inplace -j 2
-	@test -x $(BIN)/isochrone || $(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@flock .venv/lock $(BIN)/python setup.py -q build_ext --inplace
+	@test -x $(BIN)/isochrone || ROOMS= $(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@touch $@
 
 lock: ## renew requirements.lock
@@ -60,13 +62,21 @@ test-all: build ## everything: long forms, real clusters, sanitizers, coverage, 
 	$(call SANDBOXED)
 	$(MAKE) asan tsan coverage HYPOTHESIS_PROFILE=quick FUZZ_S=5
 	$(MAKE) fuzz
+	$(MAKE) pythons HYPOTHESIS_PROFILE=quick
+
+# One that is not on this machine is named in a line, and no fault.
+pythons: build ## build with every other Python there is, and run the unit tests there
+	$(BIN)/python -m tests.checks.pythons
+
+package: build ## an sdist, a wheel built from it, and that installed where nothing else is
+	$(PYTEST) tests/checks/test_package.py -q -o faulthandler_timeout=600
 
 kube-assets: .venv/installed ## build etcd and Kubernetes' API server and controllers into a cache
 	@$(BIN)/python tests/e2e/assets/build.py
 
 # --- Checks ---
 check: format-check lint types imports gates ## exactly what CI judges before the tests
-	$(PYTEST) tests/checks tests/unit/test_layout.py -q
+	$(PYTEST) tests/checks tests/unit/test_layout.py -q -m "not long"
 
 format-check: .venv/installed
 	$(BIN)/ruff format --check --quiet .
@@ -94,7 +104,7 @@ ON = VARIANT=$(1) PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/build/$(1)
 PYTEST_ON = $(PYTEST) -o pythonpath="build/$(1) ." -p no:cacheprovider -m "not long"
 
 build-%: .venv/installed
-	flock .venv/lock env VARIANT=$* $(BIN)/python setup.py -q build -j 2 --build-lib build/$* --build-temp build/tmp-$*
+	flock .venv/lock env VARIANT=$* $(BIN)/python setup.py -q build --build-lib build/$* --build-temp build/tmp-$*
 
 # PYTHONMALLOC=malloc: each object is a block of its own. CPython leaks nothing; what packages leak is in lsan.supp. numpy's stacks are
 # too short to be told from ours (Python has no frame pointers; unwinding without them takes ten times as long): tests that import it
@@ -155,4 +165,4 @@ bench-core: build
 bench-%: build
 	$(BIN)/python -m bench.$*
 
-.PHONY: help build lock clean demo test test-all kube-assets check format-check lint types imports gates asan tsan coverage coverage-python fuzz bench bench-core
+.PHONY: help build lock clean demo test test-all pythons package kube-assets check format-check lint types imports gates asan tsan coverage coverage-python fuzz bench bench-core

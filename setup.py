@@ -1,37 +1,40 @@
-"""Builds the extension modules. VARIANT picks flags (each variant has its own build folder), ROOMS the packages."""
+"""Builds the extension modules. VARIANT picks flags (each has its own build folder, normal-3.13 too), ROOMS the packages."""
 import os
 from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 FLAGS = {
-    "normal": ["-O2"],
-    # CPython's own flags bring -fwrapv, which hides signed overflow from UBSan.
+    "normal": ["-O2"],      # asan: CPython's own flags bring -fwrapv, which hides signed overflow from UBSan
     "asan": ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-fno-wrapv"],
     "tsan": ["-O1", "-fsanitize=thread", "-fno-omit-frame-pointer"],
     "gcov": ["-O0", "--coverage", "-fprofile-update=atomic"],
 }
 variant = os.environ.get("VARIANT", "normal")
+flags = FLAGS[variant.partition("-")[0]]
 rooms = os.environ.get("ROOMS", "routing_core geoip gateway/dataplane").split()
-sources = [path for room in rooms for path in sorted(Path(room).glob("*.pyx"))]
-planted = [Path("tests/checks/planted.pyx")] if variant in ("asan", "tsan") else []
-modules = [
-    Extension(
-        ".".join(path.with_suffix("").parts) if path not in planted else "planted", [str(path)], include_dirs=["routing_core"],
-        depends=["routing_core/atomic.h"], libraries=["m"], extra_link_args=FLAGS[variant],
-        extra_compile_args=[*FLAGS[variant], "-g", "-Wall", "-Wextra", "-Werror" if path not in planted else "-w"])
-    for path in [*sources, *planted]
-]
-compiled = cythonize(
-    modules, include_path=["."], build_dir=f"build/c-{variant}",
-    emit_linenums=True,     # debuggers, sanitizers, gcov and perf then speak of .pyx lines
-    compiler_directives={"language_level": 3, "auto_pickle": False, "autotestdict": False, "cdivision": True,
-                         "warn.maybe_uninitialized": True},
-)
-# gcov would count what Cython adds behind the last function into whatever lines of the source come next.
-for source in Path("build/c-gcov").rglob("*.c") if variant == "gcov" else ():
-    before, mark, after = source.read_text().partition("/* #### Code section: init_constants ### */\n")
-    if mark and not after.startswith("#line"):
-        source.write_text(f'{before}{mark}#line 1 "cython_module"\n{after}')
-setup(ext_modules=compiled)
+# An error for us alone: a compiler that knows one more warning keeps no user from a release.
+warnings = ["-Wall", "-Wextra", *(["-Werror"] if os.environ.get("ISOCHRONE_STRICT") == "1" else [])]
+modules = [Extension(".".join(path.with_suffix("").parts), [str(path)], include_dirs=["routing_core"], depends=["routing_core/atomic.h"],
+                     libraries=["m"], extra_link_args=flags, extra_compile_args=[*flags, "-g", *warnings])
+           for room in rooms for path in sorted(Path(room).glob("*.pyx"))]
+if variant in ("asan", "tsan"):
+    modules.append(Extension("planted", ["tests/checks/planted.pyx"], extra_link_args=flags, extra_compile_args=[*flags, "-g", "-w"]))
+class Build(build_ext):
+    def run(self):      # the C is written here and not above: an sdist needs none
+        self.parallel = self.parallel or len(os.sched_getaffinity(0))
+        compiled = cythonize(   # emit_linenums: debuggers, sanitizers, gcov and perf then speak of .pyx lines
+            [Extension(module.name, module.sources, depends=module.depends) for module in self.extensions], nthreads=self.parallel,
+            include_path=["."], build_dir=f"build/c-{variant}", emit_linenums=True, compiler_directives={"language_level": 3,
+            "auto_pickle": False, "autotestdict": False, "cdivision": True, "warn.maybe_uninitialized": True})
+        for module, written in zip(self.extensions, compiled, strict=True):
+            module.sources, module.depends = written.sources, written.depends
+        # gcov would count what Cython adds behind the last function into whatever lines of the source come next.
+        for source in Path("build/c-gcov").rglob("*.c") if variant == "gcov" else ():
+            before, mark, after = source.read_text().partition("/* #### Code section: init_constants ### */\n")
+            if mark and not after.startswith("#line"):
+                source.write_text(f'{before}{mark}#line 1 "cython_module"\n{after}')
+        super().run()
+setup(ext_modules=modules, cmdclass={"build_ext": Build})

@@ -5,8 +5,10 @@ usage: python -m tests.checks.imports
 Also: no textual `include`, no relative import (the full name says which room a module comes from).
 """
 
+import ast
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.checks.pyx import ROOMS, code_only, sources, statements
@@ -14,7 +16,9 @@ from tests.checks.pyx import ROOMS, code_only, sources, statements
 OURS = {"routing_core", "geoip", "k8s", "gateway", "bench", "tests"}
 # What a room may know of ours, beside itself.
 MAY_KNOW = {"routing_core": (), "geoip": ("routing_core",), "gateway/dataplane": ("routing_core", "geoip")}
-FOREIGN = {"kubernetes", "maxminddb", "asyncio", "logging", "uvloop", "aiohttp"}  # no .pyx has business with these
+# No .pyx has business with these. What the rooms' .py files may not import is in pyproject.toml (import-linter).
+FOREIGN = {"kubernetes", "maxminddb", "asyncio", "logging", "random", "select", "socket", "threading", "time", "uvloop", "aiohttp"}
+FOREIGN_C = {"routing_core": ("posix", "libc.time", "libc.stdio", "libc.signal")}  # it decides: no sockets, clocks, files
 FROM = re.compile(r"from\s+([\w.]+)\s+c?import\s+([\w.* ,()]+)")
 PLAIN = re.compile(r"c?import\s+([\w., ]+)")
 
@@ -29,8 +33,29 @@ def imported(statement: str) -> list[str]:
     return []
 
 
+def python_imports(text: str) -> list[tuple[str, bool]]:
+    """What a .py file imports, and whether it goes on without: inside a `try` that has an answer to ImportError."""
+    found = []
+    tree = ast.parse(text)
+    tries = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Try) and any("ImportError" in ast.unparse(h.type or h) for h in node.handlers)
+    ]
+    optional = {inner for node in tries for statement in node.body for inner in ast.walk(statement)}
+    for node in ast.walk(tree):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        found += [(name, node in optional) for name in names]
+    return found
+
+
 def is_within(name: str, room: str) -> bool:
     return f"{name}.".startswith(f"{room.replace('/', '.')}.")
+
+
+def is_known(name: str, rooms: Sequence[str]) -> bool:
+    return any(is_within(name, room) for room in rooms)
 
 
 def faults_in(path: Path, text: str) -> list[str]:
@@ -45,7 +70,7 @@ def faults_in(path: Path, text: str) -> list[str]:
             top = name.split(".")[0]
             if not top:
                 faults.append(f"{path}:{number}: relative import {name}")
-            elif top in FOREIGN or (top in OURS and not any(is_within(name, known) for known in allowed)):
+            elif top in FOREIGN or is_known(name, FOREIGN_C.get(room, ())) or (top in OURS and not is_known(name, allowed)):
                 faults.append(f"{path}:{number}: {room} must not know {name}")
     return faults
 

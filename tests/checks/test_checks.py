@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.checks import annotate, gcov, gil, imports, pyx
+from tests.checks import annotate, gcov, gil, imports, pythons, pyx
 
 SOURCE = '''"""nogil: in a docstring."""
 # cdef int f() noexcept nogil:
@@ -104,6 +104,10 @@ def test_score_in_a_nogil_function_is_a_fault(functions):
         ("routing_core/_x.pyx", "from routing_core._memory cimport take, give\n", None),
         ("routing_core/_x.pyx", "from geoip._reader cimport find\n", "must not know geoip"),
         ("routing_core/_x.pyx", "cimport gateway.dataplane._worker\n", "must not know gateway"),
+        ("routing_core/_x.pyx", "import time\n", "must not know time"),
+        ("routing_core/_x.pyx", "from posix.time cimport clock_gettime\n", "must not know posix.time"),
+        ("gateway/dataplane/_x.pyx", "from posix.time cimport clock_gettime\n", None),
+        ("gateway/dataplane/_x.pyx", "import socket\n", "must not know socket"),
         ("geoip/_x.pxd", "from routing_core cimport (\n    _memory,\n)\n", None),
         ("geoip/_x.pxd", "import k8s\n", "must not know k8s"),
         ("gateway/dataplane/_x.pyx", "from geoip._cache cimport Cache\n", None),
@@ -174,3 +178,40 @@ def test_a_skip_is_named_and_fails_in_ci(text, tmp_path):
         ran = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=60)
         assert "no database" in ran.stdout
         assert (ran.returncode not in (0, 5)) == in_ci, ran.stdout
+
+
+@pytest.fixture
+def fake_pythons(tmp_path, monkeypatch):
+    """pyenv's home with a 3.12 that is one, a 3.13 without headers, and shims on the path that answer to every name."""
+    (tmp_path / "include").mkdir()
+    (tmp_path / "include/Python.h").touch()
+    said = {
+        "versions/3.12.1/bin/python3.12": f"echo '(3, 12) {tmp_path}/include'",
+        "versions/3.13.0/bin/python3.13": f"echo '(3, 13) {tmp_path}/nowhere'",
+        "shims/python3.12": "exit 127",
+        "shims/python3.14": f"echo '(3, 11) {tmp_path}/include'",
+    }
+    for name, line in said.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{line}\n")
+        path.chmod(0o755)
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path / "shims"))
+    return tmp_path
+
+
+def test_a_python_is_one_that_starts_and_has_its_headers(fake_pythons):
+    assert pythons.interpreter("3.12") == fake_pythons / "versions/3.12.1/bin/python3.12"
+    assert pythons.interpreter("3.13") is None
+    assert pythons.interpreter("3.14") is None
+
+
+def test_a_python_that_is_not_here_is_named_and_one_that_fails_is_a_fault(fake_pythons, monkeypatch, capsys):
+    monkeypatch.setattr(pythons, "check", lambda version, python: True)
+    assert pythons.main(["3.12", "3.14"]) == 0
+    assert "Python 3.12: ok\nPython 3.14: SKIPPED, not on this machine" in capsys.readouterr().out
+    monkeypatch.setattr(pythons, "check", lambda version, python: False)
+    assert pythons.main(["3.12"]) == 1
+    assert "Python 3.12: FAILED" in capsys.readouterr().out
