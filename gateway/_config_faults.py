@@ -170,7 +170,7 @@ def _unknown_key(loc: Loc) -> str:
     if key == "<<":
         return "must not be merged into: write *alias as a value instead"
     near = difflib.get_close_matches(key, legal, 1)
-    return f"is no key here{f', did you mean {near[0]}?' if near else ''} Legal: {', '.join(legal)}"
+    return f"is no key here{f', did you mean {near[0]}?' if near else '.'} Legal: {', '.join(legal)}"
 
 
 def prune(root: Node, error: ValidationError) -> None:

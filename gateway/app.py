@@ -1,6 +1,6 @@
 """Gateway: every part of one serving process, wired together. No logic: what a part does is in its module.
 
-    gateway = Gateway(config, load=lambda: read(path).config, parts=(Admin, AccessLogWriter))
+    gateway = Gateway(config, load=lambda: read(path), parts=(Admin, AccessLogWriter))
     await gateway.run()         # until drained; StartError when it can't begin
 
 A part beside these (admin API, access log, metrics) is a class that takes the gateway and has `start`, `stop`: see Part.
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from gateway.config import Address, Config
+from gateway.config import Address, Config, Loaded
 from gateway.control import drains
 from gateway.control.affinity import load_key
 from gateway.control.beat import INTERVAL_S, Beat
@@ -64,7 +64,7 @@ class Gateway:
     def __init__(
         self,
         config: Config,
-        load: Callable[[], Config],
+        load: Callable[[], Loaded],
         *,
         parts: Sequence[NewPart] = (),
         listeners: Listeners | None = None,

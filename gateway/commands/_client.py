@@ -24,6 +24,14 @@ class AdminError(IsochroneError):
     """The gateway can't be asked, or refuses: one line."""
 
 
+class Refusal(AdminError):
+    """The gateway's own word, with all that it said."""
+
+    def __init__(self, text: str, said: dict[str, Any]) -> None:
+        super().__init__(text)
+        self.said = said
+
+
 class Unreachable(AdminError):
     """Nobody answers there."""
 
@@ -78,8 +86,8 @@ class AdminClient:
         except ValueError:
             raise AdminError(f"{self.url} is no admin API: status {answer.status}, and no JSON") from None
         if answer.status >= 400:
-            refusal = said.get("error") if isinstance(said, dict) else None
-            raise AdminError(f"{self.url} refuses: {refusal or f'status {answer.status}'}")
+            said = said if isinstance(said, dict) else {}
+            raise Refusal(f"{self.url} refuses: {said.get('error') or f'status {answer.status}'}", said)
         return said
 
     def _connection(self) -> http.client.HTTPConnection:

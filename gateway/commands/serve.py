@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         logging.getLogger("isochrone.config").warning("%s", warning)
     raise_descriptors()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        gateway = Gateway(loaded.config, lambda: load(args.config).config, parts=parts())
+        gateway = Gateway(loaded.config, lambda: load(args.config), parts=parts())
         runner.run(serve(gateway, hangups))
     return 0
 

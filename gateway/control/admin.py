@@ -19,7 +19,7 @@ from gateway.control.drains import Progress
 from gateway.control.explanation import Situation, explain, read_headers
 from gateway.control.lifecycle import Event, Phase
 from gateway.control.pools import describe, describe_pop, pools_in_use, rounded, source_of
-from gateway.control.status import BadRequest, Handler, Server, StatusAnswers, answer, application, parameters
+from gateway.control.status import GENERATION, BadRequest, Handler, Server, StatusAnswers, answer, application, parameters
 from gateway.errors import IsochroneError
 
 if TYPE_CHECKING:
@@ -177,7 +177,8 @@ class Admin:
         # A client that leaves must not leave half a reload behind.
         outcome = await asyncio.shield(self.gateway.tasks.start("reload", self.gateway.reload()))
         if outcome.is_done:
-            return answer({"reloaded": True, "generation": self.gateway.publisher.generation})
+            table = {"generation": self.gateway.publisher.generation}
+            return answer({"reloaded": True, "generation": GENERATION, "table": table, "warnings": list(outcome.warnings)})
         return answer({"reloaded": False, "error": "reload refused: nothing has changed", "faults": list(outcome.lines)}, 409)
 
     async def _when_done(self, request: web.Request, look: Callable[[], dict[str, Any]], wait_s: float) -> web.Response:

@@ -315,7 +315,7 @@ class Gates:
                     "endpoint": str(gate.identity),
                     "was": before.value,
                     "event": event.value,
-                    "detail": gate.detail,
+                    "last_probe": gate.detail,
                     **more,
                 },
             )

@@ -1,17 +1,18 @@
 """Reload: a new configuration, whole or not at all. Reads, judges, prepares; swaps only when nothing can fail any more.
 
-Owns the order of these steps and what can't change without a restart. Requests in flight keep the snapshot they began with;
-rows, gates, drains and what was learned stay. Must not know how a table is built.
+Owns the order of these steps, what can't change without a restart, and what is known of the reloads so far. Requests in flight keep
+the snapshot they began with; rows, gates, drains and what was learned stay. Must not know how a table is built.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gateway.config import Config
+from gateway.config import Config, Loaded
 from gateway.control.blocking import in_thread
 from gateway.control.geo import Geo, Prepared
 from gateway.control.publisher import Publisher
@@ -29,6 +30,12 @@ RESOLVE_S = 3.0  # for names that are new; the swap waits no longer
 class Outcome:
     is_done: bool
     lines: tuple[str, ...] = ()  # why not, one fault a line
+    warnings: tuple[str, ...] = ()  # what `check` says of the one in use now, one a line
+
+    @property
+    def result(self) -> str:
+        """As metrics name it."""
+        return "applied" if self.is_done else "refused"
 
 
 def frozen_faults(old: Config, new: Config) -> list[str]:
@@ -46,43 +53,74 @@ def frozen_faults(old: Config, new: Config) -> list[str]:
 
 @dataclass(slots=True)
 class Reload:
-    load: Callable[[], Config]  # blocking; ConfigError has every fault
+    load: Callable[[], Loaded]  # blocking; ConfigError has every fault
     publisher: Publisher
     sources: Sources
     resolver: Resolver
     geo: Geo
     on_config: list[Callable[[Config], None]] = field(default_factory=list)  # told of each configuration put in use
+    wall: Callable[[], float] = time.time
+    counts: dict[str, int] = field(default_factory=lambda: {"applied": 0, "refused": 0})
+    ended_at: dict[str, float] = field(init=False)  # by result: Unix time of the last one
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _next: asyncio.Future[Outcome] | None = None  # of the one that waits for its turn
+
+    def __post_init__(self) -> None:
+        self.ended_at = {"applied": self.wall(), "refused": 0.0}  # what it began with was put in use as well
 
     async def run(self) -> Outcome:
-        """Never raises for what a configuration holds."""
-        async with self._one_at_a_time:
-            try:
-                config = await in_thread("reload", self.load, READ_S)
-                if faults := frozen_faults(self.publisher.config, config):
-                    return self._refuse(faults)
-                prepared = await self.geo.prepare(config)
-                await self.resolver.first(names_of(config) - self.resolver.answers.keys(), RESOLVE_S)
-                return self._swap(config, prepared)
-            except IsochroneError as error:
-                return self._refuse(str(error).splitlines())
-            except TimeoutError:
-                return self._refuse(["the files could not be read in time"])
-            except (ValueError, MemoryError) as error:
-                return self._refuse([str(error) or "not enough memory for the new table"])
-            finally:
-                self.resolver.want(names_of(self.publisher.config))  # no longer those of one that was refused
+        """Never raises for what a configuration holds. All that are asked for while one is under way are one: it reads the file after
+        the last of them was asked for."""
+        if self._next is not None:
+            return await asyncio.shield(self._next)
+        mine = self._next = asyncio.get_running_loop().create_future()
+        try:
+            async with self._one_at_a_time:
+                self._next = None
+                outcome = await self._run()
+            mine.set_result(outcome)
+            return outcome
+        finally:
+            if self._next is mine:  # cancelled before its turn came
+                self._next = None
+            mine.cancel()  # changes nothing where there is an outcome
 
-    def _swap(self, config: Config, prepared: Prepared) -> Outcome:
+    async def _run(self) -> Outcome:
+        outcome = await self._judged()
+        self.counts[outcome.result] += 1
+        self.ended_at[outcome.result] = self.wall()
+        return outcome
+
+    async def _judged(self) -> Outcome:
+        try:
+            loaded = await in_thread("reload", self.load, READ_S)
+            if faults := frozen_faults(self.publisher.config, loaded.config):
+                return self._refuse(faults)
+            prepared = await self.geo.prepare(loaded.config)
+            await self.resolver.first(names_of(loaded.config) - self.resolver.answers.keys(), RESOLVE_S)
+            return self._swap(loaded, prepared)
+        except IsochroneError as error:
+            return self._refuse(str(error).splitlines())
+        except TimeoutError:
+            return self._refuse(["the files could not be read in time"])
+        except (ValueError, MemoryError) as error:
+            return self._refuse([str(error) or "not enough memory for the new table"])
+        finally:
+            self.resolver.want(names_of(self.publisher.config))  # no longer those of one that was refused
+
+    def _swap(self, loaded: Loaded, prepared: Prepared) -> Outcome:
         """All is tried before the one step that changes anything; nothing fails after it."""
+        config, warnings = loaded.config, tuple(map(str, loaded.warnings))
         locator = prepared.locator()
         self.publisher.publish_config(config, locator, self.sources.plan(config))
         self.sources.follow(config)
         self.geo.use(prepared, locator)
         for tell in self.on_config:
             tell(config)
-        logger.info("reloaded", extra={"generation": self.publisher.generation})
-        return Outcome(True)
+        for warning in warnings:
+            logger.warning("%s", warning)
+        logger.info("reloaded", extra={"table": self.publisher.generation, "warnings": len(warnings)})
+        return Outcome(True, warnings=warnings)
 
     def _refuse(self, lines: list[str]) -> Outcome:
         for line in lines:

@@ -162,7 +162,8 @@ class StatusAnswers:
     async def healthz(self, request: web.Request) -> web.Response:
         """200 while any worker turns, also during a drain: a failing liveness probe would kill it. 503: nobody can be served again."""
         parameters(request)
-        said: dict[str, Any] = {"pid": os.getpid(), "generation": GENERATION, "state": self.gateway.lifecycle.state}
+        table = {"generation": self.gateway.publisher.generation}
+        said: dict[str, Any] = {"pid": os.getpid(), "generation": GENERATION, "state": self.gateway.lifecycle.state, "table": table}
         if self.gateway.workers.has_none:
             return answer({**said, "error": f"no worker turns: {', '.join(self.gateway.workers.silent)}"}, 503)
         return answer(said)

@@ -66,6 +66,8 @@ class Reading:
     generation: int
     table_age_s: float
     build_s: float
+    reloads: dict[str, int]  # by result
+    reload_times: dict[str, float]  # by result: of the last, Unix time; 0: none yet
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """The text and its Content-Type: OpenMetrics when `accept` asks for it, else Prometheus' own."""
@@ -211,6 +213,12 @@ class Reading:
         yield _gauge("isochrone_table_generation", "Of the table that routes; it grows with each change.", value=self.generation)
         yield _gauge("isochrone_table_age_seconds", "Since the table was built.", value=self.table_age_s)
         yield _gauge("isochrone_table_build_seconds", "What the last build took.", value=self.build_s)
+        yield _counted("isochrone_config_reloads", "Configurations read again, by what came of it.", "result", self.reloads)
+        last = "Of the last configuration put in use (the first one by the start) or refused, Unix time; 0: none yet."
+        times = _gauge("isochrone_config_reload_timestamp_seconds", last, "result")
+        for result, at in self.reload_times.items():
+            times.add_metric((result,), at)
+        yield times
         yield _gauge("isochrone_ready", "1 where /readyz says 200.", value=float(self.is_ready))
         silences = _gauge("isochrone_worker_silence_seconds", "Since a worker last turned; over 2 it hangs.", "worker")
         for number, silence_s in enumerate(self.silences_s):
@@ -258,6 +266,8 @@ class Telemetry:
             generation=table.generation,
             table_age_s=max(0.0, now - gateway.publisher.built_at),
             build_s=gateway.publisher.build_s,
+            reloads=dict(gateway.reloader.counts),
+            reload_times=dict(gateway.reloader.ended_at),
         )
 
     def _pools(self, in_flight: dict[str, int]) -> Iterator[PoolReading]:

@@ -21,8 +21,8 @@ class Hosted:
     """A gateway in this process, whose figures go by a clock that is moved by hand; all else goes by the real one."""
 
     def __init__(self, text):
-        config = parse(text, folder=None).config
-        self.gateway = Gateway(config, lambda: config)
+        loaded = parse(text, folder=None)
+        self.gateway = Gateway(loaded.config, lambda: loaded)
         self.now = time.monotonic()
         self.gateway.refresh.clock = lambda: self.now
         self._loop = asyncio.new_event_loop()

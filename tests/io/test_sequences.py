@@ -41,6 +41,11 @@ def reload(gateway: Served, text: str) -> None:
     assert admin(gateway, "/reload", "POST")[0] == 200
 
 
+def metric(gateway: Served, series: str) -> float:
+    lines = admin(gateway, "/metrics")[1].splitlines()
+    return next(float(line.removeprefix(series)) for line in lines if line.startswith(f"{series} "))
+
+
 def everyone(gateway: Served) -> Load:
     """All kinds of clients."""
     load = Load(gateway.port).keep_alive(6).one_shot(3).keep_alive(1, path="/?slow=20", length=20_000).keep_alive(2, **UPLOAD)
@@ -94,6 +99,29 @@ def test_fifty_hangups_while_a_pop_flaps_and_clients_pipeline(gateway, pops):
     load.stop()
     assert load.faults == []
     assert text.count(b"HTTP/1.1 ") == 200
+
+
+def test_a_flood_of_hangups_is_one_reload_more(gateway, tmp_path):
+    good = gateway.config.read_text()
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    gateway.config.unlink()
+    gateway.config.symlink_to(pipe)  # a file that is being written: reading it lasts until somebody has
+    gateway.signal(signal.SIGHUP)
+    with pipe.open("w") as writer:  # opened: the first is reading
+        for _ in range(200):
+            gateway.signal(signal.SIGHUP)
+            admin(gateway, "/healthz")  # an answer: the loop has turned since, so this signal is one of its own
+        gateway.config.unlink()
+        gateway.config.write_text(good.replace("debug_headers: true", "debug_headers: false"))
+        writer.write(good)
+    applied = 'isochrone_config_reloads_total{result="applied"}'
+    eventually(lambda: metric(gateway, applied) == 2, "the first, and one for all others")
+    assert "debug_headers: false" in admin(gateway, "/config")[1]  # what was there when the last came
+    assert admin(gateway, "/reload", "POST")[0] == 200
+    eventually(lambda: metric(gateway, applied) == 3, "nothing is left of it")
+    assert metric(gateway, 'isochrone_config_reload_timestamp_seconds{result="applied"}') > 1e9
+    assert metric(gateway, 'isochrone_config_reload_timestamp_seconds{result="refused"}') == 0
 
 
 def test_a_route_goes_while_its_requests_run(gateway):

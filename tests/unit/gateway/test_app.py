@@ -4,6 +4,7 @@ import socket
 import pytest
 
 from gateway.app import Gateway
+from gateway.config import Loaded
 from gateway.control.lifecycle import Phase
 from gateway.control.listeners import Listeners
 from gateway.control.probes import Result
@@ -34,7 +35,7 @@ class Part:
 
 
 def gateway_of(config, **more):
-    return Gateway(config, lambda: config, parts=(Part,), ask=fine, **more)
+    return Gateway(config, lambda: Loaded(config, ()), parts=(Part,), ask=fine, **more)
 
 
 async def serving(gateway):
@@ -121,7 +122,7 @@ def test_a_part_that_does_not_stop_holds_nothing_up(caplog):
 
     async def scenario():
         config = config_of(**FAST)
-        gateway = Gateway(config, lambda: config, parts=(Part, Stuck), ask=fine)
+        gateway = Gateway(config, lambda: Loaded(config, ()), parts=(Part, Stuck), ask=fine)
         running = await serving(gateway)
         gateway.terminate()
         async with asyncio.timeout(10):
@@ -152,7 +153,7 @@ def test_sigterm_while_it_starts_is_the_end():
         await asyncio.Event().wait()
 
     async def scenario():
-        gateway = Gateway(config_of(**FAST), config_of, ask=never)
+        gateway = Gateway(config_of(**FAST), lambda: Loaded(config_of(), ()), ask=never)
         running = asyncio.get_running_loop().create_task(gateway.run())
         async with asyncio.timeout(10):
             while not gateway.prober.unjudged:

@@ -119,6 +119,7 @@ def test_every_fault_comes_at_once_with_line_path_legal_and_came():
         ("\nlisteners: [" + ", ".join(f"{{name: l{n}, bind: '127.0.0.1:0'}}" for n in range(17)) + "]", 2, "at most 16 items, got 17"),
         ("gateway:\n  name: " + "x" * 200, 2, "x..."),
         ("gateway:\n  name: true", 2, "got true"),
+        ("gateway:\n  zzz: 1", 2, "gateway.zzz: is no key here. Legal: name, "),
         ("services: [{name: x, health: 5}]", 1, "services.x.health: must be a mapping"),
         ("gateway: &g\n  name: 5\nlog: *g", 2, "gateway.name: must be a name"),
     ],

@@ -3,6 +3,7 @@
 from typing import Any
 
 from gateway.app import Gateway, NewPart
+from gateway.config import Loaded
 from gateway.control.world import Identity
 from routing_core._testing import add_to_endpoint, add_to_pool
 from tests.unit.gateway.control.helpers import TWO_POPS, Clock, config_of
@@ -11,7 +12,7 @@ from tests.unit.gateway.control.helpers import TWO_POPS, Clock, config_of
 def gateway_of(text: str = TWO_POPS, parts: tuple[NewPart, ...] = (), **more: str) -> Gateway:
     """With its first table built. Its clock is a `Clock`."""
     config = config_of(text, **{"admin": '{bind: "127.0.0.1:0"}', **more})
-    gateway = Gateway(config, lambda: config, parts=parts, clock=Clock())
+    gateway = Gateway(config, lambda: Loaded(config, ()), parts=parts, clock=Clock())
     gateway.geo.has_looked = True
     gateway.sources.apply(config)
     gateway.publisher.publish()

@@ -178,7 +178,12 @@ def test_wait_ends_when_the_time_is_up():
 def test_reload_says_whether_and_why_not():
     async def scenario(gateway, session):
         generation = gateway.publisher.generation
-        assert await ask(session, "/reload", "POST") == (200, {"reloaded": True, "generation": generation + 1})
+        status, said = await ask(session, "/reload", "POST")
+        assert (status, said) == (200, {"reloaded": True, "generation": 1, "table": {"generation": generation + 1}, "warnings": []})
+        _, health = await ask(session, "/healthz")
+        _, pops = await ask(session, "/pops")
+        assert health["generation"] == said["generation"]  # of processes, wherever it stands alone
+        assert health["table"] == said["table"] == {"generation": pops["table"]["generation"]}
 
         async def refused():
             return Outcome(False, ("a.yaml:1: pops: must be", "a.yaml:2: x"))

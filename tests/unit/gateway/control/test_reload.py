@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from gateway.config import Loaded
 from gateway.control import reload as module
 from gateway.control.geo import Geo
 from gateway.control.reload import Outcome, Reload, frozen_faults
@@ -20,6 +21,7 @@ class Scene:
         self.next = config or config_of()
         self.tasks = Tasks()
         self.told = []
+        self.warnings = ()
         self.publisher = publisher_of(config_of(), self.clock)
         self.resolver = Resolver(self.tasks, self.clock, lambda: None, self.ask)
         self.sources = Sources(self.publisher.world, self.resolver, self.tasks, self.clock, lambda _: None)
@@ -34,7 +36,7 @@ class Scene:
     def load(self):
         if isinstance(self.next, BaseException):
             raise self.next
-        return self.next
+        return Loaded(self.next, self.warnings)
 
     def addresses(self):
         spec = self.publisher.table.spec
@@ -124,24 +126,73 @@ def test_a_file_that_hangs_is_given_up(monkeypatch):
     play(scenario)
 
 
-def test_one_at_a_time():
+def test_those_asked_for_while_one_is_under_way_are_one_that_reads_after_them():
     async def scenario(scene):
-        running, most = 0, 0
+        is_reading, go_on = asyncio.Event(), threading.Event()
+        loop, reads = asyncio.get_running_loop(), []
 
         def load():
-            nonlocal running, most
-            running += 1
-            most = max(most, running)
-            running -= 1
-            return scene.next
+            reads.append(scene.next)
+            loop.call_soon_threadsafe(is_reading.set)
+            go_on.wait(5)
+            return Loaded(scene.next, ())
 
         scene.reload.load = load
-        outcomes = await asyncio.gather(*(scene.reload.run() for _ in range(5)))
+        first = scene.tasks.start("first", scene.reload.run())
+        await is_reading.wait()
+        flood = [scene.tasks.start("more", scene.reload.run()) for _ in range(500)]
+        await asyncio.sleep(0)
+        scene.next = config_of(MOVED)
+        go_on.set()
+        outcomes = await asyncio.gather(first, *flood)
         assert all(outcome.is_done for outcome in outcomes)
-        assert most == 1
-        assert len(scene.told) == 5
+        assert len(reads) == len(scene.told) == 2
+        assert scene.addresses()[0] == "192.0.2.9"  # the later one read what came after the first had begun
+        assert scene.reload.counts == {"applied": 2, "refused": 0}
+        assert (await scene.reload.run()).is_done  # nothing is left of it
 
-    play(scenario, config_of(MOVED))
+    play(scenario)
+
+
+def test_one_that_is_cancelled_while_it_waits_leaves_the_way_free():
+    async def scenario(scene):
+        async with scene.reload._one_at_a_time:
+            waiting = scene.tasks.start("waiting", scene.reload.run())
+            await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.wait([waiting])
+        assert (await scene.reload.run()).is_done
+
+    play(scenario)
+
+
+def test_results_are_counted_with_their_time():
+    async def scenario(scene):
+        times = iter((2000.0, 3000.0, 4000.0))
+        scene.reload.wall = lambda: next(times)
+        began = scene.reload.ended_at["applied"]
+        assert began > 1e9 and scene.reload.ended_at["refused"] == 0.0
+        good, scene.next = scene.next, FAULTS
+        await scene.reload.run()
+        assert scene.reload.ended_at == {"applied": began, "refused": 2000.0}
+        scene.next = good
+        await scene.reload.run()
+        assert scene.reload.ended_at == {"applied": 3000.0, "refused": 2000.0}
+        assert scene.reload.counts == {"applied": 1, "refused": 1}
+
+    play(scenario)
+
+
+def test_warnings_are_those_of_check(caplog):
+    warning = Fault("x.yaml", 7, "routes", "never matches")
+
+    async def scenario(scene):
+        scene.warnings = (warning,)
+        assert (await scene.reload.run()).warnings == ("x.yaml:7: routes: never matches",)
+
+    caplog.set_level(logging.WARNING)
+    play(scenario)
+    assert [record.message for record in caplog.records] == ["x.yaml:7: routes: never matches"]
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def with_status(scenario, **more):
 
 def test_health_says_who_and_what():
     async def scenario(gateway, session):
-        said = {"pid": os.getpid(), "generation": 1}
+        said = {"pid": os.getpid(), "generation": 1, "table": {"generation": gateway.publisher.generation}}
         assert await ask(session, "/healthz") == (200, {**said, "state": "starting"})
         gateway.lifecycle.handle(Event.STARTED)
         assert await ask(session, "/healthz") == (200, {**said, "state": "serving"})
