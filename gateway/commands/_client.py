@@ -8,13 +8,16 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import os
 import socket
 import urllib.parse
+from pathlib import Path
 from typing import Any
 
 from gateway.errors import IsochroneError
 
 DEFAULT = "http://127.0.0.1:9901"  # as `admin.bind` has it
+VARIABLE = "ISOCHRONE_ADMIN"
 TIMEOUT_S = 10.0
 MAX_ANSWER_BYTES = 64 << 20
 LEGAL = "must be http://HOST:PORT or unix:/PATH"
@@ -47,19 +50,49 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
-def add_admin(parser: argparse.ArgumentParser, default: str | None, says: str) -> None:
+def add_admin(parser: argparse._ActionsContainer, says: str) -> None:
     """The option that all who ask have."""
-    parser.add_argument("--admin", metavar="URL", default=default, help=says)
+    parser.add_argument("--admin", metavar="URL", help=says)
+
+
+def add_running(parser: argparse.ArgumentParser) -> None:
+    """For who can mean nothing but a running gateway: which one."""
+    which = parser.add_mutually_exclusive_group()
+    add_admin(which, f"its admin API: http://HOST:PORT or unix:/PATH; default: the variable {VARIABLE}, or {DEFAULT}")
+    which.add_argument("-c", "--config", metavar="FILE", type=Path, help="the admin API that this configuration has")
+
+
+def running(args: argparse.Namespace, timeout_s: float = TIMEOUT_S) -> AdminClient:
+    """The gateway that add_running's options mean. ConfigError for a file that is none."""
+    if args.config is not None:
+        return AdminClient(_bound(args.config), timeout_s)
+    if args.admin is not None:
+        return AdminClient(args.admin, timeout_s)
+    return AdminClient(os.environ.get(VARIABLE) or DEFAULT, timeout_s, VARIABLE)
+
+
+def _bound(path: Path) -> str:
+    from gateway.config import load
+
+    bind = load(path).config.admin.bind
+    if bind.is_unix:
+        return str(bind)
+    if not bind.port:
+        raise AdminError(f"{path}: admin.bind: any free port: --admin must say which it is")
+    if bind.ip is not None and bind.ip.is_unspecified:  # every address: loopback is one
+        return f"http://[::1]:{bind.port}" if bind.ip.version == 6 else f"http://127.0.0.1:{bind.port}"
+    return f"http://{bind}"
 
 
 class AdminClient:
     """One admin API. AdminError for an address that is none."""
 
-    def __init__(self, url: str, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, url: str, timeout_s: float = TIMEOUT_S, name: str = "--admin") -> None:
+        """`name`: where the address was given, for who gave it wrong."""
         self.url, self.timeout_s = url, timeout_s
         self._unix = url.removeprefix("unix:") if url.startswith("unix:/") else None
         if self._unix is None:
-            self._host, self._port = _host_and_port(url)
+            self._host, self._port = _host_and_port(url, name)
 
     def get(self, path: str, /, **query: str) -> Any:
         return self._ask("GET", path, query)
@@ -96,11 +129,11 @@ class AdminClient:
         return http.client.HTTPConnection(self._host, self._port, timeout=self.timeout_s)
 
 
-def _host_and_port(url: str) -> tuple[str, int]:
+def _host_and_port(url: str, name: str) -> tuple[str, int]:
     try:
         parts = urllib.parse.urlsplit(url)
         if parts.scheme == "http" and parts.hostname and parts.port and parts.path in ("", "/") and not parts.query and not parts.username:
             return parts.hostname, parts.port
     except ValueError:
         pass  # a port that is none
-    raise AdminError(f"--admin: {LEGAL}, got {url!r}")
+    raise AdminError(f"{name}: {LEGAL}, got {url!r}")

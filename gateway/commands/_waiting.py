@@ -13,14 +13,14 @@ from collections.abc import Callable
 from typing import Any
 
 from gateway._config_units import read_duration
-from gateway.commands._client import DEFAULT, AdminClient, AdminError, Unreachable, add_admin
+from gateway.commands._client import AdminClient, AdminError, Unreachable, add_running
 
 INTERVAL_S = 0.5  # between looks
 REPEAT_S = 10.0  # a line that has not changed is said again after this, so that one sees that it goes on
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    add_admin(parser, DEFAULT, "its admin API: http://HOST:PORT or unix:/PATH; default: %(default)s")
+    add_running(parser)
     parser.add_argument("--pop", metavar="NAME", help="this PoP alone; default: the whole gateway")
 
 
@@ -34,6 +34,11 @@ def duration_s(text: str) -> float:
 
 def path_of(pop: str | None, what: str) -> str:
     return f"/{what}" if pop is None else f"/pops/{urllib.parse.quote(pop, safe='')}/{what}"
+
+
+def introduce(client: AdminClient, seen: dict[str, Any]) -> None:
+    """Whom it concerns, before anything is said of it: who has several gateways must see that it is the one meant."""
+    print(f"gateway {seen.get('gateway', '(without a name)')} at {client.url}", flush=True)
 
 
 def describe(seen: dict[str, Any]) -> str:

@@ -1,15 +1,17 @@
 """`isochrone drain`: takes traffic off a gateway or one of its PoPs, and waits until it is gone. Owns options and exit status.
 
-Exit: 0 drained; 1 not (unreachable, refused, taken back, not done in time), with one line. The drain stays when this ends.
+Exit: 0 drained; 1 not (unreachable, refused, taken back, not done in time, no --force where a PoP is the only one), with one line. The
+drain stays when this ends.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
-from gateway.commands._client import AdminClient
-from gateway.commands._waiting import add_options, duration_s, follow, path_of
+from gateway.commands._client import AdminClient, AdminError, running
+from gateway.commands._waiting import add_options, duration_s, follow, introduce, path_of
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -24,10 +26,23 @@ def register(subparsers: Subparsers) -> None:
         " printing progress. The drain stays until `isochrone undrain`.",
     )
     add_options(parser)
+    parser.add_argument("--force", action="store_true", help="with --pop: also where requests are left that no other PoP can serve")
     parser.add_argument("--timeout", metavar="DURATION", type=duration_s, help="wait no longer, and exit 1; the drain stays all the same")
 
 
 def run(args: argparse.Namespace) -> int:
-    client = AdminClient(args.admin)
+    client = running(args)
+    if args.pop is not None:
+        _ask_whom_it_strands(client, args.pop, args.force)
     path = path_of(args.pop, "drain")
-    return follow(client, path, client.post(path), args.timeout)
+    seen = client.post(path)
+    introduce(client, seen)
+    return follow(client, path, seen, args.timeout)
+
+
+def _ask_whom_it_strands(client: AdminClient, pop: str, is_forced: bool) -> None:
+    stranded = client.get(path_of(pop, "stranded"))["stranded"]
+    for line in stranded:
+        print(f"{pop}: {line}", file=sys.stderr)
+    if stranded and not is_forced:
+        raise AdminError(f"{pop} is not drained: these requests would be answered 503; --force drains it all the same")

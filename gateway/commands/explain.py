@@ -35,7 +35,7 @@ def register(subparsers: Subparsers) -> None:
         " are taken to be there, and nothing has been measured. With --admin: as the running gateway decides now.",
     )
     parser.add_argument("-c", "--config", metavar="FILE", type=Path, help="default: isochrone.yaml, without --admin")
-    add_admin(parser, None, "ask a running gateway: http://HOST:PORT or unix:/PATH")
+    add_admin(parser, "ask a running gateway: http://HOST:PORT or unix:/PATH")
     parser.add_argument("--client", metavar="IP", required=True, help="the client's address")
     parser.add_argument("--host", metavar="HOST", help="the request's host; default: the first that a route names")
     parser.add_argument("--path", metavar="PATH", default="/", help="the request's path, with its query; default: /")

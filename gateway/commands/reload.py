@@ -9,7 +9,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from gateway.commands._client import DEFAULT, AdminClient, Refusal, add_admin
+from gateway.commands._client import Refusal, add_running, running
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -24,12 +24,12 @@ def register(subparsers: Subparsers) -> None:
         description="Has a running gateway read its configuration again, as SIGHUP does: whole, or not at all. Prints warnings and"
         " faults as `isochrone check` does.",
     )
-    add_admin(parser, DEFAULT, "its admin API: http://HOST:PORT or unix:/PATH; default: %(default)s")
+    add_running(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     try:
-        said = AdminClient(args.admin, TIMEOUT_S).post("/reload")
+        said = running(args, TIMEOUT_S).post("/reload")
     except Refusal as error:
         if "faults" not in error.said:
             raise

@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from gateway.commands._client import AdminClient
-from gateway.commands._waiting import add_options, path_of
+from gateway.commands._client import running
+from gateway.commands._waiting import add_options, introduce, path_of
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -25,6 +25,8 @@ def register(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    seen = AdminClient(args.admin).post(path_of(args.pop, "undrain"))
+    client = running(args)
+    seen = client.post(path_of(args.pop, "undrain"))
+    introduce(client, seen)
     print(f"{seen['pop']}: takes traffic" if "pop" in seen else f"takes traffic: {seen['state']}")
     return 0

@@ -15,17 +15,21 @@ from aiohttp import web
 
 from gateway._config_units import read_duration
 from gateway.config import Address, effective
+from gateway.control.blocking import in_thread
 from gateway.control.drains import Progress
 from gateway.control.explanation import Situation, explain, read_headers
 from gateway.control.lifecycle import Event, Phase
 from gateway.control.pools import describe, describe_pop, pools_in_use, rounded, source_of
+from gateway.control.settings import name_of
 from gateway.control.status import GENERATION, BadRequest, Handler, Server, StatusAnswers, answer, application, parameters
+from gateway.control.stranding import stranded
 from gateway.errors import IsochroneError
 
 if TYPE_CHECKING:
     from gateway.app import Gateway
 
 MAX_WAIT_S = 3600.0
+LOOKING_S = 5.0  # through all rules
 LOOK_S = 0.1  # between looks at what a request waits for
 UNCHANGING = ("/healthz", "/readyz", "/metrics")  # as on the status listener: anyone may know
 
@@ -102,6 +106,7 @@ class Admin:
             web.post("/drain", self.drain),
             web.post("/undrain", self.undrain),
             web.get("/pops/{name}/drain", self.pop_progress),
+            web.get("/pops/{name}/stranded", self.stranded),
             web.post("/pops/{name}/drain", self.drain_pop),
             web.post("/pops/{name}/undrain", self.undrain_pop),
             web.post("/reload", self.reload),
@@ -160,6 +165,21 @@ class Admin:
         await self.gateway.drains.keep()
         return await self._when_done(request, lambda: self._pop_progress(name), wait_s)
 
+    async def stranded(self, request: web.Request) -> web.Response:
+        """Whose requests a drain would leave without a PoP, as things are now; nobody's where the PoP is drained already."""
+        parameters(request)
+        gateway, name = self.gateway, request.match_info["name"]
+        is_drained = gateway.drains.progress(name).is_drained
+        serving = {
+            (service.name, backend.pop)
+            for service, backend, pool in pools_in_use(gateway)
+            if gateway.figures.read_pool(pool.row)["availability"] > 0 and backend.pop not in gateway.world.drained
+        }
+        config = gateway.config
+        # In a thread: thousands of rules take a while.
+        lines = [] if is_drained else await in_thread("stranded", lambda: stranded(config, name, lambda *one: one in serving), LOOKING_S)
+        return answer({"gateway": name_of(config), "pop": name, "drained": is_drained, "stranded": lines})
+
     async def pop_progress(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
         return await self._when_done(request, lambda: self._pop_progress(name), wait_of(request))
@@ -198,6 +218,7 @@ class Admin:
         since_s = None if lifecycle.announced_at is None else self.gateway.clock() - lifecycle.announced_at
         is_drained = lifecycle.phase not in (Phase.STARTING, Phase.SERVING)
         return {
+            "gateway": name_of(self.gateway.config),
             "state": lifecycle.state,
             "drained": is_drained,
             "since_s": None if since_s is None else rounded(since_s),
@@ -211,7 +232,7 @@ class Admin:
         # Looked at first: what a worker still begins by an older table would not be in flight yet.
         has_reached_all = self._has_reached_all()
         said = progress_of(self.gateway.drains.progress(name))
-        return {**said, "done": said["done"] and has_reached_all}
+        return {"gateway": name_of(self.gateway.config), **said, "done": said["done"] and has_reached_all}
 
     def _has_reached_all(self) -> bool:
         """Whether every worker has seen the table in use. One that hangs has not."""

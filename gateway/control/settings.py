@@ -47,8 +47,13 @@ def settings_of(config: Config) -> Settings:
         forwarded_header=client.header,
         debug_headers=config.debug_headers,
         log_share=config.access_log.sample if config.access_log is not None else 0.0,
-        name=config.gateway.name or _MADE_UP_NAME,
+        name=name_of(config),
     )
+
+
+def name_of(config: Config) -> str:
+    """Of this gateway: as configured, or one of this process alone."""
+    return config.gateway.name or _MADE_UP_NAME
 
 
 def overrides_of(config: Config) -> list[Override]:

@@ -155,6 +155,20 @@ def test_a_pop_is_drained_under_load_and_taken_back(gateway, pops, capsys):
     assert load.faults == []
 
 
+def test_the_last_pop_of_a_route_is_drained_only_by_force(gateway, pops, capsys):
+    assert main(["drain", "-c", str(gateway.config), "--pop", "nyc"]) == 0
+    assert gateway.admin in capsys.readouterr().out.splitlines()[0]  # whom it was that was drained
+    load = Load(gateway.port).keep_alive(4)
+    load.wait_answers(50)
+    assert main(["drain", "-c", str(gateway.config), "--pop", "fra"]) == 1
+    assert "all clients: service shop can be served in no other PoP" in capsys.readouterr().err
+    load.wait_answers(50)
+    load.stop()
+    assert load.faults == []
+    assert main(["drain", "-c", str(gateway.config), "--pop", "fra", "--force"]) == 0
+    assert gateway.get("/", GERMAN)[0] == 503
+
+
 def test_a_pops_drain_outlives_the_process_that_is_killed_and_a_reload_without_the_pop(tmp_path, pops):
     state = f"state_dir: {tmp_path / 'state'}\n"
     with operated(tmp_path, pops, MORE + state) as one:

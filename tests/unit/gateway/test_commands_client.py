@@ -1,10 +1,12 @@
+import argparse
 import socket
 import threading
 
 import pytest
 
-from gateway.commands._client import AdminClient, AdminError, Unreachable
+from gateway.commands._client import AdminClient, AdminError, Unreachable, add_running, running
 from tests.unit.gateway.admin_api import admin_api
+from tests.unit.gateway.control.helpers import TWO_POPS
 
 
 @pytest.fixture
@@ -20,6 +22,47 @@ def test_answers_are_json_and_queries_are_escaped(api):
     assert client.post("/drain") == {"a": 1}
     assert api.asked == [("GET", "/explain?client=%3A%3A1&path=%2Fa%3Fb%3Dc+d"), ("POST", "/drain")]
     assert "Origin" not in api.headers[1]
+
+
+def parsed(*words):
+    parser = argparse.ArgumentParser()
+    add_running(parser)
+    return running(parser.parse_args(words))
+
+
+@pytest.mark.parametrize(
+    ("bind", "url"),
+    [
+        ('"127.0.0.1:9999"', "http://127.0.0.1:9999"),
+        ('"[::1]:9999"', "http://[::1]:9999"),
+        ('"0.0.0.0:9999"', "http://127.0.0.1:9999"),
+        ('"[::]:9999"', "http://[::1]:9999"),
+        ('"unix:/run/admin.sock"', "unix:/run/admin.sock"),
+    ],
+)
+def test_the_gateway_of_a_configuration(bind, url, tmp_path, monkeypatch):
+    file = tmp_path / "isochrone.yaml"
+    file.write_text(TWO_POPS + f"admin: {{bind: {bind}}}\n")
+    monkeypatch.setenv("ISOCHRONE_ADMIN", "http://192.0.2.1:1")
+    assert parsed("-c", str(file)).url == url
+
+
+def test_a_configuration_with_any_free_port_says_nothing(tmp_path):
+    file = tmp_path / "isochrone.yaml"
+    file.write_text(TWO_POPS + 'admin: {bind: "127.0.0.1:0"}\n')
+    with pytest.raises(AdminError, match="any free port: --admin must say which"):
+        parsed("-c", str(file))
+
+
+def test_the_option_then_the_variable_then_the_default(monkeypatch):
+    monkeypatch.delenv("ISOCHRONE_ADMIN", raising=False)
+    assert parsed().url == "http://127.0.0.1:9901"
+    monkeypatch.setenv("ISOCHRONE_ADMIN", "unix:/run/admin.sock")
+    assert parsed().url == "unix:/run/admin.sock"
+    assert parsed("--admin", "http://127.0.0.1:1").url == "http://127.0.0.1:1"
+    monkeypatch.setenv("ISOCHRONE_ADMIN", "nonsense")
+    with pytest.raises(AdminError, match=r"^ISOCHRONE_ADMIN: must be http://HOST:PORT or unix:/PATH, got 'nonsense'"):
+        parsed()
 
 
 def test_a_refusal_is_told_in_its_own_words(api):

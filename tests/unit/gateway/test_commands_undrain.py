@@ -4,11 +4,12 @@ from tests.unit.gateway.admin_api import admin_api
 
 def test_a_pop_and_the_gateway(capsys):
     with admin_api() as api:
-        api.answers = [(200, {"pop": "fra", "drained": False}), (200, {"state": "serving", "drained": False})]
+        api.answers = [(200, {"gateway": "edge-1", "pop": "fra"}), (200, {"gateway": "edge-1", "state": "serving"})]
         assert main(["undrain", "--admin", api.url, "--pop", "fra"]) == 0
         assert main(["undrain", "--admin", api.url]) == 0
         assert api.asked == [("POST", "/pops/fra/undrain"), ("POST", "/undrain")]
-    assert capsys.readouterr().out == "fra: takes traffic\ntakes traffic: serving\n"
+    who = f"gateway edge-1 at {api.url}"
+    assert capsys.readouterr().out.splitlines() == [who, "fra: takes traffic", who, "takes traffic: serving"]
 
 
 def test_too_late(capsys):

@@ -15,7 +15,7 @@ LOOPBACK = Address("127.0.0.1", 9901)
 
 def with_admin(scenario, **more):
     async def whole():
-        gateway = gateway_of(parts=(Admin,), **more)
+        gateway = gateway_of(parts=(Admin,), **{"gateway": "{name: edge-1}", **more})
         admit(gateway)
         gateway.lifecycle.handle(Event.STARTED)
         async with serving(gateway.parts[0].server) as session:
@@ -96,7 +96,7 @@ def test_a_pops_drain_ends_when_nothing_runs_there_and_every_worker_knows():
         gateway.clock.advance(1)
         generation = gateway.snapshots.generation
         assert await ask(session, "/pops/fra/drain", "POST") == (
-            200, {"pop": "fra", "drained": True, "in_flight": 2, "since_s": 0.0, "done": False, "kept": False},
+            200, {"gateway": "edge-1", "pop": "fra", "drained": True, "in_flight": 2, "since_s": 0.0, "done": False, "kept": False},
         )  # fmt: skip
         assert gateway.snapshots.generation == generation + 1
         serve_some(gateway, in_flight=-2)
@@ -104,9 +104,23 @@ def test_a_pops_drain_ends_when_nothing_runs_there_and_every_worker_knows():
         assert (await ask(session, "/pops/fra/drain"))[1]["done"] is False
         workers.generations = [generation + 1, generation + 1]
         assert (await ask(session, "/pops/fra/drain"))[1]["done"] is True
-        said = {"pop": "fra", "drained": False, "in_flight": 0, "since_s": None, "done": False, "kept": False}
+        said = {
+            "gateway": "edge-1", "pop": "fra", "drained": False, "in_flight": 0, "since_s": None, "done": False, "kept": False,
+        }  # fmt: skip
         assert await ask(session, "/pops/fra/undrain", "POST") == (200, said)
         assert await ask(session, "/pops/x/drain", "POST") == (404, {"error": "there is no PoP 'x'; there is: fra, nyc"})
+
+    with_admin(scenario)
+
+
+def test_whose_requests_a_drain_would_strand():
+    async def scenario(gateway, session):
+        assert await ask(session, "/pops/fra/stranded") == (200, {"gateway": "edge-1", "pop": "fra", "drained": False, "stranded": []})
+        gateway.drains.drain("nyc")
+        line = f"route {gateway.config.routes[0].name}: all clients: service shop can be served in no other PoP"
+        assert (await ask(session, "/pops/fra/stranded"))[1]["stranded"] == [line]
+        assert (await ask(session, "/pops/nyc/stranded"))[1] == {"gateway": "edge-1", "pop": "nyc", "drained": True, "stranded": []}
+        assert await ask(session, "/pops/x/stranded") == (404, {"error": "there is no PoP 'x'; there is: fra, nyc"})
 
     with_admin(scenario)
 
@@ -118,7 +132,7 @@ def test_the_gateways_drain_ends_after_the_lameduck_when_nobody_is_connected():
         assert await ask(session, "/drain", "POST") == (
             200,
             {
-                "state": "lameduck", "drained": True, "since_s": 0.0, "lameduck_s": 5.0, "close_share": 0.0,
+                "gateway": "edge-1", "state": "lameduck", "drained": True, "since_s": 0.0, "lameduck_s": 5.0, "close_share": 0.0,
                 "connections": {"active": 1, "idle": 2}, "done": False,
             },
         )  # fmt: skip
