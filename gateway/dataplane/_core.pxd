@@ -69,6 +69,7 @@ cdef struct Connection:
     int32_t listener        # number
     bint has_head_begun     # bytes of a head came: the deadline is the head's
     bint must_close         # after the exchange
+    int unread              # LINGERING: bytes that the client's system had not taken when last looked at; 0: not looked at
     int64_t generation      # of the snapshot by which the peer was last looked at: what follows holds for that one, see recognise
     bint is_trusted         # the peer is a trusted hop
     bint is_located

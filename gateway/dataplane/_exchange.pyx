@@ -424,7 +424,7 @@ cdef void drive_down(Core *core, Exchange *exchange) noexcept nogil:
     cdef int64_t patience = exchange.snapshot.settings.body_progress_ms
     cdef Pumped pumped = PUMP_DONE
     if not was_done:
-        pumped = pump(core, &exchange.down, exchange.upstream, downstream, ends_with_close(exchange))
+        pumped = pump(core, &exchange.down, exchange.upstream, downstream, downstream.must_close)
     if exchange.state == TUNNELLING:
         patience = exchange.snapshot.settings.tunnel_idle_ms
     if pumped == PUMP_WAIT_SOURCE:

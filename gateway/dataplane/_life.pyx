@@ -94,12 +94,6 @@ cdef void release_upstream(Core *core, Exchange *exchange, bint is_reusable) noe
     drop_upstream(core, upstream)
 
 
-cdef bint ends_with_close(Exchange *exchange) noexcept nogil:
-    """The client asked for the end and has sent all: the connection is closed right behind the answer."""
-    return (exchange.downstream.must_close and exchange.close_asked and exchange.up.is_done
-            and exchange.downstream.input.begin == exchange.downstream.input.end)
-
-
 cdef void end(Core *core, Exchange *exchange) noexcept nogil:
     """Accounts, table, memory: what is common to all ends. The downstream is without exchange after it."""
     cdef Connection *downstream = exchange.downstream
@@ -127,14 +121,14 @@ cdef void finish(Core *core, Exchange *exchange) noexcept nogil:
     cdef Connection *downstream = exchange.downstream
     cdef Connection *upstream = exchange.upstream
     cdef bint is_read = exchange.up.is_done or exchange.state == REPLYING
-    cdef bint closes_at_once = ends_with_close(exchange) or exchange.state == TUNNELLING
+    cdef bint has_ended = exchange.state == TUNNELLING and exchange.up.is_done      # the client: nothing of it can come any more
     if not is_read:     # an early answer: the rest of the request is nobody's (RFC 9112 9.3)
         downstream.must_close = True
     if upstream != NULL:
         release_upstream(core, exchange, is_read and exchange.is_upstream_reusable and exchange.state == ANSWERING
                          and upstream.input.begin == upstream.input.end)
     end(core, exchange)
-    if closes_at_once:
+    if has_ended:
         close_downstream(core, downstream)
     elif downstream.must_close:
         linger_on(core, downstream)
@@ -155,7 +149,8 @@ cdef void await_next(Core *core, Connection *downstream) noexcept nogil:
 
 
 cdef void linger_on(Core *core, Connection *downstream) noexcept nogil:
-    # RFC 9112 9.6: half-close, then read until the client's end, or it may lose the answer to a reset.
+    # RFC 9112 9.6: half-close, then read until the client's end, or it may lose the answer to a reset: also when all that has come
+    # is read, for more may be on its way.
     leave_idle(core, downstream)
     shutdown(downstream.fd, SHUT_WR)
     downstream.state = LINGERING

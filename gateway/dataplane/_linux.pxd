@@ -46,6 +46,12 @@ cdef extern from "<sys/socket.h>" nogil:
     ssize_t recv(int fd, void *data, size_t size, int flags) noexcept
     ssize_t sendmsg(int fd, const msghdr *message, int flags) noexcept
 
+cdef extern from "<sys/ioctl.h>" nogil:
+    int ioctl(int fd, unsigned long request, int *value) noexcept
+
+cdef extern from "<linux/sockios.h>" nogil:
+    enum: SIOCOUTQ
+
 cdef extern from "<netinet/tcp.h>" nogil:
     pass
 

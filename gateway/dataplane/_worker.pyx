@@ -42,8 +42,9 @@ _MANY = 1 << 30
 # --- Events ---
 
 cdef void on_downstream(Core *core, Connection *downstream, uint32_t events) noexcept nogil:
-    # Both sides of a tunnel may have ended in turn: what came before the end is still to be read.
-    if events & EPOLLERR or (events & EPOLLHUP and not (downstream.exchange != NULL and downstream.exchange.state == TUNNELLING)):
+    # Both sides of a tunnel may have ended in turn, or ours behind the last answer: what came before the end is still to be read.
+    if events & EPOLLERR or (events & EPOLLHUP and downstream.state != LINGERING
+                             and not (downstream.exchange != NULL and downstream.exchange.state == TUNNELLING)):
         if downstream.exchange != NULL:
             on_lost(core, downstream)
         else:
@@ -61,15 +62,25 @@ cdef void linger_more(Core *core, Connection *downstream) noexcept nogil:
     cdef char waste[4096]
     cdef ssize_t n
     cdef int rounds = 0
-    while rounds < 16:
+    while downstream.is_readable and rounds < 16:
         n = recv(downstream.fd, waste, sizeof(waste), 0)
         if n == 0 or (n < 0 and errno != EAGAIN):
             close_downstream(core, downstream)
             return
-        if n < 0:
-            return
+        downstream.is_readable = n > 0
         rounds += 1
-    resume_later(core, downstream)      # a flood: others first
+    if downstream.is_readable:
+        resume_later(core, downstream)      # a flood: others first
+
+
+cdef void linger_on_late(Core *core, Connection *downstream) noexcept nogil:
+    """Time is up, but not for a client that still takes in the answer: whatever it sent now would cost it the rest."""
+    cdef int unread = 0
+    if ioctl(downstream.fd, SIOCOUTQ, &unread) == 0 and unread > 0 and (downstream.unread == 0 or unread < downstream.unread):
+        downstream.unread = unread
+        set_deadline(core, downstream, core.snapshot.settings.linger_ms)
+    else:
+        close_downstream(core, downstream)
 
 
 cdef void on_upstream(Core *core, Connection *upstream, uint32_t events) noexcept nogil:
@@ -151,7 +162,7 @@ cdef void on_due(void *owner, Timer *timer) noexcept nogil:
     elif connection.state == READING:
         on_late_head(core, connection)
     elif connection.state == LINGERING:
-        close_downstream(core, connection)
+        linger_on_late(core, connection)
     elif connection.state == POOLED:
         drop_upstream(core, connection)
     elif connection.exchange != NULL:

@@ -1,6 +1,12 @@
 """How exchanges end, and what becomes of the client's connection."""
 
+import contextlib
+import fcntl
 import re
+import socket
+import struct
+import termios
+import time
 from pathlib import Path
 
 import pytest
@@ -47,7 +53,26 @@ def test_a_client_that_asked_for_the_end_gets_it_right_behind_the_answer(bench, 
     upstream.send(ANSWER)
     bench.turn()
     assert received(client).endswith(b"hello") and received(client) == b""
-    assert bench.counters.read()["idle"][0] == 0, "nobody waits for its end"
+    client.close()
+    bench.turn(turns=2)
+    assert bench.counters.read()["idle"][0] == 0
+
+
+@pytest.mark.parametrize("start", [b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", b"GET /x HTTP/1.0\r\nHost: a\r\n\r\n"])
+@pytest.mark.parametrize("when", ["before the answer", "right behind it", "a round trip later"])
+def test_the_last_answer_can_be_read_whatever_the_client_sends_beside_it(bench, start, when):
+    client, upstream = bench.client(is_tcp=True), bench.upstream()
+    bench.ask(client, upstream, start)
+    if when == "before the answer":
+        client.send(b"x" * 100)
+    upstream.send(ANSWER)
+    if when == "right behind it":
+        client.send(b"x" * 100)
+    bench.turn(turns=2)
+    if when == "a round trip later":
+        client.send(b"x" * 100)
+        bench.turn(50)
+    assert received(client).endswith(b"hello") and received(client) == b""
 
 
 def test_between_exchanges_the_next_one_begins_at_once(bench):
@@ -59,3 +84,70 @@ def test_between_exchanges_the_next_one_begins_at_once(bench):
     upstream.send(ANSWER)
     bench.turn(turns=2)
     assert received(client) == ANSWER and received(upstream).startswith(b"GET /x ")
+
+
+LONG = b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n" + b"y" * 60_000
+LAST = REQUEST.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+
+
+def slow_reader(bench):
+    """A client whose system takes in a little of an answer at a time, as behind a long way; the gateway's end of it; an upstream."""
+    client, number = bench.pair(is_tcp=True)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    bench.worker.adopt_downstream(number)
+    return client, number, bench.upstream()
+
+
+def unread(number):
+    return struct.unpack("i", fcntl.ioctl(number, termios.TIOCOUTQ, bytes(4)))[0]
+
+
+def read_until(client, is_enough):
+    got = b""
+    deadline = time.monotonic() + 10
+    while not is_enough(got) and time.monotonic() < deadline:
+        with contextlib.suppress(BlockingIOError):
+            got += client.recv(4096)
+    return got
+
+
+def test_a_client_that_said_its_end_behind_bytes_nobody_read_can_read_the_answer(bench):
+    client, _, upstream = slow_reader(bench)
+    bench.ask(client, upstream, LAST)
+    client.send(b"x" * 100)
+    client.shutdown(socket.SHUT_WR)
+    upstream.send(LONG)
+    bench.turn(turns=4)
+    assert read_until(client, lambda got: len(got) >= len(LONG)).endswith(b"y" * 60_000)
+    assert bench.counters.read()["idle"][0] == 0
+
+
+def test_who_still_reads_when_time_is_up_is_waited_for(make_bench):
+    bench = make_bench(Settings(linger_ms=1000))
+    client, number, upstream = slow_reader(bench)
+    bench.ask(client, upstream, LAST)
+    upstream.send(LONG)
+    got = b""
+    bench.pass_ms(1500)
+    for _ in range(4):
+        before = unread(number)
+        got += read_until(client, lambda _, before=before: unread(number) < before)
+        bench.pass_ms(1000)
+        client.send(b"x")
+    bench.turn()
+    got += read_until(client, lambda more: len(got) + len(more) >= len(LONG))
+    assert got.endswith(b"y" * 60_000)
+    client.close()
+    bench.turn(turns=2)
+    assert bench.counters.read()["idle"][0] == 0
+
+
+def test_who_reads_nothing_is_not_waited_for(make_bench):
+    bench = make_bench(Settings(linger_ms=1000))
+    client, _, upstream = slow_reader(bench)
+    bench.ask(client, upstream, LAST)
+    upstream.send(LONG)
+    bench.pass_ms(1500)
+    assert bench.counters.read()["idle"][0] == 1
+    bench.pass_ms(1000)
+    assert bench.counters.read()["idle"][0] == 0
