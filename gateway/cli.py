@@ -29,6 +29,7 @@ SUMMARIES = {
     "explain": "where one client's request would go, and why",
     "demo": "six PoPs, a gateway and traffic from twenty countries, on this machine",
     "simulate": "how a configuration spreads the world's clients over PoPs",
+    "pops": "the PoPs of a running gateway: state, availability, load, latency",
     "reload": "have a running gateway read its configuration again",
     "drain": "take traffic off this gateway or one PoP, wait until it is gone",
     "undrain": "bring traffic back",

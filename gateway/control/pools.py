@@ -13,7 +13,7 @@ from gateway.config import Backend, Capacity, Pop, Service
 from gateway.control.drains import UnknownPop
 from gateway.control.gates import Gate, State
 from gateway.control.headroom import headroom, least_headroom
-from gateway.control.settings import capacity_of
+from gateway.control.settings import capacity_of, name_of
 from gateway.control.sources import key_of
 from gateway.control.world import Identity, Known, PoolKey, World
 from routing_core import PoolSpec
@@ -106,6 +106,7 @@ def describe(gateway: Gateway) -> dict[str, Any]:
     publisher = gateway.publisher
     pools, in_flight = _by_pop(gateway), in_flight_by_pop(gateway)
     return {
+        "gateway": name_of(gateway.config),
         "table": {"generation": publisher.generation, "age_s": rounded(gateway.clock() - publisher.built_at)},
         "pops": [_pop(gateway, pop, in_flight[pop.name], pools.get(pop.name, []), has_endpoints=False) for pop in gateway.config.pops],
     }

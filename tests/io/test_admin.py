@@ -155,6 +155,17 @@ def test_a_pop_is_drained_under_load_and_taken_back(gateway, pops, capsys):
     assert load.faults == []
 
 
+def test_the_table_of_pops_is_that_of_the_gateway(gateway, pops, capsys):
+    assert gateway.get("/", GERMAN) == (200, "fra")
+    pops[1].die()
+    eventually(lambda: ask_json(f"{gateway.admin}/pops/nyc")[1]["state"] == "down", "the dead PoP is known")
+    assert main(["pops", "--admin", gateway.admin]) == 0
+    title, _, *lines = capsys.readouterr().out.splitlines()
+    assert gateway.admin in title and "serving" in title
+    assert [line.split()[:4] for line in lines] == [["fra", "active", "shop", "100%"], ["nyc", "down", "shop", "0%"]]
+    assert lines[1].endswith("1 shut")
+
+
 def test_the_last_pop_of_a_route_is_drained_only_by_force(gateway, pops, capsys):
     assert main(["drain", "-c", str(gateway.config), "--pop", "nyc"]) == 0
     assert gateway.admin in capsys.readouterr().out.splitlines()[0]  # whom it was that was drained
