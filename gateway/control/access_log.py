@@ -32,6 +32,7 @@ logger = logging.getLogger("isochrone.access_log")
 FIELDS = (
     "time", "client", "method", "host", "path", "status", "bytes_in", "bytes_out", "duration_ms", "first_byte_ms", "route", "service",
     "pop", "endpoint", "reason", "attempts", "request_id", "trace_id", "country", "asn",
+    "cause", "ended_by",
 )  # fmt: skip
 INTERVAL_S = 0.1
 CHUNK_BYTES = 256 << 10  # of one write

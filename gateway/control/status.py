@@ -89,6 +89,21 @@ def paths(app: web.Application) -> list[str]:
     return [f"{route.method} {route.resource.canonical}" for route in app.router.routes() if route.resource and route.method != "HEAD"]
 
 
+class Conversation(web.RequestHandler):
+    """One connection. What can't be read as a request is answered without a word of it, and makes no line: strangers may send it."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        if status >= 500 or request.writer.output_size > 0:
+            return super().handle_error(request, status, exc, message)
+        refused = answer({"error": "must be an HTTP/1.1 request that can be read"}, status)
+        refused.force_close()
+        return refused
+
+
 class Server:
     """One HTTP listener: bound by `start`, closed by `stop`."""
 
@@ -97,10 +112,8 @@ class Server:
         # Whoever leaves has his request cancelled: nothing is done for nobody. What must be done whole is a task of its own.
         self._runner = web.AppRunner(
             app,
-            access_log=None,
             handle_signals=False,
             handler_cancellation=True,
-            keepalive_timeout=KEEP_ALIVE_S,
             shutdown_timeout=STOP_S,
         )
         self._listener: Listener | None = None
@@ -135,9 +148,12 @@ class Server:
     def _protocol(self) -> asyncio.BaseProtocol:
         server = self._runner.server
         assert server is not None, "set up before the socket listens"
+        loop = asyncio.get_running_loop()
         if self._trimming is None:
-            self._trimming = asyncio.get_running_loop().call_later(TRIM_S, self._trim)
-        return server()
+            self._trimming = loop.call_later(TRIM_S, self._trim)
+        # Nobody has a reason to send a body that is compressed.
+        more: dict[str, Any] = {"access_log": None, "keepalive_timeout": KEEP_ALIVE_S, "auto_decompress": False}
+        return Conversation(server, loop=loop, **more)
 
     def _trim(self) -> None:
         """End the oldest connections that are too many. A little later: the server knows a connection only after this turn."""

@@ -56,7 +56,7 @@ cdef bint make_room(Core *core, int listener, const uint8_t *newcomer) noexcept 
     if downstream == NULL:
         return False
     if downstream.exchange != NULL:
-        abort(core, downstream.exchange)
+        abort(core, downstream.exchange, GATEWAY_SIDE)
     else:
         close_downstream(core, downstream)
     count(core.column, EVICTED)

@@ -20,6 +20,8 @@ cdef void note_answer(Core *core, Exchange *exchange, int status, bint is_long_l
 cdef void note_tunnel(Core *core, Exchange *exchange) noexcept nogil
 cdef void note_connect(Core *core, Exchange *exchange) noexcept nogil
 cdef void count_retry(Core *core, Exchange *exchange, RetryOutcome outcome) noexcept nogil
+# A request that has no head to note, when this one is logged.
+cdef void note_headless(Core *core, Exchange *exchange) noexcept nogil
 # Keeps what the log wants of the request, when this one is logged.
 cdef void note_request(Core *core, Exchange *exchange, const char *text, const RequestHead *head, const char *id, unsigned int id_length,
                        const char *trace) noexcept nogil
@@ -39,6 +41,8 @@ cdef struct Record:         # one exchange in the log ring; texts follow, in the
     short reason            # Reason; -1: not decided
     int status
     int attempts
+    short cause             # its place in CAUSE_NAMES; 0: no refusal
+    short ended_by          # Side
     unsigned int lengths[9]
 
 cdef enum Texts:

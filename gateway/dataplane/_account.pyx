@@ -13,6 +13,9 @@ from routing_core._figures cimport EndpointColumn, PoolColumn, RetryOutcome, buc
 from routing_core._random cimport next_u64
 from routing_core._table cimport Service, Text
 
+cdef enum:
+    REFUSALS_SHARE = 8      # the eighth part of the log's ring
+
 
 cdef inline PoolColumn *own_pool(Core *core, Exchange *exchange) noexcept nogil:
     return &exchange.pool.columns[core.number]
@@ -101,13 +104,23 @@ cdef void count_retry(Core *core, Exchange *exchange, RetryOutcome outcome) noex
     add_own(&exchange.pool.service.columns[core.number].retries[<int>outcome], 1)
 
 
+cdef inline bint is_drawn(Core *core, const Exchange *exchange) noexcept nogil:
+    cdef uint32_t share = exchange.snapshot.settings.log_share
+    return share > 0 and (next_u64(&core.rng) >> 44) < share
+
+
+cdef void note_headless(Core *core, Exchange *exchange) noexcept nogil:
+    memcpy(exchange.client, exchange.downstream.peer, 16)
+    exchange.is_logged = is_drawn(core, exchange)
+
+
 cdef void note_request(Core *core, Exchange *exchange, const char *text, const RequestHead *head, const char *id, unsigned int id_length,
                        const char *trace) noexcept nogil:
-    cdef uint32_t share = exchange.snapshot.settings.log_share
     cdef Buffer buffer
     cdef Note *note = &exchange.note
-    if share == 0 or (next_u64(&core.rng) >> 44) >= share or not open_buffer(core, &buffer, SMALL_BYTES):
+    if not is_drawn(core, exchange) or not open_buffer(core, &buffer, SMALL_BYTES):
         return
+    exchange.is_logged = True
     note.text = buffer.at
     note.method_length = min(head.method_length, <uint32_t>64)
     note.host_length = min(head.host_length, <uint32_t>256)
@@ -148,7 +161,8 @@ cdef void write_record(Core *core, Exchange *exchange) noexcept nogil:
         length += exchange.pool.pop.name.length
     if exchange.endpoint != NULL:
         length += exchange.endpoint.name.length
-    record = <Record *>reserve(core.log, length)
+    # Refusals cost a client nothing: a flood of them takes a share of the ring, and the others' lines the rest.
+    record = <Record *>reserve(core.log, length, REFUSALS_SHARE if exchange.cause else 1)
     if record == NULL:
         count(core.column, LOG_DROPPED)
         return
@@ -163,14 +177,17 @@ cdef void write_record(Core *core, Exchange *exchange) noexcept nogil:
     record.reason = <short>exchange.decision.reason if exchange.pool != NULL else -1
     record.status = exchange.status
     record.attempts = exchange.n_attempts
+    record.cause = <short>exchange.cause
+    record.ended_by = <short>exchange.ended_by
     record.lengths[<int>TEXT_METHOD] = note.method_length
     record.lengths[<int>TEXT_HOST] = note.host_length
     record.lengths[<int>TEXT_PATH] = note.path_length
     record.lengths[<int>TEXT_ID] = note.id_length
     record.lengths[<int>TEXT_TRACE] = note.trace_length
     at = <char *>(record + 1)
-    memcpy(at, note.text, noted)
-    at += noted
+    if noted:
+        memcpy(at, note.text, noted)
+        at += noted
     record.lengths[<int>TEXT_ROUTE] = record.lengths[<int>TEXT_SERVICE] = record.lengths[<int>TEXT_POP] = 0
     record.lengths[<int>TEXT_ENDPOINT] = 0
     if exchange.route != NULL:
@@ -195,5 +212,5 @@ cdef void close_account(Core *core, Exchange *exchange) noexcept nogil:
         add_own(&own.duration_buckets[bucket_of_us(us)], 1)
         add_own(&own.bytes_up, exchange.up.bytes)
         add_own(&own.bytes_down, exchange.down.bytes)
-    if exchange.note.text != NULL:
+    if exchange.is_logged:
         write_record(core, exchange)

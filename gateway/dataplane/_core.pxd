@@ -154,6 +154,12 @@ cdef struct Note:           # what the access log wants of the request; text in 
     uint32_t trace_length
     char *text              # owned, SMALL_BYTES; NULL: not logged
 
+cdef enum Side:             # of an exchange; the order of access_log's names
+    NO_SIDE
+    CLIENT_SIDE
+    UPSTREAM_SIDE
+    GATEWAY_SIDE
+
 cdef struct Exchange:
     Exchange *next          # in the free list, or in an endpoint's queue
     ExchangeState state
@@ -188,6 +194,9 @@ cdef struct Exchange:
     Flow down
     bint is_upstream_reusable   # by the answer's head
     int32_t status          # answered; 0: none yet
+    int32_t cause           # of a refusal, its place in CAUSE_NAMES; 0: it was none
+    Side ended_by           # before it was whole
+    bint is_logged
     int64_t started_us
     int64_t sent_us         # when the request's last byte went up, as far as it did
     int64_t first_byte_us   # of the answer; 0: none yet

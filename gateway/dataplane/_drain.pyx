@@ -77,7 +77,7 @@ cdef void on_cut(void *owner, Timer *timer) noexcept nogil:
     cdef Exchange *exchange = connection.exchange
     if exchange != NULL:
         add_own(&core.column.forced[<int>FORCED_TUNNEL if exchange.state == TUNNELLING else <int>FORCED_REQUEST], 1)
-        abort(core, exchange)
+        abort(core, exchange, GATEWAY_SIDE)
     elif connection.pool != NULL:
         drop_upstream(core, connection)
     else:

@@ -254,6 +254,7 @@ cdef void give_up(Core *core, Exchange *exchange, int status) noexcept nogil:
 
 cdef void refuse(Core *core, Exchange *exchange, int status, Cause cause, bint close) noexcept nogil:
     count_cause(core.column, cause)
+    exchange.cause = <int32_t>N_CAUSES + <int32_t>cause
     reply(core, exchange, status, close)
 
 
@@ -265,7 +266,7 @@ cdef bint begin_reply(Core *core, Exchange *exchange, int status, bint close, ui
         exchange.endpoint = NULL
     exchange.status = status
     if exchange.down.head.begin < exchange.down.head.end:
-        abort(core, exchange)   # an interim answer is stuck half-way: nothing can be said behind it
+        abort(core, exchange, GATEWAY_SIDE)     # an interim answer is stuck half-way: nothing can be said behind it
         return False
     move(core, exchange, REPLYING)
     # A body that is still to come can't be told from the next request, nor a tunnel that will not be.
@@ -274,7 +275,7 @@ cdef bint begin_reply(Core *core, Exchange *exchange, int status, bint close, ui
         downstream.must_close = True
     close_buffer(core, &exchange.down.head)
     if not open_buffer(core, &exchange.down.head, room):
-        abort(core, exchange)
+        abort(core, exchange, GATEWAY_SIDE)
         return False
     return True
 
@@ -363,7 +364,7 @@ cdef bint drive_up(Core *core, Exchange *exchange) noexcept nogil:
         set_deadline(core, exchange.upstream, patience)
         return True
     if exchange.state != AWAITING or pumped == PUMP_ENDED or pumped == PUMP_BROKEN:
-        abort(core, exchange)
+        abort(core, exchange, CLIENT_SIDE)
     elif pumped == PUMP_BAD:
         refuse(core, exchange, 400, CAUSE_BAD_BODY, True)
     elif pumped == PUMP_TOO_LARGE:
@@ -379,7 +380,7 @@ cdef bint drive_answer(Core *core, Exchange *exchange) noexcept nogil:
     # Interim answers go at once; a final head goes with the first of its body.
     if (answered != ANSWER_BEGINS and answered != ANSWER_IS_TUNNEL
             and send_head(&exchange.down, exchange.downstream) == PUMP_SINK_BROKEN):
-        abort(core, exchange)   # an interim answer met no client
+        abort(core, exchange, CLIENT_SIDE)      # an interim answer met no client
         return False
     if answered == ANSWER_NEEDS_DATA:
         return False
@@ -434,7 +435,7 @@ cdef void drive_down(Core *core, Exchange *exchange) noexcept nogil:
     elif pumped == PUMP_GO_ON:
         resume_later(core, downstream)
     elif pumped != PUMP_DONE:
-        abort(core, exchange)
+        abort(core, exchange, CLIENT_SIDE if pumped == PUMP_SINK_BROKEN else UPSTREAM_SIDE)
     elif exchange.state == TUNNELLING and not exchange.up.is_done and not exchange.is_up_broken:
         if not was_done:
             shutdown(downstream.fd, SHUT_WR)
@@ -449,7 +450,7 @@ cdef void drive_reply(Core *core, Exchange *exchange) noexcept nogil:
     elif pumped == PUMP_DONE:
         finish(core, exchange)
     else:
-        abort(core, exchange)
+        abort(core, exchange, CLIENT_SIDE)
 
 
 # --- Lost, late ---
@@ -457,7 +458,7 @@ cdef void drive_reply(Core *core, Exchange *exchange) noexcept nogil:
 cdef void on_lost(Core *core, Connection *connection) noexcept nogil:
     cdef Exchange *exchange = connection.exchange
     if connection == exchange.downstream:
-        abort(core, exchange)
+        abort(core, exchange, CLIENT_SIDE)
     else:                       # what it said before is still to be read
         connection.is_readable = True
         drive(core, exchange)
@@ -467,7 +468,7 @@ cdef void on_unasked(Core *core, Connection *upstream) noexcept nogil:
     if upstream.exchange.state == AWAITING:
         fail_attempt(core, upstream.exchange, FAILED_RESET)
     else:                       # it broke while the request went up, and what lay there was taken for the answer
-        abort(core, upstream.exchange)
+        abort(core, upstream.exchange, UPSTREAM_SIDE)
 
 
 cdef void on_late(Core *core, Connection *connection) noexcept nogil:
@@ -483,4 +484,4 @@ cdef void on_late(Core *core, Connection *connection) noexcept nogil:
     elif exchange.state == QUEUED:
         refuse(core, exchange, 503, CAUSE_QUEUE_TIMEOUT, False)
     else:
-        abort(core, exchange)
+        abort(core, exchange, UPSTREAM_SIDE if is_upstream else CLIENT_SIDE)

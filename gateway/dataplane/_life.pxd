@@ -2,7 +2,7 @@
 
 Must not know attempts, nor what is sent.
 """
-from gateway.dataplane._core cimport Connection, Core, Exchange, ExchangeState
+from gateway.dataplane._core cimport Connection, Core, Exchange, ExchangeState, Side
 
 # For a downstream that has none; NULL when there is no memory. Takes the downstream over.
 cdef Exchange *open_exchange(Core *core, Connection *downstream) noexcept nogil
@@ -13,7 +13,7 @@ cdef void release_upstream(Core *core, Exchange *exchange, bint is_reusable) noe
 # The answer is sent, whole.
 cdef void finish(Core *core, Exchange *exchange) noexcept nogil
 # Ends it with whatever state it is in; the client sees that the answer is not whole.
-cdef void abort(Core *core, Exchange *exchange) noexcept nogil
+cdef void abort(Core *core, Exchange *exchange, Side by) noexcept nogil
 # The downstream has no exchange: say that all is said, or close it at once.
 cdef void linger_on(Core *core, Connection *downstream) noexcept nogil
 cdef void close_downstream(Core *core, Connection *downstream) noexcept nogil

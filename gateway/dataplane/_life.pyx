@@ -178,8 +178,9 @@ cdef void end_with_reset(Connection *connection) noexcept nogil:
     setsockopt(connection.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once))
 
 
-cdef void abort(Core *core, Exchange *exchange) noexcept nogil:
+cdef void abort(Core *core, Exchange *exchange, Side by) noexcept nogil:
     cdef Connection *downstream = exchange.downstream
+    exchange.ended_by = by
     dequeue(core, exchange)
     if exchange.status == 0:
         exchange.status = 499   # nginx's code for a client that went before its answer

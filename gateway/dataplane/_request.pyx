@@ -2,7 +2,7 @@
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.string cimport memcpy, memmove
 
-from gateway.dataplane._account cimport note_request
+from gateway.dataplane._account cimport note_headless, note_request
 from gateway.dataplane._affinity cimport ask
 from gateway.dataplane._client cimport is_trusted, read_forwarded, write_address, write_local
 from gateway.dataplane._connection cimport *
@@ -34,6 +34,8 @@ cdef void refuse_head(Core *core, Connection *downstream, int status, RejectCaus
     if exchange == NULL:
         close_downstream(core, downstream)
         return
+    note_headless(core, exchange)
+    exchange.cause = <int32_t>cause
     exchange.downstream.input.begin = exchange.downstream.input.end
     reply(core, exchange, status, True)
 
@@ -47,6 +49,7 @@ cdef void on_late_head(Core *core, Connection *downstream) noexcept nogil:
     if exchange == NULL:
         close_downstream(core, downstream)
         return
+    note_headless(core, exchange)
     downstream.input.begin = downstream.input.end
     refuse(core, exchange, 408, CAUSE_SLOW_HEAD, True)
 

@@ -33,12 +33,12 @@ cdef inline int64_t whole(int64_t length) noexcept nogil:
     return PREFIX + ((length + 7) & ~<int64_t>7)
 
 
-cdef char *reserve(Ring *ring, int64_t length) noexcept nogil:
+cdef char *reserve(Ring *ring, int64_t length, int parts) noexcept nogil:
     cdef int64_t at = ring.written & ring.mask
     cdef int64_t rest = ring.mask + 1 - at
     cdef int64_t needed = whole(length)
     cdef int64_t skipped = 0 if needed <= rest else rest
-    if ring.written + skipped + needed - load_acquire(&ring.read) > ring.mask + 1:
+    if ring.written + skipped + needed - load_acquire(&ring.read) > (ring.mask + 1) // parts:
         return NULL
     if skipped:
         (<int64_t *>(ring.bytes + at))[0] = SKIP

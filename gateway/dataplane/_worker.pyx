@@ -32,11 +32,13 @@ from routing_core._atomic cimport add_own, load_acquire, store_relaxed, store_re
 from routing_core._figures cimport Figures
 from routing_core._memory cimport WORKER, give, take
 from routing_core._random cimport seed as seed_random
+from gateway.dataplane._counters import CAUSE_NAMES as _CAUSES
 from routing_core._figures import REASONS as _REASONS
 from routing_core._table cimport Endpoint
 
 _RESERVE = 32                    # descriptors
 _MANY = 1 << 30
+_SIDES = (None, "client", "upstream", "gateway")      # in the order of Side
 
 
 # --- Events ---
@@ -251,7 +253,7 @@ cdef void on_end(void *owner, Timer *timer) noexcept nogil:
     cdef Core *core = <Core *>owner
     cdef Connection *connection = <Connection *>timer
     if connection.exchange != NULL:
-        abort(core, connection.exchange)
+        abort(core, connection.exchange, GATEWAY_SIDE)
     elif connection.pool != NULL:
         drop_upstream(core, connection)
     else:
@@ -464,4 +466,6 @@ cdef dict as_dict(const Record *record):
         "trace_id": texts[<int>TEXT_TRACE],
         "country": code_of(record.country),
         "asn": record.asn or None,
+        "cause": _CAUSES[record.cause] if record.cause else None,
+        "ended_by": _SIDES[record.ended_by],
     }

@@ -273,3 +273,30 @@ def test_an_address_in_use_is_one_line_before_anything_starts(tmp_path, pops, wh
             assert gateway.wait_exit() == 1
             assert gateway.log.splitlines()[-1] == f"isochrone: listener {which}: 127.0.0.1:{port} is already in use"
             assert not pops[0].seen
+
+
+NO_REQUESTS = (
+    b"GET /<secret> HTTP/9.9\r\n\r\n",
+    b"GET /secret\0 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+    b"\x16\x03\x01secret\r\n\r\n",
+    b"POST /reload HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: -1\r\n\r\nsecret",
+    b"POST /reload HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\nsecret\r\n",
+    b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"secret" * 2000 + b"\r\n\r\n",
+    b"GET http://[::secret HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+)
+
+
+def test_what_is_no_request_to_admin_is_not_echoed_and_makes_no_line(gateway):
+    def say(text):
+        with socket.create_connection(("127.0.0.1", gateway.admin_port), timeout=5) as client:
+            client.sendall(text)
+            return client.makefile("rb").read()
+
+    gateway.wait_log("not_ready")
+    for said in NO_REQUESTS:
+        answered = say(said)
+        assert answered.startswith(b"HTTP/1.0 400 ") and b"must be an HTTP/1.1 request that can be read" in answered, (said, answered)
+        assert b"secret" not in answered
+    compressed = b"POST /explain HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc"
+    assert say(compressed).startswith(b"HTTP/1.1 405 ")
+    assert '"error"' not in gateway.log

@@ -19,6 +19,7 @@ RECORD = {
     "ended_us": 5_000_000, "client": "198.51.100.7", "method": "GET", "host": "shop.example.com", "path": "/", "status": 200,
     "bytes_in": 0, "bytes_out": 14, "duration_ms": 1.5, "first_byte_ms": None, "route": "shop", "service": "shop", "pop": "nyc",
     "endpoint": "192.0.2.2:80", "reason": "fastest", "attempts": 1, "request_id": "b5", "trace_id": "0e", "country": "US", "asn": None,
+    "cause": None, "ended_by": "client",
 }  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 """What an exchange leaves behind: figures, and a line in the access log."""
 
+import contextlib
+
 import pytest
 
 from gateway.dataplane import Settings
@@ -30,7 +32,7 @@ def test_a_whole_record(logged):
         "ended_us": bench.now_us, "duration_ms": 35.0, "first_byte_ms": 30.0, "endpoint": f"127.0.0.1:{NOWHERE}",
         "client": "203.0.113.9", "method": "POST", "host": "Shop.example", "path": "/a/b?c=d", "status": 201, "bytes_in": 3, "bytes_out": 5,
         "route": "all", "service": "shop", "pop": "nyc", "reason": "fastest", "attempts": 1,
-        "request_id": "id-7", "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736", "country": None, "asn": None,
+        "request_id": "id-7", "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736", "country": None, "asn": None, "cause": None, "ended_by": None,
     }  # fmt: skip
     assert bench.worker.read_log() == []
 
@@ -58,7 +60,88 @@ def test_a_client_that_went_is_499(logged):
     logged.ask(client, upstream)
     client.close()
     logged.turn(turns=2)
-    assert logged.worker.read_log()[0]["status"] == 499
+    (record,) = logged.worker.read_log()
+    assert (record["status"], record["cause"], record["ended_by"]) == (499, None, "client")
+
+
+def test_an_answer_that_the_upstream_breaks_off_is_its_end(logged):
+    client, upstream = logged.client(), logged.upstream()
+    logged.ask(client, upstream)
+    upstream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+    logged.turn()
+    upstream.close()
+    logged.turn(turns=2)
+    (record,) = logged.worker.read_log()
+    assert (record["status"], record["bytes_out"], record["ended_by"]) == (200, 4, "upstream")
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_who_reads_no_answer_ends_it(logged, is_late):
+    client, upstream = logged.client(), logged.upstream()
+    logged.ask(client, upstream)
+    upstream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n" + b"x" * 100_000)
+    logged.turn()
+    if is_late:
+        for _ in range(100):
+            with contextlib.suppress(BlockingIOError):
+                upstream.send(b"x" * 100_000)
+            logged.turn(turns=3)
+        logged.pass_ms(120_000)
+    else:
+        reset(client)
+        logged.turn(turns=2)
+    (record,) = logged.worker.read_log()
+    assert (record["status"], record["ended_by"]) == (200, "client")
+
+
+def test_what_a_drain_cuts_is_the_gateways_end(logged):
+    client, upstream = logged.client(), logged.upstream()
+    logged.ask(client, upstream)
+    logged.snapshots.order("aborting")
+    logged.turn(turns=2)
+    (record,) = logged.worker.read_log()
+    assert (record["status"], record["ended_by"]) == (499, "gateway")
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "cause", "path"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400, "host_repeated", None),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"a: b\r\n" * 101 + b"\r\n", 431, "too_many_fields", None),
+        (b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 2000\r\n\r\n", 413, "body_too_large", "/a"),
+        (b"GET /slow HTTP/1.1\r\nHos", 408, "slow_head", None),
+    ],
+)
+def test_a_refusal_has_a_line_with_its_cause(make_bench, said, status, cause, path):
+    bench = make_bench(Settings(log_share=1.0, body_bytes=1000))
+    client = bench.client("192.0.2.9")
+    client.send(said)
+    bench.turn(turns=2)
+    bench.pass_ms(20_000)
+    (record,) = bench.worker.read_log()
+    assert (record["status"], record["cause"], record["ended_by"], record["path"]) == (status, cause, None, path)
+    assert record["client"] == "192.0.2.9"
+
+
+def test_a_flood_of_refusals_leaves_room_for_the_others_lines(make_bench):
+    bench = make_bench(Settings(log_share=1.0), log_bytes=1 << 15)
+    polite, upstream = bench.client("192.0.2.1"), bench.upstream()
+    for _ in range(1000):
+        rude = bench.client("192.0.2.9")
+        rude.send(b"GET / HTTP/1.1\r\n\r\n")
+        bench.turn()
+        rude.close()
+    dropped = bench.figures_read["log_dropped"]
+    assert dropped > 900
+    for _ in range(50):
+        bench.ask(polite, upstream)
+        upstream.send(ANSWER)
+        bench.turn()
+        assert received(polite) == ANSWER
+    assert bench.figures_read["log_dropped"] == dropped
+    records = bench.worker.read_log()
+    assert [record["client"] for record in records if not record["cause"]] == ["192.0.2.1"] * 50
+    assert {record["cause"] for record in records if record["client"] == "192.0.2.9"} == {"host_absent"}
 
 
 @pytest.mark.parametrize(("share", "least", "most"), [(0.0, 0, 0), (0.5, 25, 75), (1.0, 100, 100)])
