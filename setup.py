@@ -17,11 +17,11 @@ flags = FLAGS[variant.partition("-")[0]]
 rooms = os.environ.get("ROOMS", "routing_core geoip gateway/dataplane").split()
 # An error for us alone: a compiler that knows one more warning keeps no user from a release.
 warnings = ["-Wall", "-Wextra", *(["-Werror"] if os.environ.get("ISOCHRONE_STRICT") == "1" else [])]
-modules = [Extension(".".join(path.with_suffix("").parts), [str(path)], include_dirs=["routing_core"], depends=["routing_core/atomic.h"],
-                     libraries=["m"], extra_link_args=flags, extra_compile_args=[*flags, "-g", *warnings])
+options = {"include_dirs": ["routing_core"], "depends": ["routing_core/atomic.h"], "libraries": ["m"], "extra_link_args": flags}
+modules = [Extension(".".join(path.with_suffix("").parts), [str(path)], extra_compile_args=[*flags, "-g", *warnings], **options)
            for room in rooms for path in sorted(Path(room).glob("*.pyx"))]
 if variant in ("asan", "tsan"):
-    modules.append(Extension("planted", ["tests/checks/planted.pyx"], extra_link_args=flags, extra_compile_args=[*flags, "-g", "-w"]))
+    modules.append(Extension("planted", ["tests/checks/planted.pyx"], extra_compile_args=[*flags, "-g", "-w"], **options))
 class Build(build_ext):
     def run(self):      # the C is written here and not above: an sdist needs none
         self.parallel = self.parallel or len(os.sched_getaffinity(0))
@@ -29,8 +29,8 @@ class Build(build_ext):
             [Extension(module.name, module.sources, depends=module.depends) for module in self.extensions], nthreads=self.parallel,
             include_path=["."], build_dir=f"build/c-{variant}", emit_linenums=True, compiler_directives={"language_level": 3,
             "auto_pickle": False, "autotestdict": False, "cdivision": True, "warn.maybe_uninitialized": True})
-        for module, written in zip(self.extensions, compiled, strict=True):
-            module.sources, module.depends = written.sources, written.depends
+        for mine, made in zip(self.extensions, compiled, strict=True):
+            mine.sources, mine.depends = made.sources, made.depends
         # gcov would count what Cython adds behind the last function into whatever lines of the source come next.
         for source in Path("build/c-gcov").rglob("*.c") if variant == "gcov" else ():
             before, mark, after = source.read_text().partition("/* #### Code section: init_constants ### */\n")

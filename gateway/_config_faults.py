@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import typing
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +19,7 @@ from gateway.errors import Fault
 
 LATER = {("listeners", "tls")}  # keys of coming versions, without list positions
 _MAX_SHOWN = 60
+_QUOTED = re.compile(r"[^\w./-]")  # within [] more would need quotes in one place or another
 
 
 def sections(annotation: Any, *, is_item: bool = False) -> Iterator[tuple[type[Section], bool]]:
@@ -144,13 +146,21 @@ def _fault(detail: ErrorDetails, root: Node, file: str) -> Fault:
         case "too_long":
             text = f"must have at most {detail['ctx']['max_length']} items, got {detail['ctx']['actual_length']}"
         case "tuple_type":
-            text = f"must be a list{got}"
+            text = f"must be a list{got}{_as_list(loc, node_at(root, loc))}"
         case "model_type" | "model_attributes_type" | "dict_type":
             legal = section_at(loc)
             text = "must be a mapping" + (f" with keys among {', '.join(legal.model_fields)}" if legal else "") + got
         case _:  # nothing else is declared; should it be one day, it is still a fault in words
             text = f"must be legal: {detail['msg']}{got}"
     return Fault(file, line, path, text)
+
+
+def _as_list(loc: Loc, node: Node | None) -> str:
+    """How the one value that stands there is written as a list; nothing for what is no value."""
+    if node is None or node.value is None or isinstance(node.value, dict | list):
+        return ""
+    shown = f'"{node.value}"' if isinstance(node.value, str) and _QUOTED.search(node.value) else came(node).strip("'")
+    return f"; write {loc[-1]}: [{shown}]" if len(shown) <= _MAX_SHOWN else ""
 
 
 def _meaning(loc: Loc) -> str:

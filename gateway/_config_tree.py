@@ -181,7 +181,9 @@ def read_tree(text: str) -> tuple[Node | None, list[SyntaxFault]]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         context = f" {error.context}" if error.context else ""
-        line = min(mark.line + 1 if mark else 1, max(1, len(text.splitlines())))  # the end of the file is no line of its own
-        fault = SyntaxFault(line, (), f"must be YAML: {error.problem or 'can not be read'}{context}")
-        return None, [*composer.faults, fault]
+        lines = text.splitlines() or [""]
+        line = min(mark.line + 1 if mark else 1, len(lines))  # the end of the file is no line of its own
+        has_tab = "\t" in lines[line - 1][: len(lines[line - 1]) - len(lines[line - 1].lstrip())]
+        said = f"must be YAML: {error.problem or 'can not be read'}{context}"
+        return None, [*composer.faults, SyntaxFault(line, (), "must be indented by spaces, got a tab" if has_tab else said)]
     return root or Node(1, {}), composer.faults
