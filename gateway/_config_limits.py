@@ -87,10 +87,12 @@ class Retries(Section):
     max: Annotated[int, whole(0, 3)] = 2
     """Further attempts a request."""
     budget_share: Annotated[float, units.SHARE] = 0.2
-    """Share of a service's requests that may be retries (Envoy and Linkerd: 20 %), so that an outage is not multiplied. Attempts that
-    wrote no byte don't count."""
+    """Share of a service's requests that may be retries (Envoy and Linkerd: 20 %), so that an outage is not multiplied; beyond it, in any
+    minute, as many as were in flight at once, so that a death costs none of these. Of the whole gateway. Attempts that wrote no byte
+    don't count."""
     budget_floor: Annotated[int, whole(0, 100_000, " a second")] = 10
-    """Retries a second that are always within the budget, for services with little traffic (Linkerd: 10)."""
+    """Retries a second, in the mean of a minute, that are always within the budget, for services with little traffic (Linkerd: 10). Not in
+    addition to what was in flight: the greater of the two holds."""
 
 
 class Kubernetes(Section):

@@ -1,16 +1,23 @@
-"""Budget: how many retries a service may make: a share of its requests, never under a floor (Linkerd: 20 %, 10 a second).
+"""Budget: how many retries a service may make, in the whole gateway, so that an outage is not multiplied.
 
-A worker keeps its own budget in its column of the service's row: the floor is split over the workers.
+A retry is owed; a share of every request pays it back, and what is still owed after a minute is forgiven. No more is owed than was in
+flight when retries were asked for, so that those whom a death hits are all tried again: in any minute there are at most share * requests +
+the peak in flight. A floor, so many a second, stands in for the peak where little is in flight.
 """
 from libc.stdint cimport int64_t
 
-from routing_core._figures cimport ServiceColumn
+from routing_core._figures cimport DEBT_SPANS, ServiceColumn, ServiceDebt
+
+cdef enum:
+    SPAN_MS = 10000
+    FORGIVEN_S = DEBT_SPANS * SPAN_MS // 1000   # a minute, and the span that is under way
 
 cdef struct BudgetTerms:
-    int64_t share_milli         # thousandths of a retry that a request earns: 200 is 20 %
-    int64_t floor_milli_per_s   # this worker's part of the floor
-    int64_t cap_milli           # most that can be saved up: 10 s of the floor
+    int64_t share_milli         # thousandths of a retry that a request pays: 200 is 20 %
+    int64_t floor_milli         # that may be owed whatever is in flight: the floor of FORGIVEN_S
 
-cdef void earn(ServiceColumn *own, const BudgetTerms *terms, int64_t now_ms) noexcept nogil
-# True, and taken, when there is one.
-cdef bint spend(ServiceColumn *own, const BudgetTerms *terms, int64_t now_ms) noexcept nogil
+# A request begins, and ends, in a worker's own column.
+cdef void enter(ServiceDebt *debt, ServiceColumn *own, const BudgetTerms *terms) noexcept nogil
+cdef void leave(ServiceColumn *own) noexcept nogil
+# True, and owed, when there is room for one more retry.
+cdef bint spend(ServiceDebt *debt, const ServiceColumn *columns, int n_workers, const BudgetTerms *terms, int64_t now_ms) noexcept nogil

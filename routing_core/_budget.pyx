@@ -1,32 +1,65 @@
-"""A purse per worker: time and requests fill it, up to a cap; a retry takes one."""
-from routing_core._atomic cimport load_relaxed, store_release
+"""One debt a service, shared by all workers: requests write it only while something is owed, so its cache lines rest with everybody.
+
+Two workers that begin a span in the same instant may forget each other's first retry in it.
+"""
+from routing_core._atomic cimport add_own, add_shared, is_replaced, load_relaxed, store_relaxed
 
 cdef enum:
     RETRY_MILLI = 1000
-    LONG_MS = 3600000           # more than any cap is worth; keeps the product far from its limits
 
 
-cdef void fill(ServiceColumn *own, const BudgetTerms *terms, int64_t now_ms, int64_t earned_milli) noexcept nogil:
-    cdef int64_t waited_ms = now_ms - load_relaxed(&own.budget_at_ms)
-    cdef int64_t purse = load_relaxed(&own.budget_milli) + earned_milli
-    cdef int64_t gained
-    # A purse that was never used starts full: its last time is 0.
-    if waited_ms > 0:
-        gained = min(waited_ms, LONG_MS) * terms.floor_milli_per_s + load_relaxed(&own.budget_rest)
-        purse += gained // 1000
-        store_release(&own.budget_rest, gained % 1000)
-        store_release(&own.budget_at_ms, now_ms)
-    # Anyone may read the column.
-    store_release(&own.budget_milli, min(purse, terms.cap_milli))
+cdef void take_off(int64_t *place, int64_t most) noexcept nogil:
+    """Never below 0."""
+    cdef int64_t seen = load_relaxed(place)
+    while seen > 0 and not is_replaced(place, seen, seen - min(seen, most)):
+        seen = load_relaxed(place)
 
 
-cdef void earn(ServiceColumn *own, const BudgetTerms *terms, int64_t now_ms) noexcept nogil:
-    fill(own, terms, now_ms, terms.share_milli)
+cdef void raise_to(int64_t *place, int64_t value) noexcept nogil:
+    cdef int64_t seen = load_relaxed(place)
+    while seen < value and not is_replaced(place, seen, value):
+        seen = load_relaxed(place)
 
 
-cdef bint spend(ServiceColumn *own, const BudgetTerms *terms, int64_t now_ms) noexcept nogil:
-    fill(own, terms, now_ms, 0)
-    if load_relaxed(&own.budget_milli) < RETRY_MILLI:
-        return False
-    store_release(&own.budget_milli, load_relaxed(&own.budget_milli) - RETRY_MILLI)
-    return True
+cdef void begin_span(ServiceDebt *debt, int64_t now_ms) noexcept nogil:
+    """No more is owed than was granted in the spans that are kept: what is older is forgiven."""
+    cdef int64_t span = now_ms // SPAN_MS
+    cdef int64_t seen = load_relaxed(&debt.span)
+    cdef int64_t kept = 0
+    cdef int64_t i
+    if span <= seen or not is_replaced(&debt.span, seen, span):
+        return
+    for i in range(min(span - seen, <int64_t>DEBT_SPANS)):
+        store_relaxed(&debt.granted[(span - i) % DEBT_SPANS], 0)
+    for i in range(DEBT_SPANS):
+        kept += load_relaxed(&debt.granted[i])
+    take_off(&debt.owed_milli, max(load_relaxed(&debt.owed_milli) - kept * RETRY_MILLI, 0))
+    store_relaxed(&debt.peak_before, load_relaxed(&debt.peak) if span == seen + 1 else 0)
+    store_relaxed(&debt.peak, 0)
+
+
+cdef void enter(ServiceDebt *debt, ServiceColumn *own, const BudgetTerms *terms) noexcept nogil:
+    add_own(&own.in_flight, 1)
+    take_off(&debt.owed_milli, terms.share_milli)
+
+
+cdef void leave(ServiceColumn *own) noexcept nogil:
+    add_own(&own.in_flight, -1)
+
+
+cdef bint spend(ServiceDebt *debt, const ServiceColumn *columns, int n_workers, const BudgetTerms *terms, int64_t now_ms) noexcept nogil:
+    cdef int64_t in_flight = 0
+    cdef int64_t most, owed
+    cdef int i
+    begin_span(debt, now_ms)
+    for i in range(n_workers):
+        in_flight += load_relaxed(&columns[i].in_flight)
+    raise_to(&debt.peak, in_flight)
+    most = max(max(load_relaxed(&debt.peak), load_relaxed(&debt.peak_before)) * RETRY_MILLI, terms.floor_milli)
+    owed = load_relaxed(&debt.owed_milli)
+    while owed + RETRY_MILLI <= most:
+        if is_replaced(&debt.owed_milli, owed, owed + RETRY_MILLI):
+            add_shared(&debt.granted[load_relaxed(&debt.span) % DEBT_SPANS], 1)
+            return True
+        owed = load_relaxed(&debt.owed_milli)
+    return False

@@ -1,9 +1,9 @@
 """Figures: what is live about endpoints, pools, services and PoPs. One row each, outside the tables: it survives swaps.
 
 A row has a column per worker, written by that worker only, read by anyone; and a gate, written by control only.
-All are relaxed 64-bit atomics; no cache line has two writers. Rows live in blocks that never move, so a table
-holds plain pointers into them. A row is used again only after every worker has seen a newer table and nothing
-is in flight on it: control's duty, see Figures.release.
+All are relaxed 64-bit atomics; no cache line has two writers but a service's debt, which is written only while
+something is owed. Rows live in blocks that never move, so a table holds plain pointers into them. A row is used again
+only after every worker has seen a newer table and nothing is in flight on it: control's duty, see Figures.release.
 Must not know tables, sockets or clocks.
 """
 from libc.stdint cimport int64_t, uint64_t
@@ -15,6 +15,7 @@ cdef enum:
     N_REASONS = 16          # Reason of _steer.pxd
     SCALE = 1024            # fixed point of shares and weights
     N_VERSIONS = 8          # of a pool's estimate: a cache line
+    DEBT_SPANS = 7          # for which is kept how many retries were granted
     PACED_STEPS = 7         # how many versions' time a change of an estimate takes to reach every request
 
 cdef enum GateState:
@@ -113,12 +114,18 @@ cdef inline int64_t service_in(int64_t version) noexcept nogil:
     return version & <int64_t>0xFFFFFFFFu
 
 # --- A service ---
-cdef struct ServiceColumn:      # two cache lines
+cdef struct ServiceColumn:      # one cache line
     int64_t retries[N_RETRY_OUTCOMES]
-    int64_t budget_milli        # retry budget: thousandths of a retry
-    int64_t budget_at_ms
-    int64_t budget_rest         # thousandths of that: a small floor must not lose its fractions to frequent calls
-    int64_t unused[8]
+    int64_t in_flight           # requests, from their decision to their end
+    int64_t unused[2]
+
+cdef struct ServiceDebt:        # two cache lines, of all workers: private to _budget
+    int64_t owed_milli          # thousandths of retries that requests have not paid for yet
+    int64_t span                # the number of the one under way
+    int64_t granted[DEBT_SPANS] # retries, by span
+    int64_t peak                # most in flight when a retry was asked for, in this span
+    int64_t peak_before         # and in the one before
+    int64_t unused[5]
 
 # 0..N_CODES-1. The codes of RFC 9110 and what proxies use have a slot each; others share one per class.
 cdef int slot_of_code(int code) noexcept nogil
@@ -149,5 +156,6 @@ cdef class Figures:
     cdef EndpointColumn *endpoint_columns(self, int row) except NULL
     cdef PoolGate *pool_gate(self, int row) except NULL
     cdef PoolColumn *pool_columns(self, int row) except NULL
+    cdef ServiceDebt *service_debt(self, int row) except NULL
     cdef ServiceColumn *service_columns(self, int row) except NULL
     cdef PopColumn *pop_columns(self, int row) except NULL

@@ -1,5 +1,7 @@
 from array import array
-from typing import Literal, TypedDict, final
+from typing import Literal, final
+
+from routing_core._readings import EndpointFigures, PoolFigures
 
 _Kind = Literal["endpoint", "pool", "service", "pop"]
 
@@ -11,52 +13,6 @@ CODES: tuple[int, ...]  # those with a slot of their own
 REASONS: tuple[str, ...]  # "none", "fastest", "window", "affinity", "spill", "failover", "panic", "order": index is Reason
 RETRY_OUTCOMES: tuple[str, ...]  # "good", "bad", "no_budget", "no_tries", "unsafe"
 MAX_WORKERS: int
-
-class EndpointFigures(TypedDict):
-    in_flight: int
-    connections: int
-    attempts: int
-    connect_failures: int
-    failures: int
-    latency_us: int  # the largest of the workers' averages
-    state: str
-    forgiven: int
-    weight: float
-    is_admitting: bool
-    is_answering: bool  # admits, or would but for what probes were answered or outliers were judged by
-    answers: int
-    errors: int
-    first_bytes: int
-    first_byte_us: int
-
-class PoolFigures(TypedDict):
-    in_flight: int
-    connect_us: int
-    connects: int
-    first_byte_us: int
-    first_bytes: int
-    duration_us: int
-    durations: int
-    bytes_up: int
-    bytes_down: int
-    codes: dict[str, int]  # by label, those above 0
-    reasons: dict[str, int]
-    first_byte_buckets: list[int]  # not cumulative
-    duration_buckets: list[int]
-    attempts: int
-    failures: int
-    server_errors: int
-    rate_limited: int
-    retry_after_ms: int
-    admit: float
-    availability: float
-    shed: float
-    ramp: float
-    answering: int  # of its endpoints
-    penalty_ms: float
-    service_ms: float
-    path_ms: float  # -1: unknown
-    samples: int
 
 @final
 class Figures:

@@ -6,8 +6,6 @@ from libc.string cimport memcpy
 from routing_core._atomic cimport load_relaxed, store_release
 from routing_core._memory cimport FIGURES, give, take
 
-from typing import TypedDict
-
 cdef enum:
     ROWS = 16                   # a block: small, so that a sidecar with two pools stays small
     OTHER_CODES = 58            # first slot of the codes without one of their own
@@ -32,58 +30,6 @@ CODES = (
     *range(500, 508), 511,
 )
 CODE_LABELS = (*map(str, CODES), "1xx", "2xx", "3xx", "4xx", "5xx", "other")
-
-
-class EndpointFigures(TypedDict):
-    """What read_endpoint() answers."""
-
-    in_flight: int
-    connections: int
-    attempts: int
-    connect_failures: int
-    failures: int
-    latency_us: int
-    state: str
-    forgiven: int
-    weight: float
-    is_admitting: bool
-    is_answering: bool
-    answers: int
-    errors: int
-    first_bytes: int
-    first_byte_us: int
-
-
-class PoolFigures(TypedDict):
-    """What read_pool() answers."""
-
-    in_flight: int
-    connect_us: int
-    connects: int
-    first_byte_us: int
-    first_bytes: int
-    duration_us: int
-    durations: int
-    bytes_up: int
-    bytes_down: int
-    codes: dict[str, int]
-    reasons: dict[str, int]
-    first_byte_buckets: list[int]
-    duration_buckets: list[int]
-    attempts: int
-    failures: int
-    server_errors: int
-    rate_limited: int
-    retry_after_ms: int
-    admit: float
-    availability: float
-    shed: float
-    ramp: float
-    answering: int
-    penalty_ms: float
-    service_ms: float
-    path_ms: float
-    samples: int
 
 
 cdef signed char slots[600]
@@ -158,6 +104,7 @@ cdef enum:
     ENDPOINT_CELLS = sizeof(EndpointColumn) // sizeof(int64_t)
     POOL_CELLS = sizeof(PoolColumn) // sizeof(int64_t)
     SERVICE_CELLS = sizeof(ServiceColumn) // sizeof(int64_t)
+    DEBT_CELLS = sizeof(ServiceDebt) // sizeof(int64_t)
     POP_CELLS = sizeof(PopColumn) // sizeof(int64_t)
     ENDPOINT_GATE_CELLS = sizeof(EndpointGate) // sizeof(int64_t)
     POOL_GATE_CELLS = sizeof(PoolGate) // sizeof(int64_t)
@@ -227,8 +174,10 @@ cdef class Figures:
             gate_bytes, column_bytes = sizeof(EndpointGate), sizeof(EndpointColumn)
         elif kind == POOL_ROW:
             gate_bytes, column_bytes = sizeof(PoolGate), sizeof(PoolColumn)
+        elif kind == SERVICE_ROW:
+            gate_bytes, column_bytes = sizeof(ServiceDebt), sizeof(ServiceColumn)
         else:
-            column_bytes = sizeof(ServiceColumn) if kind == SERVICE_ROW else sizeof(PopColumn)
+            column_bytes = sizeof(PopColumn)
         cdef void **blocks = <void **>take(FIGURES, (self.n_blocks + 1) * sizeof(void *))
         if blocks == NULL:
             raise MemoryError
@@ -267,8 +216,12 @@ cdef class Figures:
     cdef PoolColumn *pool_columns(self, int row) except NULL:
         return <PoolColumn *>self.columns_of(row, POOL_ROW, POOL_GATE_CELLS, POOL_CELLS)
 
+    cdef ServiceDebt *service_debt(self, int row) except NULL:
+        self.service_columns(row)
+        return <ServiceDebt *>self.blocks[row // ROWS] + row % ROWS
+
     cdef ServiceColumn *service_columns(self, int row) except NULL:
-        return <ServiceColumn *>self.columns_of(row, SERVICE_ROW, 0, SERVICE_CELLS)
+        return <ServiceColumn *>self.columns_of(row, SERVICE_ROW, DEBT_CELLS, SERVICE_CELLS)
 
     cdef PopColumn *pop_columns(self, int row) except NULL:
         return <PopColumn *>self.columns_of(row, POP_ROW, 0, POP_CELLS)
@@ -293,6 +246,7 @@ cdef class Figures:
         elif number == POP_ROW:
             clear(<int64_t *>self.pop_columns(row), self.n_workers * POP_CELLS)
         else:
+            clear(<int64_t *>self.service_debt(row), DEBT_CELLS)
             clear(<int64_t *>self.service_columns(row), self.n_workers * SERVICE_CELLS)
         return row
 

@@ -7,7 +7,7 @@ Must not know sockets, clocks or logging.
 """
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 
-from routing_core._figures cimport EndpointColumn, EndpointGate, Pace, PoolColumn, PoolGate, PopColumn, ServiceColumn
+from routing_core._figures cimport EndpointColumn, EndpointGate, Pace, PoolColumn, PoolGate, PopColumn, ServiceColumn, ServiceDebt
 from routing_core._text cimport Text    # all texts of a table are owned by the table
 
 cdef enum:
@@ -63,6 +63,7 @@ cdef struct Service:
     bint is_long_lived          # its exchanges' times say nothing about latency
     const Pool *pools
     ServiceColumn *columns      # [n_workers]
+    ServiceDebt *debt
 
 cdef enum Leg:
     CLIENT_POP

@@ -188,6 +188,7 @@ cdef int fill_service(Arena *arena, TableData *data, object spec, int32_t positi
     service.has_weights = len({pool.weight for pool in spec.pools}) > 1
     service.pools = arena.pool
     service.columns = figures.service_columns(service.row)
+    service.debt = figures.service_debt(service.row)
     for row in (spec.row, *(pool.row for pool in spec.pools)):
         if row in rows:
             raise ValueError(f"{what}: row must belong to one service or pool, got {row} twice")

@@ -5,7 +5,7 @@ Not imported by the package. Must not hold logic of its own.
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from routing_core._atomic cimport add_own
-from routing_core._budget cimport BudgetTerms, earn, spend
+from routing_core._budget cimport FORGIVEN_S, BudgetTerms, enter, leave, spend
 from routing_core._endpoints cimport (ADMITTING_ONLY, ANSWERING_FIRST, AVAILABLE, MAX_TRIED, Availability, choose_endpoint,
                                       observe_latency)
 from routing_core._explain cimport fill_asked, route_of
@@ -76,16 +76,19 @@ def observe(Figures figures not None, int row, int worker, int64_t us, int64_t n
     return figures.endpoint_columns(row)[worker].latency_us
 
 
-def earn_retry(Figures figures not None, int row, int64_t now_ms, int64_t share_milli, int64_t floor_milli_per_s,
-               int64_t cap_milli) -> None:
-    cdef BudgetTerms terms = BudgetTerms(share_milli=share_milli, floor_milli_per_s=floor_milli_per_s, cap_milli=cap_milli)
-    earn(&figures.service_columns(row)[0], &terms, now_ms)
+def enter_service(Figures figures not None, int row, int64_t share_milli, int worker=0) -> None:
+    """A request begins."""
+    cdef BudgetTerms terms = BudgetTerms(share_milli=share_milli, floor_milli=0)
+    enter(figures.service_debt(row), &figures.service_columns(row)[worker], &terms)
 
 
-def spend_retry(Figures figures not None, int row, int64_t now_ms, int64_t share_milli, int64_t floor_milli_per_s,
-                int64_t cap_milli) -> bool:
-    cdef BudgetTerms terms = BudgetTerms(share_milli=share_milli, floor_milli_per_s=floor_milli_per_s, cap_milli=cap_milli)
-    return spend(&figures.service_columns(row)[0], &terms, now_ms)
+def leave_service(Figures figures not None, int row, int worker=0) -> None:
+    leave(&figures.service_columns(row)[worker])
+
+
+def spend_retry(Figures figures not None, int row, int64_t now_ms, int64_t floor_per_s) -> bool:
+    cdef BudgetTerms terms = BudgetTerms(share_milli=0, floor_milli=1000 * floor_per_s * FORGIVEN_S)
+    return spend(figures.service_debt(row), figures.service_columns(row), figures.n_workers, &terms, now_ms)
 
 
 def choose(Table table not None, int service, int pool, int64_t n=1, *, int worker=0, int64_t now_ms=0, tried=(), bint ignore_gates=False,

@@ -12,6 +12,10 @@ static inline void add_own(int64_t *place, int64_t by) {
 }
 /* Many writers: a locked add. Off the hot path only. */
 static inline void add_shared(int64_t *place, int64_t by) { __atomic_fetch_add(place, by, __ATOMIC_RELAXED); }
+/* Many writers, and what is written depends on what was read: in a loop, until nobody came between. Off the hot path only. */
+static inline int is_replaced(int64_t *place, int64_t seen, int64_t value) {
+    return __atomic_compare_exchange_n(place, &seen, value, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
 /* Acquire and release: what was written before the store is seen after the load. */
 static inline int64_t load_acquire(const int64_t *place) { return __atomic_load_n(place, __ATOMIC_ACQUIRE); }
 static inline void store_release(int64_t *place, int64_t value) { __atomic_store_n(place, value, __ATOMIC_RELEASE); }

@@ -11,7 +11,6 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from bench.steering.configuration import SERVICE
 from bench.steering.data import Place, facts_of, point_of
@@ -26,7 +25,7 @@ from gateway.control.rows import Key, Rows
 from gateway.control.world import Identity, Known, World
 from geoip import Locator
 from routing_core import Figures, draw, explain
-from routing_core._testing import add_to_endpoint, add_to_pool, add_to_pop, choose, earn_retry, observe, spend_retry
+from routing_core._testing import add_to_endpoint, add_to_pool, add_to_pop, choose, enter_service, leave_service, observe, spend_retry
 
 WORKER = 0
 
@@ -116,14 +115,13 @@ class Edge:
 
     def ask(self, ask: Ask) -> None:
         """A request arrives."""
-        now_ms = int(self.events.now * 1000)
-        self._budget(earn_retry, now_ms)
+        enter_service(self.figures, self._service_row, int(1000 * self.config.retries.budget_share))
         decided = draw(self.publisher.table, 0, point_of(ask.place), 1, ask.seed, **facts_of(ask.place))
         ask.first = ask.pop = next(iter(decided))
         if ask.pop:
             self._attempt(ask)
         else:
-            ask.on_end(ask)
+            self._end(ask)
 
     # --- What control does ---
 
@@ -181,10 +179,12 @@ class Edge:
         self._pop_rows = {pop.name: pop.row for pop in pops}
         self._addresses = {endpoint.row: endpoint.address for pool in service.pools for endpoint in pool.endpoints}
 
-    def _budget(self, call: Callable[..., Any], now_ms: int) -> Any:
-        retries = self.config.retries
-        floor = 1000 * retries.budget_floor
-        return call(self.figures, self._service_row, now_ms, int(1000 * retries.budget_share), floor, 10 * floor)
+    def _end(self, ask: Ask) -> None:
+        leave_service(self.figures, self._service_row)
+        ask.on_end(ask)
+
+    def _may_retry(self) -> bool:
+        return spend_retry(self.figures, self._service_row, int(self.events.now * 1000), self.config.retries.budget_floor)
 
     def _attempt(self, ask: Ask) -> None:
         """At an endpoint of its PoP, or of the next fallback that has one."""
@@ -198,7 +198,7 @@ class Edge:
             if len(ask.tried) > ask.n_tried_before:  # nobody in it could be reached
                 add_to_pool(self.figures, pool_row, WORKER, failures=1)
             if not self._go_on(ask):
-                ask.on_end(ask)
+                self._end(ask)
                 return
         ask.n_attempts += 1
         ask.tried.append(row)
@@ -246,7 +246,7 @@ class Edge:
         add_to_endpoint(self.figures, row, WORKER, answers=1, first_bytes=1, first_byte_us=took_us)
         observe(self.figures, row, WORKER, took_us, int(self.events.now * 1000))
         ask.is_answered = True
-        ask.on_end(ask)
+        self._end(ask)
 
     def _refused(self, ask: Ask, row: int, pool_row: int) -> None:
         """No byte was sent: goes on whatever the budget."""
@@ -264,8 +264,8 @@ class Edge:
 
     def _retry(self, ask: Ask, is_free: bool) -> None:
         most = self.config.retries.max
-        if ask.n_attempts > most or not (is_free or self._budget(spend_retry, int(self.events.now * 1000))):
-            ask.on_end(ask)
+        if ask.n_attempts > most or not (is_free or self._may_retry()):
+            self._end(ask)
             return
         if ask.n_attempts == most:  # the last try is not spent where the others failed
             self._go_on(ask)

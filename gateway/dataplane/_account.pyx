@@ -8,6 +8,7 @@ from gateway.dataplane._counters cimport LOG_DROPPED, count
 from gateway.dataplane._head cimport RequestHead
 from gateway.dataplane._ring cimport commit, reserve
 from routing_core._atomic cimport add_own, load_relaxed
+from routing_core._budget cimport leave
 from routing_core._endpoints cimport observe_latency
 from routing_core._figures cimport EndpointColumn, PoolColumn, RetryOutcome, bucket_of_us, slot_of_code
 from routing_core._random cimport next_u64
@@ -203,6 +204,8 @@ cdef void write_record(Core *core, Exchange *exchange) noexcept nogil:
 cdef void close_account(Core *core, Exchange *exchange) noexcept nogil:
     cdef PoolColumn *own
     cdef int64_t us = core.now_us - exchange.started_us
+    if exchange.service != NULL:
+        leave(&exchange.service.columns[core.number])
     if exchange.pool != NULL:
         own = own_pool(core, exchange)
         add_own(&own.codes[slot_of_code(exchange.status)], 1)

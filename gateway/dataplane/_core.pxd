@@ -20,7 +20,7 @@ from routing_core._figures cimport EndpointColumn, EndpointGate
 from routing_core._location cimport Location
 from routing_core._random cimport Random
 from routing_core._steer cimport Decision, Weighed
-from routing_core._table cimport Endpoint, Pool, Pop, Route
+from routing_core._table cimport Endpoint, Pool, Pop, Route, Service
 
 cdef enum:
     SMALL_BYTES = 8192          # a buffer for heads and small bodies
@@ -168,6 +168,7 @@ cdef struct Exchange:
     UpstreamPool *queue     # where it is QUEUED
     const Snapshot *snapshot    # held
     const Route *route      # NULL: not routed
+    const Service *service  # in which it counts as in flight, and whose budget its retries draw on; NULL: it goes nowhere
     const Pop *kept         # by the client's cookie; NULL: it has none
     Decision decision
     const Pool *pool        # of the current attempt

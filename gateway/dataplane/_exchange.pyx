@@ -220,7 +220,8 @@ cdef bint may_go_on(Core *core, Exchange *exchange, Failed how) noexcept nogil:
         give_up(core, exchange, 502)
         return False
     # What wrote no byte costs the PoPs nothing: it does not draw on the budget.
-    if exchange.has_sent and not spend(&exchange.pool.service.columns[core.number], &exchange.snapshot.settings.budget, core.now_ms):
+    if exchange.has_sent and not spend(exchange.service.debt, exchange.service.columns, core.n_workers,
+                                       &exchange.snapshot.settings.budget, core.now_ms):
         count_retry(core, exchange, RETRY_REFUSED_BUDGET)
         give_up(core, exchange, 502)
         return False

@@ -19,7 +19,7 @@ from gateway.dataplane._tally cimport TALLIED_EXCHANGES
 from geoip._cache cimport locate_cached
 from geoip._locator cimport Lookup
 from routing_core._atomic cimport add_own
-from routing_core._budget cimport earn
+from routing_core._budget cimport enter
 from routing_core._endpoints cimport ADMITTING_ONLY, ANSWERING_ONLY
 from routing_core._location cimport Location
 from routing_core._random cimport next_u64
@@ -190,8 +190,9 @@ cdef void begin(Core *core, Connection *downstream, const char *text, const Requ
     exchange.heed = ANSWERING_ONLY if exchange.decision.is_panic else ADMITTING_ONLY
     if redirect(core, exchange, text, head):
         return
-    # What goes nowhere earns no retry.
-    earn(&exchange.decision.target.service.columns[core.number], &core.snapshot.settings.budget, core.now_ms)
+    # What goes nowhere pays for no retry.
+    exchange.service = exchange.decision.target.service
+    enter(exchange.service.debt, &exchange.service.columns[core.number], &core.snapshot.settings.budget)
     attempt(core, exchange)
 
 

@@ -6,6 +6,8 @@ import ipaddress
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
+from routing_core._budget cimport FORGIVEN_S
+
 _MAX_HEAD_BYTES = 60 * 1024      # a head, and what is added to it, must fit a large buffer
 
 
@@ -58,8 +60,7 @@ cdef class CompiledSettings:
         self.settings.client_exchanges = settings.client_exchanges
         self.settings.max_retries = settings.max_retries
         self.settings.budget.share_milli = <int64_t>(settings.budget_share * 1000)
-        self.settings.budget.floor_milli_per_s = <int64_t>(settings.budget_floor_per_s * 1000 / n_workers)
-        self.settings.budget.cap_milli = 10 * self.settings.budget.floor_milli_per_s
+        self.settings.budget.floor_milli = round(settings.budget_floor_per_s * 1000 * FORGIVEN_S)
         self.settings.forwarded_hops = settings.forwarded_hops
         self.settings.reads_forwarded = settings.forwarded_header == "forwarded"
         self.settings.has_debug_fields = settings.debug_headers

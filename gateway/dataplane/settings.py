@@ -31,7 +31,7 @@ class Settings:
     client_exchanges: int = 0
     max_retries: int = 2
     budget_share: float = 0.2
-    budget_floor_per_s: float = 10.0
+    budget_floor_per_s: float = 10.0  # in the mean of a minute
     trusted: tuple[str, ...] = ()  # prefixes of trusted hops
     forwarded_hops: int = 1
     forwarded_header: str = "x-forwarded-for"  # or "forwarded"

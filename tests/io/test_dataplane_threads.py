@@ -3,13 +3,16 @@
 import contextlib
 import ctypes
 import os
+import socket
 import time
 
 import pytest
 
 from gateway.dataplane import Settings
 from tests.io.serving import eventually
+from tests.support.dataplane import reset
 from tests.support.local_gateway import LocalGateway, Peer
+from tests.support.peers import REQUEST, ask, connect
 
 LOAD_S = float(os.environ.get("LOAD_S", "1.5"))
 IS_INSTRUMENTED = os.environ.get("VARIANT", "normal") != "normal"
@@ -132,6 +135,32 @@ def test_a_backend_killed_under_load_costs_only_what_it_had():
         print(f"\n{report}")
         assert report["bad"] == 0, "GETs go elsewhere"
         eventually(lambda: at_rest(gateway), "at rest")
+
+
+@pytest.mark.parametrize("n_workers", [1, 2, 8])
+def test_a_death_costs_none_of_a_thousand_in_flight(n_workers):
+    """Each has been sent, and is reset without a byte of an answer; another endpoint then serves it."""
+    n = 1000
+    settings = Settings(connections_per_endpoint=100_000, queue_per_endpoint=100_000, connect_ms=10_000)
+    with contextlib.ExitStack() as stack:
+        doomed = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=n))
+        gateway = stack.enter_context(serving(n_workers, 2, settings))
+        gateway.endpoints[0] = doomed.getsockname()
+        gateway.figures.set_endpoint(gateway.rows[1], state="shut")
+        gateway.swap()
+        clients = [stack.enter_context(connect(gateway.port)) for _ in range(n)]
+        for client in clients:
+            client.sendall(REQUEST)
+        held = [doomed.accept()[0] for _ in range(n)]
+        for connection in held:
+            assert connection.recv(65536)
+        gateway.figures.set_endpoint(gateway.rows[1], state="admitting")
+        doomed.close()
+        for connection in held:
+            reset(connection)
+        assert all(ask(client) for client in clients)
+        outcomes = gateway.figures.read_service(gateway.service_row)
+        assert outcomes["no_budget"] == 0 and outcomes["good"] == n
 
 
 def test_orders_reach_a_sleeping_worker_at_once():

@@ -317,8 +317,8 @@ def test_cookie_and_debug_fields(make_bench):
     assert fields["x-isochrone-reason"] == "affinity"
 
 
-def test_a_redirect_earns_no_retry(make_bench):
-    bench = make_bench(Settings(budget_share=0.4, budget_floor_per_s=0.1), routes=SAFE, pops=POPS)
+def test_a_redirect_pays_for_no_retry(make_bench):
+    bench = make_bench(Settings(budget_share=0.4, budget_floor_per_s=1 / 70), routes=SAFE, pops=POPS)
 
     def fail():
         """Of a request that is passed on the upstream ends; returns how many retries have been refused so far."""
@@ -326,6 +326,8 @@ def test_a_redirect_earns_no_retry(make_bench):
         assert bench.ask(client, upstream, get(host=b"fra.example"))
         upstream.close()
         bench.turn(turns=4)
+        client.close()
+        bench.turn(turns=2)
         bench.forgive()
         return bench.figures.read_service(bench.service_row)["no_budget"]
 
@@ -333,3 +335,5 @@ def test_a_redirect_earns_no_retry(make_bench):
     for _ in range(3):
         assert location(ask(bench, REQUEST))
     assert fail() == 1, "0.4 of the request itself"
+    assert fail() == 2
+    assert fail() == 2, "1.2 of three"
