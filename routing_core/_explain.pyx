@@ -3,6 +3,7 @@ from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from routing_core._atomic cimport load_relaxed
+from routing_core._available cimport n_in_panic
 from routing_core._endpoints cimport ADMITTING_ONLY, ANSWERING_FIRST, AVAILABLE, FULL, Availability, choose_endpoint
 from routing_core._figures cimport SCALE
 from routing_core._headroom cimport free_share, has_limit
@@ -12,7 +13,7 @@ from routing_core._location cimport DATABASE, unit_vector
 from routing_core._random cimport Random, seed as seed_random
 from routing_core._routes cimport FieldView, RequestFacts, match_route
 from routing_core._shares cimport work_out_shares
-from routing_core._steer cimport DECIDED, Asked, Candidate, Decision, Weighed, n_in_panic, steer
+from routing_core._steer cimport DECIDED, Asked, Candidate, Decision, Weighed, steer
 from routing_core._table cimport MAX_POPS, Endpoint, Pool, Pop, Rule, Service, Target
 from routing_core._text cimport Text
 
@@ -117,6 +118,8 @@ cdef str why_not(const Weighed *weighed, const Candidate *candidate, double shar
         return "full: as much in flight as it may have"
     if weighed.is_panic:
         return None if n_in_panic(weighed, candidate) > 0 else "none of its endpoints answers"
+    if candidate.is_left_out:
+        return f"drained automatically: availability {candidate.availability / <double>SCALE:.2f}"
     if not candidate.is_available:
         return f"not available: {shortage(candidate)}"
     if candidate.is_passed and not candidate.is_in_window:

@@ -11,9 +11,10 @@ from libc.math cimport exp, log
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from routing_core._atomic cimport load_relaxed
+from routing_core._available cimport is_usable
 from routing_core._figures cimport N_VERSIONS, PACED_STEPS, SCALE
-from routing_core._steer cimport (DECIDED, UNPINNED, Candidate, cost_of, find_widest, has_spilled, hash_key, is_usable, mark_full, unpin,
-                                  weigh, window_weight)
+from routing_core._steer cimport (DECIDED, UNPINNED, Candidate, cost_of, find_widest, has_spilled, mark_full, unpin, weigh,
+                                  window_weight)
 from routing_core._table cimport MAX_POPS, Pool
 
 cdef double STEP = 0.25
@@ -91,10 +92,9 @@ cdef int32_t sort_usable(const Weighed *weighed, int32_t *order) noexcept nogil:
     return n
 
 
-cdef int32_t gather_window(const Weighed *weighed, const int32_t *order, int32_t n, bint is_hashed, Member *members) noexcept nogil:
+cdef int32_t gather_window(const Weighed *weighed, const int32_t *order, int32_t n, bint spills, Member *members) noexcept nogil:
     cdef const Candidate *best = &weighed.candidates[order[0]]
     cdef const Candidate *candidate
-    cdef bint spills = has_spilled(weighed, best)
     cdef double weight, whole = window_weight(weighed, best, best, spills)
     cdef int32_t k, n_members = 0
     for k in range(1 if weighed.is_ordered else n):
@@ -104,7 +104,7 @@ cdef int32_t gather_window(const Weighed *weighed, const int32_t *order, int32_t
             break
         members[n_members].candidate = order[k]
         members[n_members].weight = weight / whole
-        if is_hashed:           # by size alone, see _rendezvous
+        if weighed.is_hashed:   # by size alone, see _rendezvous
             members[n_members].weight = <double>candidate.pool.n_endpoints * candidate.pool.weight
         members[n_members].admit = 1 if k == 0 else candidate.admit
         members[n_members].cost = cost_of(candidate, weighed.n_workers)
@@ -113,24 +113,26 @@ cdef int32_t gather_window(const Weighed *weighed, const int32_t *order, int32_t
 
 
 # Best first, each takes what it admits of what is left. Returns what all of them passed over.
-cdef double pass_through(const Weighed *weighed, bint is_hashed, double left, double *shares) noexcept nogil:
+cdef double pass_through(const Weighed *weighed, double left, double *shares) noexcept nogil:
     cdef Member members[MAX_POPS]
     cdef int32_t order[MAX_POPS]
     cdef int32_t i, n_members, n = sort_usable(weighed, order)
     cdef double admit
+    cdef bint spills
     cdef Way way = HASHED
-    if not is_hashed and n > 0:
-        way = BOTH_DRAWN if weighed.candidates[order[0]].pool.service.has_weights else BEST_AND_DRAWN
     for i in range(n):
         if left > NEVER:
             admit = weighed.candidates[order[i]].admit
-            n_members = gather_window(weighed, order + i, n - i, is_hashed, members)
+            spills = has_spilled(weighed, &weighed.candidates[order[i]])
+            if not weighed.is_hashed:
+                way = BOTH_DRAWN if spills or weighed.candidates[order[i]].pool.service.has_weights else BEST_AND_DRAWN
+            n_members = gather_window(weighed, order + i, n - i, spills, members)
             share_window(members, n_members, way, left * admit, shares)
             left *= 1 - admit
     return left
 
 
-cdef void add_shares(Weighed *weighed, bint is_hashed, double scale, double *shares) noexcept nogil:
+cdef void add_shares(Weighed *weighed, double scale, double *shares) noexcept nogil:
     cdef int32_t i, widest = -1
     cdef double left = scale
     if weighed.failure != DECIDED:
@@ -141,12 +143,12 @@ cdef void add_shares(Weighed *weighed, bint is_hashed, double scale, double *sha
         return
     if weighed.pin > 0:
         weighed.is_pinned = weighed.is_ordered = True
-        left = pass_through(weighed, is_hashed, left, shares)
+        left = pass_through(weighed, left, shares)
         widest = find_widest(weighed)
         if weighed.candidates[widest].rank >= UNPINNED:
             widest = -1
         unpin(weighed)
-    left = pass_through(weighed, is_hashed, left, shares)
+    left = pass_through(weighed, left, shares)
     if widest < 0:
         widest = find_widest(weighed)
     shares[widest] += left
@@ -177,7 +179,6 @@ cdef void work_out_shares(const TableData *table, const Route *route, const Targ
                           double *shares) noexcept nogil:
     cdef int64_t phase = load_relaxed(&table.pace.phase)
     cdef int newest = <int>((phase >> 10) & 7)
-    cdef bint is_hashed = hash_key(route, asked) != 0
     cdef uint64_t draw = weighed.draw
     cdef bint settled
     cdef double part
@@ -195,6 +196,6 @@ cdef void work_out_shares(const TableData *table, const Route *route, const Targ
         if part > 0:
             weigh(table, route, target, asked, draw, slot, weighed)
             mark_full(weighed)
-            add_shares(weighed, is_hashed, part, shares)
+            add_shares(weighed, part, shares)
     weigh(table, route, target, asked, draw, newest, weighed)
     mark_full(weighed)

@@ -38,8 +38,10 @@ cdef struct Candidate:
     const Pool *pool
     Estimate estimate
     double admit                # 0 to 1, as published
+    int64_t availability        # of SCALE, as published
     int32_t rank                # in the configured order, or in a pin's
-    bint is_available           # has an endpoint, admit > 0
+    bint is_available           # has an endpoint, admit > 0, and is not left out
+    bint is_left_out            # drained automatically, for this request
     bint is_passed              # admit lies below this request's draw, or it is full
     bint is_full                # as much in flight as it may have
     bint is_in_window
@@ -61,6 +63,8 @@ cdef struct Weighed:            # scratch of the caller: one per worker
     bint is_pinned              # the pin decides: not all of its PoPs were passed over
     bint has_available
     bint has_answering          # a PoP with an endpoint that answers; for panics
+    bint is_hashed              # affinity by header or network chooses among the window
+    bint spills                 # a faster one than the best was passed over because it lacks room
     bint is_panic
     bint is_placeless           # nothing is known of any path
     bint is_ordered             # placeless or pinned: ranks decide
@@ -77,10 +81,6 @@ cdef struct Decision:
     const Pool *fallbacks[MAX_FALLBACKS]    # best first, pool excluded
 
 # What pick() draws with, for explain, which works out the shares instead.
-# In panic: has an endpoint that answers, or any where none of any PoP does; else is available.
-# How many of its endpoints a panic counts.
-cdef int64_t n_in_panic(const Weighed *weighed, const Candidate *candidate) noexcept nogil
-cdef bint is_usable(const Weighed *weighed, const Candidate *candidate) noexcept nogil
 # Of the two that are looked at the lower one serves: (estimate + 1 ms) * (1 + in flight / endpoints).
 cdef double cost_of(const Candidate *candidate, int n_workers) noexcept nogil
 # How often one of the window of `best` is drawn; 0: outside.
@@ -88,8 +88,6 @@ cdef double window_weight(const Weighed *weighed, const Candidate *best, const C
 cdef bint has_spilled(const Weighed *weighed, const Candidate *best) noexcept nogil
 # The usable one that admits most; -1: none is usable. When all are full: the least filled.
 cdef int32_t find_widest(const Weighed *weighed) noexcept nogil
-# What affinity by header or network goes by; 0: not by these, or the request has none.
-cdef uint64_t hash_key(const Route *route, const Asked *asked) noexcept nogil
 # All of the pin's were passed over: as for anyone else.
 cdef void unpin(Weighed *weighed) noexcept nogil
 # Marks what is full now. True: something is.

@@ -7,12 +7,15 @@ and load spreads over its near-equals before a queue builds up. Where the PoPs o
 A vague location widens the window to what its radius is worth in time by the prior, at most WIDEST times the configured one.
 
 Capacity. `admit` sheds what a PoP is short of, from figures that are up to 100 ms old; beside it nobody is sent to a PoP that has as
-much in flight as it may have now. What is passed over for lack of room draws among more near-equals, each by the room that it has.
+much in flight as it may have now. What is passed over for lack of room knows no window: both are drawn among all others, by the room
+that each has and by `(best + 1 ms)^2 / (estimate + 1 ms)^2`, so that the next best PoP alone is not overrun, wherever the others lie.
+Affinity by hash stays near: by size alone, it takes those within SPILL_WINDOWS windows.
 """
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from routing_core._atomic cimport load_relaxed
+from routing_core._available cimport PANIC_BELOW, POOR, has_answering, is_usable, leave_out, n_in_panic
 from routing_core._figures cimport PACED_STEPS, SCALE
 from routing_core._headroom cimport free_share, in_flight_in, is_out_of_room
 from routing_core._jurisdiction cimport find_rule
@@ -29,25 +32,13 @@ FAILURES = (None, "no_permitted_pop", "no_endpoint")    # index is Failure
 EVIDENCE = ("prior", "path")                            # index is Evidence
 
 cdef enum:
-    PANIC_BELOW = SCALE // 2    # sum of the availabilities
     WIDEST = 4
-    SPILL_WINDOWS = 3           # what is passed over for lack of room looks this many windows far
+    SPILL_WINDOWS = 3
 
 
 # The request's draw, hashed with the PoP, against what the PoP admits: independent from PoP to PoP.
 cdef inline bint is_over(uint64_t draw, uint64_t salt, int64_t admit) noexcept nogil:
     return <int64_t>(mixed(draw ^ salt) >> 54) >= admit     # 10 bits: SCALE
-
-
-# The count is up to 100 ms old, and may be of a table before.
-cdef int64_t n_in_panic(const Weighed *weighed, const Candidate *candidate) noexcept nogil:
-    if weighed.has_answering:
-        return min(load_relaxed(&candidate.pool.gate.answering), <int64_t>candidate.pool.n_endpoints)
-    return candidate.pool.n_endpoints
-
-
-cdef bint is_usable(const Weighed *weighed, const Candidate *candidate) noexcept nogil:
-    return n_in_panic(weighed, candidate) > 0 if weighed.is_panic else candidate.is_available
 
 
 cdef double cost_of(const Candidate *candidate, int n_workers) noexcept nogil:
@@ -78,14 +69,16 @@ cdef double window_weight(const Weighed *weighed, const Candidate *best, const C
     cdef double excess = candidate.estimate.ms - best.estimate.ms
     cdef double window_ms = weighed.window_ms * SPILL_WINDOWS if spills else weighed.window_ms
     cdef double nearness = 1
-    if excess > 0:
+    if spills and not weighed.is_hashed:
+        nearness = (best.estimate.ms + 1) / (candidate.estimate.ms + 1)
+        nearness *= nearness * max(free_share(candidate.pool, weighed.n_workers), 1e-3)
+    elif excess > 0:
         nearness = 1 - excess / window_ms if excess < window_ms else 0.0
-    nearness *= nearness * nearness * candidate.pool.n_endpoints * candidate.pool.weight
-    if spills:
-        nearness *= max(free_share(candidate.pool, weighed.n_workers), 1e-3)
-    return nearness
+        nearness *= nearness * nearness
+    return nearness * candidate.pool.n_endpoints * candidate.pool.weight
 
 
+# What affinity by header or network goes by; 0: not by these, or the request has none.
 cdef uint64_t hash_key(const Route *route, const Asked *asked) noexcept nogil:
     if route.affinity == BY_HEADER:
         return asked.header_key
@@ -101,23 +94,13 @@ cdef double widened(const TableData *table, const Route *route, const Asked *ask
     return max(window_ms, min(table.slope_ms_per_km * asked.client.accuracy_km, WIDEST * route.window_ms))
 
 
-cdef bint has_answering(const Weighed *weighed) noexcept nogil:
-    cdef const Pool *pool
-    cdef int32_t i
-    for i in range(weighed.n):
-        pool = weighed.candidates[i].pool
-        if pool.n_endpoints > 0 and load_relaxed(&pool.gate.answering) > 0:
-            return True
-    return False
-
-
 # First pass: the permitted PoPs that the operator has not drained, each with its estimate and whether this request may use it.
 # On the way, what nearly always is the answer: the fastest of all, and of those that may be used. find_best() knows the rest.
 cdef void look_at_all(const TableData *table, const Route *route, const Location *client, uint64_t draw, int slot,
                       Weighed *out) noexcept nogil:
     cdef int64_t admit, availability = 0
     cdef bint has_path = False, has_available = False
-    cdef int32_t fastest_at = -1, best_at = -1, n_candidates = out.rule.n_candidates if out.rule != NULL else 0
+    cdef int32_t n_poor = 0, fastest_at = -1, best_at = -1, n_candidates = out.rule.n_candidates if out.rule != NULL else 0
     cdef const Pool **pools = out.rule.candidates if out.rule != NULL else NULL
     cdef double lowest = INFINITY, best = INFINITY
     cdef Candidate *candidate
@@ -132,15 +115,18 @@ cdef void look_at_all(const TableData *table, const Route *route, const Location
         candidate.pool = pool
         estimate(table, route.leg, pool, client, slot, &candidate.estimate)
         candidate.admit = admit * (1.0 / SCALE)
+        candidate.availability = load_relaxed(&pool.gate.availability)
         candidate.rank = n
         candidate.is_available = pool.n_endpoints > 0 and admit > 0
         candidate.is_passed = admit < SCALE and candidate.is_available and is_over(draw, pool.pop.salt, admit)
         candidate.is_full = False
+        candidate.is_left_out = False
         candidate.is_in_window = False
         has_available |= candidate.is_available
         has_path |= candidate.estimate.evidence == PATH
-        if candidate.is_available:      # not what was drained automatically
-            availability += load_relaxed(&pool.gate.availability)
+        if candidate.is_available:
+            availability += candidate.availability
+            n_poor += candidate.availability < POOR
         if candidate.estimate.ms < lowest:
             lowest = candidate.estimate.ms
             fastest_at = n
@@ -152,6 +138,10 @@ cdef void look_at_all(const TableData *table, const Route *route, const Location
     out.fastest = fastest_at
     out.best = best_at
     out.has_available = has_available
+    if n_poor > 0:
+        availability = leave_out(out, availability)
+        if best_at >= 0 and out.candidates[best_at].is_left_out:
+            out.best = -1
     out.is_panic = availability < PANIC_BELOW
     out.has_answering = out.is_panic and has_answering(out)
     out.is_placeless = client.source == UNKNOWN if route.leg == CLIENT_POP else not (has_path or table.has_gateway)
@@ -257,6 +247,9 @@ cdef void find_window(Weighed *out) noexcept nogil:
     cdef double edge = best.estimate.ms + out.window_ms * (SPILL_WINDOWS if spills else 1)
     cdef double weight
     cdef int32_t i
+    out.spills = spills
+    if spills and not out.is_hashed:
+        edge = INFINITY
     for i in range(out.n_window):
         out.candidates[out.window[i]].is_in_window = False
     out.n_window = 0
@@ -305,6 +298,7 @@ cdef void weigh(const TableData *table, const Route *route, const Target *target
     out.n_workers = table.n_workers
     out.draw = draw
     out.window_ms = widened(table, route, asked)
+    out.is_hashed = hash_key(route, asked) != 0
     out.n_window = 0
     out.rule = find_rule(target, asked.client)
     look_at_all(table, route, asked.client, draw, slot, out)
@@ -343,7 +337,7 @@ cdef int32_t pick(const Weighed *weighed, Random *rng) noexcept nogil:
     other = draw_one(weighed, rng)
     if weighed.is_panic:
         return other
-    one = draw_one(weighed, rng) if weighed.candidates[other].pool.service.has_weights else weighed.best
+    one = draw_one(weighed, rng) if weighed.spills or weighed.candidates[other].pool.service.has_weights else weighed.best
     if cost_of(&weighed.candidates[other], weighed.n_workers) < cost_of(&weighed.candidates[one], weighed.n_workers):
         return other
     return one

@@ -44,9 +44,9 @@ class PoolState:
     answering: int = 0  # endpoints, see Figures.count_answering
     total: int = 0
     availability: float = 1.0
-    is_left_out: bool = False  # drained automatically
+    is_left_out: bool = False  # drained automatically, for requests that may use any PoP
     ramped: float = 1.0  # the ramp's factor, relative to the other PoPs'
-    published: tuple[float, ...] = ()  # as it was last written
+    published: tuple[float, float, float, float, int] | None = None  # as it was last written
 
     @property
     def share(self) -> float:

@@ -38,6 +38,7 @@ INTERVAL_S = 0.1
 STARTING_S = 10.0  # after serving began: what is learned by then is nobody's move, and nobody's return
 HEALTHY_SHARE = 1.4  # a PoP with five of seven endpoints ready still takes its whole share
 LOW_SHARE = 0.25  # below this a PoP is drained automatically
+PANIC_BELOW = 0.5  # sum of the availabilities
 LEAST = 1 / 1024  # of what an available pool admits: with nothing it would count as dead, not as full
 MOST_WORKED = 250  # pools a turn: about a millisecond
 MOST_SETTLED = 500  # pools whose estimate is changed when a version begins; the others take the next
@@ -51,11 +52,14 @@ def availability_of(ready: int, total: int) -> float:
 
 
 def left_out(shares: Mapping[str, float]) -> set[str]:
-    """The PoPs that are drained automatically, of one service's, given the share of each that is ready: those below 25 %, the
-    poorest first, and never so many that with the dead ones more than half of the PoPs are out."""
+    """The PoPs that requests leave out which may use all of these, given the share of each that is ready: those below 25 %, the poorest
+    first, never so many that with the dead ones more than half are out, and none when the others could not do without them. As
+    routing_core has it for each request; here it says whose return is to be a ramp."""
     dead = [pop for pop, share in shares.items() if share <= 0]
-    poor = sorted((pop for pop, share in shares.items() if 0 < share < LOW_SHARE), key=lambda pop: (shares[pop], pop))
-    return set(poor[: max(0, len(shares) // 2 - len(dead))])
+    poor = sorted((pop for pop, share in reversed(shares.items()) if 0 < share < LOW_SHARE), key=lambda pop: shares[pop])
+    out = set(poor[: max(0, len(shares) // 2 - len(dead))])
+    left = sum(availability_of(share, 1) for pop, share in shares.items() if pop not in out)
+    return out if left >= PANIC_BELOW else set()
 
 
 @dataclass(slots=True)
@@ -152,7 +156,7 @@ class Refresh:
 
     def _leave_out(self, group: Group) -> list[Pool]:
         """Of a service the PoPs of which too little is ready, or those that are no more; returns them."""
-        out = left_out({pool.pop: pool.state.share for pool in group.pools})
+        out = left_out({pool.pop: pool.state.share for pool in group.pools if not pool.is_drained})
         changed = [pool for pool in group.pools if pool.state.is_left_out != (pool.pop in out)]
         for pool in changed:
             state = pool.state
@@ -222,27 +226,26 @@ class Refresh:
             shed_by_both = min(shed_by_both, shed(mean, pool.capacity))
             is_filling = abs(mean - min(in_flight, pool.capacity.high)) > SETTLED
         penalty_ms = self._penalty_ms(pool, in_flight, answers, first_byte_ms or 0.0, now)
-        figures = state.availability, shed_by_both, state.ramped, penalty_ms, state.is_left_out, state.answering
+        # Who uses it although it is drained for most does so by its availability.
+        figures = state.availability, shed_by_both, 1.0 if state.is_left_out else state.ramped, penalty_ms, state.answering
         if figures != state.published:
             state.published = figures
-            self._publish(pool, shed_by_both, penalty_ms)
+            self._publish(pool, *figures)
         has_written = self._publish_times(agenda, pool, first_byte_ms, now, has_begun)
         if answers == 0 and not has_written:
             self.figures.set_pool(pool.spec.row, samples=state.service_time.samples(now))
         if is_filling or is_returning or penalty_ms > 0:
             agenda.add((pool.number,), now)
 
-    def _publish(self, pool: Pool, shed_by_both: float, penalty_ms: float) -> None:
-        state = pool.state
-        admit = state.availability * shed_by_both * state.ramped
+    def _publish(self, pool: Pool, availability: float, shed_by_both: float, ramped: float, penalty_ms: float, answering: int) -> None:
         self.figures.set_pool(
             pool.spec.row,
-            availability=state.availability,
+            availability=availability,
             shed=shed_by_both,
-            ramp=state.ramped,
-            admit=0.0 if state.is_left_out or state.availability <= 0 else max(admit, LEAST),
+            ramp=ramped,
+            admit=0.0 if availability <= 0 else max(availability * shed_by_both * ramped, LEAST),
             penalty_ms=penalty_ms,
-            answering=state.answering,
+            answering=answering,
         )
 
     def _penalty_ms(self, pool: Pool, in_flight: int, answers: int, first_byte_ms: float, now: float) -> float:
@@ -250,7 +253,7 @@ class Refresh:
         state = pool.state
         was, outcomes = state.outcomes, self.figures.read_pool_outcomes(pool.spec.row)
         state.outcomes = outcomes
-        if not pool.may_take:  # it is forgotten: its return is the ramp's matter
+        if pool.is_drained or state.availability <= 0:  # it is forgotten: its return is the ramp's matter
             state.penalty, state.backlog = Penalty(), Backlog()
             return 0.0
         penalty_ms = 0.0

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 INTERCEPT, SLOPE, ABROAD = 5.41, 0.0177, 4.96  # of the prior
 RADIUS_KM, STEPS = 6371.0088, 7  # of the earth; versions' times that requests are spread over
@@ -59,6 +59,18 @@ def permitted(world, service, client):
     return [s for s in world.services[service] if (pops is None or s.pop in pops) and not world.places[s.pop].is_drained]
 
 
+def usable(world, service, client):
+    """The permitted, those of which less than a quarter is ready as if they were dead: the poorest, of some that are alike the last ones.
+    Of all at most half are out, and none is when the others could not do without it."""
+    sites = permitted(world, service, client)
+    alive = [s for s in sites if is_available(s)]
+    poor = sorted((s for s in reversed(alive) if s.availability < 358 / 1024), key=lambda s: s.availability)
+    out = poor[: max(0, len(sites) // 2 - (len(sites) - len(alive)))]
+    if sum(s.availability for s in alive if s not in out) < 0.5:
+        return sites
+    return [replace(s, availability=0.0) if s in out else s for s in sites]
+
+
 def by_two(weights, firsts, cost):
     """Two are looked at, the second one drawn by weight. The lower cost serves, the first one at a tie."""
     shares = dict.fromkeys(weights, 0.0)
@@ -85,14 +97,16 @@ def near_equals(world, client, service, ms, here, bound):
     window = max(world.window, world.within if bound else 0, vague) * (3 if is_spilled else 1)
     weights = {}
     for s in here:
-        nearness = 1 - (ms[s] - ms[best]) / window if ms[s] > ms[best] and window else float(ms[s] == ms[best])
-        weights[s] = max(0.0, nearness) ** 3 * s.endpoints * s.weight * (max(room(world, s), 1e-3) if is_spilled else 1)
+        nearness = max(0.0, 1 - (ms[s] - ms[best]) / window if ms[s] > ms[best] and window else float(ms[s] == ms[best])) ** 3
+        if is_spilled and not bound:  # no window
+            nearness = ((ms[best] + 1) / (ms[s] + 1)) ** 2 * max(room(world, s), 1e-3)
+        weights[s] = nearness * s.endpoints * s.weight
     weights = {s: w for s, w in weights.items() if w > 0}
     if bound and len(weights) > 1:
         return by_hash({s: s.endpoints * s.weight for s in weights}, bound), {"affinity"}
     reasons = {"spill" if is_available(s) else "failover" for s in as_fast}  # of those as fast one may be named, or not
     reasons |= set() if better else {"window" if len(weights) > 1 else "fastest"}
-    firsts = weights if len({s.weight for s in world.services[service]}) > 1 else {best: 1}
+    firsts = weights if is_spilled or len({s.weight for s in world.services[service]}) > 1 else {best: 1}
     return by_two(weights, firsts, {s: (ms[s] + 1) * (1 + s.in_flight / s.endpoints) for s in weights}), reasons
 
 
@@ -129,7 +143,7 @@ def decide(world, client, service, *, bound=0.0):
     chain = [service, *world.on_unavailable]
     able = [one for one in chain if any(map(is_available, permitted(world, one, client)))]
     answer = Answer((able or chain)[0])
-    sites = permitted(world, answer.service, client)
+    sites = usable(world, answer.service, client)
     if not any(s.endpoints for s in sites):
         answer.error = "no_endpoint" if sites else "no_permitted_pop"
     elif sum(s.availability for s in sites if is_available(s)) < 0.5:

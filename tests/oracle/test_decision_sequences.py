@@ -103,7 +103,7 @@ class Gateway:
         elif kind == "drain":
             self.drain(pop)
         else:
-            self.set_site(pop, availability=(0.0, 300 / 1024, 1.0)[value % 3])
+            self.set_site(pop, availability=(0.0, 400 / 1024, 1.0)[value % 3])
 
 
 EVENTS = st.lists(

@@ -11,8 +11,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from routing_core import draw
-from tests.oracle.naive_model import decide, estimate, is_available, permitted, room, rule_of
-from tests.oracle.worlds import CLIENTS, NEAR, Client, Place, Site, World, asked, build, facts, shares_of, spread, worlds
+from tests.oracle.naive_model import decide, estimate, is_available, permitted, room, rule_of, usable
+from tests.oracle.worlds import CLIENTS, NEAR, Client, Place, Rule, Site, World, asked, build, facts, shares_of, spread, worlds
 
 HASHED = ("header", "client")
 SEEDS = st.integers(0, 2**40)
@@ -98,13 +98,14 @@ def test_what_is_said_of_each_pop_is_so(world, client, seed):
     service = int(explained.service[1:])
     allowed = permitted(world, service, client)
     known = {site.pop: site for site in world.services[service]}
+    left = {site.pop for site in usable(world, service, client) if is_available(site)}
     assert {int(one.pop) for one in explained.candidates} == set(known)
     for one in explained.candidates:
         site = known[int(one.pop)]
         place = world.places[site.pop]
         assert (one.permitted and not one.drained) == (site in allowed)
         assert one.drained == place.is_drained
-        assert one.available == is_available(site)
+        assert one.available == (site.pop in left if site in allowed else is_available(site))
         assert (one.admit, one.shed, one.ramp) == (site.admit, site.shed, site.ramp)
         assert one.availability == (site.availability if site.endpoints else 0)
         assert one.penalty_ms == pytest.approx(site.penalty)
@@ -157,7 +158,11 @@ FULL = {"high": 1, "in_flight": 1}
     [
         # Full, and for half of the requests passed over by health as well: what follows is the same for both halves.
         (in_line(8.0, 8.2, 9.2, services=((Site(0, availability=0.5, **FULL), Site(1), Site(2)),), window=1.5), AT_8),
-        # What is shed or finds no room looks three windows far, and goes where room is.
+        # What is shed or finds no room goes where room is, however far.
+        (in_line(8.0, 40.0, 80.0, 120.0, window=1.5, services=(
+            (Site(0, **FULL), Site(1, high=8, in_flight=4), Site(2, in_flight=1), Site(3, endpoints=2, high=4, in_flight=2)),
+        )), AT_8),
+        (in_line(8.0, 40.0, 41.0, services=((Site(0, shed=0.5), Site(1), Site(2)),), affinity="header"), replace(AT_8, key=1)),
         (in_line(8.0, 8.2, 9.0, 10.0, window=1.5, services=(
             (Site(0, **FULL), Site(1, high=8, in_flight=4), Site(2, high=4, in_flight=1), Site(3, endpoints=2, high=4, in_flight=2)),
         )), AT_8),
@@ -170,8 +175,15 @@ FULL = {"high": 1, "in_flight": 1}
         (in_line(8.0, 8.2, services=((Site(0, availability=0.25), Site(1, availability=0.25)),)), AT_8),
         # The fastest is dead, and the next one has no room.
         (in_line(8.0, 8.2, 8.4, 9.5, services=((Site(0, availability=0.0), Site(1, **FULL), Site(2), Site(3)),), window=1.0), AT_8),
-        # All that is permitted has been drained automatically.
-        (in_line(8.0, 8.2, services=((Site(0, availability=0.25, is_left_out=True), Site(1, availability=0.25, is_left_out=True)),)), AT_8),
+        # Too little is ready: the poorest are left out, at most half of those that are permitted and not drained, and none where the others
+        # could not do without it.
+        (in_line(8.0, 8.2, 12.0, services=((Site(0, availability=0.25), Site(1, availability=0.1875), Site(2)),)), AT_8),
+        (in_line(8.0, 8.2, 9.0, 12.0, services=((Site(0, availability=0.25), Site(1, availability=0.25), Site(2), Site(3)),)), AT_8),
+        (in_line(8.0, 8.2, 9.0, 12.0, services=((Site(0, availability=0.25), Site(1, availability=0.25), Site(2), Site(3)),),
+                 rules=(Rule(frozenset({0, 1, 2})),)), AT_8),
+        (World((Place(50.0, 8.0), Place(50.0, 8.2), Place(50.0, 9.0, is_drained=True), Place(50.0, 12.0, is_drained=True)),
+               ((Site(0, availability=0.25), Site(1, availability=0.3125), Site(2), Site(3)),)), AT_8),
+        (in_line(8.0, 8.2, 9.0, services=((Site(0, availability=0.3125), Site(1, availability=0.0), Site(2, availability=0.75)),)), AT_8),
         # Panic ignores health, not capacity.
         (in_line(8.0, 8.2, services=((Site(0, availability=0.0, **FULL), Site(1, availability=0.125)),)), AT_8),
         # A pin that is full, or that admits half: the others as for anyone else.
@@ -217,11 +229,11 @@ def test_jurisdiction_and_the_operators_drain_are_absolute(world, client, seed):
 @given(worlds(features=("capacity", "health", "drains", "pin", "services", "shed", "weights")), CLIENTS, SEEDS)
 def test_a_retry_goes_where_room_is(world, client, seed):
     explained = asked(build(world), world, client, seed)
-    sites_here = permitted(world, int(explained.service[1:]), client)
+    sites_here = usable(world, int(explained.service[1:]), client)
     is_panic = explained.reason == "panic"
-    usable = {str(site.pop) for site in sites_here if (site.endpoints if is_panic else is_available(site))} - {explained.pop}
-    roomy = {str(site.pop) for site in sites_here if room(world, site) > 0} & usable
-    assert len(explained.fallbacks) == min(2, len(usable)) or explained.error
+    others = {str(site.pop) for site in sites_here if (site.endpoints if is_panic else is_available(site))} - {explained.pop}
+    roomy = {str(site.pop) for site in sites_here if room(world, site) > 0} & others
+    assert len(explained.fallbacks) == min(2, len(others)) or explained.error
     assert set(explained.fallbacks[: len(roomy)]) <= roomy
 
 
@@ -272,8 +284,7 @@ def test_a_faster_pop_never_loses_traffic(found, faster):
 def test_of_equals_the_faster_never_gets_less(found):
     world, client, _ = found
     even = tuple(
-        replace(site, endpoints=2, weight=1, high=0, availability=1.0, shed=1.0, ramp=1.0, is_left_out=False, in_flight=1)
-        for site in world.services[0]
+        replace(site, endpoints=2, weight=1, high=0, availability=1.0, shed=1.0, ramp=1.0, in_flight=1) for site in world.services[0]
     )
     world = replace(world, services=(even,), places=tuple(replace(place, high=0) for place in world.places), begun=0)
     even = tuple(replace(site, times=site.times[:1]) for site in even)

@@ -43,7 +43,6 @@ class Site:
     availability: float = 1.0
     shed: float = 1.0
     ramp: float = 1.0
-    is_left_out: bool = False  # drained automatically
     high: int = 0
     in_flight: int = 0
     penalty: float = 0.0  # ms
@@ -54,7 +53,7 @@ class Site:
     @property
     def admit(self) -> float:
         """As control publishes it: what is full is not dead, so it keeps a thousandth."""
-        if self.is_left_out or self.availability == 0:
+        if self.availability == 0:
             return 0.0
         return max(1, round(1024 * self.availability * self.shed * self.ramp)) / 1024
 
@@ -168,20 +167,19 @@ ANYWHERE = st.tuples(st.floats(-80, 80), st.floats(-180, 180))
 WINDOWS = st.sampled_from([0.0, 2.0, 5.0, 5.0, 20.0])
 IN_FLIGHT = st.sampled_from([0, 0, 1, 2, 5, 9])
 HIGHS = st.sampled_from([0, 1, 3, 6, 20])
-HEALTH = st.sampled_from([(0, False), (240, False), (300, True), (800, False), (1024, False), (1024, False)])  # availability, left out
+HEALTH = st.sampled_from([0, 240, 300, 357, 358, 800, 1024, 1024])  # availability; below 358 less than a quarter is ready
 SHEDS = st.sampled_from([0, 1, 512, 1000, 1024, 1024])
 TIMES = st.lists(st.tuples(st.sampled_from([-1.0, 3.0, 4.5]), st.sampled_from([0.0, 1.5, 3.25, 20.0])), min_size=1, max_size=3).map(tuple)
 
 
 @st.composite
 def sites(draw, pop: int, on: frozenset[str]):
-    availability, is_left_out = draw(HEALTH) if "health" in on else (1024, False)
+    availability = draw(HEALTH) if "health" in on else 1024
     return Site(
         pop,
         endpoints=draw(st.sampled_from([0, 1, 2, 4] if "health" in on else [1, 2, 4])),
         weight=draw(st.sampled_from([1, 1, 3])) if "weights" in on else 1,
         availability=availability / 1024,
-        is_left_out=is_left_out,
         shed=(draw(SHEDS) if "shed" in on else 1024) / 1024,
         ramp=draw(st.sampled_from([0.125, 1.0, 1.0])) if "health" in on else 1.0,
         high=draw(HIGHS) if "capacity" in on else 0,

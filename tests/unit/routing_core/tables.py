@@ -1,5 +1,6 @@
 """Small tables for tests: each service with one pool in each PoP, rows from Figures; and what tests do with them."""
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -146,13 +147,12 @@ def count(of: Mapping[int, str]) -> dict[str, int]:
     return dict(Counter(of.values()))
 
 
-def drawn_shares(weights: Mapping[str, float], cost: Mapping[str, float], best: str) -> dict[str, float]:
-    """One is drawn by weight, and serves where it costs less than the best."""
+def both_drawn_shares(weights: Mapping[str, float], cost: Mapping[str, float]) -> dict[str, float]:
+    """Two are drawn by weight, and the one that costs less serves; they cost no two alike."""
     total = sum(weights.values())
-    out = {best: 0.0}
-    for name, weight in weights.items():
-        serves = name if cost[name] < cost[best] else best
-        out[serves] = out.get(serves, 0.0) + weight / total
+    out = dict.fromkeys(weights, 0.0)
+    for one, other in itertools.product(weights, weights):
+        out[min(one, other, key=cost.__getitem__)] += weights[one] * weights[other] / total**2
     return out
 
 

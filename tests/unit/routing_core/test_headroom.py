@@ -5,6 +5,8 @@ import pytest
 from routing_core import Figures, RouteSpec, draw, explain
 from tests.unit.routing_core.tables import LONDON, candidate_of, high, load, table_of
 
+OTHERS = {"fra", "nyc", "sin"}  # than Paris, which is the fastest
+
 
 @pytest.fixture
 def figures():
@@ -17,10 +19,10 @@ def test_a_full_pop_is_never_picked_while_another_has_room(figures, of):
     load(figures, table, "par", 9)
     assert draw(table, 0, LONDON, 1000) == {"par": 1000}
     load(figures, table, "par", 1)
-    assert draw(table, 0, LONDON, 1000) == {"fra": 1000}
+    assert set(draw(table, 0, LONDON, 1000)) <= OTHERS
     assert explain(table, 0, LONDON)[6:10:2] == ("fra", "spill")
     load(figures, table, "par", 500)
-    assert draw(table, 0, LONDON, 1000) == {"fra": 1000}
+    assert set(draw(table, 0, LONDON, 1000)) <= OTHERS
     load(figures, table, "par", -501)
     assert draw(table, 0, LONDON, 1000) == {"par": 1000}
 
@@ -32,7 +34,7 @@ def test_what_all_workers_have_in_flight_counts(figures, of):
         load(figures, table, "par", n, worker=worker)
     assert set(draw(table, 0, LONDON, 1000)) == {"par"}
     load(figures, table, "par", 1, worker=2)
-    assert set(draw(table, 0, LONDON, 1000)) == {"fra"}
+    assert set(draw(table, 0, LONDON, 1000)) <= OTHERS
 
 
 def test_a_pop_counts_all_services_and_a_pool_its_own(figures):
@@ -42,18 +44,19 @@ def test_a_pop_counts_all_services_and_a_pool_its_own(figures):
     for table in (of_pop, of_pool):
         load(figures, table, "par", 6, service=1)
         load(figures, table, "par", 4, service=0)
-    assert [set(draw(of_pop, route, LONDON, 100)) for route in (0, 1)] == [{"fra"}, {"fra"}]
+    assert all(set(draw(of_pop, route, LONDON, 100)) <= OTHERS for route in (0, 1))
     assert [set(draw(of_pool, route, LONDON, 100)) for route in (0, 1)] == [{"par"}, {"par"}]
     load(figures, of_pool, "par", 4, service=1)
-    assert [set(draw(of_pool, route, LONDON, 100)) for route in (0, 1)] == [{"par"}, {"fra"}]
+    assert set(draw(of_pool, 0, LONDON, 100)) == {"par"}
+    assert set(draw(of_pool, 1, LONDON, 100)) <= OTHERS
 
 
 def test_the_tighter_of_pop_and_pool_holds(figures):
     table = table_of(figures, of_pops=high(par=10), of_pools=high(par=20, fra=5))
     load(figures, table, "par", 10)
-    assert set(draw(table, 0, LONDON, 100)) == {"fra"}
+    assert "par" not in draw(table, 0, LONDON, 1000)
     load(figures, table, "fra", 5)
-    assert set(draw(table, 0, LONDON, 100)) == {"nyc"}
+    assert set(draw(table, 0, LONDON, 1000)) <= {"nyc", "sin"}
 
 
 def test_those_without_a_capacity_always_have_room(figures):
@@ -61,7 +64,8 @@ def test_those_without_a_capacity_always_have_room(figures):
     for name in ("fra", "par"):
         load(figures, table, name, 50)
     load(figures, table, "nyc", 10**6)
-    assert draw(table, 0, LONDON, 500) == {"nyc": 500}
+    load(figures, table, "sin", 10**6)
+    assert set(draw(table, 0, LONDON, 500)) == {"nyc", "sin"}
 
 
 def test_headroom_is_explained(figures):

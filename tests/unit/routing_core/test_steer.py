@@ -173,9 +173,9 @@ def test_a_worse_pop_that_is_gone_changes_no_reason(figures):
 
 def test_what_is_shed_spills_to_the_next_best(figures):
     table = table_of(figures)
-    set_admits(figures, table, par=0.25)
+    set_admits(figures, table, par=0.5)
     counts = draw(table, 0, LONDON, 10_000)
-    assert counts["par"] / 10_000 == pytest.approx(0.25, abs=0.03)
+    assert counts["par"] / 10_000 == pytest.approx(0.5, abs=0.03)
     assert set(counts) == {"par", "fra"}
     found = {outcome(table, seed=seed) for seed in range(50)}
     # Passed over, it is the last of the fallbacks.
@@ -184,11 +184,11 @@ def test_what_is_shed_spills_to_the_next_best(figures):
 
 def test_draws_refuse_nobody(figures):
     table = table_of(figures)
-    set_admits(figures, table, fra=0.2, par=0.1, nyc=0.4, sin=0.3)
+    set_admits(figures, table, fra=0.4, par=0.375, nyc=0.6, sin=0.5)
     counts = draw(table, 0, LONDON, 10_000)
     assert sum(counts.values()) == 10_000
-    all_passed = 0.8 * 0.9 * 0.6 * 0.7
-    assert counts["nyc"] / 10_000 == pytest.approx(0.9 * 0.8 * 0.4 + all_passed, abs=0.03)
+    all_passed = 0.6 * 0.625 * 0.4 * 0.5
+    assert counts["nyc"] / 10_000 == pytest.approx(0.625 * 0.6 * 0.6 + all_passed, abs=0.03)
 
 
 def test_draws_of_two_pops_are_independent(figures):

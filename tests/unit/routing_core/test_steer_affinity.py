@@ -85,8 +85,8 @@ def test_a_cookie_loses_to_a_full_pop(figures, of):
 @pytest.mark.parametrize("set_gate", [set_admits, set_sheds])
 def test_a_cookie_loses_to_what_is_shed(figures, set_gate):
     table = kept_table(figures)
-    set_gate(figures, table, sin=0.25)
-    assert not surprises(draw(table, 0, LONDON, 20_000, kept="sin"), {"sin": 0.25, "par": 0.75})
+    set_gate(figures, table, sin=0.5)
+    assert not surprises(draw(table, 0, LONDON, 20_000, kept="sin"), {"sin": 0.5, "par": 0.5})
 
 
 @pytest.mark.parametrize("affinity", [COOKIE, CLIENT])
@@ -94,13 +94,13 @@ def test_the_same_clients_are_shed_first(figures, affinity):
     """Whether a client is passed over depends on who it is alone; the deeper the shedding, the more of them, and none comes back."""
     table = kept_table(figures, affinity)
     kept_by = {}
-    for admit in (0.75, 0.5, 0.25):
+    for admit in (0.75, 0.5, 0.375):
         set_admits(figures, table, par=admit)
         outcomes = {key: draw(table, 0, LONDON, 20, seed=key, kept="par", client_key=key) for key in range(1, 2000)}
         assert all(len(counts) == 1 for counts in outcomes.values())
         kept_by[admit] = {key for key, counts in outcomes.items() if "par" in counts}
         assert not surprises({"par": len(kept_by[admit]), "fra": 1999 - len(kept_by[admit])}, {"par": admit, "fra": 1 - admit})
-    assert kept_by[0.25] < kept_by[0.5] < kept_by[0.75]
+    assert kept_by[0.375] < kept_by[0.5] < kept_by[0.75]
 
 
 def test_without_affinity_everybody_is_shed_at_times(figures):

@@ -87,9 +87,9 @@ def test_jurisdiction_and_drains_hold(figures, location):
 @pytest.mark.parametrize("location", PLACES)
 def test_what_the_first_sheds_goes_to_the_second(figures, location):
     table = pinned(figures, SIN, NYC)
-    set_admits(figures, table, sin=0.25)
+    set_admits(figures, table, sin=0.375)
     counts = draw(table, 0, location, N, pin=2)
-    assert not surprises(counts, {"sin": 0.25, "nyc": 0.75})
+    assert not surprises(counts, {"sin": 0.375, "nyc": 0.625})
 
 
 def test_passed_over_by_all_of_the_pin_is_decided_as_anyone(figures):

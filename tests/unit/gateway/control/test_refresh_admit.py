@@ -98,7 +98,7 @@ def test_admit_is_availability_times_shed_times_ramp():
     assert seen["admit"] == pytest.approx(0.7 * 0.5 * 0.46, abs=0.002)
 
 
-def test_who_is_full_keeps_the_least_and_who_is_left_out_nothing():
+def test_who_is_full_keeps_the_least_also_where_it_is_left_out():
     text = TWO_POPS.replace('"192.0.2.3:80"]', '"192.0.2.3:80"], capacity: {requests_in_flight: 1}')
     config = config_of(text)
     bench, refresh, _, _ = scene_of(config)
@@ -112,7 +112,8 @@ def test_who_is_full_keeps_the_least_and_who_is_left_out_nothing():
     spec = build(config, world, bench.rows, 2).spec
     bench.figures.pools[bench.rows.pool(*NYC)] = {"in_flight": 5}
     refresh.turn(config, spec)
-    assert bench.figures.figures.read_pool(bench.rows.pool(*NYC))["admit"] == 0  # a fifth is ready
+    seen = bench.figures.figures.read_pool(bench.rows.pool(*NYC))  # a fifth is ready
+    assert (seen["shed"], seen["ramp"], seen["admit"]) == (0, 1, LEAST)
     bench.judge(many[2], True)
     refresh.turn(config, spec)
     seen = bench.figures.figures.read_pool(bench.rows.pool(*NYC))
