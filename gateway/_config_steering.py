@@ -30,7 +30,7 @@ class Match(Section):
     prefix, method, most headers, most query parameters; then the order of the file."""
 
     hosts: tuple[Annotated[str, units.HOST], ...] = ()
-    """Any of these hosts; the request's port does not count. Empty: any host."""
+    """Any of these hosts; the request's port does not count, nor how it writes an IPv6 address (`[::1]`). Empty: any host."""
     path_prefix: Annotated[str, units.URL_PATH] | None = None
     """By whole elements: `/a` matches `/a` and `/a/b`, not `/ab`. Compared as sent, without decoding."""
     path_exact: Annotated[str, units.URL_PATH] | None = None

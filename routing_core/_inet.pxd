@@ -4,6 +4,7 @@ cdef extern from "<arpa/inet.h>" nogil:
     int AF_INET
     int AF_INET6
     int inet_pton(int family, const char *text, void *out)
+    const char *inet_ntop(int family, const void *address, char *out, unsigned int size)
     unsigned short htons(unsigned short port)
 
 cdef extern from "<netinet/in.h>" nogil:

@@ -8,11 +8,10 @@ looked up is bounded by what is configured, not by what a client sends.
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
+from routing_core._hosts cimport MAX_HOST, MAX_LABELS, MAX_LITERAL, host_key, spell_literal
 from routing_core._memory cimport TABLE, give, take
 
 cdef enum:
-    MAX_HOST = 255              # bytes: longer ones are no DNS name, and are no one's
-    MAX_LABELS = 128
     MAX_DEPTH = 64              # elements of a path prefix
     MAX_PATH = 8192             # bytes of a configured path
     MAX_FIELDS = 64             # headers, or query parameters, of one match
@@ -264,21 +263,26 @@ cdef const Route *match_site(const Matcher *matcher, const Site *site, const Req
 # The exact host, then its suffixes, the longest first.
 cdef const Route *match_host(const Matcher *matcher, const RequestFacts *facts) noexcept nogil:
     cdef char host[MAX_HOST]
+    cdef char literal[MAX_LITERAL]
     cdef Suffix suffixes[MAX_LABELS]
+    cdef const char *at = facts.host.at
     cdef uint32_t length = facts.host.length
     cdef uint64_t value = start_of_site(0)
     cdef int32_t n = 0
     cdef uint32_t i
     cdef const Site *site
     cdef const Route *route = NULL
-    if length > 0 and facts.host.at[length - 1] == c'.':
+    if length > 0 and at[length - 1] == c'.':
         length -= 1
-    if length == 0 or length > MAX_HOST or facts.host.at[0] == c'.':     # ".example.com" is how a wildcard is kept
+    if length > 0 and at[0] == c'[':
+        length = spell_literal(at, length, literal)
+        at = literal
+    if length == 0 or length > MAX_HOST or at[0] == c'.':     # ".example.com" is how a wildcard is kept
         return NULL
     i = length
     while i > 0:
         i -= 1
-        host[i] = <char>lower[<unsigned char>facts.host.at[i]]
+        host[i] = <char>lower[<unsigned char>at[i]]
         value = add_byte(value, <unsigned char>host[i])
         if host[i] == c'.' and n < matcher.wildcard_labels:
             suffixes[n].hash = value
@@ -302,17 +306,6 @@ cdef const Route *match_route(const TableData *table, const RequestFacts *facts)
 
 
 # --- Control's side ---
-
-cdef bytes site_key(object host, str what):
-    """How a host is kept: lower case, a wildcard as its suffix."""
-    cdef bytes text = host.lower().removesuffix(".").encode() if isinstance(host, str) else b""
-    cdef bytes name = text[2:] if text.startswith(b"*.") else text
-    if not name or len(text) > MAX_HOST or name.startswith(b".") or any(code in b"*/ \0" for code in name):
-        raise ValueError(f"{what} hosts: must be host.example.com or *.example.com, got {host!r}")
-    if text.count(b".") > MAX_LABELS:
-        raise ValueError(f"{what} hosts: must have at most {MAX_LABELS} labels, got {host!r}")
-    return text[1:] if text.startswith(b"*.") else text
-
 
 cdef tuple path_key(object route, str what):
     """(is exact, path), a prefix without its final "/"."""
@@ -351,7 +344,7 @@ cdef dict sort_matches(object spec):
             raise ValueError(f"{what} method: must not be empty")
         match = (number, (route.method or "").encode(), pairs_of(route.headers, True, what), pairs_of(route.query, False, what))
         path = path_key(route, what)
-        for key in dict.fromkeys([site_key(host, what) for host in route.hosts] or [b""]):
+        for key in dict.fromkeys([host_key(host, what) for host in route.hosts] or [b""]):
             sites.setdefault(key, {}).setdefault(path, []).append(match)
     for paths in sites.values():
         for matches in paths.values():

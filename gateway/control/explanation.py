@@ -223,7 +223,9 @@ def _authority(url: str) -> tuple[str, int | None]:
     """Host and port, as two hosts are compared; an empty host when it is none."""
     try:
         parts = urlsplit(url)
-        return (parts.hostname or "").rstrip("."), parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+        host = (parts.hostname or "").rstrip(".")
+        host = str(ipaddress.IPv6Address(host)) if ":" in host else host  # one spelling
+        return host, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
     except ValueError:
         return "", None
 

@@ -56,9 +56,9 @@ def left_out(shares: Mapping[str, float]) -> set[str]:
     first, never so many that with the dead ones more than half are out, and none when the others could not do without them. As
     routing_core has it for each request; here it says whose return is to be a ramp."""
     dead = [pop for pop, share in shares.items() if share <= 0]
-    poor = sorted((pop for pop, share in reversed(shares.items()) if 0 < share < LOW_SHARE), key=lambda pop: shares[pop])
+    poor = sorted((pop for pop, share in reversed(list(shares.items())) if 0 < share < LOW_SHARE), key=lambda pop: shares[pop])
     out = set(poor[: max(0, len(shares) // 2 - len(dead))])
-    left = sum(availability_of(share, 1) for pop, share in shares.items() if pop not in out)
+    left = sum(min(1.0, HEALTHY_SHARE * share) for pop, share in shares.items() if pop not in out)
     return out if left >= PANIC_BELOW else set()
 
 

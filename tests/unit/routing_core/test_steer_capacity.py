@@ -278,10 +278,10 @@ def test_what_is_unavailable_or_ramping_widens_nothing(figures):
     assert set(draw(table, 0, AT_A, N)) == {"a", "b", "c", "d"}
 
 
-@pytest.mark.parametrize("affinity", ["header", "client"])
+@pytest.mark.parametrize("affinity", [AffinitySpec("header", "x"), AffinitySpec("client")])
 def test_who_is_kept_by_a_hash_stays_near(figures, affinity):
     """Within three windows of the next best, by size alone: its own clients would wander with the room of others."""
-    table = table_of(figures, LINE, n_endpoints=1, routes=[RouteSpec("r", 0, window_ms=5.0, affinity=AffinitySpec(affinity, "x"))])
+    table = table_of(figures, LINE, n_endpoints=1, routes=[RouteSpec("r", 0, affinity=affinity)])
     set_sheds(figures, table, a=0)
     served = {pop for key in range(1, 300) for pop in draw(table, 0, AT_A, 1, client_key=key, header_key=key)}
     assert served - {"a"} == {"b", "c"}

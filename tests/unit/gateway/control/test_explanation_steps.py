@@ -268,10 +268,12 @@ def test_a_key_that_is_not_known_here():
         ("par.example.com:443", "https://fra.example.com/a?b"),
         ("", None),
         ("[::1", None),
+        ("[0:0:0:0:0:0:0:5]", None),
     ],
 )
 def test_nobody_is_redirected_twice(situation, host, location):
     text = WORLD.replace("- {name: away, match: {hosts: [away.example.com]},", "- {name: away,")
+    text = text.replace("https://nyc.example.com", "http://[::5]") if host.startswith("[0") else text
     anywhere, _ = offline.situation_of(config_of(text))
     said = explain(anywhere, "10.1.0.1", host, "/a?b")
     assert said["route"] == "away"
