@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from gateway import _config_units as units
 from gateway._config_units import FAULT, Address, Duration, Network, choice, duration, number, whole
-from geoip.countries import COUNTRIES
+from geoip.countries import COUNTRIES, GROUPS
 
 Name = Annotated[str, units.NAME]
 Bind = Annotated[Address, units.BIND]
@@ -26,6 +26,7 @@ File = Annotated[Path, units.PATH]
 Lat = Annotated[float, number(-90, 90, " degrees")]
 Lon = Annotated[float, number(-180, 180, " degrees")]
 Country = Annotated[str, units.COUNTRY]
+CountryOrGroup = Annotated[str, units.COUNTRIES_OF]
 Continent = Annotated[str, units.CONTINENT]
 Flag = Annotated[bool, units.FLAG]
 
@@ -62,6 +63,18 @@ def once(what: str, values: Iterable[Any]) -> None:
     doubled = sorted(str(value) for value, count in Counter(values).items() if count > 1)
     if doubled:
         raise fault(f"must name each {what} once, got {', '.join(doubled)} more than once")
+
+
+class InCountries(Section):
+    """What has a list of countries, groups among them, which stand for their countries."""
+
+    @model_validator(mode="after")
+    def _ungrouped(self) -> Self:
+        countries = getattr(self, "countries", None)
+        if countries is not None:
+            each = dict.fromkeys(code for one in countries for code in GROUPS.get(one, (one,)))
+            object.__setattr__(self, "countries", tuple(each))
+        return self
 
 
 class Place(Section):

@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from gateway import _config_units as units
-from gateway._config_model import Continent, Country, Flag, Name, Pop, Section, fault, once, one_or_many
+from gateway._config_model import Continent, CountryOrGroup, Flag, InCountries, Name, Pop, Section, fault, once, one_or_many
 from gateway._config_units import Duration, choice, duration, whole
 
 _MAX_ELEMENTS = 64  # of a path prefix, as the core holds them
@@ -52,14 +52,14 @@ class Match(Section):
         return self
 
 
-class Jurisdiction(Section):
+class Jurisdiction(InCountries):
     """Which PoPs may see these requests. Fails closed: no permitted PoP that can serve means 503, never a PoP outside. A PoP must satisfy
     every list given (so another list narrows, and never widens), and lacks what it does not say."""
 
     continents: tuple[Continent, ...] | None = Field(default=None, min_length=1)
-    """Continents of permitted PoPs."""
-    countries: tuple[Country, ...] | None = Field(default=None, min_length=1)
-    """Countries of permitted PoPs."""
+    """Continents of permitted PoPs. EU is the continent, with GB, CH and RU: for the Union's law say `countries: [EU27]`."""
+    countries: tuple[CountryOrGroup, ...] | None = Field(default=None, min_length=1)
+    """Countries of permitted PoPs. `EU27` and `EEA` stand for their states, by the codes of these alone (FR, not RE; FI, not AX)."""
     regions: tuple[Name, ...] | None = Field(default=None, min_length=1)
     """Regions of permitted PoPs."""
     pops: tuple[Name, ...] | None = Field(default=None, min_length=1)
@@ -70,13 +70,13 @@ class Jurisdiction(Section):
         return all(legal is None or has in legal for legal, has in asked)
 
 
-class Clients(Section):
+class Clients(InCountries):
     """Whose requests a rule is for: those of any country or continent listed. A client whose place is unknown is in none."""
 
-    countries: tuple[Country, ...] | None = Field(default=None, min_length=1)
-    """ISO 3166 codes."""
+    countries: tuple[CountryOrGroup, ...] | None = Field(default=None, min_length=1)
+    """ISO 3166 codes; `EU27` and `EEA` stand for those of their states."""
     continents: tuple[Continent, ...] | None = Field(default=None, min_length=1)
-    """Continents."""
+    """Continents, as places and not as unions of states."""
 
     @model_validator(mode="after")
     def _some(self) -> Self:

@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from geoip.countries import COUNTRIES
+from geoip.countries import COUNTRIES, GROUPS
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -341,6 +341,12 @@ def _read_country(raw: Any, _: Path) -> str:
     return raw
 
 
+def _read_countries(raw: Any, _: Path) -> str:
+    if not isinstance(raw, str) or raw not in (*COUNTRIES, *GROUPS):
+        raise ValueError
+    return raw
+
+
 def _read_url(raw: Any, _: Path) -> str:
     """Without the slash at its end: a path follows. Clients are sent there, so it must be whole."""
     found = matched(r"(https?://)([^\s/?#@:\[\]]+|\[[^\s\]]+\])(?::([0-9]{1,5}))?/?", raw)
@@ -434,6 +440,12 @@ PROBE_PATH = text("a path that begins with / and has neither spaces nor # (what 
 TOKEN = text("a name of letters, digits and !#$%&'*+.^_`|~-, at most 128 of them", _TOKEN)
 METHOD = text("an HTTP method in capitals, such as GET", r"[A-Z][A-Z-]{0,31}")
 COUNTRY = Leaf(_read_country, "an ISO 3166 code of two capitals, such as DE", {"type": "string", "pattern": "^[A-Z]{2}$"}, as_is)
+COUNTRIES_OF = Leaf(
+    _read_countries,
+    "an ISO 3166 code of two capitals, such as DE, or EU27 or EEA for all states of the European Union or Economic Area",
+    {"anyOf": [{"type": "string", "pattern": "^[A-Z]{2}$"}, {"enum": ["EU27", "EEA"]}]},
+    as_is,
+)
 CONTINENT = choice("AF", "AN", "AS", "EU", "NA", "OC", "SA")
 URL = Leaf(_plain(_read_url), "a URL without a path, such as https://fra.example.com", {"type": "string", "pattern": "^https?://"}, as_is)
 WORKERS = Leaf(

@@ -1,4 +1,4 @@
-"""Countries: ISO 3166 alpha-2 code -> continent, a central place, and how far from it clients may be.
+"""Countries: ISO 3166 alpha-2 code -> continent, a central place, and how far from it clients may be; and groups of them.
 
 Owns the table (countries.csv, in the package). Must not know databases: where one gives coordinates, this is not asked.
 
@@ -16,6 +16,10 @@ import csv
 from importlib.resources import files
 from typing import NamedTuple
 
+_UNION = "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK"
+# States, by treaty: the European Union of 27, and the European Economic Area. A continent is neither: EU has GB, CH and RU.
+# What has a code of its own beside its state's (AX, GF, GP, MQ, RE, YT, GL, ...) is in no group.
+GROUPS = {"EU27": tuple(_UNION.split()), "EEA": tuple(sorted(f"{_UNION} IS LI NO".split()))}
 CONTINENTS = ("AF", "AN", "AS", "EU", "NA", "OC", "SA")
 
 

@@ -80,7 +80,7 @@ EXPECTED = [
     (24, "routes.nowhere: must have either service or split, got neither"),
     (25, "routes[5].split[1].service: must be one of services: shop, got 'sop', did you mean shop?"),
     (25, "routes[5].split[1].weight: must be a whole number from 0 to 1000000, got -1"),
-    (26, "routes[6].steering.jurisdiction[0].clients.countries[0]: must be an ISO 3166 code of two capitals, such as DE, got 'EU'"),
+    (26, "routes[6].steering.jurisdiction[0].clients.countries[0]: must be an ISO 3166 code of two capitals, such as DE, or EU27 or"),
     (26, "routes[6].steering.jurisdiction[1].pops: must be given: which PoPs may see them; `{}` for all"),
     (27, "timeouts.connect: must be a duration from 10ms to 1m, such as 250ms, 10s, 2m or 1h, got 5"),
     (28, "limits: must be a mapping with keys among head_bytes, fields"),

@@ -93,11 +93,23 @@ def test_what_is_not_legal_is_refused_at_its_place(section, data, loc, words):
         ({"pops": ("fra",)}, True),
         ({"pops": ("nyc",)}, False),
         ({"continents": ("EU",), "countries": ("FR",)}, False),
+        ({"countries": ("EU27",)}, True),
+        ({"countries": ("EEA", "US")}, True),
         ({"continents": ("NA",), "pops": ("fra",)}, False),
     ],
 )
 def test_jurisdiction_asks_for_every_list_that_is_given(jurisdiction, permits):
     assert Jurisdiction.model_validate(jurisdiction).permits(pop(country="DE", region="central")) is permits
+
+
+def test_groups_of_countries_stand_for_their_states():
+    union = Jurisdiction.model_validate({"countries": ("EU27",)})
+    assert [union.permits(pop(country=code)) for code in ("FR", "CY", "GB", "CH", "NO", "RE")] == [True, True, False, False, False, False]
+    area = Jurisdiction.model_validate({"countries": ("DE", "EEA", "GB")})
+    assert (area.countries[0], len(area.countries), area.countries.count("DE")) == ("DE", 31, 1)
+    assert area.permits(pop(country="NO"))
+    assert Clients.model_validate({"countries": ("EU27",)}).countries == union.countries
+    assert Jurisdiction.model_validate(area.model_dump()) == area  # written back as what it stands for
 
 
 def test_jurisdiction_fails_closed_on_what_a_pop_does_not_say():

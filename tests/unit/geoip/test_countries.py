@@ -9,13 +9,21 @@ from statistics import median
 import maxminddb
 import pytest
 
-from geoip.countries import CONTINENTS, COUNTRIES
+from geoip.countries import CONTINENTS, COUNTRIES, GROUPS
 
 
 def great_circle_km(lat, lon, other_lat, other_lon):
     lat, lon, other_lat, other_lon = map(math.radians, (lat, lon, other_lat, other_lon))
     cosine = math.sin(lat) * math.sin(other_lat) + math.cos(lat) * math.cos(other_lat) * math.cos(lon - other_lon)
     return 6371 * math.acos(min(1.0, cosine))
+
+
+def test_groups_are_of_states_that_are_there():
+    union, area = GROUPS["EU27"], GROUPS["EEA"]
+    assert (len(union), len(area)) == (27, 30)
+    assert set(area) - set(union) == {"IS", "LI", "NO"}
+    assert set(area) <= COUNTRIES.keys()
+    assert not GROUPS.keys() & COUNTRIES.keys()
 
 
 def test_every_code_is_there_and_sane():
