@@ -148,8 +148,9 @@ def _steered(judging: Judge, n: int, route: Route) -> None:
     affinity = steering.affinity
     if affinity and affinity.cookie and affinity.within:
         judging.note((*at, "affinity", "within"), "a cookie holds wherever its PoP lies")
-    if affinity and not affinity.cookie and affinity.same_site != "lax":
-        judging.note((*at, "affinity", "same_site"), "there is no cookie")
+    if affinity and not affinity.cookie:
+        for key in affinity.model_fields_set & {"same_site", "secure", "max_age"}:
+            judging.note((*at, "affinity", key), "there is no cookie")
 
 
 def _unkept(judging: Judge) -> None:

@@ -108,8 +108,8 @@ class Affinity(Section):
     health and capacity."""
 
     cookie: Annotated[str, units.TOKEN] | None = None
-    """Name of a cookie that names the PoP, signed with `affinity_key`. It is always HttpOnly and Secure: a client that comes by plain HTTP
-    does not send it back."""
+    """Name of a cookie that names the PoP, signed with `affinity_key`. It is always HttpOnly. The answer that gives it is `private` for
+    caches, whatever the PoP said: in a shared one it would send everybody to one PoP."""
     header: Annotated[str, units.TOKEN] | None = None
     """Name of a header whose value says who the client is, such as a tenant's. Requests without it are decided without affinity."""
     client: Flag = False
@@ -117,13 +117,20 @@ class Affinity(Section):
     within: Annotated[Duration, duration("0s", "10s")] = Duration(0)
     """How far above the fastest a PoP kept by header or client may lie. 0s: the window as it is. A cookie holds wherever its PoP lies."""
     same_site: Annotated[Literal["lax", "strict", "none"], choice("lax", "strict", "none")] = "lax"
-    """The cookie's SameSite. `none`: it is sent from other sites' pages too."""
+    """The cookie's SameSite. `none`: it is sent from other sites' pages too, and only by TLS: browsers drop it without Secure."""
+    secure: Annotated[Literal["auto", True, False], choice("auto", True, False)] = "auto"
+    """The cookie's Secure, without which it is sent by plain HTTP too. `auto`: where a trusted hop says that the client came by https, in
+    `x-forwarded-proto`, or in `forwarded` where `client_ip.header` is that."""
+    max_age: Annotated[Duration, duration("1s", "8760h")] | None = None
+    """For how long a client keeps the cookie, from when it was given; then it is decided anew. Absent: until the browser ends."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
         kinds = [key for key, value in (("cookie", self.cookie), ("header", self.header), ("client", self.client)) if value]
         if len(kinds) != 1:
             raise fault(f"must have exactly one of cookie, header and client: true, got {' and '.join(kinds) or 'none'}")
+        if self.same_site == "none" and self.secure is False:
+            raise fault("must not be secure: false with same_site: none, which browsers drop")
         return self
 
 

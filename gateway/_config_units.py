@@ -154,7 +154,7 @@ def text(legal: str, pattern: str, **schema: Any) -> Leaf:
 
 
 def choice(*values: str | int) -> Leaf:
-    """One of a few words, or of a few numbers."""
+    """One of a few words, numbers or truth values."""
 
     def parse(raw: Any, _: Path) -> str | int:
         found: str | int | None = next((value for value in values if type(value) is type(raw) and value == raw), None)
@@ -162,7 +162,7 @@ def choice(*values: str | int) -> Leaf:
             raise ValueError
         return found
 
-    words = [str(value) for value in values]
+    words = [str(value).lower() if type(value) is bool else str(value) for value in values]
     legal = " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
     return Leaf(parse, legal, {"enum": list(values)}, as_is)
 

@@ -106,6 +106,7 @@ cdef struct Route:
     AffinityKind affinity
     Text affinity_name          # of the cookie or header; a header's in lower case
     Text cookie_attributes      # as they are sent behind the value
+    bint is_secure_over_tls     # and Secure, for clients that came by TLS
     double within_ms            # the window by which a kept PoP is judged, when wider
     int32_t redirect_status     # 307, 308; 0: passed on
     bint redirects_all

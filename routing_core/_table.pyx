@@ -303,6 +303,7 @@ cdef int fill_affinity(Arena *arena, Route *route, object spec, str what) except
     route.affinity = <AffinityKind><int>AFFINITIES.index(spec.by)
     route.affinity_name = keep_text(arena, spec.name.encode())
     route.cookie_attributes = keep_text(arena, spec.attributes.encode())
+    route.is_secure_over_tls = spec.is_secure_over_tls
     route.within_ms = number(spec.within_ms, 0, 60000, what + " within_ms")
     return 0
 

@@ -74,6 +74,7 @@ class AffinitySpec:
     name: str = ""  # of the cookie or header
     within_ms: float = 0.0  # by header or client: how far above the fastest the PoP may lie, when that is more than the window
     attributes: str = ""  # of the cookie, as they are sent: "; Path=/; HttpOnly"
+    is_secure_over_tls: bool = False  # and Secure, for clients that came by TLS
 
 
 @dataclass(frozen=True, slots=True)

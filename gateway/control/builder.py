@@ -180,8 +180,12 @@ def _chain(name: str, others: Mapping[str, Iterable[str]]) -> list[str]:
 def affinity_of(affinity: Affinity) -> AffinitySpec:
     within_ms = affinity.within * 1000
     if affinity.cookie is not None:
-        same_site = affinity.same_site.capitalize()
-        return AffinitySpec("cookie", affinity.cookie, within_ms, f"; Path=/; HttpOnly; Secure; SameSite={same_site}")
+        attributes = f"; Path=/; HttpOnly; SameSite={affinity.same_site.capitalize()}"
+        if affinity.max_age is not None:
+            attributes += f"; Max-Age={int(affinity.max_age)}"
+        if affinity.secure is True:
+            attributes += "; Secure"
+        return AffinitySpec("cookie", affinity.cookie, within_ms, attributes, affinity.secure == "auto")
     if affinity.header is not None:
         return AffinitySpec("header", affinity.header.lower(), within_ms)
     return AffinitySpec("client", within_ms=within_ms)

@@ -6,17 +6,18 @@ request has none. A value in quotes is another value.
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy
 
-from gateway.dataplane._client cimport is_v4
+from gateway.dataplane._client cimport Span, find_forwarded, first_element, is_v4, take_parameter
 from gateway.dataplane._core cimport *
 from gateway.dataplane._forward cimport append
-from gateway.dataplane._head cimport FIELD_COOKIE, Field, is_hops_word
-from gateway.dataplane._octets cimport token_octets
+from gateway.dataplane._head cimport FIELD_COOKIE, FIELD_X_FORWARDED_PROTO, Field, is_hops_word
+from gateway.dataplane._octets cimport is_word, token_octets
+from gateway.dataplane._settings cimport Settings
 from routing_core._table cimport BY_COOKIE, BY_HEADER, NO_AFFINITY, Pop, Text
 
 ctypedef const unsigned char *Octets
 
 cdef enum:
-    COOKIE_PUNCTUATION = 15     # of "set-cookie: ", "=" and CRLF
+    COOKIE_PUNCTUATION = 23     # of "set-cookie: ", "=", "; Secure" and CRLF
 
 
 # SplitMix64's finaliser (Stafford's thirteenth variant): one to one, so 0 comes of 0 alone.
@@ -112,7 +113,21 @@ cdef const Pop *find_named_pop(const TableData *table, const Text *value) noexce
     return NULL
 
 
-cdef void ask(const TableData *table, const Exchange *exchange, const char *text, const RequestHead *head, Asked *out) noexcept nogil:
+cdef bint is_over_tls(const Exchange *exchange, const char *text, const RequestHead *head) noexcept nogil:
+    """As a trusted hop says. Of a list the first word is the client's own scheme; who forges it spoils a cookie of his own."""
+    cdef const Settings *settings = exchange.snapshot.settings
+    cdef Span said
+    if not exchange.downstream.is_trusted:
+        return False
+    if settings.reads_forwarded:
+        if not (find_forwarded(settings, text, head, &said) and take_parameter(&said, "proto=", 6)):
+            return False
+    elif not first_element(text, head, FIELD_X_FORWARDED_PROTO, &said):
+        return False
+    return is_word(<Octets>said.at, said.length, "https")
+
+
+cdef void ask(const TableData *table, Exchange *exchange, const char *text, const RequestHead *head, Asked *out) noexcept nogil:
     cdef const Route *route = exchange.route
     cdef Text value
     out.client = &exchange.location
@@ -123,8 +138,10 @@ cdef void ask(const TableData *table, const Exchange *exchange, const char *text
         out.client_key = key_of_client(exchange.client)
     if route.affinity == BY_HEADER:
         out.header_key = find_header_key(text, head, &route.affinity_name, exchange.downstream.is_trusted)
-    elif route.affinity == BY_COOKIE and find_cookie(text, head, &route.affinity_name, &value):
-        out.kept = find_named_pop(table, &value)
+    elif route.affinity == BY_COOKIE:
+        exchange.is_over_tls = route.is_secure_over_tls and is_over_tls(exchange, text, head)
+        if find_cookie(text, head, &route.affinity_name, &value):
+            out.kept = find_named_pop(table, &value)
 
 
 cdef uint32_t cookie_bytes(const Exchange *exchange) noexcept nogil:
@@ -144,7 +161,7 @@ cdef void append_cookie(Buffer *out, const Exchange *exchange) noexcept nogil:
     append(out, "=", 1)
     append(out, exchange.pool.pop.cookie.at, exchange.pool.pop.cookie.length)
     append(out, route.cookie_attributes.at, route.cookie_attributes.length)
-    append(out, "\r\n", 2)
+    append(out, "; Secure\r\n" if exchange.is_over_tls else "\r\n", 10 if exchange.is_over_tls else 2)
 
 
 def client_key(bytes address not None) -> int:

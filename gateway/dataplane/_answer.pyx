@@ -44,7 +44,7 @@ cdef Framing framing_of(const Exchange *exchange, const ResponseHead *head) noex
 cdef Answered pass_interim(Exchange *exchange, const char *text, const ResponseHead *head) noexcept nogil:
     """1xx but 101: to those who understand it; 100 to those who wait for it."""
     if exchange.minor >= 1 and (head.status != 100 or exchange.expects_continue):
-        begin_response(&exchange.down.head, text, head, NO_BODY, False, False)
+        begin_response(&exchange.down.head, text, head, NO_BODY, False, False, False)
         if not end_head(&exchange.down.head):
             return ANSWER_BAD   # more interim answers than anyone can want
     return ANSWER_NEEDS_DATA
@@ -104,7 +104,7 @@ cdef Answered take_final(Core *core, Exchange *exchange, const char *text, const
             or announces_end(core, downstream)):
         downstream.must_close = True
     begin_response(&down.head, text, head, NO_BODY if down.is_unchunked else down.framing, downstream.must_close,
-                   exchange.minor == 0 and not downstream.must_close)
+                   exchange.minor == 0 and not downstream.must_close, cookie_bytes(exchange) > 0)
     append_own_fields(&down.head, exchange)
     if not end_head(&down.head):
         return ANSWER_BAD
@@ -117,7 +117,7 @@ cdef Answered take_final(Core *core, Exchange *exchange, const char *text, const
 cdef Answered take_switch(Core *core, Exchange *exchange, const char *text, const ResponseHead *head) noexcept nogil:
     """101: a tunnel, but only for who asked for one and has said all of the request."""
     if exchange.is_upgrade and head.is_upgrade and exchange.up.is_done:
-        begin_response(&exchange.down.head, text, head, NO_BODY, False, False)
+        begin_response(&exchange.down.head, text, head, NO_BODY, False, False, False)
         if end_head(&exchange.down.head):
             note_answer(core, exchange, 101, True, 0)
             exchange.status = 101

@@ -170,6 +170,7 @@ cdef struct Exchange:
     const Route *route      # NULL: not routed
     const Service *service  # in which it counts as in flight, and whose budget its retries draw on; NULL: it goes nowhere
     const Pop *kept         # by the client's cookie; NULL: it has none
+    bint is_over_tls        # so the client asked, where a cookie's attributes hang on it
     Decision decision
     const Pool *pool        # of the current attempt
     const Endpoint *endpoint    # NULL between attempts

@@ -41,8 +41,9 @@ cdef bint has_been_here(const char *text, const RequestHead *head, const Setting
 cdef bint compose_request(Buffer *out, const char *text, const RequestHead *head, const Settings *settings,
                           const Facts *facts) noexcept nogil
 # An answer's head but for its end: fields may be added. framing: of the body as it goes down. close, keep_alive: see append_persistence.
-cdef void begin_response(Buffer *out, const char *text, const ResponseHead *head, Framing framing, bint close,
-                         bint keep_alive) noexcept nogil
+# is_private: what is added is for this client alone, so no shared cache may keep it.
+cdef void begin_response(Buffer *out, const char *text, const ResponseHead *head, Framing framing, bint close, bint keep_alive,
+                         bint is_private) noexcept nogil
 # close: the connection ends after it. keep_alive: an HTTP/1.0 client is told that it does not.
 cdef void append_persistence(Buffer *out, bint close, bint keep_alive) noexcept nogil
 cdef void append_debug(Buffer *out, const Text *pop, const char *reason) noexcept nogil

@@ -10,7 +10,7 @@ from libc.string cimport memchr, memcmp, memcpy, strlen
 from gateway.dataplane._client cimport Span, find_forwarded, take_parameter
 from gateway.dataplane._core cimport BY_CHUNKS, Buffer, Framing
 from gateway.dataplane._head cimport *
-from gateway.dataplane._octets cimport Octets, find_host, is_token, next_element
+from gateway.dataplane._octets cimport Octets, find_host, is_same, is_token, is_word, next_element
 from gateway.dataplane._settings cimport Settings
 
 cdef enum:
@@ -138,12 +138,12 @@ cdef void settle_ids(const char *text, const RequestHead *head, unsigned long lo
         memcpy(facts.trace + 52, "-00", 3)
 
 
-cdef void append_chain(Buffer *out, const char *text, const RequestHead *head, FieldId field_id) noexcept nogil:
-    """What trusted hops said in a field, as one list that goes on."""
+cdef void append_chain(Buffer *out, const char *text, const Field *fields, int32_t n_fields, FieldId field_id) noexcept nogil:
+    """What was said in a field, in all its lines, as one list that goes on."""
     cdef const Field *field
     cdef int32_t i
-    for i in range(head.n_fields):
-        field = &head.fields[i]
+    for i in range(n_fields):
+        field = fields + i
         if field.id == field_id and not field.is_named_by_connection and field.value_length > 0:
             append(out, text + field.value_at, field.value_length)
             append(out, ", ", 2)
@@ -154,7 +154,7 @@ cdef void append_forwarded_for(Buffer *out, const char *text, const RequestHead 
     """One field: what trusted hops said, then the peer."""
     append(out, "x-forwarded-for: ", 17)
     if facts.is_trusted and not settings.reads_forwarded:
-        append_chain(out, text, head, FIELD_X_FORWARDED_FOR)
+        append_chain(out, text, head.fields, head.n_fields, FIELD_X_FORWARDED_FOR)
     elif facts.is_forwarded:
         append(out, facts.client, facts.client_length)
         append(out, ", ", 2)
@@ -167,7 +167,7 @@ cdef void append_forwarded(Buffer *out, const char *text, const RequestHead *hea
     cdef bint is_v6 = memchr(facts.peer, c':', facts.peer_length) != NULL
     append(out, "forwarded: ", 11)
     if facts.is_trusted:
-        append_chain(out, text, head, FIELD_FORWARDED)
+        append_chain(out, text, head.fields, head.n_fields, FIELD_FORWARDED)
     append(out, "for=\"[" if is_v6 else "for=", 6 if is_v6 else 4)
     append(out, facts.peer, facts.peer_length)
     append(out, "]\"\r\n" if is_v6 else "\r\n", 4 if is_v6 else 2)
@@ -308,18 +308,32 @@ cdef bint compose_request(Buffer *out, const char *text, const RequestHead *head
     return out.end <= out.capacity
 
 
-cdef void append_kept_of_response(Buffer *out, const char *text, const ResponseHead *head, bint keeps_length) noexcept nogil:
+cdef bint is_for_caches(const char *text, const Field *field) noexcept nogil:
+    """Cache-Control, or what some shared caches go by in its place (RFC 9213 and its forerunners)."""
+    cdef Octets name = <Octets>text + field.name_at
+    cdef size_t length = field.name_length
+    if field.id != FIELD_OTHER:
+        return field.id == FIELD_CACHE_CONTROL
+    return (is_word(name, length, "surrogate-control") or is_word(name, length, "edge-control") or is_word(name, length, "x-accel-expires")
+            or (length >= 17 and is_same(name + length - 17, "cdn-cache-control", 17)))
+
+
+cdef void append_kept_of_response(Buffer *out, const char *text, const ResponseHead *head, bint keeps_length, bint is_private) noexcept nogil:
     cdef uint32_t run = head.fields_at
     cdef const Field *field
     cdef int32_t i
     for i in range(head.n_fields):
         field = &head.fields[i]
         if not (is_dropped_from_response(field.id) or field.is_named_by_connection
-                or (field.id == FIELD_CONTENT_LENGTH and not keeps_length)):
+                or (field.id == FIELD_CONTENT_LENGTH and not keeps_length) or (is_private and is_for_caches(text, field))):
             continue
         append(out, text + run, field.name_at - run)
         run = field.line_end_at
     append(out, text + run, head.length - 2 - run)
+    if is_private:
+        append(out, "cache-control: ", 15)
+        append_chain(out, text, head.fields, head.n_fields, FIELD_CACHE_CONTROL)
+        append(out, "private\r\n", 9)
 
 
 cdef void append_persistence(Buffer *out, bint close, bint keep_alive) noexcept nogil:
@@ -337,8 +351,8 @@ cdef void append_debug(Buffer *out, const Text *pop, const char *reason) noexcep
     append(out, "\r\n", 2)
 
 
-cdef void begin_response(Buffer *out, const char *text, const ResponseHead *head, Framing framing, bint close,
-                         bint keep_alive) noexcept nogil:
+cdef void begin_response(Buffer *out, const char *text, const ResponseHead *head, Framing framing, bint close, bint keep_alive,
+                         bint is_private) noexcept nogil:
     # RFC 9110 8.6: no Content-Length in 1xx and 204.
     cdef bint keeps_length = head.status >= 200 and head.status != 204
     append(out, "HTTP/1.1 ", 9)
@@ -346,7 +360,7 @@ cdef void begin_response(Buffer *out, const char *text, const ResponseHead *head
     append(out, " ", 1)
     append(out, text + head.reason_at, head.reason_length)
     append(out, "\r\n", 2)
-    append_kept_of_response(out, text, head, keeps_length)
+    append_kept_of_response(out, text, head, keeps_length, is_private)
     if head.status == 101:
         append_upgrade(out, text, head.fields, head.n_fields)
     elif framing == BY_CHUNKS:

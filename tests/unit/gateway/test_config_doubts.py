@@ -50,7 +50,7 @@ def pops(capacity):
         {"services": services(more=API).replace("name: shop,", "name: shop, on_unavailable: [api],")},
         {"routes": steered(RULED), "geoip": COUNTRIES},
         {"routes": steered("mode: redirect, redirect: {status: 308}"), "pops": URLS},
-        {"routes": steered("affinity: {cookie: pop, same_site: strict}"), "state_dir": "/nowhere"},
+        {"routes": steered("affinity: {cookie: pop, same_site: strict, secure: true, max_age: 1h}"), "state_dir": "/nowhere"},
         {"routes": steered("affinity: {header: x-tenant, within: 10ms}")},
         {"routes": steered("affinity: {client: true}")},
     ],
@@ -99,6 +99,8 @@ def test_no_doubt(more):
             "routes[0].steering.affinity.within: a cookie holds wherever its PoP lies",
         ),
         ({"routes": steered("affinity: {client: true, same_site: none}")}, "routes[0].steering.affinity.same_site: there is no cookie"),
+        ({"routes": steered("affinity: {client: true, secure: false}")}, "routes[0].steering.affinity.secure: there is no cookie"),
+        ({"routes": steered("affinity: {header: x-id, max_age: 1h}")}, "routes[0].steering.affinity.max_age: there is no cookie"),
         ({"client_ip": "{trusted_proxies: [0.0.0.0/0]}"}, "client_ip.trusted_proxies[0]: every client may say that it is another"),
         ({"admin": '{bind: "0.0.0.0:9901"}'}, "admin.bind: whoever reaches this address"),
         (

@@ -62,6 +62,10 @@ def test_a_route_is_written_as_it_was_read(data):
         (Affinity, {"cookie": "pop", "client": True}, (), "got cookie and client"),
         (Affinity, {"cookie": "a b"}, ("cookie",), "a name of letters, digits"),
         (Affinity, {"header": "x-id", "within": "11s"}, ("within",), "from 0s to 10s"),
+        (Affinity, {"cookie": "pop", "secure": "yes"}, ("secure",), "must be auto, true or false"),
+        (Affinity, {"cookie": "pop", "secure": 1}, ("secure",), "must be auto, true or false"),
+        (Affinity, {"cookie": "pop", "max_age": "0s"}, ("max_age",), "from 1s to 8760h"),
+        (Affinity, {"cookie": "pop", "secure": False, "same_site": "none"}, (), "must not be secure: false with same_site: none"),
         (Clients, {}, (), "must have countries or continents"),
         (Clients, {"countries": ()}, ("countries",), "at least 1 item"),
         (Rule, {"clients": {"countries": ("DE",)}}, ("pops",), "Field required"),
@@ -130,7 +134,15 @@ def test_a_jurisdiction_is_one_for_all_or_a_list_of_rules():
     ]
 
 
-@pytest.mark.parametrize("data", [{"cookie": "pop", "same_site": "none"}, {"header": "x-tenant", "within": "20ms"}, {"client": True}])
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"cookie": "pop", "same_site": "none", "secure": True},
+        {"cookie": "pop", "secure": False},
+        {"header": "x-tenant", "within": "20ms"},
+        {"client": True},
+    ],
+)
 def test_kinds_of_affinity(data):
     affinity = Steering.model_validate({"affinity": data}).affinity
     assert {key: str(value) if key == "within" else value for key, value in affinity.model_dump(exclude_unset=True).items()} == data
@@ -141,4 +153,4 @@ def test_what_a_route_is_given_unasked():
     assert (steering.mode, steering.redirect.status, steering.redirect.methods, steering.affinity) == ("proxy", 307, "safe", None)
     assert (ChangeControl().pace, ChangeControl().margin) == (0.1, 0.05)
     affinity = Affinity(client=True)
-    assert (affinity.within, affinity.same_site) == (0, "lax")
+    assert (affinity.within, affinity.same_site, affinity.secure, affinity.max_age) == (0, "lax", "auto", None)

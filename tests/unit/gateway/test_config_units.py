@@ -177,6 +177,7 @@ def test_choice_names_all():
     assert units.choice("a", "b").legal == "a or b"
     assert units.choice("a", "b", "c").legal == "a, b or c"
     assert units.choice(307, 308).legal == "307 or 308"
+    assert units.choice("auto", True, False).legal == "auto, true or false"
 
 
 def test_a_share_in_words():

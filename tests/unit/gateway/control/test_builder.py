@@ -239,9 +239,11 @@ def with_steering(steering, text=TWO_POPS):
 @pytest.mark.parametrize(
     ("affinity", "expected"),
     [
-        ("{cookie: Pop}", AffinitySpec("cookie", "Pop", 0.0, "; Path=/; HttpOnly; Secure; SameSite=Lax")),
-        ("{cookie: pop, same_site: strict}", AffinitySpec("cookie", "pop", 0.0, "; Path=/; HttpOnly; Secure; SameSite=Strict")),
-        ("{cookie: pop, same_site: none}", AffinitySpec("cookie", "pop", 0.0, "; Path=/; HttpOnly; Secure; SameSite=None")),
+        ("{cookie: Pop}", AffinitySpec("cookie", "Pop", 0.0, "; Path=/; HttpOnly; SameSite=Lax", True)),
+        ("{cookie: pop, same_site: strict, secure: auto}", AffinitySpec("cookie", "pop", 0.0, "; Path=/; HttpOnly; SameSite=Strict", True)),
+        ("{cookie: pop, secure: true, same_site: none}", AffinitySpec("cookie", "pop", 0.0, "; Path=/; HttpOnly; SameSite=None; Secure")),
+        ("{cookie: pop, secure: false}", AffinitySpec("cookie", "pop", 0.0, "; Path=/; HttpOnly; SameSite=Lax")),
+        ("{cookie: pop, max_age: 2h}", AffinitySpec("cookie", "pop", 0.0, "; Path=/; HttpOnly; SameSite=Lax; Max-Age=7200", True)),
         ("{header: X-Tenant, within: 30ms}", AffinitySpec("header", "x-tenant", 30.0)),
         ("{client: true, within: 1s}", AffinitySpec("client", "", 1000.0)),
     ],

@@ -158,7 +158,8 @@ def test_interim_answers_and_tunnels_carry_none(by_cookie):
     assert received(client) == b"HTTP/1.1 103 Early Hints\r\n\r\n"
     upstream.send(ANSWER)
     by_cookie.turn()
-    assert received(client) == ANSWER.replace(b"\r\n\r\n", f"\r\nset-cookie: {given_cookie(FRA)}\r\n\r\n".encode())
+    given = f"\r\ncache-control: private\r\nset-cookie: {given_cookie(FRA)}\r\n\r\n"
+    assert received(client) == ANSWER.replace(b"\r\n\r\n", given.encode())
     by_cookie.ask(client, upstream, b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: w\r\n\r\n")
     upstream.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: w\r\n\r\n")
     by_cookie.turn()
@@ -171,7 +172,8 @@ def test_the_backends_own_cookies_stay(by_cookie):
     upstream.send(ANSWER.replace(b"\r\n\r\n", b"\r\nSet-Cookie: a=b\r\nSet-Cookie: pop=mine\r\n\r\n"))
     by_cookie.turn()
     got = received(client)
-    assert b"\r\nSet-Cookie: a=b\r\nSet-Cookie: pop=mine\r\nset-cookie: " + given_cookie(FRA).encode() in got
+    own = b"cache-control: private\r\nset-cookie: " + given_cookie(FRA).encode()
+    assert b"\r\nSet-Cookie: a=b\r\nSet-Cookie: pop=mine\r\n" + own in got
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 204 No Content\r\n\r\n", b"HTTP/1.1 304 Not Modified\r\n\r\n", b"HTTP/1.1 500 x\r\n\r\n"])
@@ -209,6 +211,79 @@ def test_a_head_of_any_size_has_room_for_it(make_bench, size, attributes):
     _, fields, body = head_and_body(got)
     assert body == b"hello" and len(fields["x"]) == size and fields["set-cookie"] == f"pop={FRA}{attributes}"
     assert fields["x-isochrone-pop"] == "fra"
+
+
+def answer_to(bench, *lines, asked=b"", address="127.0.0.1"):
+    """What the client gets of an answer with these lines."""
+    client, upstream = bench.client(address), bench.upstream()
+    assert bench.ask(client, upstream, REQUEST[:-2] + asked + b"\r\n")
+    upstream.send(ANSWER.replace(b"\r\n\r\n", b"".join(b"\r\n" + line for line in lines) + b"\r\n\r\n"))
+    bench.turn()
+    got = received(client)
+    for end in (client, upstream):
+        end.close()
+    bench.turn()
+    return got
+
+
+@pytest.mark.parametrize(
+    ("lines", "control"),
+    [
+        ((), b"private"),
+        ((b"Cache-Control: public, max-age=60",), b"public, max-age=60, private"),
+        ((b"Cache-Control: no-store",), b"no-store, private"),
+        (
+            (b"Cache-Control: max-age=60", b"x: y", b"cache-control:", b'CACHE-CONTROL:  no-cache="a, b" '),
+            b'max-age=60, no-cache="a, b", private',
+        ),
+        ((b"Connection: cache-control", b"Cache-Control: max-age=60"), b"private"),
+        ((b"Surrogate-Control: max-age=60", b"CDN-Cache-Control: max-age=60", b"X-Accel-Expires: 60"), b"private"),
+        ((b"Example-CDN-Cache-Control: max-age=60", b"Edge-Control: max-age=60"), b"private"),
+    ],
+)
+def test_who_gets_a_cookie_gets_an_answer_of_his_own(by_cookie, lines, control):
+    """A shared cache would give one client's cookie to all of them (RFC 9111 7.3)."""
+    got = answer_to(by_cookie, *lines)
+    assert [line for line in got.split(b"\r\n") if b"control" in line.lower() or b"expires" in line.lower()] == [
+        b"cache-control: " + control
+    ]
+    assert (b"\r\nx: y\r\n" in got) == (b"x: y" in lines)
+
+
+@pytest.mark.parametrize("lines", [(), (b"Cache-Control: public", b"CDN-Cache-Control: max-age=60", b"X-Accel-Expires: 60")])
+def test_who_has_the_cookie_gets_what_the_pop_said_to_caches(by_cookie, lines):
+    got = answer_to(by_cookie, *lines, asked=b"Cookie: pop=%s\r\n" % FRA.encode())
+    assert got == ANSWER.replace(b"\r\n\r\n", b"".join(b"\r\n" + line for line in lines) + b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("header", "asked", "is_secure"),
+    [
+        ("x-forwarded-for", b"X-Forwarded-Proto: https\r\n", True),
+        ("x-forwarded-for", b"X-Forwarded-Proto: HTTPS , http\r\n", True),
+        ("x-forwarded-for", b"X-Forwarded-Proto: http\r\n", False),
+        ("x-forwarded-for", b"X-Forwarded-Proto: http, https\r\n", False),
+        ("x-forwarded-for", b"X-Forwarded-Proto: httpss\r\n", False),
+        ("x-forwarded-for", b"X-Forwarded-Proto:\r\n", False),
+        ("x-forwarded-for", b"Connection: x-forwarded-proto\r\nX-Forwarded-Proto: https\r\n", False),
+        ("x-forwarded-for", b"Forwarded: for=127.0.0.9;proto=https\r\n", False),
+        ("x-forwarded-for", b"", False),
+        ("forwarded", b'Forwarded: for=127.0.0.9; Proto="https"\r\n', True),
+        ("forwarded", b"Forwarded: proto=https, for=127.0.0.9;proto=http\r\n", False),
+        ("forwarded", b"X-Forwarded-Proto: https\r\n", False),
+    ],
+)
+@pytest.mark.parametrize("is_trusted", [True, False])
+def test_secure_follows_what_a_trusted_hop_says_of_the_client(make_bench, header, asked, is_secure, is_trusted):
+    routes = (RouteSpec("kept", 0, affinity=AffinitySpec("cookie", "pop", attributes="; Path=/", is_secure_over_tls=True)),)
+    settings = Settings(trusted=("127.0.0.1/32",) if is_trusted else (), forwarded_header=header)
+    _, fields, _ = head_and_body(answer_to(make_bench(settings, routes=routes, pops=POPS), asked=asked))
+    assert fields["set-cookie"] == f"pop={FRA}; Path=/" + ("; Secure" if is_secure and is_trusted else "")
+
+
+def test_secure_is_not_added_where_the_attributes_say_all(make_bench):
+    bench = make_bench(Settings(trusted=("127.0.0.1/32",)), routes=BY_COOKIE, pops=POPS)
+    assert f"{given_cookie(FRA)}\r\n".encode() in answer_to(bench, asked=b"X-Forwarded-Proto: https\r\n")
 
 
 # --- By header, by client ---
