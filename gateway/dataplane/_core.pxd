@@ -60,6 +60,7 @@ cdef struct Connection:
     bint is_ending          # EPOLLRDHUP was seen: read until 0, short reads prove nothing
     bint is_resumed         # on the worker's list of those to look at again
     Connection *next        # in the pool or the graveyard
+    Connection *previous    # in the pool
     Connection *next_resumed
     Connection *older       # downstream: its listener's ring of those that are idle, by age
     Connection *newer

@@ -44,6 +44,7 @@ cdef bint next_pool(Exchange *exchange) noexcept nogil:
     exchange.pool = exchange.decision.fallbacks[exchange.next_fallback]
     exchange.next_fallback += 1
     exchange.n_tried_before = exchange.n_tried
+    exchange.is_its_turn = False
     exchange.decision.reason = FAILOVER
     return True
 
@@ -102,6 +103,7 @@ cdef bint attempt_at(Core *core, Exchange *exchange, const Endpoint *endpoint, b
         refuse(core, exchange, 503, CAUSE_NO_DESCRIPTORS, False)
         return True
     exchange.endpoint = endpoint
+    exchange.is_its_turn = False    # that was it: another try waits behind those who are there
     begin_attempt(core, exchange)
     if upstream == NULL:
         return not may_go_on(core, exchange, FAILED_CONNECT)

@@ -29,6 +29,19 @@ cdef UpstreamPool *pool_of(Core *core, const Endpoint *endpoint) noexcept nogil:
     return block
 
 
+cdef void take_out(Core *core, Connection *upstream) noexcept nogil:
+    """From anywhere among the idle: a pool that dies ends in any order."""
+    if upstream.previous != NULL:
+        upstream.previous.next = upstream.next
+    else:
+        upstream.pool.idle = upstream.next
+    if upstream.next != NULL:
+        upstream.next.previous = upstream.previous
+    upstream.next = upstream.previous = NULL
+    upstream.pool.n_idle -= 1
+    core.n_pooled -= 1
+
+
 cdef Connection *borrow(Core *core, UpstreamPool *pool, bint careful) noexcept nogil:
     cdef Connection *upstream
     cdef char byte = 0
@@ -39,10 +52,7 @@ cdef Connection *borrow(Core *core, UpstreamPool *pool, bint careful) noexcept n
         if looks and (recv(upstream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 or errno != EAGAIN):
             drop_upstream(core, upstream)
             continue
-        pool.idle = upstream.next
-        pool.n_idle -= 1
-        core.n_pooled -= 1
-        upstream.next = NULL
+        take_out(core, upstream)
         upstream.state = SERVING_UPSTREAM
         upstream.is_reused = True
         upstream.lent_in = 0 if looks else core.told
@@ -104,6 +114,8 @@ cdef void put_back(Core *core, Connection *upstream) noexcept nogil:
         return
     upstream.state = POOLED
     upstream.next = pool.idle
+    if pool.idle != NULL:
+        pool.idle.previous = upstream
     pool.idle = upstream
     pool.n_idle += 1
     core.n_pooled += 1
@@ -113,14 +125,8 @@ cdef void put_back(Core *core, Connection *upstream) noexcept nogil:
 
 cdef void drop_upstream(Core *core, Connection *upstream) noexcept nogil:
     cdef UpstreamPool *pool = upstream.pool
-    cdef Connection **link
     if upstream.state == POOLED:
-        link = &pool.idle
-        while link[0] != upstream:
-            link = &link[0].next
-        link[0] = upstream.next
-        pool.n_idle -= 1
-        core.n_pooled -= 1
+        take_out(core, upstream)
     if not upstream.is_apart:
         pool.n_open -= 1
     add_own(&pool.columns[core.number].connections, -1)

@@ -1,6 +1,7 @@
 """Upstream connections: which is reused, which is not, how many there are, and who waits for one."""
 
 import itertools
+import random
 import socket
 
 import pytest
@@ -421,3 +422,60 @@ def test_a_unix_upstream_whose_queue_is_full_is_full_and_not_dead(make_bench, tm
     upstream.send(ANSWER)
     bench.turn(turns=2)
     assert received(client) == ANSWER
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_pooled_connections_end_in_any_order_and_the_newest_is_used(make_bench, seed):
+    rng = random.Random(seed)
+    bench = make_bench(endpoints=ONE_POP)
+    pooled, client = [], bench.client()
+    for _ in range(200):
+        if rng.random() < 0.5:
+            pooled.append(bench.upstream())
+        elif pooled and rng.random() < 0.6:
+            for _ in range(rng.randint(1, len(pooled))):
+                pooled.pop(rng.randrange(len(pooled))).close()
+            bench.turn()
+        elif pooled:
+            assert bench.ask(client, pooled[-1])
+            assert not any(received(other) for other in pooled[:-1])
+            pooled[-1].send(ANSWER)
+            bench.turn()
+            assert received(client) == ANSWER
+        assert bench.figures.read_endpoint(bench.rows[0][0])["connections"] == len(pooled)
+
+
+def asking(path):
+    return REQUEST.replace(b"/x", path)
+
+
+def test_a_turn_is_for_one_try(make_bench):
+    """Who waited, had its turn and failed waits anew behind those who are there."""
+    bench = make_bench(
+        Settings(connections_per_endpoint=1, max_retries=3), endpoints=((("127.0.0.1", NOWHERE), ("127.0.0.2", NOWHERE)), ())
+    )
+    (first, second) = bench.rows[0]
+    clients = [bench.client() for _ in range(4)]
+    ends = bench.upstream(0, 0), bench.upstream(0, 1)
+
+    def ask_at(number, row):
+        """With the other endpoint's gate shut, for no longer than that."""
+        other = second if row == first else first
+        bench.figures.set_endpoint(other, state="shut")
+        clients[number].send(asking(b"/%d" % number))
+        bench.turn()
+        bench.figures.set_endpoint(other, state="admitting")
+
+    ask_at(0, first)
+    ask_at(1, first)  # waits
+    ask_at(2, second)
+    ask_at(3, second)  # waits
+    assert received(ends[0]).startswith(b"GET /0 ") and received(ends[1]).startswith(b"GET /2 ")
+    ends[0].send(ANSWER)
+    bench.turn(turns=2)
+    assert received(clients[0]) == ANSWER and received(ends[0]).startswith(b"GET /1 ")
+    ends[0].close()  # its other tries find a port that refuses, and then the queue of the second endpoint
+    bench.turn(turns=8)
+    ends[1].send(ANSWER)
+    bench.turn(turns=2)
+    assert received(ends[1]).startswith(b"GET /3 ")
