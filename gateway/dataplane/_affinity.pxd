@@ -14,6 +14,7 @@ from routing_core._table cimport TableData
 # Of a request whose route, client and location are known: what the route needs for the choice, the rest zero.
 # The Asked points into the exchange, which learns how the client came.
 cdef void ask(const TableData *table, Exchange *exchange, const char *text, const RequestHead *head, Asked *out) noexcept nogil
-# At most how many bytes the Set-Cookie line has that the answer of exchange.pool gets; 0: none, since the client has that cookie or none is to be given.
+# At most how many bytes the Set-Cookie line has that the answer of exchange.pool gets; 0: none, since the client has that cookie or none is
+# to be given.
 cdef uint32_t cookie_bytes(const Exchange *exchange) noexcept nogil
 cdef void append_cookie(Buffer *out, const Exchange *exchange) noexcept nogil

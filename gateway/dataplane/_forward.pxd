@@ -25,6 +25,7 @@ cdef struct Facts:          # what is added to a request
     char id[ID_BYTES]
     uint32_t id_length
     char trace[TRACE_BYTES]
+    bint is_traced          # the client's own: what tracestate says belongs to it
     char local[LOCAL_BYTES]     # where the client connected to; read only for a request without host
     uint32_t local_length
 
@@ -37,6 +38,8 @@ cdef void settle_ids(const char *text, const RequestHead *head, unsigned long lo
                      Facts *facts) noexcept nogil
 # Whether Via says that the request has been here before: it would come again and again.
 cdef bint has_been_here(const char *text, const RequestHead *head, const Settings *settings) noexcept nogil
+# Whether Max-Forwards says that this is as far as the request may go (RFC 9110 7.6.2).
+cdef bint ends_here(const char *text, const RequestHead *head) noexcept nogil
 # False: does not fit the buffer, which is of no more use.
 cdef bint compose_request(Buffer *out, const char *text, const RequestHead *head, const Settings *settings,
                           const Facts *facts) noexcept nogil

@@ -10,7 +10,7 @@ from libc.string cimport memchr, memcmp, memcpy, strlen
 from gateway.dataplane._client cimport Span, find_forwarded, take_parameter
 from gateway.dataplane._core cimport BY_CHUNKS, Buffer, Framing
 from gateway.dataplane._head cimport *
-from gateway.dataplane._octets cimport Octets, find_host, is_same, is_token, is_word, next_element
+from gateway.dataplane._octets cimport Octets, find_host, is_same, is_token, is_word, next_element, number
 from gateway.dataplane._settings cimport Settings
 
 cdef enum:
@@ -22,6 +22,8 @@ cdef enum Keep:
     DROPPED = 1             # hop-by-hop, or the gateway's own word takes its place
     OF_TRUSTED = 2          # kept only from a trusted hop
     REWRITTEN = 3           # with what is believed of a trusted hop; dropped from anyone else
+    OF_TRACE = 4            # kept with the traceparent that it belongs to
+    COUNTED = 5             # one less, where the method counts hops
 
 # Of the fields that came, what is not to be added.
 cdef struct Kept:
@@ -42,6 +44,10 @@ cdef inline Keep request_rule(uint8_t field_id, bint reads_forwarded) noexcept n
         return DROPPED if reads_forwarded else OF_TRUSTED
     if field_id == FIELD_ADDRESS:
         return REWRITTEN
+    if field_id == FIELD_TRACESTATE:
+        return OF_TRACE
+    if field_id == FIELD_MAX_FORWARDS:
+        return COUNTED
     return OF_TRUSTED if is_hops_word(field_id) else KEPT
 
 
@@ -114,13 +120,16 @@ cdef void settle_ids(const char *text, const RequestHead *head, unsigned long lo
                      Facts *facts) noexcept nogil:
     cdef const Field *field
     cdef int32_t i
-    cdef bint has_trace = False
+    cdef int n_parents = 0
     facts.id_length = 0
+    facts.is_traced = False
     for i in range(head.n_fields):
         field = &head.fields[i]
-        if field.id == FIELD_TRACEPARENT and not has_trace and is_trace(text + field.value_at, field.value_length):
-            memcpy(facts.trace, text + field.value_at, TRACE_BYTES)
-            has_trace = True
+        if field.id == FIELD_TRACEPARENT:
+            n_parents += 1          # of two nobody knows which is meant
+            facts.is_traced = n_parents == 1 and is_trace(text + field.value_at, field.value_length)
+            if facts.is_traced:
+                memcpy(facts.trace, text + field.value_at, TRACE_BYTES)
         elif (field.id == FIELD_X_REQUEST_ID and facts.is_trusted and facts.id_length == 0
                 and is_id(text + field.value_at, field.value_length)):
             memcpy(facts.id, text + field.value_at, field.value_length)
@@ -129,7 +138,7 @@ cdef void settle_ids(const char *text, const RequestHead *head, unsigned long lo
         write_hex(facts.id, a)
         write_hex(facts.id + 16, b)
         facts.id_length = 32
-    if not has_trace:
+    if not facts.is_traced:
         memcpy(facts.trace, "00-", 3)
         write_hex(facts.trace + 3, a ^ c)
         write_hex(facts.trace + 19, b + c)
@@ -258,6 +267,41 @@ cdef void append_start(Buffer *out, const char *text, const RequestHead *head, c
         append_host(out, facts.local, facts.local_length)
 
 
+cdef inline bint goes_on(Keep rule, const Field *field, const RequestHead *head, const Facts *facts) noexcept nogil:
+    if field.is_named_by_connection:
+        return False
+    if rule == KEPT:
+        return not (field.id == FIELD_HOST and head.is_absolute)
+    if rule == COUNTED:
+        return head.method != METHOD_OPTIONS
+    return rule == OF_TRACE and facts.is_traced
+
+
+cdef void append_counted(Buffer *out, const char *text, const Field *field) noexcept nogil:
+    """One hop less. What is no number, or as large as no route is long, goes on as it came."""
+    cdef int64_t left = number(<Octets>text + field.value_at, field.value_length)
+    if left < 1:
+        append(out, text + field.name_at, field.line_end_at - field.name_at)
+        return
+    append(out, text + field.name_at, field.name_length)
+    append(out, ": ", 2)
+    append_number(out, left - 1)
+    append(out, "\r\n", 2)
+
+
+cdef bint ends_here(const char *text, const RequestHead *head) noexcept nogil:
+    cdef const Field *field
+    cdef int32_t i
+    if head.method != METHOD_OPTIONS:
+        return False
+    for i in range(head.n_fields):
+        field = &head.fields[i]
+        if (field.id == FIELD_MAX_FORWARDS and not field.is_named_by_connection
+                and number(<Octets>text + field.value_at, field.value_length) == 0):
+            return True
+    return False
+
+
 cdef void append_kept(Buffer *out, const char *text, const RequestHead *head, const Settings *settings, const Facts *facts,
                       Kept *kept) noexcept nogil:
     cdef uint32_t run = head.fields_at
@@ -267,7 +311,7 @@ cdef void append_kept(Buffer *out, const char *text, const RequestHead *head, co
     for i in range(head.n_fields):
         field = &head.fields[i]
         rule = request_rule(field.id, settings.reads_forwarded)
-        if rule == KEPT and not field.is_named_by_connection and not (field.id == FIELD_HOST and head.is_absolute):
+        if goes_on(rule, field, head, facts):
             continue
         if rule == OF_TRUSTED and facts.is_trusted and not field.is_named_by_connection:
             kept.has_proto = kept.has_proto or field.id == FIELD_X_FORWARDED_PROTO
@@ -275,6 +319,8 @@ cdef void append_kept(Buffer *out, const char *text, const RequestHead *head, co
             continue
         append(out, text + run, field.name_at - run)
         run = field.line_end_at
+        if rule == COUNTED and not field.is_named_by_connection:
+            append_counted(out, text, field)
         if rule == REWRITTEN and facts.is_trusted and not field.is_named_by_connection and kept.n_rewritten < MAX_REWRITTEN:
             kept.n_rewritten += 1
             append(out, text + field.name_at, field.name_length)
@@ -318,7 +364,8 @@ cdef bint is_for_caches(const char *text, const Field *field) noexcept nogil:
             or (length >= 17 and is_same(name + length - 17, "cdn-cache-control", 17)))
 
 
-cdef void append_kept_of_response(Buffer *out, const char *text, const ResponseHead *head, bint keeps_length, bint is_private) noexcept nogil:
+cdef void append_kept_of_response(Buffer *out, const char *text, const ResponseHead *head, bint keeps_length,
+                                  bint is_private) noexcept nogil:
     cdef uint32_t run = head.fields_at
     cdef const Field *field
     cdef int32_t i
@@ -361,9 +408,9 @@ cdef void begin_response(Buffer *out, const char *text, const ResponseHead *head
     append(out, text + head.reason_at, head.reason_length)
     append(out, "\r\n", 2)
     append_kept_of_response(out, text, head, keeps_length, is_private)
-    if head.status == 101:
+    if head.is_upgrade:     # of a 426 the client must learn what it is to ask for (RFC 9110 15.5.22)
         append_upgrade(out, text, head.fields, head.n_fields)
-    elif framing == BY_CHUNKS:
+    if framing == BY_CHUNKS:
         append(out, "transfer-encoding: chunked\r\n", 28)
     append_persistence(out, close, keep_alive)
 

@@ -136,7 +136,7 @@ cdef struct ResponseHead:
     int64_t content_length      # bytes; -1 when absent
     bint is_chunked
     bint close                  # Connection: close, or HTTP/1.0 without keep-alive
-    bint is_upgrade             # 101 with Upgrade
+    bint is_upgrade             # 101 or 426 with Upgrade
     RejectCause cause
     int32_t n_fields
     Field fields[MAX_FIELDS]

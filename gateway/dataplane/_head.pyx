@@ -454,7 +454,7 @@ cdef Verdict take_response(Walk *walk, ResponseHead *head) noexcept nogil:
     head.content_length = fields.content_length
     head.is_chunked = fields.has_coding
     head.close = fields.close or (head.minor == 0 and not fields.keep_alive)
-    head.is_upgrade = head.status == 101 and fields.has_upgrade
+    head.is_upgrade = (head.status == 101 or head.status == 426) and fields.has_upgrade
     return WHOLE
 
 

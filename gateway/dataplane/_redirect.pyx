@@ -14,6 +14,7 @@ from gateway.dataplane._exchange cimport begin_reply, drive
 from gateway.dataplane._forward cimport append, append_number, append_persistence, end_head
 from gateway.dataplane._head cimport FIELD_FORWARDED, FIELD_X_FORWARDED_HOST, METHOD_GET, METHOD_HEAD
 from gateway.dataplane._octets cimport Octets, find_host, has_prefix, number, token_octets
+from gateway.dataplane._reply cimport append_date
 from routing_core._table cimport TableData, Text
 
 cdef struct Authority:
@@ -122,6 +123,7 @@ cdef void compose_redirect(Buffer *out, const Exchange *exchange, const char *te
     append_target(out, text, head)
     # The next request may be better off elsewhere; a cache would answer it, and others', with this PoP.
     append(out, "\r\ncache-control: no-store\r\ncontent-length: 0\r\n", 46)
+    append_date(out)
     append_persistence(out, close, exchange.minor == 0 and not close)
     append_own_fields(out, exchange)
     end_head(out)

@@ -10,7 +10,7 @@ from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport *
 from gateway.dataplane._exchange cimport *
 from gateway.dataplane._flow cimport begin_body
-from gateway.dataplane._forward cimport ADDED_BYTES, Facts, compose_request, has_been_here, settle_ids
+from gateway.dataplane._forward cimport ADDED_BYTES, Facts, compose_request, ends_here, has_been_here, settle_ids
 from gateway.dataplane._head cimport *
 from gateway.dataplane._holders cimport may_have_more, refile
 from gateway.dataplane._life cimport close_downstream, open_exchange
@@ -172,6 +172,9 @@ cdef void begin(Core *core, Connection *downstream, const char *text, const Requ
         return
     if has_been_here(text, head, core.snapshot.settings):
         refuse(core, exchange, 508, CAUSE_LOOP, False)
+        return
+    if ends_here(text, head):
+        reply(core, exchange, 200, False)
         return
     if exchange.up.limit and head.content_length > exchange.up.limit:
         refuse(core, exchange, 413, CAUSE_BODY_TOO_LARGE, True)

@@ -195,3 +195,28 @@ def test_requests_are_bounded_beside_tunnels_and_go_on_when_a_tunnel_begins(make
     last.send(REQUEST)
     bench.turn()
     assert bench.figures.read_pool(bench.pool_rows[0])["in_flight"] == 2, "the second waits, tunnel or not"
+
+
+@pytest.mark.parametrize("asked", [REQUEST, REQUEST[:-2] + b"Connection: upgrade\r\nUpgrade: h2c, websocket\r\n\r\n"])
+@pytest.mark.parametrize("upgrade", [b"Upgrade: websocket", b"Upgrade: websocket, TLS/1.0"])
+def test_who_is_told_to_upgrade_is_told_to_what(bench, asked, upgrade):
+    """RFC 9110 15.5.22, 7.8: though the field is of one hop, the tunnel would be of both."""
+    client, upstream = bench.client(), bench.upstream()
+    assert b"pgrade" not in bench.ask(client, upstream, asked), "h2c is not spoken here, so nothing is asked for"
+    upstream.send(b"HTTP/1.1 426 Upgrade Required\r\nConnection: Upgrade\r\n" + upgrade + b"\r\nContent-Length: 2\r\n\r\nno")
+    bench.turn()
+    told = b"HTTP/1.1 426 Upgrade Required\r\nContent-Length: 2\r\nconnection: upgrade\r\n" + upgrade + b"\r\n\r\nno"
+    assert received(client) == told
+    assert bench.ask(client, upstream), "the connection goes on"
+    upstream.send(ANSWER.replace(b"\r\n\r\n", b"\r\nConnection: upgrade\r\n" + upgrade + b"\r\n\r\n"))
+    bench.turn()
+    assert received(client) == ANSWER, "of any other answer it is the upstream's affair"
+
+
+def test_a_426_that_names_nothing_goes_on_as_it_came(bench):
+    client, upstream = bench.client(), bench.upstream()
+    bench.ask(client, upstream)
+    answer = ANSWER.replace(b"200 OK", b"426 Upgrade Required")
+    upstream.send(answer)
+    bench.turn()
+    assert received(client) == answer

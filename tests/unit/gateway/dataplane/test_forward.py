@@ -221,6 +221,55 @@ def test_an_unsound_traceparent_is_replaced(bench, bad):
     assert re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-00", trace) and trace != bad.lower()
 
 
+STATE = (b"Tracestate: a=1,b=2", b"tracestate: c=3")
+
+
+@pytest.mark.parametrize(
+    ("parents", "is_kept"),
+    [
+        ([TRACE], True),
+        ([], False),
+        ([TRACE.upper()], False),
+        ([TRACE, TRACE], False),  # which is meant?
+        ([TRACE, "x"], False),
+        (["x", TRACE], False),
+    ],
+)
+def test_a_tracestate_goes_with_its_traceparent(bench, parents, is_kept):
+    client, upstream = bench.client(), bench.upstream()
+    lines = [b"Traceparent: " + parent.encode() for parent in parents]
+    sent = bench.ask(client, upstream, b"\r\n".join((b"GET /x HTTP/1.1", b"Host: a", STATE[0], *lines, b"x: y", STATE[1], b"", b"")))
+    kept = b"\r\n".join((b"Host: a", *STATE[:1], b"x: y", *STATE[1:])) if is_kept else b"Host: a\r\nx: y"
+    assert sent.startswith(b"GET /x HTTP/1.1\r\n" + kept + b"\r\nx-forwarded-for: ")
+    assert (f"\r\ntraceparent: {TRACE}\r\n".encode() in sent) == is_kept
+
+
+def test_a_tracestate_that_connection_names_goes_no_further(bench):
+    _, fields = sent_for(bench, b"Host: a", b"Connection: tracestate", b"Traceparent: " + TRACE.encode(), *STATE)
+    assert "tracestate" not in fields and fields["traceparent"] == TRACE
+
+
+@pytest.mark.parametrize(
+    ("method", "came", "goes"),
+    [
+        (b"OPTIONS", b"10", b"9"),
+        (b"OPTIONS", b" 1 ", b"0"),
+        (b"OPTIONS", b"007", b"6"),
+        (b"OPTIONS", b"999999999999999999", b"999999999999999998"),
+        (b"OPTIONS", b"9" * 19, b"9" * 19),
+        (b"OPTIONS", b"ten", b"ten"),
+        (b"OPTIONS", b"1, 2", b"1, 2"),
+        (b"GET", b"10", b"10"),
+        (b"GET", b"0", b"0"),
+        (b"DELETE", b"1", b"1"),
+    ],
+)
+def test_max_forwards_counts_the_hops_of_options(bench, method, came, goes):
+    client, upstream = bench.client(), bench.upstream()
+    sent = bench.ask(client, upstream, method + b" /x HTTP/1.1\r\nHost: a\r\nMax-Forwards: " + came + b"\r\nx: y\r\n\r\n")
+    assert sent.startswith(method + b" /x HTTP/1.1\r\nHost: a\r\nMax-Forwards: " + goes + b"\r\nx: y\r\nx-forwarded-for")
+
+
 def test_ids_differ_from_request_to_request(bench):
     seen = [sent_for(bench, b"Host: a")[1] for _ in range(20)]
     assert len({fields["x-request-id"] for fields in seen}) == len({fields["traceparent"] for fields in seen}) == 20

@@ -1,5 +1,8 @@
 """The gateway's own answers: whole messages, for every status it gives."""
 
+import time
+from email.utils import parsedate_to_datetime
+
 import h11
 import pytest
 
@@ -34,6 +37,43 @@ def test_whole_in_every_form(make_bench, start, keeps):
     assert fields.get(b"connection") == (b"keep-alive" if keeps and is_old else None if keeps else b"close")
     assert fields[b"content-length"] == b"10"
     assert received(client) == (None if keeps else b"")
+
+
+@pytest.mark.parametrize("request_", [REQUEST, REQUEST.replace(b"GET", b"BREW")])
+def test_it_says_when(make_bench, request_):
+    bench = make_bench(routes=(RouteSpec("other", 0, hosts=("other",)),))
+    client = bench.client()
+    before = int(time.time())
+    client.send(request_)
+    bench.turn()
+    said = parsed(received(client))[1][b"date"].decode()
+    assert before <= parsedate_to_datetime(said).timestamp() <= time.time()
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_ours"),
+    [
+        ([b"Max-Forwards: 0"], True),
+        ([b"max-forwards:  00 "], True),
+        ([b"Max-Forwards: 7", b"Max-Forwards: 0"], True),
+        ([b"Connection: max-forwards", b"Max-Forwards: 0"], False),
+        ([b"Max-Forwards: 1"], False),
+        ([b"Max-Forwards: -0"], False),
+        ([b"Max-Forwards:"], False),
+    ],
+)
+@pytest.mark.parametrize("start", [b"OPTIONS /x HTTP/1.1", b"OPTIONS * HTTP/1.1", b"GET /x HTTP/1.1", b"HEAD /x HTTP/1.1"])
+def test_options_that_may_go_no_further_are_answered_here(bench, start, lines, is_ours):
+    client, upstream = bench.client(), bench.upstream()
+    client.send(b"\r\n".join((start, b"Host: a", *lines, b"", b"")))
+    bench.turn()
+    if is_ours and start.startswith(b"OPTIONS"):
+        status, fields, body = parsed(received(client), b"OPTIONS")
+        assert (status, body) == (200, b"OK\n") and fields[b"allow"] == b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+        assert received(upstream) is None and received(client) is None
+        bench.assert_at_rest()
+    else:
+        assert received(upstream).startswith(start)
 
 
 @pytest.mark.parametrize(
