@@ -29,9 +29,9 @@ cdef struct Facts:          # what is added to a request
     char local[LOCAL_BYTES]     # where the client connected to; read only for a request without host
     uint32_t local_length
 
-# What does not fit sets out.end beyond the capacity, where it stays. number: not negative.
+# What does not fit sets out.end beyond the capacity, where it stays. value: not negative.
 cdef void append(Buffer *out, const char *text, uint32_t length) noexcept nogil
-cdef void append_number(Buffer *out, long long number) noexcept nogil
+cdef void append_number(Buffer *out, long long value) noexcept nogil
 # The id and the trace context to go on with: the client's where they are sound (the id's only from a trusted hop), else made of random
 # numbers.
 cdef void settle_ids(const char *text, const RequestHead *head, unsigned long long a, unsigned long long b, unsigned long long c,

@@ -68,21 +68,21 @@ cdef inline void append_text(Buffer *out, const char *text) noexcept nogil:
     append(out, text, <uint32_t>strlen(text))
 
 
-cdef void append_number(Buffer *out, long long number) noexcept nogil:
+cdef void append_number(Buffer *out, long long value) noexcept nogil:
     cdef char digits[20]
     cdef int at = 20
-    while number > 0 or at == 20:
+    while value > 0 or at == 20:
         at -= 1
-        digits[at] = <char>(c'0' + number % 10)
-        number //= 10
+        digits[at] = <char>(c'0' + value % 10)
+        value //= 10
     append(out, digits + at, 20 - at)
 
 
-cdef void write_hex(char *out, unsigned long long number) noexcept nogil:
+cdef void write_hex(char *out, unsigned long long value) noexcept nogil:
     cdef const char *digits = "0123456789abcdef"
     cdef int i
     for i in range(16):
-        out[i] = digits[number >> (60 - 4 * i) & 15]
+        out[i] = digits[value >> (60 - 4 * i) & 15]
 
 
 cdef bint is_trace(const char *text, uint32_t length) noexcept nogil:
