@@ -3,6 +3,7 @@ import contextlib
 import os
 import socket
 import stat
+from http import HTTPStatus
 
 import aiohttp
 import pytest
@@ -122,7 +123,7 @@ def failing(error):
         (IsochroneError("two\nlines"), 500, "two lines"),
         (TimeoutError(), 503, "not done in time"),
         (RuntimeError("secret"), 500, "internal error; the log has more"),
-        (web.HTTPRequestEntityTooLarge(1, 2), 413, "Request Entity Too Large"),
+        (web.HTTPRequestEntityTooLarge(1, 2), 413, HTTPStatus(413).phrase),
     ],
 )
 def test_every_failure_is_one_line_of_json(error, status, text):
