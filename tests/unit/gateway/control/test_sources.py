@@ -1,4 +1,5 @@
 import asyncio
+import ipaddress
 from dataclasses import replace
 
 import pytest
@@ -263,7 +264,7 @@ def test_of_a_name_the_good_addresses_stay_and_the_others_are_shown(caplog):
         assert scene.addresses("sin") == ["127.0.0.9:81", "192.0.2.7:81"]  # what the file says is the operator's word
         assert refused(scene) == {
             "127.0.0.1:81": "loopback",
-            "[::ffff:a9fe:a9fe]:81": "link-local",
+            f"[{ipaddress.ip_address('::ffff:169.254.169.254')}]:81": "link-local",
             "[fe80::1%eth0]:81": "link-local",
         }
         scene.answers["web.example.com"] = ("192.0.2.7",)
