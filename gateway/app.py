@@ -18,6 +18,7 @@ from typing import Protocol
 from gateway.config import Address, Config, Loaded
 from gateway.control import drains
 from gateway.control.affinity import load_key
+from gateway.control.awake import Awake
 from gateway.control.beat import INTERVAL_S, Beat
 from gateway.control.ejections import Ejections
 from gateway.control.gates import Gates
@@ -76,6 +77,7 @@ class Gateway:
     ) -> None:
         """`load` reads the configuration again, for a reload. `listeners`: sockets that are open already; absent, run() binds them."""
         self.clock = clock
+        self.awake = awake = Awake(clock)
         self.started_at = clock()
         self.listeners = listeners or Listeners()
         self.own: list[Address] = []  # where parts listen
@@ -86,10 +88,10 @@ class Gateway:
         self.rows = Rows(self.figures)
         self.workers = Workers(self.counters)
         self.geo = Geo(config, clock)
-        self.gates = Gates(self.figures, clock, self._on_open)
-        self.ejections = Ejections(self.figures, self.gates, clock, rng or random.Random())
-        self.refresh = Refresh(self.figures, self.rows, self.gates, clock)
-        self.prober = Prober(self.gates, self.figures, self.tasks, clock, rng or random.Random(), self.refresh.on_connect, ask)
+        self.gates = Gates(self.figures, awake, self._on_open)
+        self.ejections = Ejections(self.figures, self.gates, awake, rng or random.Random())
+        self.refresh = Refresh(self.figures, self.rows, self.gates, awake, lambda: awake.resumed_at)
+        self.prober = Prober(self.gates, self.figures, self.tasks, awake, rng or random.Random(), self.refresh.on_connect, ask)
         self.publisher = Publisher(
             config,
             self.world,
@@ -125,6 +127,7 @@ class Gateway:
             self.drains,
             self.lifecycle,
             clock,
+            awake,
         )
         self.parts = [new(self) for new in parts]
 

@@ -62,6 +62,8 @@ cdef struct PoolColumn:
     int64_t connects
     int64_t first_byte_us
     int64_t first_bytes
+    int64_t waiting             # of those in flight: the endpoint has what it needs, and owes the answer's first byte
+    int64_t lay_us              # sum of what first bytes lay here before a worker saw them; no part of first_byte_us
     int64_t duration_us
     int64_t durations
     int64_t bytes_up
@@ -71,7 +73,6 @@ cdef struct PoolColumn:
     int64_t server_errors       # answers 5xx
     int64_t rate_limited        # answers 429
     int64_t retry_after_ms      # sum of what these asked for
-    int64_t unused[2]
     int64_t codes[N_CODES]
     int64_t reasons[N_REASONS]
     int64_t first_byte_buckets[N_BUCKETS]

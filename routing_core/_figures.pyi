@@ -26,8 +26,9 @@ class Figures:
         """Give a row back. The caller has seen every worker on a table without it, and read_*() shows nothing in flight and
         no connection. ValueError when something still is, IndexError when it is no row."""
     def read_endpoint(self, row: int) -> EndpointFigures: ...
-    def read_pool_times(self, row: int) -> tuple[int, int, int, int, int]:
-        """What is asked of every pool ten times a second: in_flight, connect_us, connects, first_byte_us, first_bytes of read_pool()."""
+    def read_pool_times(self, row: int) -> tuple[int, int, int, int, int, int, int]:
+        """What is asked of every pool ten times a second: in_flight, connect_us, connects, first_byte_us, first_bytes, waiting,
+        lay_us of read_pool()."""
     def read_pool(self, row: int) -> PoolFigures: ...
     def read_pool_outcomes(self, row: int) -> tuple[int, int, int, int, int]:
         """attempts, failures, server_errors, rate_limited, retry_after_ms of read_pool()."""

@@ -68,19 +68,11 @@ cdef int bucket_of_us(int64_t us) noexcept nogil:
 
 
 cdef int64_t in_flight_of(const EndpointColumn *columns, int n_workers) noexcept nogil:
-    cdef int64_t total = 0
-    cdef int worker
-    for worker in range(n_workers):
-        total += load_relaxed(&columns[worker].in_flight)
-    return total
+    return sum_cells(&columns.in_flight, ENDPOINT_CELLS, n_workers)
 
 
 cdef bint is_forgiven(const EndpointGate *gate, const EndpointColumn *columns, int n_workers) noexcept nogil:
-    cdef int64_t failures = 0
-    cdef int worker
-    for worker in range(n_workers):
-        failures += load_relaxed(&columns[worker].connect_failures)
-    return failures <= load_relaxed(&gate.forgiven)
+    return sum_cells(&columns.connect_failures, ENDPOINT_CELLS, n_workers) <= load_relaxed(&gate.forgiven)
 
 
 cdef bint is_admitting(const EndpointGate *gate, const EndpointColumn *columns, int n_workers) noexcept nogil:
@@ -117,8 +109,9 @@ cdef uint64_t ODD = 0x9E3779B97F4A7C15u     # spreads the bits of a number: 2**6
 cdef uint64_t pool_print(const PoolColumn *columns, int n_workers) noexcept nogil:
     cdef uint64_t found = 0
     cdef int i
-    for i in range(5):
+    for i in range(7):
         found = (found ^ <uint64_t>sum_cells(&columns.in_flight + i, POOL_CELLS, n_workers)) * ODD
+    for i in range(5):
         found = (found ^ <uint64_t>sum_cells(&columns.attempts + i, POOL_CELLS, n_workers)) * ODD
     return found
 
@@ -287,8 +280,9 @@ cdef class Figures:
         }
 
     def read_pool_times(self, int row) -> tuple:
-        """What is asked of every pool ten times a second: in_flight, connect_us, connects, first_byte_us, first_bytes of read_pool()."""
-        return tuple(read_cells(&self.pool_columns(row).in_flight, 5, POOL_CELLS, self.n_workers))
+        """What is asked of every pool ten times a second: in_flight, connect_us, connects, first_byte_us, first_bytes, waiting,
+        lay_us of read_pool()."""
+        return tuple(read_cells(&self.pool_columns(row).in_flight, 7, POOL_CELLS, self.n_workers))
 
     def read_pool_outcomes(self, int row) -> tuple:
         """attempts, failures, server_errors, rate_limited, retry_after_ms of read_pool()."""
@@ -357,12 +351,13 @@ cdef class Figures:
         cdef const PoolColumn *columns = self.pool_columns(row)
         cdef const PoolGate *gate = self.pool_gate(row)
         names = (
-            "in_flight", "connect_us", "connects", "first_byte_us", "first_bytes", "duration_us", "durations", "bytes_up", "bytes_down")
+            "in_flight", "connect_us", "connects", "first_byte_us", "first_bytes", "waiting", "lay_us",
+            "duration_us", "durations", "bytes_up", "bytes_down")
         outcomes = ("attempts", "failures", "server_errors", "rate_limited", "retry_after_ms")
         codes = read_cells(columns.codes, N_CODES, POOL_CELLS, self.n_workers)
         reasons = read_cells(columns.reasons, len(REASONS), POOL_CELLS, self.n_workers)
         return {
-            **dict(zip(names, read_cells(&columns.in_flight, 9, POOL_CELLS, self.n_workers), strict=True)),
+            **dict(zip(names, read_cells(&columns.in_flight, 11, POOL_CELLS, self.n_workers), strict=True)),
             **dict(zip(outcomes, self.read_pool_outcomes(row), strict=True)),
             "codes": {label: count for label, count in zip(CODE_LABELS, codes, strict=True) if count},
             "reasons": {name: count for name, count in zip(REASONS, reasons, strict=True) if count},

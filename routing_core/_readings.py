@@ -31,6 +31,8 @@ class PoolFigures(TypedDict):
     connects: int
     first_byte_us: int
     first_bytes: int
+    waiting: int
+    lay_us: int
     duration_us: int
     durations: int
     bytes_up: int

@@ -235,7 +235,7 @@ class Edge:
     def _count(self, pop: str, row: int, pool_row: int, by: int) -> None:
         self.in_flight[pop] += by
         add_to_endpoint(self.figures, row, WORKER, in_flight=by)
-        add_to_pool(self.figures, pool_row, WORKER, in_flight=by)
+        add_to_pool(self.figures, pool_row, WORKER, in_flight=by, waiting=by)
         if (pop_row := self._pop_rows[pop]) is not None:
             add_to_pop(self.figures, pop_row, WORKER, in_flight=by)
 

@@ -37,7 +37,7 @@ class PoolState:
     backlog: Backlog = field(default_factory=Backlog)
     filling: Filling = field(default_factory=Filling)
     ramp: Ramp = field(default_factory=Ramp)
-    times: tuple[int, ...] = (0, 0, 0, 0, 0)  # read_pool_times() when it was last worked on
+    times: tuple[int, ...] = (0, 0, 0, 0, 0, 0, 0)  # read_pool_times() when it was last worked on
     outcomes: tuple[int, ...] = (0, 0, 0, 0, 0)  # read_pool_outcomes()
     worked_at: float = math.inf  # monotonic seconds, when it last was; infinite: never
     ready: int = 0

@@ -1,6 +1,7 @@
 """Beat: what control does every 100 ms, in one turn without a wait. Owns the order of it; each part owns what it does.
 
 The order matters: gates look, and outliers are ejected, before the figures are published, so that a turn publishes what it has just seen.
+What judges goes by `awake`, for which a beat that comes late is no time.
 Each part is on its own: one that fails is logged, and the others, the drain and its deadline among them, go on.
 """
 
@@ -10,6 +11,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from gateway.control.awake import Awake
 from gateway.control.drains import PopDrains
 from gateway.control.ejections import Ejections
 from gateway.control.gates import Gates
@@ -37,10 +39,12 @@ class Beat:
     drains: PopDrains
     lifecycle: Lifecycle
     clock: Callable[[], float]
+    awake: Awake
     _failing: dict[str, type[Exception]] = field(default_factory=dict)  # parts whose last turn failed
 
     async def turn(self) -> None:
         publisher = self.publisher
+        self.awake.turn()
         self._do("gates", self._look)
         self._do("ejections", lambda: self.ejections.turn(publisher.config, publisher.table.spec))
         self._do("resolver", self.resolver.turn)

@@ -223,7 +223,7 @@ def _endpoint(gateway: Gateway, known: Known, state: str) -> dict[str, Any]:
         "state": state,
         "source_state": known.state.value,
         "gate": None if gate is None else gate.state.value,
-        "since_s": None if gate is None else rounded(gateway.clock() - gate.since),
+        "since_s": None if gate is None else rounded(gateway.awake() - gate.since),
         "last_probe": (gate.detail or None) if gate is not None else None,
         "ejected": _ejected(gateway, known.identity),
         "weight": None if gate is None else round(gate.weight, 3),
@@ -239,4 +239,4 @@ def _ejected(gateway: Gateway, identity: Identity) -> dict[str, Any] | None:
     """Why an endpoint is left out, and how much longer."""
     pool = gateway.ejections.pools.get((identity.service, identity.pop))
     ejection = None if pool is None else pool.ejections.get(identity)
-    return None if ejection is None else {"cause": ejection.cause, "left_s": rounded(ejection.until - gateway.clock())}
+    return None if ejection is None else {"cause": ejection.cause, "left_s": rounded(ejection.until - gateway.awake())}

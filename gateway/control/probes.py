@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 
 from gateway.config import Health
 from gateway.control.gates import Gate, Gates
+from gateway.control.patience import Patience
 from gateway.control.tasks import Tasks
 from gateway.control.world import Identity, PoolKey
 from routing_core import Figures
@@ -30,7 +31,6 @@ logger = logging.getLogger("isochrone.health")
 MAX_AT_ONCE = 256  # descriptors that probes may hold
 MAX_READ_BYTES = 65_536  # of an answer: read so that the endpoint sees its answer taken, not a reset
 FULL_S = 0.02  # until a full queue is tried again
-LATE_S = 0.25  # a timer that comes this much late says that the loop was held up
 OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: [^\r\n]*)?\r?\n")
 
@@ -50,13 +50,13 @@ Probe = Callable[[Identity, Health], Awaitable[Result]]
 
 async def probe(target: Identity, health: Health, clock: Callable[[], float] = time.monotonic) -> Result:
     """One probe over a new connection. Never raises. (The loop's own time is too coarse: uvloop's moves in whole milliseconds.)"""
-    began = clock()
-    connect_s: list[float] = []
+    connect_s: list[float | None] = []
+    patience = Patience(health.timeout, clock)
     try:
-        async with asyncio.timeout(health.timeout):
-            return await _ask(target, health, clock, began, connect_s)
+        async with patience:
+            return await _ask(target, health, clock, patience, connect_s)
     except TimeoutError:
-        if clock() - began > health.timeout + LATE_S:
+        if not patience.is_exhausted:
             return Result(None, "the control thread was held up")
         what = "no answer" if connect_s else "no connection"
         return Result(False, f"{what} within {health.timeout}", connect_s[0] if connect_s else None)
@@ -65,12 +65,13 @@ async def probe(target: Identity, health: Health, clock: Callable[[], float] = t
         return Result(None if error.errno in OURS else False, what, connect_s[0] if connect_s else None)
 
 
-async def _ask(target: Identity, health: Health, clock: Callable[[], float], began: float, connect_s: list[float]) -> Result:
+async def _ask(target: Identity, health: Health, clock: Callable[[], float], patience: Patience, connect_s: list[float | None]) -> Result:
+    began = clock()
     if target.address.startswith("/"):
         reader, writer = await _connect_unix(target.address)
     else:
         reader, writer = await asyncio.open_connection(target.address, target.port, limit=MAX_READ_BYTES)
-    connect_s.append(clock() - began)
+    connect_s.append(None if patience.was_late else clock() - began)
     try:
         if health.type == "tcp":
             return Result(True, "connected", connect_s[0], has_answered=True)

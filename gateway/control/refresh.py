@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 from gateway.config import Config
 from gateway.control.agenda import Agenda, Group, Pool, PoolState, agenda_of
-from gateway.control.backlog import Backlog
+from gateway.control.backlog import Backlog, Seen
 from gateway.control.gates import Gates
 from gateway.control.headroom import Filling, shed
 from gateway.control.pacing import Pace, Slots, Versions, settle
@@ -68,6 +68,7 @@ class Refresh:
     rows: Rows
     gates: Gates
     clock: Callable[[], float]
+    resumed_at: Callable[[], float] = lambda: -math.inf  # when the last beat came late: see `awake`
     pools: dict[PoolKey, PoolState] = field(default_factory=dict)
     pops: dict[str, Filling] = field(default_factory=dict)
     pace: Pace = field(default_factory=Pace)
@@ -204,7 +205,7 @@ class Refresh:
         """All that is published of one pool."""
         state = pool.state
         was, times = state.times, self.figures.read_pool_times(pool.spec.row)
-        in_flight, connect_us, connects, first_byte_us, first_bytes = state.times = times
+        in_flight, connect_us, connects, first_byte_us, first_bytes, waiting, lay_us = state.times = times
         answers = first_bytes - was[4]
         if answers > 0:
             state.service_time.add((first_byte_us - was[3]) / 1000, answers, now)
@@ -214,8 +215,8 @@ class Refresh:
         if pool.since > state.worked_at:  # until then all was as it had been: what fades has faded to that
             if pool.capacity is not None:
                 state.filling.add(was[0], pool.capacity, pool.since)
-            state.backlog.turn(was[0], 0, first_byte_ms or 0.0, pool.since)
-        state.worked_at = now
+            state.backlog.turn(Seen(was[5], 0, first_byte_ms or 0.0), pool.since)
+        was_held_up, state.worked_at = state.worked_at < self.resumed_at(), now
         is_returning = state.ramp.stage is Stage.RETURNING
         if is_returning and pool.group.is_whole:
             state.ramped = state.ramp.turn(now, pool.may_take, agenda.is_starting, pool.group.service.pop_ramp)
@@ -225,7 +226,9 @@ class Refresh:
             mean = state.filling.add(in_flight, pool.capacity, now)
             shed_by_both = min(shed_by_both, shed(mean, pool.capacity))
             is_filling = abs(mean - min(in_flight, pool.capacity.high)) > SETTLED
-        penalty_ms = self._penalty_ms(pool, in_flight, answers, first_byte_ms or 0.0, now)
+        # Answers of which nobody knows in what time they came say nothing of a queue.
+        seen = None if was_held_up else Seen(waiting, answers, first_byte_ms or 0.0, (lay_us - was[6]) / 1000)
+        penalty_ms = self._penalty_ms(pool, seen, now)
         # Who uses it although it is drained for most does so by its availability.
         figures = state.availability, shed_by_both, 1.0 if state.is_left_out else state.ramped, penalty_ms, state.answering
         if figures != state.published:
@@ -248,8 +251,8 @@ class Refresh:
             answering=answering,
         )
 
-    def _penalty_ms(self, pool: Pool, in_flight: int, answers: int, first_byte_ms: float, now: float) -> float:
-        """What failures and refusals cost, and how long a new request would wait."""
+    def _penalty_ms(self, pool: Pool, seen: Seen | None, now: float) -> float:
+        """What failures and refusals cost, and how long a new request would wait. `seen`: what the backlog is judged by, if it can be."""
         state = pool.state
         was, outcomes = state.outcomes, self.figures.read_pool_outcomes(pool.spec.row)
         state.outcomes = outcomes
@@ -262,7 +265,7 @@ class Refresh:
         else:
             penalty_ms = state.penalty.turn(Outcomes(*map(operator.sub, outcomes, was)), pool.group.terms, now)
         if not pool.group.service.long_lived:
-            penalty_ms += state.backlog.turn(in_flight, answers, first_byte_ms, now)
+            penalty_ms += state.backlog.skip(now) if seen is None else state.backlog.turn(seen, now)
         return penalty_ms
 
     def _publish_times(self, agenda: Agenda, pool: Pool, first_byte_ms: float | None, now: float, has_begun: bool) -> bool:

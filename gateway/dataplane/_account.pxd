@@ -5,15 +5,21 @@ from gateway.dataplane._core cimport Core, Exchange
 from gateway.dataplane._head cimport RequestHead
 from routing_core._figures cimport RetryOutcome
 
+# What the clock says, for people and for control: the worker's own time less its pauses is for judging.
+cdef inline int64_t clock_us(const Core *core) noexcept nogil:
+    return core.now_us + core.held_up_us
+
 # An attempt has an endpoint now, or no longer.
 cdef void begin_attempt(Core *core, Exchange *exchange) noexcept nogil
 cdef void end_attempt(Core *core, Exchange *exchange) noexcept nogil
+# From here on the attempt waits for its endpoint, or for somebody else: a client that dribbles its upload is nobody's queue.
+cdef void note_wait(Core *core, Exchange *exchange, bint is_waiting) noexcept nogil
 # The attempt ended without an answer, and that was the endpoint's fault. is_connect: there was no connection.
 cdef void note_failure(Core *core, Exchange *exchange, bint is_connect) noexcept nogil
 # Nobody in the exchange's PoP could be reached.
 cdef void note_pool_failure(Core *core, Exchange *exchange) noexcept nogil
-# The answer's first byte came from the endpoint of the attempt.
-cdef void note_first_byte(Core *core, Exchange *exchange) noexcept nogil
+# The answer's first byte came from the endpoint of the attempt, and lay here for so long: that is not the endpoint's slowness.
+cdef void note_first_byte(Core *core, Exchange *exchange, int64_t lay_us) noexcept nogil
 # And now its final head. is_long_lived: the wait for it says nothing about latency. retry_after_ms: what a 429 asked for.
 cdef void note_answer(Core *core, Exchange *exchange, int status, bint is_long_lived, int64_t retry_after_ms) noexcept nogil
 # The exchange is a tunnel from now on.

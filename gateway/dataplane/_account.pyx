@@ -22,6 +22,11 @@ cdef inline PoolColumn *own_pool(Core *core, Exchange *exchange) noexcept nogil:
     return &exchange.pool.columns[core.number]
 
 
+# When the endpoint had the request: the client's upload, and what the gateway did before, are not its slowness.
+cdef inline int64_t asked_us(const Exchange *exchange) noexcept nogil:
+    return max(exchange.sent_us, exchange.started_us)
+
+
 cdef inline void count_in_flight(Core *core, Exchange *exchange, int64_t by) noexcept nogil:
     add_own(&own_pool(core, exchange).in_flight, by)
     if exchange.pool.pop.columns != NULL:
@@ -34,13 +39,21 @@ cdef void begin_attempt(Core *core, Exchange *exchange) noexcept nogil:
     add_own(&own.attempts, 1)
     add_own(&own_pool(core, exchange).attempts, 1)
     count_in_flight(core, exchange, 1)
+    note_wait(core, exchange, True)
 
 
 cdef void end_attempt(Core *core, Exchange *exchange) noexcept nogil:
     add_own(&exchange.endpoint.columns[core.number].in_flight, -1)
     count_in_flight(core, exchange, -1)
+    note_wait(core, exchange, False)
     if exchange.state == TUNNELLING:
         add_own(&exchange.endpoint.columns[core.number].tunnels, -1)
+
+
+cdef void note_wait(Core *core, Exchange *exchange, bint is_waiting) noexcept nogil:
+    if exchange.is_waiting != is_waiting:
+        exchange.is_waiting = is_waiting
+        add_own(&own_pool(core, exchange).waiting, 1 if is_waiting else -1)
 
 
 cdef void note_tunnel(Core *core, Exchange *exchange) noexcept nogil:
@@ -49,6 +62,8 @@ cdef void note_tunnel(Core *core, Exchange *exchange) noexcept nogil:
 
 cdef void note_connect(Core *core, Exchange *exchange) noexcept nogil:
     cdef PoolColumn *own = own_pool(core, exchange)
+    if exchange.upstream.opened_us < core.resumed_us:
+        return
     add_own(&own.connects, 1)
     add_own(&own.connect_us, core.now_us - exchange.upstream.opened_us)
 
@@ -61,7 +76,7 @@ cdef void note_failure(Core *core, Exchange *exchange, bint is_connect) noexcept
         add_own(&own.failures, 1)
         add_own(&own.errors, 1)
         # No answer is an answer too: or the average of one that hangs would fade, and it would look ever quicker.
-        observe_latency(own, max(core.now_us - max(exchange.sent_us, exchange.started_us), load_relaxed(&own.latency_us)), core.now_ms)
+        observe_latency(own, max(core.now_us - asked_us(exchange), load_relaxed(&own.latency_us)), core.now_ms)
         note_pool_failure(core, exchange)
 
 
@@ -69,16 +84,20 @@ cdef void note_pool_failure(Core *core, Exchange *exchange) noexcept nogil:
     add_own(&own_pool(core, exchange).failures, 1)
 
 
-cdef void note_first_byte(Core *core, Exchange *exchange) noexcept nogil:
+cdef void note_first_byte(Core *core, Exchange *exchange, int64_t lay_us) noexcept nogil:
+    note_wait(core, exchange, False)
     # From the request's last byte: an upload's length is not the PoP's slowness.
-    exchange.waited_us = max(core.now_us - max(exchange.sent_us, exchange.started_us), 0)
-    exchange.first_byte_us = core.now_us
+    exchange.waited_us = max(core.now_us - lay_us - asked_us(exchange), 0)
+    add_own(&own_pool(core, exchange).lay_us, lay_us)
+    exchange.first_byte_us = clock_us(core)
 
 
 cdef void feed_latency(Core *core, Exchange *exchange) noexcept nogil:
     cdef PoolColumn *own = own_pool(core, exchange)
     cdef EndpointColumn *of_endpoint = &exchange.endpoint.columns[core.number]
     cdef int64_t us = exchange.waited_us
+    if asked_us(exchange) < core.resumed_us:
+        return
     add_own(&own.first_bytes, 1)
     add_own(&own.first_byte_us, us)
     add_own(&own.first_byte_buckets[bucket_of_us(us)], 1)
@@ -167,9 +186,10 @@ cdef void write_record(Core *core, Exchange *exchange) noexcept nogil:
     if record == NULL:
         count(core.column, LOG_DROPPED)
         return
-    record.ended_us = core.now_us
-    record.duration_us = core.now_us - exchange.started_us
-    record.first_byte_us = exchange.first_byte_us - exchange.started_us if exchange.first_byte_us else -1
+    # What the worker was held up for the client has waited too.
+    record.ended_us = clock_us(core)
+    record.duration_us = record.ended_us - exchange.began_us
+    record.first_byte_us = exchange.first_byte_us - exchange.began_us if exchange.first_byte_us else -1
     record.bytes_in = exchange.up.bytes
     record.bytes_out = exchange.down.bytes
     memcpy(record.client, exchange.client, 16)
@@ -203,7 +223,7 @@ cdef void write_record(Core *core, Exchange *exchange) noexcept nogil:
 
 cdef void close_account(Core *core, Exchange *exchange) noexcept nogil:
     cdef PoolColumn *own
-    cdef int64_t us = core.now_us - exchange.started_us
+    cdef int64_t us = clock_us(core) - exchange.began_us
     if exchange.service != NULL:
         leave(&exchange.service.columns[core.number])
     if exchange.pool != NULL:

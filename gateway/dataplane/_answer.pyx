@@ -4,7 +4,7 @@ from libc.string cimport memmove
 
 from gateway.dataplane._account cimport note_answer, note_first_byte
 from gateway.dataplane._affinity cimport append_cookie, cookie_bytes
-from gateway.dataplane._connection cimport DRAINED, FILLED, Filled, fill, grow_buffer, open_buffer, resume_later
+from gateway.dataplane._connection cimport DRAINED, FILLED, Filled, fill, grow_buffer, lay_us, open_buffer, resume_later
 from gateway.dataplane._core cimport *
 from gateway.dataplane._flow cimport begin_body
 from gateway.dataplane._forward cimport append_debug, begin_response, end_head
@@ -210,7 +210,7 @@ cdef Answered read_answer(Core *core, Exchange *exchange) noexcept nogil:
         if filled != FILLED:
             return ANSWER_ENDED
         if exchange.first_byte_us == 0:
-            note_first_byte(core, exchange)
+            note_first_byte(core, exchange, lay_us(core, upstream))
         answered = parse(core, exchange)
         if answered != ANSWER_NEEDS_DATA:
             return answered

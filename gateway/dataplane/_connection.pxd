@@ -39,5 +39,8 @@ cdef enum Filled:
     AT_END                  # the peer has ended
     FAILED                  # reset
 
+# How long what has come last has lain in the socket before this turn, where the worker may have come late to it; 0: not, or nobody knows.
+cdef int64_t lay_us(const Core *core, const Connection *connection) noexcept nogil
+
 # Reads once into the input buffer, which must be open and have room.
 cdef Filled fill(Connection *connection) noexcept nogil

@@ -11,6 +11,10 @@ from gateway.dataplane._timers cimport arm, disarm
 from routing_core._memory cimport BUFFER, CONNECTION, EXCHANGE, give, take
 
 
+cdef enum:
+    NOTED_US = 10000        # what has lain for less is not asked for: the kernel tells it in its own ticks
+
+
 cdef bint open_buffer(Core *core, Buffer *buffer, uint32_t wanted) noexcept nogil:
     cdef bint is_small = wanted <= <uint32_t>SMALL_BYTES
     cdef char **spare = &core.spare_small if is_small else &core.spare_large
@@ -159,6 +163,14 @@ cdef void leave_idle(Core *core, Connection *downstream) noexcept nogil:
 cdef Connection *oldest_idle(Core *core, int listener) noexcept nogil:
     cdef Connection *ring = &core.idle[listener]
     return ring.newer if ring.newer != ring else NULL
+
+
+cdef int64_t lay_us(const Core *core, const Connection *connection) noexcept nogil:
+    cdef tcp_info info
+    cdef uint32_t size = sizeof(info)
+    if core.apart_us < NOTED_US or getsockopt(connection.fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0:
+        return 0
+    return min(<int64_t>info.tcpi_last_data_recv * 1000, core.apart_us)
 
 
 cdef Filled fill(Connection *connection) noexcept nogil:

@@ -185,6 +185,7 @@ cdef struct Exchange:
     bint is_its_turn        # it has waited: it goes before those who come now, and waits on in front
     bint wants_fresh        # no pooled connection: one has just failed
     bint has_sent           # a byte of this attempt has gone up
+    bint is_waiting         # counted as one for whose answer the endpoint is waited for
     bint is_up_broken       # the upstream takes no more of the request: it may have answered
     Method method
     int minor               # of the client's HTTP/1
@@ -200,9 +201,10 @@ cdef struct Exchange:
     int32_t cause           # of a refusal, its place in CAUSE_NAMES; 0: it was none
     Side ended_by           # before it was whole
     bint is_logged
+    int64_t began_us        # by the clock, which does not stand still with the worker's own time
     int64_t started_us
     int64_t sent_us         # when the request's last byte went up, as far as it did
-    int64_t first_byte_us   # of the answer; 0: none yet
+    int64_t first_byte_us   # of the answer, by the clock; 0: none yet
     int64_t waited_us       # for it, by then
     uint8_t client[16]      # whom it was decided for
     uint64_t place          # in the tally of exchanges; 0: none
@@ -224,8 +226,12 @@ cdef struct Core:
     int epoll               # owned
     int number
     int n_workers
+    # The worker's own time: monotonic, less what it was held up for. A pause is nobody's delay: no deadline falls into it.
     int64_t now_us
     int64_t now_ms
+    int64_t held_up_us      # in all
+    int64_t resumed_us      # its own time, when it last went on
+    int64_t apart_us        # since all that had come was seen: what is seen now may have lain for so long
     int64_t stopping        # atomic; written by any thread
     int64_t ticked_ms       # when housekeeping was last done
     int64_t phase           # of the orders: what was last acted on

@@ -1,7 +1,8 @@
 """An attempt ends in an answer's head, or in fail_attempt(), which alone decides on a retry."""
 from libc.stdint cimport int32_t, int64_t, uint32_t
 
-from gateway.dataplane._account cimport begin_attempt, count_retry, note_connect, note_failure, note_pool_failure, note_tunnel
+from gateway.dataplane._account cimport (
+    begin_attempt, clock_us, count_retry, note_connect, note_failure, note_pool_failure, note_tunnel, note_wait)
 from gateway.dataplane._answer cimport *
 from gateway.dataplane._connection cimport *
 from gateway.dataplane._core cimport *
@@ -223,7 +224,7 @@ cdef bint may_go_on(Core *core, Exchange *exchange, Failed how) noexcept nogil:
         return False
     # What wrote no byte costs the PoPs nothing: it does not draw on the budget.
     if exchange.has_sent and not spend(exchange.service.debt, exchange.service.columns, core.n_workers,
-                                       &exchange.snapshot.settings.budget, core.now_ms):
+                                       &exchange.snapshot.settings.budget, clock_us(core) // 1000):
         count_retry(core, exchange, RETRY_REFUSED_BUDGET)
         give_up(core, exchange, 502)
         return False
@@ -340,7 +341,9 @@ cdef bint drive_up(Core *core, Exchange *exchange) noexcept nogil:
     cdef Pumped pumped = pump(core, &exchange.up, exchange.downstream, exchange.upstream, False)
     cdef int64_t patience = exchange.snapshot.settings.body_progress_ms
     exchange.has_sent = exchange.has_sent or exchange.up.head.begin > 0
-    exchange.sent_us = core.now_us if exchange.state == AWAITING else exchange.sent_us
+    if exchange.state == AWAITING:
+        exchange.sent_us = core.now_us
+        note_wait(core, exchange, pumped != PUMP_WAIT_SOURCE and exchange.first_byte_us == 0)
     if exchange.state == TUNNELLING:
         patience = exchange.snapshot.settings.tunnel_idle_ms
     if pumped == PUMP_DONE:

@@ -1,7 +1,7 @@
 """Who may follow whom stands in allowed_after(); every change goes through move()."""
 from libc.string cimport memset
 
-from gateway.dataplane._account cimport close_account, end_attempt
+from gateway.dataplane._account cimport clock_us, close_account, end_attempt
 from gateway.dataplane._connection cimport *
 from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport BAD_TRANSITIONS, count
@@ -59,6 +59,7 @@ cdef Exchange *open_exchange(Core *core, Connection *downstream) noexcept nogil:
             return NULL
     exchange.downstream = downstream
     exchange.started_us = core.now_us
+    exchange.began_us = clock_us(core)
     exchange.snapshot = core.snapshot
     exchange.minor = 1
     begin_body(&exchange.up)

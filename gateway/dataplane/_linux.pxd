@@ -53,7 +53,9 @@ cdef extern from "<linux/sockios.h>" nogil:
     enum: SIOCOUTQ
 
 cdef extern from "<netinet/tcp.h>" nogil:
-    pass
+    enum: TCP_INFO
+    struct tcp_info:
+        uint32_t tcpi_last_data_recv     # ms ago
 
 cdef extern from "<netinet/in.h>" nogil:
     enum: IP_MINTTL, IPV6_MINHOPCOUNT

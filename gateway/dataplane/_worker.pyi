@@ -26,8 +26,9 @@ class Worker:
         """Serve a connected, non-blocking socket; owns fd from here on."""
     def adopt_upstream(self, fd: int, row: int) -> None:
         """Put a connected, non-blocking socket into the pool of an endpoint's row; owns fd from here on."""
-    def turn(self, now_us: int) -> int:
-        """Serve what is ready at now_us (monotonic), without waiting. Returns the number of events."""
+    def turn(self, now_us: int, before_us: int = -1) -> int:
+        """Serve what is ready at now_us (monotonic), without waiting. Returns the number of events. before_us: when the turn before was, by
+        the clock, as run() has it; without it the worker was not held up, whatever the time."""
     def run(self) -> None:
         """Serve until stop(). Holds no GIL while it does."""
     def stop(self) -> None:

@@ -11,8 +11,8 @@ from posix.unistd cimport close, read, write
 
 from gateway.dataplane._accept cimport accept_one, has_descriptors, start_accepting, welcome
 from gateway.dataplane._account cimport (
-    N_RECORD_TEXTS, TEXT_ENDPOINT, TEXT_HOST, TEXT_ID, TEXT_METHOD, TEXT_PATH, TEXT_POP, TEXT_ROUTE, TEXT_SERVICE, TEXT_TRACE, Record,
-)
+    N_RECORD_TEXTS, TEXT_ENDPOINT, TEXT_HOST, TEXT_ID, TEXT_METHOD, TEXT_PATH, TEXT_POP, TEXT_ROUTE, TEXT_SERVICE, TEXT_TRACE,
+    Record, clock_us)
 from gateway.dataplane._client cimport parse_address
 from gateway.dataplane._connection cimport *
 from gateway.dataplane._core cimport *
@@ -39,6 +39,11 @@ from routing_core._table cimport Endpoint
 _RESERVE = 32                    # descriptors
 _MANY = 1 << 30
 _SIDES = (None, "client", "upstream", "gateway")      # in the order of Side
+
+
+cdef enum:
+    MOST_US = 150000             # from turn to turn: a sleep of WAIT_MS, and what a turn may take; who took longer was held up
+    LATE_US = 10000              # what such a turn counts for: above 0, so that time goes on where all turns are late
 
 
 # --- Events ---
@@ -210,7 +215,7 @@ cdef void turn(Core *core, int64_t now_us) noexcept nogil:
     core.now_ms = now_us // 1000
     core.snapshot = look(core.board, core.number)
     add_own(&core.column.figures[<int>TURNS], 1)
-    store_relaxed(&core.column.beat_ms, core.now_ms)
+    store_relaxed(&core.column.beat_ms, clock_us(core) // 1000)
     store_relaxed(&core.column.generation, core.snapshot.generation)
     handle_events(core)
     resume_all(core)
@@ -222,19 +227,41 @@ cdef void turn(Core *core, int64_t now_us) noexcept nogil:
         sweep_graveyard(core)
 
 
-cdef int64_t clock_us() noexcept nogil:
+cdef int64_t read_clock_us() noexcept nogil:
     cdef timespec now
     clock_gettime(CLOCK_MONOTONIC, &now)
     return <int64_t>now.tv_sec * 1000000 + now.tv_nsec // 1000
 
 
+cdef int64_t own_time(Core *core, int64_t before_us, int64_t now_us) noexcept nogil:
+    """What the clock says, less what the worker was held up for: stopped, moved with its machine, or given no CPU. A late turn is worth
+    next to nothing: what has come meanwhile lies in the sockets, and is read before any deadline is due."""
+    if now_us - before_us > MOST_US:
+        core.held_up_us += now_us - before_us - LATE_US
+        core.resumed_us = now_us - core.held_up_us
+    return now_us - core.held_up_us
+
+
 cdef int run(Core *core, const char *name) noexcept nogil:
     """Until stopped: 0; or the errno that ended it."""
+    cdef int64_t before_us = read_clock_us()
+    cdef int64_t heard_us = before_us, looked_us = before_us, now_us
+    cdef bint is_news
     prctl(PR_SET_NAME, name)
     while not load_acquire(&core.stopping):
-        if core.n_handled == core.n_events and hear(core, 0 if core.resumed != NULL else WAIT_MS) < 0 and errno != EINTR:
-            return errno
-        turn(core, clock_us())
+        is_news = core.n_handled == core.n_events
+        if is_news and hear(core, 0 if core.resumed != NULL else WAIT_MS) < 0:
+            if errno != EINTR:
+                return errno
+            continue    # stopped and continued: what has come meanwhile is told at once
+        now_us = read_clock_us()
+        if is_news:
+            heard_us = now_us
+        core.apart_us = now_us - looked_us
+        turn(core, own_time(core, before_us, now_us))
+        before_us = now_us
+        if core.n_handled == core.n_events and not core.is_crowded:     # all that had come by then is known
+            looked_us = heard_us
     return 0
 
 
@@ -347,9 +374,11 @@ cdef class Worker:
             raise RuntimeError("worker is running")
         return self.core
 
-    def turn(self, int64_t now_us) -> int:
-        """Serve what is ready at now_us, without waiting. Returns the number of events."""
+    def turn(self, int64_t now_us, int64_t before_us=-1) -> int:
+        """Serve what is ready at now_us, without waiting. Returns the number of events. before_us: when the turn before was, by the clock,
+        as run() has it; without it the worker was not held up, whatever the time."""
         cdef Core *core = self.still_core()
+        now_us = own_time(core, now_us if before_us < 0 else before_us, now_us)
         hear(core, 0)
         turn(core, now_us)
         while core.n_handled < core.n_events:

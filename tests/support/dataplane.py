@@ -115,7 +115,8 @@ class Bench:
         counted = self.counters.read()
         assert sum(counted["active"]) == 0 and counted["figures"]["bad_transitions"] == 0
         assert all(self.figures.read_endpoint(row)["in_flight"] == 0 for rows in self.rows for row in rows)
-        assert all(self.figures.read_pool(row)["in_flight"] == 0 for _, rows in self.services.values() for row in rows)
+        pools = [self.figures.read_pool(row) for _, rows in self.services.values() for row in rows]
+        assert all(seen["in_flight"] == seen["waiting"] == 0 for seen in pools)
         assert all(self.figures.read_pop(row) == 0 for row in self.pop_rows)
 
     def listen(self, pop=0, number=0):

@@ -113,7 +113,7 @@ def test_outcomes_are_those_of_the_whole_row():
     names = ("attempts", "failures", "server_errors", "rate_limited", "retry_after_ms")
     assert tuple(read[name] for name in names) == figures.read_pool_outcomes(pool)
     add_to_pool(figures, pool, 1, in_flight=4)
-    assert figures.read_pool_times(pool) == (4, 0, 0, 0, 0)
+    assert figures.read_pool_times(pool) == (4, 0, 0, 0, 0, 0, 0)
     add_to_endpoint(figures, endpoint, 1, in_flight=4, connect_failures=1)
     assert figures.read_endpoint_outcomes(endpoint) == (0, 0, 0, 0)  # who did not connect did not answer
     with pytest.raises(IndexError, match="kind"):
@@ -307,7 +307,16 @@ def zeros(n):
 
 
 @pytest.mark.parametrize(
-    "count", [{"in_flight": 1}, {"attempts": 1}, {"failures": 1}, {"first_bytes": 1}, {"first_byte_us": 1}, {"in_flight": 1, "attempts": 1}]
+    "count",
+    [
+        {"in_flight": 1},
+        {"attempts": 1},
+        {"failures": 1},
+        {"first_bytes": 1},
+        {"first_byte_us": 1},
+        {"in_flight": 1, "attempts": 1},
+        {"waiting": 1},
+    ],
 )
 def test_a_pool_of_which_anything_was_counted_moved_once(count):
     figures = Figures(3)

@@ -100,7 +100,7 @@ class FailingConnects:
 
     def read_pool_times(self, row: int) -> tuple[object, ...]:
         seen = self.read_pool(row)
-        return tuple(seen[name] for name in ("in_flight", "connect_us", "connects", "first_byte_us", "first_bytes"))
+        return tuple(seen[name] for name in ("in_flight", "connect_us", "connects", "first_byte_us", "first_bytes", "waiting", "lay_us"))
 
     def read_pool_outcomes(self, row: int) -> tuple[object, ...]:
         seen = self.read_pool(row)

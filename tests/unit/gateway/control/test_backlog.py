@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.control.backlog import FORGET_S, LEAST_MS, LEAST_PER_S, MOST_MS, TAU_S, WINDOW_S, Backlog
+from gateway.control.backlog import FORGET_S, LEAST_MS, LEAST_PER_S, MOST_MS, TAU_S, WINDOW_S, Backlog, Seen
 
 TURN_S = 0.1
 USUAL_MS = 100.0
@@ -20,7 +20,7 @@ def run(backlog, seconds, begin, in_flight, per_s, first_byte_ms=USUAL_MS):
         answers = int(per_s * after) - int(answered)
         answered += answers
         n = in_flight(after) if callable(in_flight) else in_flight
-        said.append(backlog.turn(round(n), answers, first_byte_ms, begin + after))
+        said.append(backlog.turn(Seen(round(n), answers, first_byte_ms), begin + after))
     return said
 
 
@@ -70,7 +70,7 @@ def test_twice_the_traffic_is_no_backlog():
 
 
 @pytest.mark.parametrize("extra", [50, 5000])
-def test_downloads_and_websockets_wait_for_nothing(extra):
+def test_long_polls_are_no_queue(extra):
     """What has been there for a while beyond the law, and grows with the answers."""
     backlog, _ = calm(extra=extra)
     run(backlog, 40, 30, 10 + extra, 100)
@@ -107,7 +107,7 @@ def test_a_turn_without_time_changes_nothing():
     backlog, _ = calm()
     run(backlog, 3, 30, 300, 100)
     before = backlog.wait_ms
-    assert backlog.turn(10_000, 0, USUAL_MS, 33.0) == before > 0
+    assert backlog.turn(Seen(10_000, 0, USUAL_MS), 33.0) == before > 0
 
 
 @pytest.mark.parametrize("per_s", [4, 15, 60, 300])
@@ -121,7 +121,7 @@ def test_chance_alone_is_rarely_a_wait_worth_speaking_of(per_s):
     for turn in range(1, 600):
         at = turn * TURN_S
         begun, ended, ended_before = (bisect(arrivals, at - ago) for ago in (0, 0.1, 0.1 + TURN_S))
-        said.append(backlog.turn(begun - ended, ended - ended_before, USUAL_MS, at))
+        said.append(backlog.turn(Seen(begun - ended, ended - ended_before, USUAL_MS), at))
     assert sum(said) / len(said) < 2
 
 
@@ -130,5 +130,21 @@ def test_whatever_comes_it_is_in_its_bounds(turns):
     backlog, now = Backlog(), 0.0
     for gap, in_flight, answers, first_byte_ms in turns:
         now += gap
-        wait_ms = backlog.turn(in_flight, answers, first_byte_ms, now)
+        wait_ms = backlog.turn(Seen(in_flight, answers, first_byte_ms), now)
         assert wait_ms == 0 or LEAST_MS <= wait_ms <= MOST_MS
+
+
+@pytest.mark.parametrize(("lay_ms", "waits"), [(1500, False), (0, True)])
+def test_what_answers_lay_here_is_the_gateways_own_wait(lay_ms, waits):
+    """A worker that is starved sees each of them 150 ms late: by then more than twice as many are waited for."""
+    backlog, _ = calm()
+    said = [backlog.turn(Seen(25, 10, USUAL_MS, lay_ms), 30 + turn * TURN_S) for turn in range(1, 50)]
+    assert (max(said) > 0) is waits
+
+
+def test_of_a_time_that_nobody_knows_nothing_is_judged():
+    backlog, _ = calm()
+    before = run(backlog, 5, 30, 500, 100)[-1]
+    assert backlog.skip(38.0) == before > 0
+    assert backlog.turn(Seen(500, 10, USUAL_MS), 38.1) == pytest.approx(before, rel=0.1), "a tenth of a second has gone by, not three"
+    assert Backlog().skip(1.0) == 0

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from gateway.control.awake import Awake
 from gateway.control.beat import Beat
 from tests.unit.gateway.control.helpers import Clock
 
@@ -33,7 +34,7 @@ def test_a_part_that_fails_stops_no_other_and_is_said_once(broken, caplog):
         raise OSError(f"for the {len(n)}. time")
 
     setattr(parts[broken], "collect" if broken == "publisher" else "turn", fail)
-    beat = Beat(**parts, clock=Clock(7.0))
+    beat = Beat(**parts, clock=Clock(7.0), awake=Awake(Clock(7.0)))
     for _ in range(10):
         done.clear()
         asyncio.run(beat.turn())
@@ -46,7 +47,7 @@ def test_a_part_that_fails_stops_no_other_and_is_said_once(broken, caplog):
 
 def test_a_fault_that_comes_back_is_said_again(caplog):
     parts = parts_of([])
-    beat = Beat(**parts, clock=Clock(7.0))
+    beat = Beat(**parts, clock=Clock(7.0), awake=Awake(Clock(7.0)))
     working = parts["drains"].turn
     for _ in range(2):
         parts["drains"].turn = lambda: 1 / 0
@@ -65,10 +66,18 @@ def test_a_turn_does_each_thing_once_and_looks_before_it_publishes():
     gates = SimpleNamespace(turn=lambda: done.append(("gates",)) or ["doubted"])
     prober = part("prober", ask_soon=lambda gate: done.append(("ask", gate)))
     publisher = SimpleNamespace(config="config", table=SimpleNamespace(spec="spec"), collect=lambda: done.append(("collect",)))
-    others = (part("resolver"), part("workers"), part("drains"), part("lifecycle"), Clock(7.0))
+    others = (
+        part("resolver"),
+        part("workers"),
+        part("drains"),
+        part("lifecycle"),
+        Clock(7.0),
+        SimpleNamespace(turn=lambda: done.append(("awake",))),
+    )
     beat = Beat(gates, part("ejections"), prober, part("refresh"), publisher, *others)
     asyncio.run(beat.turn())
     assert done == [
+        ("awake",),
         ("gates",), ("ask", "doubted"), ("ejections", "config", "spec"), ("resolver",), ("prober",), ("refresh", "config", "spec"),
         ("collect",), ("drains",), ("workers", 7.0), ("lifecycle",),
     ]  # fmt: skip

@@ -1,6 +1,7 @@
 import asyncio
 import contextlib
 import errno
+import itertools
 import random
 import socket
 
@@ -158,11 +159,20 @@ def test_a_loop_that_was_held_up_is_no_verdict(monkeypatch):
         await asyncio.Event().wait()
 
     monkeypatch.setattr(asyncio, "open_connection", hang)
-    times = iter([0.0, 99.0])
-    result = asyncio.run(probe(ONE, Health(timeout="10ms"), lambda: next(times)))
-    assert result.is_good is None
-    times = iter([0.0, 0.011, 0.011])
-    assert asyncio.run(probe(ONE, Health(timeout="10ms"), lambda: next(times))) == Result(False, "no connection within 10ms", None)
+    times = itertools.chain([0.0, 0.0, 0.0], itertools.repeat(99.0))
+    assert asyncio.run(probe(ONE, Health(timeout="10ms"), lambda: next(times))) == Result(None, "the control thread was held up")
+    assert asyncio.run(probe(ONE, Health(timeout="10ms"))) == Result(False, "no connection within 10ms", None)
+
+
+def test_a_connect_that_was_measured_late_is_no_path():
+    """The answer came while the process was stopped, and is as good as ever."""
+
+    async def scenario():
+        async with endpoint(b"HTTP/1.1 200 OK\r\n\r\n") as (target, _):
+            times = itertools.chain([0.0] * 3, itertools.repeat(2.0))
+            return await probe(target, Health(path="/", timeout="3s"), lambda: next(times))
+
+    assert asyncio.run(scenario()) == Result(True, "status 200", None, has_answered=True)
 
 
 # When

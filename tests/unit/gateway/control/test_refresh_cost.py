@@ -1,5 +1,6 @@
 """What the refresh works on, and what it leaves alone, where there are many pools: and that nothing is lost by that."""
 
+import math
 from collections import Counter
 from dataclasses import replace
 
@@ -258,15 +259,27 @@ def test_who_is_away_has_no_penalty_when_it_is_back():
 
 
 @pytest.mark.parametrize(("service", "waits"), [("", True), ("long_lived: true", False)])
-def test_what_is_in_flight_against_what_is_answered_is_a_penalty(service, waits):
+def test_what_waits_against_what_is_answered_is_a_penalty(service, waits):
     scene = Scene(2, service=service)
     for turn in range(60):
         scene.answer(0, 50, 10)
         if turn >= 20:
-            add_to_pool(scene.figures, scene.row(0), 0, in_flight=20)
+            add_to_pool(scene.figures, scene.row(0), 0, waiting=20)
         scene.turn()
     assert (scene.pool(0)["penalty_ms"] > 1000) is waits
     assert scene.pool(1)["penalty_ms"] == 0
+
+
+@pytest.mark.parametrize(("held_up", "in_flight"), [(True, 0), (False, 20)])
+def test_neither_a_beat_that_came_late_nor_what_waits_for_its_client_is_a_queue(held_up, in_flight):
+    scene = Scene(2)
+    scene.refresh.resumed_at = lambda: scene.clock() if held_up and turn >= 20 else -math.inf
+    for turn in range(60):
+        scene.answer(0, 50, 10)
+        if turn >= 20:
+            add_to_pool(scene.figures, scene.row(0), 0, waiting=20 - in_flight, in_flight=in_flight)
+        scene.turn()
+    assert scene.pool(0)["penalty_ms"] == 0
 
 
 def test_a_path_that_a_probe_found_otherwise_is_published_soon():

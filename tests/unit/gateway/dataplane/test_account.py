@@ -6,7 +6,7 @@ import pytest
 
 from gateway.dataplane import Settings
 from routing_core import RouteSpec, RuleSpec
-from tests.support.dataplane import ANSWER, NOWHERE, REQUEST, received, reset
+from tests.support.dataplane import ANSWER, NOWHERE, REQUEST, pour, received, reset
 
 UPGRADE = b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: w\r\n\r\n"
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: w\r\n\r\n"
@@ -451,3 +451,46 @@ def test_a_close_race_excuses_one_moment_and_not_every_second_request(bench):
         assert received(client).startswith(b"HTTP/1.1 502 ")
         found.append(tuple(now - then for now, then in zip(failures(bench), before, strict=True)))
     assert found == [(blamed,) * 3 for blamed in (0, 0, 1, 1, 0, 0, 1)]
+
+
+def waiting(bench, pop=0):
+    return bench.figures.read_pool(bench.pool_rows[pop])["waiting"]
+
+
+def test_what_waits_for_the_endpoint_and_what_for_its_client(bench):
+    """An upload that is dribbled is no queue at the endpoint, nor is a download that is."""
+    client, upstream = bench.client(), bench.upstream()
+    client.send(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345")
+    bench.turn()
+    assert (waiting(bench), bench.figures.read_pool(bench.pool_rows[0])["in_flight"]) == (0, 1)
+    client.send(b"67890")
+    bench.turn()
+    assert waiting(bench) == 1
+    upstream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe")
+    bench.turn()
+    assert (waiting(bench), bench.figures.read_pool(bench.pool_rows[0])["in_flight"]) == (0, 1)
+    upstream.send(b"llo")
+    bench.turn()
+    bench.ask(client, upstream)
+    assert waiting(bench) == 1
+    client.close()
+    bench.turn(turns=3)
+    assert waiting(bench) == 0
+    bench.assert_at_rest()
+
+
+def test_an_endpoint_that_does_not_read_an_upload_is_waited_for(bench):
+    client, upstream = bench.client(), bench.upstream()
+    pour(bench, client, client, b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 9000000\r\n\r\n" + bytes(8_000_000), turns=50)
+    assert waiting(bench) == 1
+    upstream.close()
+    bench.turn(turns=3)
+    assert waiting(bench) == 0
+
+
+def test_what_is_being_connected_waits(bench):
+    """And, when it fails, waits there no more."""
+    bench.client().send(REQUEST)
+    bench.turn(turns=6)
+    assert [waiting(bench, pop) for pop in (0, 1)] == [0, 0]
+    assert bench.figures.read_pool(bench.pool_rows[0])["attempts"] == 1

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from gateway.dataplane import Worker
+from gateway.dataplane import Settings, Worker
 from routing_core import Figures, _memory
 from tests.support.dataplane import ANSWER, REQUEST, received
 
@@ -144,3 +144,54 @@ def test_who_waits_to_be_accepted_has_a_turn_in_each_of_these(make_bench):
         assert bench.figures_read["accepted"] - before == 5
         for each in waiting:
             each.close()
+
+
+# --- Held up ---
+
+
+def held_up(bench, seconds):
+    """The next turn comes so much later than it should: the process was stopped."""
+    before_us = bench.now_us
+    bench.now_us += round(seconds * 1e6)
+    bench.worker.turn(bench.now_us, before_us)
+
+
+@pytest.mark.parametrize(("seconds", "is_over"), [(0.14, True), (0.5, False), (3600.0, False)])
+def test_no_deadline_falls_into_a_pause(make_bench, seconds, is_over):
+    bench = make_bench(Settings(first_byte_ms=1000))
+    client, upstream = bench.client(), bench.upstream()
+    bench.ask(client, upstream)
+    bench.pass_ms(900)
+    held_up(bench, seconds)
+    assert (received(client) is not None) is is_over
+    bench.pass_ms(200)
+    assert received(client) is not None or is_over, "what is left of it goes on"
+
+
+def test_what_was_asked_before_a_pause_says_nothing_of_latency(bench):
+    client, upstream = bench.client(), bench.upstream()
+    bench.ask(client, upstream)
+    upstream.send(ANSWER)
+    held_up(bench, 5)
+    assert received(client)
+    seen = bench.figures.read_pool(bench.pool_rows[0])
+    assert (seen["first_bytes"], seen["codes"]) == (0, {"200": 1})
+    assert bench.figures.read_endpoint(bench.rows[0][0])["latency_us"] == 0
+    bench.ask(client, upstream)
+    bench.turn(20)
+    upstream.send(ANSWER)
+    bench.turn(10)
+    seen = bench.figures.read_pool(bench.pool_rows[0])
+    assert (seen["first_bytes"], seen["first_byte_us"]) == (1, 30_000)
+
+
+def test_people_are_told_how_long_the_client_waited(make_bench):
+    bench = make_bench(Settings(log_share=1.0))
+    client, upstream = bench.client(), bench.upstream()
+    bench.ask(client, upstream)
+    upstream.send(ANSWER)
+    held_up(bench, 5)
+    (record,) = bench.worker.read_log()
+    assert (record["duration_ms"], record["first_byte_ms"], record["ended_us"]) == (5000, 5000, bench.now_us)
+    assert bench.counters.read()["beats_ms"] == [bench.now_us // 1000]
+    assert bench.figures.read_pool(bench.pool_rows[0])["duration_us"] == 5_000_000
