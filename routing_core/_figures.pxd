@@ -123,7 +123,7 @@ cdef struct ServiceColumn:      # one cache line
 cdef struct ServiceDebt:        # two cache lines, of all workers: private to _budget
     int64_t owed_milli          # thousandths of retries that requests have not paid for yet
     int64_t span                # the number of the one under way
-    int64_t granted[DEBT_SPANS] # retries, by span
+    int64_t granted[DEBT_SPANS]  # retries, by span
     int64_t peak                # most in flight when a retry was asked for, in this span
     int64_t peak_before         # and in the one before
     int64_t unused[5]
