@@ -24,6 +24,7 @@ REASONS = {
     "spill": "a better one is passed over for part of the traffic",
     "failover": "the better ones are not available",
     "panic": "too little is healthy: health is ignored",
+    "ramp": "a better one has come back, and takes its traffic up step by step",
     "order": "the first in the configured order, the client's place being unknown",
 }
 PINNED = "the first of its pin that can serve"

@@ -10,7 +10,7 @@ CODE_LABELS: tuple[str, ...]  # label of each slot: "200", ..., "4xx" for the ot
 GATE_STATES: tuple[str, ...]  # "admitting", "probing", "shut": index is GateState
 KINDS: tuple[str, ...]  # "endpoint", "pool", "service", "pop"
 CODES: tuple[int, ...]  # those with a slot of their own
-REASONS: tuple[str, ...]  # "none", "fastest", "window", "affinity", "spill", "failover", "panic", "order": index is Reason
+REASONS: tuple[str, ...]  # "none", "fastest", "window", "affinity", "spill", "failover", "panic", "order", "ramp": index is Reason
 RETRY_OUTCOMES: tuple[str, ...]  # "good", "bad", "no_budget", "no_tries", "unsafe"
 MAX_WORKERS: int
 

@@ -20,8 +20,8 @@ globals()["MAX_WORKERS"] = MAX_WORKERS      # an enum of the .pxd is not seen fr
 KINDS = ("endpoint", "pool", "service", "pop")
 GATE_STATES = ("admitting", "probing", "shut")
 RETRY_OUTCOMES = ("good", "bad", "no_budget", "no_tries", "unsafe")
-cdef const char *REASON_TEXTS[8]       # index is Reason
-REASON_TEXTS = ["none", "fastest", "window", "affinity", "spill", "failover", "panic", "order"]
+cdef const char *REASON_TEXTS[9]       # index is Reason
+REASON_TEXTS = ["none", "fastest", "window", "affinity", "spill", "failover", "panic", "order", "ramp"]
 REASONS = tuple([text.decode() for text in REASON_TEXTS])
 BUCKETS_MS = (0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10000.0, 30000.0)
 # RFC 9110, the WebDAV codes that proxies meet, 425, 429, 431, 451, 511, and 499: the client went away (nginx).

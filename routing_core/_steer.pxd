@@ -18,10 +18,11 @@ cdef enum Reason:               # metric label and JSON: REASONS in _steer.pyx
     FASTEST                     # the lowest estimate, alone in its window
     WINDOW                      # one of several near-equals
     AFFINITY
-    SPILL                       # a better one was passed over by admit
+    SPILL                       # a better one was passed over: it is short of room or of endpoints
     FAILOVER                    # a better one is not available, or an earlier attempt failed there
     PANIC                       # too little is available: what probes say is ignored
     ORDER                       # location unknown: the configured order
+    RAMP                        # a better one has come back, and takes its traffic up step by step
 
 cdef enum Failure:
     DECIDED

@@ -16,7 +16,7 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from routing_core._atomic cimport load_relaxed
 from routing_core._available cimport PANIC_BELOW, POOR, has_answering, is_usable, leave_out, n_in_panic
-from routing_core._figures cimport PACED_STEPS, SCALE
+from routing_core._figures cimport PACED_STEPS, SCALE, PoolGate
 from routing_core._headroom cimport free_share, in_flight_in, is_out_of_room
 from routing_core._jurisdiction cimport find_rule
 from routing_core._latency cimport PATH, estimate
@@ -357,6 +357,13 @@ cdef int32_t find_kept(const Weighed *weighed, const Pop *kept) noexcept nogil:
     return -1
 
 
+cdef bint is_ramping(const Candidate *candidate) noexcept nogil:
+    """Whether it is that above all which keeps it from taking all of its requests."""
+    cdef const PoolGate *gate = candidate.pool.gate
+    cdef int64_t others = min(load_relaxed(&gate.availability), load_relaxed(&gate.shed))
+    return not candidate.is_full and load_relaxed(&gate.ramp) < others
+
+
 cdef Reason reason_of(const Weighed *weighed) noexcept nogil:
     cdef const Candidate *fastest = &weighed.candidates[weighed.fastest]
     if weighed.is_panic:
@@ -366,7 +373,7 @@ cdef Reason reason_of(const Weighed *weighed) noexcept nogil:
     if not fastest.is_available:
         return FAILOVER
     if fastest.is_passed and weighed.fastest != weighed.best:
-        return SPILL
+        return RAMP if is_ramping(fastest) else SPILL
     return WINDOW if weighed.n_window > 1 else FASTEST
 
 

@@ -87,6 +87,12 @@ def by_hash(weights, bound):
     return {site: w / sum(taking.values()) for site, w in taking.items()}
 
 
+def spills(world, site):
+    """How it may be called that a better one is passed over: by what keeps it from taking all; when it is let in, by its want of room."""
+    is_ramping = site.ramp < min(site.availability, site.shed)
+    return ({"ramp"} if is_ramping else {"spill"}) | ({"spill"} if room(world, site) <= 0 else set())
+
+
 def near_equals(world, client, service, ms, here, bound):
     """(shares, reasons) of a request that may use `here`: it has the best of them and its near-equals."""
     best = min(here, key=ms.get)
@@ -104,7 +110,7 @@ def near_equals(world, client, service, ms, here, bound):
     weights = {s: w for s, w in weights.items() if w > 0}
     if bound and len(weights) > 1:
         return by_hash({s: s.endpoints * s.weight for s in weights}, bound), {"affinity"}
-    reasons = {"spill" if is_available(s) else "failover" for s in as_fast}  # of those as fast one may be named, or not
+    reasons = set().union(*(spills(world, s) if is_available(s) else {"failover"} for s in as_fast))  # of those as fast one may be named, or not
     reasons |= set() if better else {"window" if len(weights) > 1 else "fastest"}
     firsts = weights if is_spilled or len({s.weight for s in world.services[service]}) > 1 else {best: 1}
     return by_two(weights, firsts, {s: (ms[s] + 1) * (1 + s.in_flight / s.endpoints) for s in weights}), reasons

@@ -206,10 +206,31 @@ def test_why_a_pop_was_passed_over_is_the_least_factor(figures):
     for least, told in (({"shed": 0.25}, "headroom 0.25"), ({"ramp": 0.125}, "ramp 0.12"), ({"availability": 0.5}, "availability 0.50")):
         figures.set_pool(row, **{"availability": 1, "shed": 1, "ramp": 1, **least, "admit": min(least.values())})
         explained = next(found for seed in range(50) if (found := explain(table, 0, LONDON, seed)).pop == "fra")
+        assert explained.reason == ("ramp" if "ramp" in least else "spill")
         found = candidate_of(explained, "par")
         assert found.why_not == f"passed over: {told}"
         assert (found.availability, found.shed, found.ramp) == tuple(least.get(name, 1.0) for name in ("availability", "shed", "ramp"))
         assert found.admit == found.share == min(least.values())
+
+
+def test_a_ramp_is_the_reason_where_it_keeps_most_away(figures):
+    table = table_of(figures)
+    row = pool_rows(table)[3]
+    for gate, reason in (
+        ({"ramp": 0.5, "shed": 0.25}, "spill"),
+        ({"ramp": 0.25, "shed": 0.5}, "ramp"),
+        ({"ramp": 0.25, "shed": 0.25}, "spill"),
+        ({"ramp": 0.25, "availability": 0.5}, "ramp"),
+    ):
+        figures.set_pool(row, **{"availability": 1, "shed": 1, "ramp": 1, **gate, "admit": 1 / 8})
+        assert {explain(table, 0, LONDON, seed).reason for seed in range(50)} == {"fastest", reason}
+
+
+def test_who_is_let_in_by_its_ramp_and_is_full_is_short_of_room(figures):
+    table = table_of(figures, of_pools=high(par=1))
+    figures.set_pool(pool_rows(table)[3], availability=1, shed=1, ramp=0.25, admit=0.25)
+    load(figures, table, "par", 1)
+    assert {explain(table, 0, LONDON, seed).reason for seed in range(50)} == {"ramp", "spill"}
 
 
 # --- Spill: among all others, by room and nearness ---
