@@ -62,3 +62,6 @@ cdef enum Texts:
     TEXT_POP
     TEXT_ENDPOINT
     N_RECORD_TEXTS
+
+# As the thread that writes the log has it: by the names of the log's fields; ended_us is of the clock.
+cdef dict as_dict(const Record *record)

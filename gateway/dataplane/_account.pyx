@@ -1,4 +1,6 @@
 """Each figure goes to the worker's own column; the log record is written in place in the ring."""
+import ipaddress
+
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memcpy
 
@@ -13,6 +15,11 @@ from routing_core._endpoints cimport observe_latency
 from routing_core._figures cimport EndpointColumn, PoolColumn, RetryOutcome, bucket_of_us, slot_of_code
 from routing_core._random cimport next_u64
 from routing_core._table cimport Service, Text
+
+from gateway.dataplane._counters import CAUSE_NAMES as _CAUSES
+from routing_core._figures import REASONS as _REASONS
+
+_SIDES = (None, "client", "upstream", "gateway")      # in the order of Side
 
 cdef enum:
     REFUSALS_SHARE = 8      # the eighth part of the log's ring
@@ -237,3 +244,43 @@ cdef void close_account(Core *core, Exchange *exchange) noexcept nogil:
         add_own(&own.bytes_down, exchange.down.bytes)
     if exchange.is_logged:
         write_record(core, exchange)
+
+
+# --- For the thread that writes the log ---
+
+cdef str code_of(unsigned int packed):
+    return chr(packed >> 8) + chr(packed & 255) if packed else None
+
+
+cdef dict as_dict(const Record *record):
+    cdef const char *at = <const char *>(record + 1)
+    cdef int i
+    texts = []
+    for i in range(<int>N_RECORD_TEXTS):
+        texts.append(at[:record.lengths[i]].decode("ascii", "backslashreplace") or None)
+        at += record.lengths[i]
+    address = ipaddress.IPv6Address(<bytes>(<const char *>record.client)[:16])
+    return {
+        "ended_us": record.ended_us,
+        "client": str(address.ipv4_mapped or address),
+        "method": texts[<int>TEXT_METHOD],
+        "host": texts[<int>TEXT_HOST],
+        "path": texts[<int>TEXT_PATH],
+        "status": record.status,
+        "bytes_in": record.bytes_in,
+        "bytes_out": record.bytes_out,
+        "duration_ms": record.duration_us / 1000.0,
+        "first_byte_ms": record.first_byte_us / 1000.0 if record.first_byte_us >= 0 else None,
+        "route": texts[<int>TEXT_ROUTE],
+        "service": texts[<int>TEXT_SERVICE],
+        "pop": texts[<int>TEXT_POP],
+        "endpoint": texts[<int>TEXT_ENDPOINT],
+        "reason": _REASONS[record.reason] if record.reason >= 0 else None,
+        "attempts": record.attempts,
+        "request_id": texts[<int>TEXT_ID],
+        "trace_id": texts[<int>TEXT_TRACE],
+        "country": code_of(record.country),
+        "asn": record.asn or None,
+        "cause": _CAUSES[record.cause] if record.cause else None,
+        "ended_by": _SIDES[record.ended_by],
+    }

@@ -2,7 +2,7 @@
 
 Must not know what is said on a connection, nor what an exchange is.
 """
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from gateway.dataplane._core cimport Buffer, Connection, ConnectionState, Core
 
@@ -16,6 +16,9 @@ cdef void close_buffer(Core *core, Buffer *buffer) noexcept nogil
 cdef bint grow_buffer(Core *core, Buffer *buffer) noexcept nogil
 
 cdef bint watch(Core *core, Connection *connection, uint32_t events) noexcept nogil
+# Whose event it is that epoll tells; NULL: of one that is gone. A descriptor that is closed stays watched for as long as a child that was
+# just forked has it too, and its memory may be another connection by then.
+cdef Connection *heard_of(uint64_t told) noexcept nogil
 # What a downstream or an upstream is watched for: both directions, edge-triggered.
 cdef bint watch_peer(Core *core, Connection *connection) noexcept nogil
 # Owns fd from here on, also when it fails: then NULL.

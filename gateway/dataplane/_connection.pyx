@@ -1,6 +1,6 @@
 """Buffers and structs go round in the worker's own free lists; a deadline is a field, its timer follows lazily."""
 from libc.errno cimport EAGAIN, errno
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memcpy, memset
 from posix.unistd cimport close
 
@@ -12,6 +12,7 @@ from routing_core._memory cimport BUFFER, CONNECTION, EXCHANGE, give, take
 
 
 cdef enum:
+    POINTER_BITS = 48       # of an address of a process, on x86-64 and arm64
     NOTED_US = 10000        # what has lain for less is not asked for: the kernel tells it in its own ticks
 
 
@@ -52,8 +53,13 @@ cdef bint grow_buffer(Core *core, Buffer *buffer) noexcept nogil:
 cdef bint watch(Core *core, Connection *connection, uint32_t events) noexcept nogil:
     cdef epoll_event event
     event.events = events
-    event.data.ptr = connection
+    event.data.u64 = <uint64_t><uintptr_t>connection | <uint64_t>connection.life << POINTER_BITS
     return epoll_ctl(core.epoll, EPOLL_CTL_ADD, connection.fd, &event) == 0
+
+
+cdef Connection *heard_of(uint64_t told) noexcept nogil:
+    cdef Connection *connection = <Connection *><uintptr_t>(told & ((<uint64_t>1 << POINTER_BITS) - 1))
+    return connection if connection.life == told >> POINTER_BITS else NULL
 
 
 cdef bint watch_peer(Core *core, Connection *connection) noexcept nogil:
@@ -62,9 +68,12 @@ cdef bint watch_peer(Core *core, Connection *connection) noexcept nogil:
 
 cdef Connection *open_connection(Core *core, int fd, ConnectionState state) noexcept nogil:
     cdef Connection *connection = core.spare_connections
+    cdef uint16_t life
     if connection != NULL:
         core.spare_connections = connection.next
+        life = connection.life
         memset(connection, 0, sizeof(Connection))
+        connection.life = life + 1
     else:
         connection = <Connection *>take(CONNECTION, sizeof(Connection))
         if connection == NULL:

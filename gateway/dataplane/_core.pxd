@@ -55,6 +55,7 @@ cdef struct Connection:
     int64_t deadline_ms     # may be later than the timer: then it is armed again when due
     int fd                  # owned, but of a listener
     ConnectionState state
+    uint16_t life           # how many there were in this memory: see heard_of
     bint is_readable        # an edge came, and not yet EAGAIN; of a listener: the last accept found someone
     bint is_writable
     bint is_ending          # EPOLLRDHUP was seen: read until 0, short reads prove nothing

@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "<sys/epoll.h>" nogil:
     ctypedef union epoll_data_t:
-        void *ptr
+        uint64_t u64
     struct epoll_event:
         uint32_t events
         epoll_data_t data

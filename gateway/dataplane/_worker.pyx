@@ -1,7 +1,6 @@
 """The reactor's turn, and the class that Python sees."""
 cimport cython
 
-import ipaddress
 import resource
 
 from libc.errno cimport EAGAIN, EINTR, errno
@@ -10,9 +9,7 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport close, read, write
 
 from gateway.dataplane._accept cimport accept_one, has_descriptors, start_accepting, welcome
-from gateway.dataplane._account cimport (
-    N_RECORD_TEXTS, TEXT_ENDPOINT, TEXT_HOST, TEXT_ID, TEXT_METHOD, TEXT_PATH, TEXT_POP, TEXT_ROUTE, TEXT_SERVICE, TEXT_TRACE,
-    Record, clock_us)
+from gateway.dataplane._account cimport Record, as_dict, clock_us
 from gateway.dataplane._client cimport parse_address
 from gateway.dataplane._connection cimport *
 from gateway.dataplane._core cimport *
@@ -32,13 +29,10 @@ from routing_core._atomic cimport add_own, load_acquire, store_relaxed, store_re
 from routing_core._figures cimport Figures
 from routing_core._memory cimport WORKER, give, take
 from routing_core._random cimport seed as seed_random
-from gateway.dataplane._counters import CAUSE_NAMES as _CAUSES
-from routing_core._figures import REASONS as _REASONS
 from routing_core._table cimport Endpoint
 
 _RESERVE = 32                    # descriptors
 _MANY = 1 << 30
-_SIDES = (None, "client", "upstream", "gateway")      # in the order of Side
 
 
 cdef enum:
@@ -199,6 +193,7 @@ cdef int hear(Core *core, int wait_ms) noexcept nogil:
 
 
 cdef void handle_events(Core *core) noexcept nogil:
+    cdef Connection *connection
     cdef int i
     cdef int end = min(core.n_handled + BATCH, core.n_events)
     if core.n_handled > 0 and core.is_accepting:    # who is waiting to be accepted gets as much of a worker that has many events in hand
@@ -206,7 +201,9 @@ cdef void handle_events(Core *core) noexcept nogil:
             if core.listeners[i].is_readable:
                 core.listeners[i].is_readable = accept_one(core, &core.listeners[i])
     for i in range(core.n_handled, end):
-        on_event(core, <Connection *>core.events[i].data.ptr, core.events[i].events)
+        connection = heard_of(core.events[i].data.u64)
+        if connection != NULL:
+            on_event(core, connection, core.events[i].events)
     core.n_handled = end
 
 
@@ -460,41 +457,3 @@ cdef tuple limits_of(int64_t n_descriptors, int n_workers):
     cdef int64_t limit = min(n_descriptors, _MANY) if n_descriptors >= 0 else _MANY
     cdef int64_t reserve = min(_RESERVE + 2 * n_workers, limit // 4)    # each worker may be one over
     return limit - reserve, limit - reserve // 2
-
-
-cdef str code_of(unsigned int packed):
-    return chr(packed >> 8) + chr(packed & 255) if packed else None
-
-
-cdef dict as_dict(const Record *record):
-    cdef const char *at = <const char *>(record + 1)
-    cdef int i
-    texts = []
-    for i in range(<int>N_RECORD_TEXTS):
-        texts.append(at[:record.lengths[i]].decode("ascii", "backslashreplace") or None)
-        at += record.lengths[i]
-    address = ipaddress.IPv6Address(<bytes>(<const char *>record.client)[:16])
-    return {
-        "ended_us": record.ended_us,
-        "client": str(address.ipv4_mapped or address),
-        "method": texts[<int>TEXT_METHOD],
-        "host": texts[<int>TEXT_HOST],
-        "path": texts[<int>TEXT_PATH],
-        "status": record.status,
-        "bytes_in": record.bytes_in,
-        "bytes_out": record.bytes_out,
-        "duration_ms": record.duration_us / 1000.0,
-        "first_byte_ms": record.first_byte_us / 1000.0 if record.first_byte_us >= 0 else None,
-        "route": texts[<int>TEXT_ROUTE],
-        "service": texts[<int>TEXT_SERVICE],
-        "pop": texts[<int>TEXT_POP],
-        "endpoint": texts[<int>TEXT_ENDPOINT],
-        "reason": _REASONS[record.reason] if record.reason >= 0 else None,
-        "attempts": record.attempts,
-        "request_id": texts[<int>TEXT_ID],
-        "trace_id": texts[<int>TEXT_TRACE],
-        "country": code_of(record.country),
-        "asn": record.asn or None,
-        "cause": _CAUSES[record.cause] if record.cause else None,
-        "ended_by": _SIDES[record.ended_by],
-    }

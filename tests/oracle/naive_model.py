@@ -110,7 +110,8 @@ def near_equals(world, client, service, ms, here, bound):
     weights = {s: w for s, w in weights.items() if w > 0}
     if bound and len(weights) > 1:
         return by_hash({s: s.endpoints * s.weight for s in weights}, bound), {"affinity"}
-    reasons = set().union(*(spills(world, s) if is_available(s) else {"failover"} for s in as_fast))  # of those as fast one may be named, or not
+    # Of those as fast one may be named, or not.
+    reasons = set().union(*(spills(world, s) if is_available(s) else {"failover"} for s in as_fast))
     reasons |= set() if better else {"window" if len(weights) > 1 else "fastest"}
     firsts = weights if is_spilled or len({s.weight for s in world.services[service]}) > 1 else {best: 1}
     return by_two(weights, firsts, {s: (ms[s] + 1) * (1 + s.in_flight / s.endpoints) for s in weights}), reasons

@@ -1,5 +1,7 @@
 """A connection's life: its deadline, its buffer, its end, its place among the idle."""
 
+import os
+
 import pytest
 
 import routing_core
@@ -67,3 +69,23 @@ def test_cut_while_it_waits_to_be_looked_at_again(make_bench):
     again = bench.client()
     bench.turn(turns=2)
     assert received(again) is None and bench.counters.read()["idle"][0] == 1
+
+
+def test_a_descriptor_that_a_child_has_too_speaks_for_nobody_else(bench):
+    """Closed here it stays watched until the child that was just forked has closed it as well."""
+    ours, theirs = bench.pair()
+    of_child = os.dup(theirs)
+    bench.worker.adopt_downstream(theirs, "127.0.0.1")
+    ours.send(b" \r\n\r\n")
+    bench.turn(turns=2)
+    assert received(ours).startswith(b"HTTP/1.1 400 ")
+    bench.pass_ms(60_000)
+    assert bench.figures_read["closed"] == 1
+    client, upstream = bench.client(), bench.upstream()
+    ours.close()
+    bench.turn(turns=2)
+    bench.ask(client, upstream)
+    upstream.send(ANSWER)
+    bench.turn()
+    assert received(client) == ANSWER
+    os.close(of_child)
