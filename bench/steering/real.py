@@ -76,7 +76,7 @@ class Agreement:
     lateness_s: float = 0.0  # by how much the load or a site was held up at worst
 
     @property
-    def holds(self) -> bool:
+    def agrees(self) -> bool:
         return self.n_failed == 0 and self.largest <= MOST_APART
 
     @property
@@ -102,7 +102,7 @@ def compare(whole: Setting, times: Times) -> Agreement:
             run = _Run(setting, times, Path(folder))
             real = asyncio.run(run.play())
         found.append(Agreement([pop.name for pop in setting.pops], real, simulated, run.n_failed, run.lateness_s))
-        if found[-1].lateness_s <= LATE_S or found[-1].holds:
+        if found[-1].lateness_s <= LATE_S or found[-1].agrees:
             return found[-1]
     return min(found, key=lambda one: one.lateness_s)
 

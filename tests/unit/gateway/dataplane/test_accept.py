@@ -132,6 +132,14 @@ def test_who_was_in_its_handshake_when_new_ones_were_held_back_is_heard(make_ben
     far.close()
 
 
+def run_apart(code):
+    """In a process of its own, whose limits are its own."""
+    path = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), os.getcwd())))  # an instrumented build stays first
+    environment = {**os.environ, "PYTHONPATH": path}
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=environment)
+    assert ran.returncode == 0, ran.stderr
+
+
 def test_what_is_left_of_descriptors_is_not_for_clients():
     code = textwrap.dedent(
         """
@@ -166,10 +174,7 @@ def test_what_is_left_of_descriptors_is_not_for_clients():
         bench.close()
         """
     )
-    path = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), os.getcwd())))
-    environment = {**os.environ, "PYTHONPATH": path}
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=environment)
-    assert ran.returncode == 0, ran.stderr
+    run_apart(code)
 
 
 def test_a_low_number_that_comes_free_moves_who_is_above():
@@ -208,10 +213,7 @@ def test_a_low_number_that_comes_free_moves_who_is_above():
         bench.close()
         """
     )
-    path = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), os.getcwd())))
-    environment = {**os.environ, "PYTHONPATH": path}
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=environment)
-    assert ran.returncode == 0, ran.stderr
+    run_apart(code)
 
 
 STARVED = """
@@ -288,7 +290,4 @@ def test_out_of_descriptors(then):
         + textwrap.dedent(then)
         + "\nfor end in hogs: end.close()\nlate.close()\nbench.close()\n"
     )
-    path = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), os.getcwd())))  # an instrumented build stays first
-    environment = {**os.environ, "PYTHONPATH": path}
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=environment)
-    assert ran.returncode == 0, ran.stderr
+    run_apart(code)

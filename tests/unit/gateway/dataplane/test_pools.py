@@ -54,6 +54,15 @@ def test_a_dead_one_is_noticed_before_reuse(bench, how, is_tcp):
 SMUGGLED = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nsmuggle"
 
 
+def assert_answered_anew(bench, client, server):
+    """Over a connection that was made for the request."""
+    upstream = bench.accepted(server)
+    assert upstream.recv(65536).startswith(b"GET /x ")
+    upstream.send(ANSWER)
+    bench.turn(turns=2)
+    assert received(client) == ANSWER
+
+
 def test_what_lies_there_before_the_request_is_nobodys_answer(bench):
     client, bad = bench.client(), bench.upstream()
     bench.turn()
@@ -62,11 +71,7 @@ def test_what_lies_there_before_the_request_is_nobodys_answer(bench):
     server = bench.listen()
     bench.turn(turns=3)
     assert received(client) is None
-    upstream = bench.accepted(server)
-    assert upstream.recv(65536).startswith(b"GET /x ")
-    upstream.send(ANSWER)
-    bench.turn(turns=2)
-    assert received(client) == ANSWER
+    assert_answered_anew(bench, client, server)
     assert bench.figures.read_endpoint(bench.rows[0][0])["failures"] == 0
 
 
@@ -80,11 +85,7 @@ def test_so_with_more_events_than_a_turn_takes_and_more_than_are_told(bench, n_o
     server = bench.listen()  # and turns
     bench.turn(turns=2)
     assert received(client) is None
-    upstream = bench.accepted(server)
-    assert upstream.recv(65536).startswith(b"GET /x ")
-    upstream.send(ANSWER)
-    bench.turn(turns=2)
-    assert received(client) == ANSWER
+    assert_answered_anew(bench, client, server)
 
 
 def test_an_unasked_answer_behind_which_the_peer_ended_is_not_taken_for_want_of_another(bench):
@@ -96,9 +97,7 @@ def test_an_unasked_answer_behind_which_the_peer_ended_is_not_taken_for_want_of_
     reset(bad)
     bench.turn(turns=3)
     assert received(client) is None
-    bench.accepted(server).send(ANSWER)
-    bench.turn(turns=2)
-    assert received(client) == ANSWER
+    assert_answered_anew(bench, client, server)
 
 
 @pytest.mark.parametrize("request_", [REQUEST.replace(b"GET", b"HEAD"), REQUEST])
@@ -133,11 +132,7 @@ def test_a_body_behind_the_answer_to_a_head_that_comes_late_finds_nobody(bench):
     assert received(upstream) == b"", "its connection ends with it"
     client.send(REQUEST)
     bench.turn(turns=2)
-    other = bench.accepted(server)
-    assert other.recv(65536).startswith(b"GET /x ")
-    other.send(ANSWER)
-    bench.turn(turns=2)
-    assert received(client) == ANSWER
+    assert_answered_anew(bench, client, server)
 
 
 def test_a_408_that_crossed_the_request_is_not_its_answer(bench):
