@@ -30,7 +30,8 @@ class Blocking(Generic[T]):
         if self._pending is None:
             self._pending = self._start(function)
         # Shielded: one who gives up (or is cancelled) takes nothing from the others.
-        return await asyncio.wait_for(asyncio.shield(self._pending), deadline_s)
+        async with asyncio.timeout(deadline_s):
+            return await asyncio.shield(self._pending)
 
     def _start(self, function: Callable[[], T]) -> asyncio.Future[T]:
         loop = asyncio.get_running_loop()

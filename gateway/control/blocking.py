@@ -40,4 +40,5 @@ async def in_thread(name: str, function: Callable[[], T], deadline_s: float | No
             pass  # the loop has closed
 
     threading.Thread(target=work, name=name, daemon=True).start()
-    return await asyncio.wait_for(future, deadline_s)
+    async with asyncio.timeout(deadline_s):
+        return await future

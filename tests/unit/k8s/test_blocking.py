@@ -84,3 +84,23 @@ def test_an_answer_after_the_loop_has_closed_is_dropped() -> None:
     assert ended.wait(5.0)
     thread.join(5.0)  # an exception in it would be a warning, and warnings are errors
     assert not thread.is_alive()
+
+
+def test_a_cancellation_that_comes_with_the_result_is_not_lost() -> None:
+    """asyncio.wait_for of Python 3.11 returned the result then, and a watch that was to end went on for ever."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+
+        def cancel_when_settled(thread: threading.Thread) -> None:
+            thread.join(5.0)
+            loop.call_soon(loop.call_soon, task.cancel)  # the result is two steps away, with the shield
+
+        def work() -> object:
+            return loop.call_soon_threadsafe(cancel_when_settled, threading.current_thread())
+
+        task = asyncio.ensure_future(Blocking[object]("x").call(work, 5.0))
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())

@@ -59,3 +59,20 @@ def test_an_end_after_the_loop_has_closed_is_nobodys():
     release.set()
     threads[0].join(5)
     assert not threads[0].is_alive()
+
+
+def test_a_cancellation_that_comes_with_the_result_is_not_lost():
+    """asyncio.wait_for of Python 3.11 returned the result then, and a task that was to end went on for ever."""
+
+    async def scenario():
+        loop = asyncio.get_running_loop()
+
+        def cancel_when_settled(thread):
+            thread.join(5)
+            task.cancel()
+
+        task = asyncio.ensure_future(in_thread("t", lambda: loop.call_soon_threadsafe(cancel_when_settled, threading.current_thread()), 5))
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(scenario())
