@@ -50,15 +50,18 @@ demo: build ## six PoPs, a gateway and traffic from twenty countries
 SANDBOXED = $(BIN)/python tests/e2e/sandboxed.py $(PYTEST) tests/e2e $(1) || \
   { test $$? = 70 -a "$$CI" != true && echo "SKIPPED tests/e2e, all of it: no namespaces of its own on this machine (reason above)"; }
 
-# Whole in breadth, under 8 minutes on two cores. The second part needs `make kube-assets` and says so when they are not there.
+# A file's tests share their gateways, so a file is one process's. What judges times or shares then has the machine to itself.
+ON_ALL_CORES = $(PYTEST) $(SUITES) -n auto --dist loadfile -q -m "not alone and $(1)" && $(PYTEST) tests/io -q -m "alone and $(1)"
+
+# Whole in breadth, under 8 minutes on two cores. The last part needs `make kube-assets` and says so when they are not there.
 test: build ## all tests but their long forms
-	$(PYTEST) $(SUITES) -m "not long"
+	$(call ON_ALL_CORES,not long)
 	$(call SANDBOXED,-m "not long")
 
 test-all: export HYPOTHESIS_PROFILE = deep
 test-all: export FUZZ_S = 60
 test-all: build ## everything: long forms, real clusters, sanitizers, coverage, fuzzing (under 45 minutes)
-	$(PYTEST) $(SUITES)
+	$(call ON_ALL_CORES,(long or not long))
 	$(call SANDBOXED)
 	$(MAKE) asan tsan coverage HYPOTHESIS_PROFILE=quick FUZZ_S=5
 	$(MAKE) fuzz
@@ -96,6 +99,9 @@ gates: build ## no Python in nogil functions, and stubs that say what is there
 	$(BIN)/python -m tests.checks.annotate
 	$(BIN)/python -m tests.checks.gil
 	$(BIN)/python -m tests.checks.stubs
+
+cost: build ## instructions and system calls of an exchange against the committed baseline
+	@$(BIN)/python -m tests.checks.cost
 
 # --- Instrumented builds, each in a folder of its own that comes first on the path ---
 RUNTIME = $(shell gcc -print-file-name=lib$(1).so)
@@ -165,4 +171,4 @@ bench-core: build
 bench-%: build
 	$(BIN)/python -m bench.$*
 
-.PHONY: help build lock clean demo test test-all pythons package kube-assets check format-check lint types imports gates asan tsan coverage coverage-python fuzz bench bench-core
+.PHONY: help build lock clean demo test test-all pythons package kube-assets check format-check lint types imports gates cost asan tsan coverage coverage-python fuzz bench bench-core

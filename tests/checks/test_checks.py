@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.checks import annotate, gcov, gil, imports, pythons, pyx
+from tests.checks import annotate, cost, gcov, gil, imports, pythons, pyx
 
 SOURCE = '''"""nogil: in a docstring."""
 # cdef int f() noexcept nogil:
@@ -215,3 +215,42 @@ def test_a_python_that_is_not_here_is_named_and_one_that_fails_is_a_fault(fake_p
     monkeypatch.setattr(pythons, "check", lambda version, python: False)
     assert pythons.main(["3.12"]) == 1
     assert "Python 3.12: FAILED" in capsys.readouterr().out
+
+
+TRACE = """recvfrom(7, "x", 1, 0, NULL, NULL) = 1
+write(-1, "last", 4)                    = -1 EBADF (Bad file descriptor)
+write(-1, "turn", 4)                    = -1 EBADF (Bad file descriptor)
+epoll_wait(5, [{events=EPOLLIN, data={u32=2}}], 256, 0) = 1
+accept4(4, NULL, NULL, SOCK_NONBLOCK)   = 9
+epoll_ctl(5, EPOLL_CTL_ADD, 9, {events=EPOLLIN, data={u32=3}}) = 0
+write(-1, "turned", 6)                  = -1 EBADF (Bad file descriptor)
+sendto(8, "GET / HTTP/1.1", 14, 0, NULL, 0) = 14
+write(-1, "turn", 4)                    = -1 EBADF (Bad file descriptor)
+write(-1, "turned", 6)                  = -1 EBADF (Bad file descriptor)
+write(-1, "end", 3)                     = -1 EBADF (Bad file descriptor)
+close(5)                                = 0
+"""
+
+
+def test_calls_of_the_last_exchange_inside_turns():
+    assert cost.calls_of(TRACE) == ["epoll_wait", "accept4", "epoll_ctl EPOLL_CTL_ADD"]
+
+
+@pytest.mark.parametrize(
+    ("instructions", "calls", "faults"),
+    [
+        (1030, ["recvfrom"], 0),
+        (900, ["recvfrom"], 0),
+        (1031, ["recvfrom"], 1),
+        (1000, [], 1),
+        (1031, ["recvfrom", "close"], 2),
+    ],
+)
+def test_an_exchange_that_costs_more_is_a_fault(instructions, calls, faults):
+    now, before = {"instructions": instructions, "calls": calls}, {"instructions": 1000, "calls": ["recvfrom"]}
+    assert len(cost.faults_of("keep-alive", now, before)) == faults
+
+
+@pytest.mark.parametrize("name", cost.SCRIPTS)
+def test_each_script_of_the_cost_ends(name):
+    cost.play(name, 2)

@@ -337,6 +337,7 @@ def test_stretches_of_records():
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_processes_do_what_is_simulated():
     agreement = compare(Measured(DATA / "wondernetwork-2018-11").setting(12), SHORT)
     assert agreement.n_failed == 0

@@ -65,6 +65,7 @@ def hold_gil(until):
         time.sleep(0.05)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("holder", [None, hold_gil])
 def test_who_holds_the_gil_does_not_move_p99(holder):
     for _ in range(3):  # the machine is shared: someone else's work may move it too
@@ -88,6 +89,7 @@ def cpu_us_a_request(gateway, n_clients=2):
     return (gateway.cpu_s() - cpu_s) / (gateway.requests() - requests) * 1e6
 
 
+@pytest.mark.alone
 def test_two_workers_share_the_load_and_cost_no_more():
     most = 1000.0 if IS_INSTRUMENTED else 1.1  # an instrumented build has other costs
     ratios = []

@@ -62,6 +62,7 @@ def scenes(text):
     return opening, *([match.groupdict() for match in ROW.finditer(part)] for part in (up, dead, back, drained))
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("number", [0, 1])
 def test_the_demo_shows_what_it_promises(two, number):
     text = two[0][number]
@@ -95,6 +96,7 @@ def test_the_demo_shows_what_it_promises(two, number):
     assert "FAULT" not in text
 
 
+@pytest.mark.alone
 def test_the_picture_is_saved(two):
     text = two[1].read_text()
     assert text.startswith("<svg")

@@ -175,6 +175,7 @@ def test_a_reload_that_never_ends_does_not_hold_the_end(gateway):
     assert gateway.wait_exit(8) == 0
 
 
+@pytest.mark.alone
 def test_ten_thousand_endpoints_are_read_and_used_at_once(gateway, pops):
     text = gateway.config.read_text()
     more = ", ".join(f'"127.{n // 250}.{n % 250}.1:{pops[0].port}"' for n in range(1, 10_000))  # nobody listens there

@@ -147,7 +147,7 @@ def test_a_broken_kubeconfig_and_an_api_server_that_is_gone_cost_the_other_pops_
     with served(tmp_path, text, nyc=pops[1].address) as gateway:
         assert gateway.log.count("cluster stale") == 2
         assert gateway.get("/", GERMAN) == (200, "nyc")
-        assert "kubeconfig" in gateway.log
+        gateway.wait_log("kubeconfig")
 
 
 K8S = "kubernetes: {{namespace: shop, service: web, port: http}}"
