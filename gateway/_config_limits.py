@@ -21,7 +21,7 @@ class Timeouts(Section):
     """From a head's first byte to its end, in total, as HAProxy's `timeout http-request`: one byte a second must not hold a
     connection. 408."""
     body_progress: Annotated[Duration, duration("100ms", "1h")] = Duration(30)
-    """Longest pause of a body that moves, either side, either way."""
+    """Longest pause of a body that moves, either side, either way. A byte of one side never extends the wait for the other."""
     keep_alive_idle: Annotated[Duration, duration("100ms", "24h")] = Duration(75)
     """How long a client's connection is kept between requests. Longer than that of a load balancer in front (AWS ALB: 60 s), or it sends
     on a connection just being closed."""

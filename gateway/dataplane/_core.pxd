@@ -124,6 +124,12 @@ cdef enum Framing:
     BY_END                  # until the source ends
     RAW                     # a tunnel
 
+cdef enum Side:             # of an exchange; the order of access_log's names
+    NO_SIDE
+    CLIENT_SIDE
+    UPSTREAM_SIDE
+    GATEWAY_SIDE
+
 cdef struct Flow:           # one direction of an exchange
     Buffer head             # composed by us, goes first; begin: sent so far
     Framing framing
@@ -134,8 +140,11 @@ cdef struct Flow:           # one direction of an exchange
     int64_t left            # BY_LENGTH: bytes not yet seen
     int64_t limit           # most bytes of body; 0: none
     int64_t bytes           # of body data seen
-    int64_t waits_since_us  # for the client, which is to send or to read; 0: does not
-    int64_t waited_us       # for it, before
+    Side waits_for          # who is to send, or to take more; a tunnel's flows do not say
+    bint has_moved          # a byte, since that was last looked at
+    int64_t due_ms          # until when
+    int64_t waits_since_us
+    int64_t waited_us       # for the client, before
     uint32_t ready          # sound bytes at the front of the source's buffer
     Chunks chunks
 
@@ -155,12 +164,6 @@ cdef struct Note:           # what the access log wants of the request; text in 
     uint32_t id_length
     uint32_t trace_length
     char *text              # owned, SMALL_BYTES; NULL: not logged
-
-cdef enum Side:             # of an exchange; the order of access_log's names
-    NO_SIDE
-    CLIENT_SIDE
-    UPSTREAM_SIDE
-    GATEWAY_SIDE
 
 cdef struct Exchange:
     Exchange *next          # in the free list, or in an endpoint's queue

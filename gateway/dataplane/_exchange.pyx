@@ -13,7 +13,7 @@ from gateway.dataplane._life cimport *
 from gateway.dataplane._linux cimport SHUT_WR, SO_ERROR, SOL_SOCKET, getsockopt, shutdown
 from gateway.dataplane._pools cimport *
 from gateway.dataplane._reply cimport compose_reply
-from gateway.dataplane._settings cimport Settings
+from gateway.dataplane._waits cimport settle_deadlines, wait_for
 from routing_core._budget cimport spend
 from routing_core._endpoints cimport ANSWERING_FIRST, ANSWERING_ONLY, AVAILABLE, FULL, Availability, choose_endpoint
 from routing_core._figures cimport *
@@ -295,70 +295,53 @@ cdef void reply(Core *core, Exchange *exchange, int status, bint close) noexcept
 # --- Relay ---
 
 cdef void drive(Core *core, Exchange *exchange) noexcept nogil:
+    if relay(core, exchange):
+        settle_deadlines(core, exchange)
+
+
+cdef bint relay(Core *core, Exchange *exchange) noexcept nogil:
+    """False: the exchange is in other hands now, or none of it is under way."""
     cdef bint is_sending = not exchange.up.is_done and not exchange.is_up_broken
-    end_wait(core, &exchange.up)
-    end_wait(core, &exchange.down)
-    if exchange.state == ANSWERING or exchange.state == TUNNELLING or (exchange.state == AWAITING and is_sending):
-        # Something moved: each direction says anew below what it waits for. A wait for the first byte goes on instead.
-        set_deadline(core, exchange.downstream, NEVER_MS)
-        set_deadline(core, exchange.upstream, NEVER_MS)
-        if is_sending and not drive_up(core, exchange):
-            return
+    if exchange.state == REPLYING:
+        return drive_reply(core, exchange)
+    if exchange.state != AWAITING and exchange.state != ANSWERING and exchange.state != TUNNELLING:
+        return False
+    if is_sending and not drive_up(core, exchange):
+        return False
     if exchange.state == AWAITING:
         if not drive_answer(core, exchange):
-            return
+            return False
+        if exchange.state == AWAITING:
+            return True
         # Behind the request there may be the tunnel's first bytes already; and what an early answer leaves of an upload waits anew.
         if not exchange.up.is_done and not exchange.is_up_broken and not drive_up(core, exchange):
-            return
-    if exchange.state == ANSWERING or exchange.state == TUNNELLING:
-        drive_down(core, exchange)
-    elif exchange.state == REPLYING:
-        drive_reply(core, exchange)
-
-
-cdef int64_t client_patience(Core *core, Exchange *exchange, Flow *flow) noexcept nogil:
-    """How long the client may keep its body waiting from now, in ms. All its pauses together may last as long as one, and a second more
-    for each body_rate bytes that it has sent or read: a byte now and then must not hold an endpoint's connection for ever."""
-    cdef const Settings *settings = exchange.snapshot.settings
-    cdef int64_t left
-    if exchange.state == TUNNELLING:
-        return settings.tunnel_idle_ms
-    if settings.body_rate == 0 or exchange.pool.service.is_long_lived:
-        return settings.body_progress_ms
-    flow.waits_since_us = core.now_us
-    left = settings.body_progress_ms - flow.waited_us // 1000 + (flow.bytes - flow.ready) * 1000 // settings.body_rate
-    return max(min(left, settings.body_progress_ms), 0)
-
-
-cdef void end_wait(Core *core, Flow *flow) noexcept nogil:
-    if flow.waits_since_us:
-        flow.waited_us += core.now_us - flow.waits_since_us
-        flow.waits_since_us = 0
+            return False
+    return drive_down(core, exchange)
 
 
 cdef bint drive_up(Core *core, Exchange *exchange) noexcept nogil:
     """False: the exchange is in other hands now."""
-    cdef Pumped pumped = pump(core, &exchange.up, exchange.downstream, exchange.upstream, False)
-    cdef int64_t patience = exchange.snapshot.settings.body_progress_ms
+    cdef Flow *up = &exchange.up
+    cdef Pumped pumped = pump(core, up, exchange.downstream, exchange.upstream, False)
     exchange.has_sent = exchange.has_sent or exchange.up.head.begin > 0
     if exchange.state == AWAITING:
         exchange.sent_us = core.now_us
         note_wait(core, exchange, pumped != PUMP_WAIT_SOURCE and exchange.first_byte_us == 0)
-    if exchange.state == TUNNELLING:
-        patience = exchange.snapshot.settings.tunnel_idle_ms
     if pumped == PUMP_DONE:
         if exchange.state == TUNNELLING:
             shutdown(exchange.upstream.fd, SHUT_WR)
         elif exchange.state == AWAITING:
-            set_deadline(core, exchange.upstream, exchange.snapshot.settings.first_byte_ms)
+            wait_for(core, exchange, &exchange.down, UPSTREAM_SIDE)
+        wait_for(core, exchange, up, NO_SIDE)
         return True
     if pumped == PUMP_WAIT_SOURCE:
-        set_deadline(core, exchange.downstream, client_patience(core, exchange, &exchange.up))
+        wait_for(core, exchange, up, CLIENT_SIDE)
         return True
     if pumped == PUMP_WAIT_SINK:
-        set_deadline(core, exchange.upstream, patience)
+        wait_for(core, exchange, up, UPSTREAM_SIDE)
         return True
     if pumped == PUMP_GO_ON:
+        wait_for(core, exchange, up, NO_SIDE)
         resume_later(core, exchange.downstream)
         return True
     if pumped == PUMP_SINK_BROKEN:
@@ -367,7 +350,9 @@ cdef bint drive_up(Core *core, Exchange *exchange) noexcept nogil:
             return False
         exchange.is_up_broken = True    # it may have answered before it ended
         exchange.upstream.is_readable = True
-        set_deadline(core, exchange.upstream, patience)
+        if exchange.state == AWAITING:
+            wait_for(core, exchange, &exchange.down, UPSTREAM_SIDE)
+        wait_for(core, exchange, up, NO_SIDE)
         return True
     if exchange.state != AWAITING or pumped == PUMP_ENDED or pumped == PUMP_BROKEN:
         abort(core, exchange, CLIENT_SIDE)
@@ -381,7 +366,7 @@ cdef bint drive_up(Core *core, Exchange *exchange) noexcept nogil:
 
 
 cdef bint drive_answer(Core *core, Exchange *exchange) noexcept nogil:
-    """Reads the answer's head. True: it is on its way down."""
+    """Reads the answer's head, as far as it has come. False: the exchange is in other hands now."""
     cdef Answered answered = read_answer(core, exchange)
     # Interim answers go at once; a final head goes with the first of its body.
     if (answered != ANSWER_BEGINS and answered != ANSWER_IS_TUNNEL
@@ -389,7 +374,7 @@ cdef bint drive_answer(Core *core, Exchange *exchange) noexcept nogil:
         abort(core, exchange, CLIENT_SIDE)      # an interim answer met no client
         return False
     if answered == ANSWER_NEEDS_DATA:
-        return False
+        return True
     if answered == ANSWER_BEGINS or answered == ANSWER_IS_TUNNEL:
         move(core, exchange, ANSWERING if answered == ANSWER_BEGINS else TUNNELLING)
         if exchange.n_retries:
@@ -418,6 +403,7 @@ cdef bint is_by_us(const Core *core, const Exchange *exchange) noexcept nogil:
 cdef void begin_tunnel(Core *core, Exchange *exchange) noexcept nogil:
     set_apart(core, exchange.upstream)
     note_tunnel(core, exchange)
+    exchange.down.has_moved = True      # its idleness begins here
     exchange.up.framing = exchange.down.framing = RAW
     exchange.up.limit = 0
     exchange.up.keeps = False
@@ -425,38 +411,42 @@ cdef void begin_tunnel(Core *core, Exchange *exchange) noexcept nogil:
     begin_body(&exchange.down)
 
 
-cdef void drive_down(Core *core, Exchange *exchange) noexcept nogil:
+cdef bint drive_down(Core *core, Exchange *exchange) noexcept nogil:
+    """False: the exchange has ended."""
     cdef Connection *downstream = exchange.downstream
     cdef bint was_done = exchange.down.is_done
-    cdef int64_t patience = exchange.snapshot.settings.body_progress_ms
     cdef Pumped pumped = PUMP_DONE
     if not was_done:
         pumped = pump(core, &exchange.down, exchange.upstream, downstream, downstream.must_close)
-    if exchange.state == TUNNELLING:
-        patience = exchange.snapshot.settings.tunnel_idle_ms
     if pumped == PUMP_WAIT_SOURCE:
-        set_deadline(core, exchange.upstream, patience)
+        wait_for(core, exchange, &exchange.down, UPSTREAM_SIDE)
     elif pumped == PUMP_WAIT_SINK:
-        set_deadline(core, downstream, client_patience(core, exchange, &exchange.down))
+        wait_for(core, exchange, &exchange.down, CLIENT_SIDE)
     elif pumped == PUMP_GO_ON:
+        wait_for(core, exchange, &exchange.down, NO_SIDE)
         resume_later(core, downstream)
     elif pumped != PUMP_DONE:
         abort(core, exchange, CLIENT_SIDE if pumped == PUMP_SINK_BROKEN else UPSTREAM_SIDE)
+        return False
     elif exchange.state == TUNNELLING and not exchange.up.is_done and not exchange.is_up_broken:
         if not was_done:
             shutdown(downstream.fd, SHUT_WR)
     else:
         finish(core, exchange)
+        return False
+    return True
 
 
-cdef void drive_reply(Core *core, Exchange *exchange) noexcept nogil:
+cdef bint drive_reply(Core *core, Exchange *exchange) noexcept nogil:
+    """False: the exchange has ended."""
     cdef Pumped pumped = send_head(&exchange.down, exchange.downstream)
     if pumped == PUMP_WAIT_SINK:
-        set_deadline(core, exchange.downstream, exchange.snapshot.settings.body_progress_ms)
+        wait_for(core, exchange, &exchange.down, CLIENT_SIDE)
     elif pumped == PUMP_DONE:
         finish(core, exchange)
     else:
         abort(core, exchange, CLIENT_SIDE)
+    return pumped == PUMP_WAIT_SINK
 
 
 # --- Lost, late ---

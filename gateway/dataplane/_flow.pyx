@@ -106,6 +106,7 @@ cdef Pumped send(Flow *flow, Connection *source, Connection *sink, bint is_last)
                              MSG_MORE if is_last and flow.is_whole else 0, &sent)
         if pumped != PUMP_DONE:
             return pumped
+        flow.has_moved = True
         if sent < head:
             flow.head.begin += <uint32_t>sent
             continue
@@ -127,6 +128,7 @@ cdef Pumped send_head(Flow *flow, Connection *sink) noexcept nogil:
         pumped = send_vector(sink, &vector, 1, 0, &sent)
         if pumped != PUMP_DONE:
             return pumped
+        flow.has_moved = True
         flow.head.begin += <uint32_t>sent
     return PUMP_DONE
 
@@ -149,6 +151,7 @@ cdef Pumped refill(Core *core, Flow *flow, Connection *source) noexcept nogil:
         buffer.begin = buffer.end = 0
     filled = fill(source)
     if filled == FILLED:
+        flow.has_moved = True
         return PUMP_DONE
     if filled == DRAINED:
         return wait_for_source(core, flow, source)

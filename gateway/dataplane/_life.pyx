@@ -12,6 +12,7 @@ from gateway.dataplane._linux cimport SHUT_WR, SOL_SOCKET, setsockopt, shutdown
 from gateway.dataplane._pools cimport dequeue, drop_upstream, put_back
 from gateway.dataplane._snapshot cimport hold, let_go
 from gateway.dataplane._tally cimport give_place
+from gateway.dataplane._waits cimport end_waits
 from routing_core._atomic cimport add_own
 from routing_core._memory cimport EXCHANGE, take
 
@@ -43,6 +44,7 @@ cdef void move(Core *core, Exchange *exchange, ExchangeState to) noexcept nogil:
         count(core.column, BAD_TRANSITIONS)
     exchange.state = to
     # A deadline belongs to a state: the wait in a queue must not end the connecting that follows it.
+    end_waits(core, exchange)
     set_deadline(core, exchange.downstream, NEVER_MS)
     if exchange.upstream != NULL:
         set_deadline(core, exchange.upstream, NEVER_MS)

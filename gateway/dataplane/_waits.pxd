@@ -1,0 +1,13 @@
+"""Waits: for whom a flow waits, since when, and until when; from that, the deadlines of an exchange's two connections.
+
+A wait goes on until a byte moves on its own flow: what happens on the other side, or the other way, is no sign of life of this one.
+Must not know what becomes of who is late.
+"""
+from gateway.dataplane._core cimport Core, Exchange, Flow, Side
+
+# The flow waits for that side, from now on or still. NO_SIDE: for nobody.
+cdef void wait_for(Core *core, Exchange *exchange, Flow *flow, Side side) noexcept nogil
+# Another state: neither flow waits for anyone.
+cdef void end_waits(Core *core, Exchange *exchange) noexcept nogil
+# What the connections' deadlines are by now. For an exchange under way, behind all that has moved.
+cdef void settle_deadlines(Core *core, Exchange *exchange) noexcept nogil
