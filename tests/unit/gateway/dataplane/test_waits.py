@@ -100,7 +100,7 @@ def test_an_upstream_is_not_late_while_its_client_reads_little(patient):
         fill(patient, upstream)
 
     assert lives_s(patient, read_a_little, 20) == 20
-    assert 4 <= lives_s(patient, lambda: None) <= 6
+    assert 2 <= lives_s(patient, lambda: None) <= 6  # from when the last byte moved, which was in the last second or two
     assert ended_by(patient) == (200, "client")
 
 
