@@ -16,6 +16,9 @@ static inline void add_shared(int64_t *place, int64_t by) { __atomic_fetch_add(p
 static inline int is_replaced(int64_t *place, int64_t seen, int64_t value) {
     return __atomic_compare_exchange_n(place, &seen, value, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
+/* Many writers, a bit each: a locked instruction. Off the hot path only. */
+static inline void set_bits(int64_t *place, int64_t bits) { __atomic_fetch_or(place, bits, __ATOMIC_RELAXED); }
+static inline void clear_bits(int64_t *place, int64_t bits) { __atomic_fetch_and(place, ~bits, __ATOMIC_RELAXED); }
 /* Acquire and release: what was written before the store is seen after the load. */
 static inline int64_t load_acquire(const int64_t *place) { return __atomic_load_n(place, __ATOMIC_ACQUIRE); }
 static inline void store_release(int64_t *place, int64_t value) { __atomic_store_n(place, value, __ATOMIC_RELEASE); }

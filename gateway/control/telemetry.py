@@ -224,6 +224,10 @@ class Reading:
         for number, silence_s in enumerate(self.silences_s):
             silences.add_metric((str(number),), silence_s)
         yield silences
+        shares = _gauge("isochrone_worker_connections", "Clients' connections that a worker has now.", "worker")
+        for number, count in enumerate(counted["n_open"]):
+            shares.add_metric((str(number),), count)
+        yield shares
         lost = "Access log records lost. full: the memory was, the writer being slow; failed: the file could not be written."
         yield _counted("isochrone_access_log_dropped", lost, "cause", self.log_dropped)
         bugs = "State machines asked for what is not listed. Not 0 means a bug: please report."

@@ -8,8 +8,10 @@ from gateway.dataplane._core cimport Connection, Core
 
 # A downstream for an accepted socket; owns fd, also when it returns NULL.
 cdef Connection *welcome(Core *core, int fd, int listener, const uint8_t *address) noexcept nogil
-# False: there was none to accept, or it could not be, and will not be at once.
-cdef bint accept_one(Core *core, Connection *listener) noexcept nogil
+# A listener has an event, or had one and may have more for this worker.
+cdef void on_knock(Core *core, Connection *listener) noexcept nogil
+# Once a tick: takes who waits though this worker was not told.
+cdef void try_doors(Core *core) noexcept nogil
 # Whether there are some for clients.
 cdef bint has_descriptors(Core *core) noexcept nogil
 # 0, or errno.

@@ -1,4 +1,5 @@
-"""One accept an event: the listener is level-triggered, and a second accept that finds nothing costs 1-3 us."""
+"""One accept an event: the listener is level-triggered, and a second accept that finds nothing costs 1-3 us. So does one a tick at each
+listener, for who was told to nobody that runs."""
 from libc.errno cimport EMFILE, ENFILE, errno
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
@@ -6,9 +7,10 @@ from posix.fcntl cimport F_DUPFD_CLOEXEC, fcntl
 from posix.unistd cimport close
 
 from gateway.dataplane._client cimport is_trusted, read_peer, write_address
-from gateway.dataplane._connection cimport enter_idle, oldest_idle, open_connection, set_deadline, watch, watch_peer
+from gateway.dataplane._connection cimport enter_idle, oldest_idle, open_connection, set_deadline, watch_peer
 from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport *
+from gateway.dataplane._doors cimport comes_back, enter_doors, leave_doors, stays
 from gateway.dataplane._holders cimport enter_holder, may_have_more, most_held
 from gateway.dataplane._life cimport abort, close_downstream
 from gateway.dataplane._linux cimport *
@@ -41,6 +43,7 @@ cdef Connection *welcome(Core *core, int fd, int listener, const uint8_t *addres
     downstream.is_trusted = is_trusted(core.snapshot.settings, downstream.peer)
     core.n_open[listener] += 1
     add_own(&core.column.idle[listener], 1)
+    add_own(&core.column.n_open, 1)
     count(core.column, ACCEPTED)
     enter_holder(core, downstream)
     enter_idle(core, downstream)
@@ -138,23 +141,27 @@ cdef bint accept_one(Core *core, Connection *listener) noexcept nogil:
 
 
 cdef void stop_accepting(Core *core) noexcept nogil:
-    cdef int i
-    for i in range(MAX_LISTENERS):
-        if core.listeners[i].fd >= 0:
-            epoll_ctl(core.epoll, EPOLL_CTL_DEL, core.listeners[i].fd, NULL)
+    leave_doors(core)
     core.is_accepting = False
 
 
 cdef int start_accepting(Core *core) noexcept nogil:
-    """0, or errno: then none is watched, or the next try would find some twice."""
-    cdef int i, failed
+    cdef int failed = enter_doors(core)
+    core.is_accepting = failed == 0
+    return failed
+
+
+cdef void on_knock(Core *core, Connection *listener) noexcept nogil:
+    # An event may be older than the order to stop.
+    listener.is_readable = core.is_accepting and accept_one(core, listener) and stays(core, listener)
+
+
+cdef void try_doors(Core *core) noexcept nogil:
+    cdef int i
+    core.may_hold = 0
     for i in range(MAX_LISTENERS):
-        if core.listeners[i].fd >= 0 and not watch(core, &core.listeners[i], EPOLLIN | <uint32_t>EPOLLEXCLUSIVE):
-            failed = errno
-            stop_accepting(core)
-            return failed
-    core.is_accepting = True
-    return 0
+        if core.listeners[i].fd >= 0 and core.is_accepting and accept_one(core, &core.listeners[i]) and core.is_accepting:
+            core.listeners[i].is_readable = comes_back(core, &core.listeners[i])
 
 
 cdef void drain_backlog(Core *core) noexcept nogil:

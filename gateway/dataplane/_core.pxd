@@ -1,12 +1,12 @@
 """Core: what a worker, a connection and an exchange consist of. Structs and enums only, no functions.
 
 Ownership stands beside each pointer. All of it belongs to one worker; nothing here is read by another thread but
-what the counters, the figures and the ring publish.
+what the counters, the figures and the ring publish, and what never changes: epoll, wake.fd and the listeners' descriptors.
 """
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from gateway.dataplane._chunks cimport Chunks
-from gateway.dataplane._counters cimport MAX_LISTENERS, Column
+from gateway.dataplane._counters cimport MAX_LISTENERS, Column, Doors
 from gateway.dataplane._head cimport Method, RequestHead, ResponseHead
 from gateway.dataplane._linux cimport epoll_event
 from gateway.dataplane._ring cimport Ring
@@ -242,6 +242,7 @@ cdef struct Core:
     Board *board            # of Snapshots
     Column *column          # of Counters, this worker's own
     Tally *tally            # of Counters, all workers'
+    Doors *doors            # of Counters, all workers'
     const Snapshot *snapshot    # looked at once a turn
     Random rng
     Cache *geo              # owned
@@ -249,6 +250,7 @@ cdef struct Core:
     Connection wake
     Connection listeners[MAX_LISTENERS]     # fd not owned; -1: none
     bint is_accepting
+    int64_t may_hold        # downstreams, before it is asked again whether others have fewer: see stays
     int accept_limit        # descriptors from here on are not for clients
     int upstream_limit      # nor from here on for upstreams
     Connection *over        # a downstream of such a number all the same: it shows once one is accepted; none is until it has moved

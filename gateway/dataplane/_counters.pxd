@@ -9,6 +9,7 @@ from gateway.dataplane._head cimport N_CAUSES
 from gateway.dataplane._tally cimport Tally
 from geoip._locator cimport N_LOOKUPS
 from routing_core._atomic cimport add_own
+from routing_core._figures cimport MAX_WORKERS
 
 cdef enum:
     MAX_LISTENERS = 16
@@ -59,7 +60,17 @@ cdef struct Column:         # whole cache lines, so that no line has two writers
     int64_t beat_ms                     # when this worker last turned
     int64_t generation                  # of the snapshot it last looked at
     int64_t phase                       # of the orders it last acted on
-    int64_t unused[5]
+    int64_t n_open                      # clients' connections now
+    int64_t takes                       # whether it accepts: not without descriptors, nor behind the end of a drain
+    int64_t unused[3]
+
+cdef struct Door:           # one cache line: a listener, to all workers
+    int64_t members                     # bits, by worker: who is told of new connections, see _doors
+    int64_t unused[7]
+
+cdef struct Doors:
+    void *cores[MAX_WORKERS]            # of Core, atomic; NULL: no such worker, or it is gone
+    Door doors[MAX_LISTENERS]
 
 # Inline, in the interface: a call through another module's pointer would cost more than the add.
 cdef inline void count(Column *column, Figure figure) noexcept nogil:
@@ -71,5 +82,6 @@ cdef inline void count_cause(Column *column, Cause cause) noexcept nogil:
 cdef class Counters:
     cdef Column *columns    # [n_workers], owned; workers keep this object alive
     cdef Tally *tally       # owned
+    cdef Doors *doors       # owned
     cdef readonly int n_workers
     cdef Column *column(self, int worker) except NULL

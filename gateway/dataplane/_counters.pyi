@@ -15,6 +15,7 @@ class Counted(TypedDict):
     active: list[int]
     beats_ms: list[int]  # by worker: when it last turned, on CLOCK_MONOTONIC
     phases: list[str]  # by worker: the order it last acted on
+    n_open: list[int]  # by worker: clients' connections now
     generations: list[int]  # by worker: the snapshot it last looked at
 
 @final

@@ -33,13 +33,15 @@ cdef class Counters:
             raise ValueError(f"n_workers: must be from 1 to {MAX_WORKERS}, got {n_workers}")
         self.columns = <Column *>take(FIGURES, n_workers * sizeof(Column))
         self.tally = open_tally(int.from_bytes(os.urandom(8)))
-        if self.columns == NULL or self.tally == NULL:
+        self.doors = <Doors *>take(FIGURES, sizeof(Doors))
+        if self.columns == NULL or self.tally == NULL or self.doors == NULL:
             raise MemoryError
         self.n_workers = n_workers
 
     def __dealloc__(self):
         give(FIGURES, self.columns)
         close_tally(self.tally)
+        give(FIGURES, self.doors)
 
     cdef Column *column(self, int worker) except NULL:
         if not 0 <= worker < self.n_workers:
@@ -47,7 +49,7 @@ cdef class Counters:
         return &self.columns[worker]
 
     def read(self) -> dict:
-        """Each figure, summed over the workers; beats_ms and generations one a worker."""
+        """Each figure, summed over the workers; beats_ms, generations, phases and n_open one a worker."""
         cdef int worker
         cdef int i
         figures = dict.fromkeys(FIGURE_NAMES, 0)
@@ -59,6 +61,7 @@ cdef class Counters:
         beats = []
         generations = []
         phases = []
+        n_open = []
         for worker in range(self.n_workers):
             for i, name in enumerate(FIGURE_NAMES):
                 figures[name] += load_relaxed(&self.columns[worker].figures[i])
@@ -74,7 +77,9 @@ cdef class Counters:
             beats.append(load_relaxed(&self.columns[worker].beat_ms))
             generations.append(load_relaxed(&self.columns[worker].generation))
             phases.append(_PHASES[load_relaxed(&self.columns[worker].phase)])
+            n_open.append(load_relaxed(&self.columns[worker].n_open))
         return {
             "figures": figures, "lookups": lookups, "forced": forced, "causes": causes,
             "idle": idle, "active": active, "beats_ms": beats, "generations": generations, "phases": phases,
+            "n_open": n_open,
         }

@@ -167,6 +167,7 @@ cdef void close_downstream(Core *core, Connection *downstream) noexcept nogil:
     if downstream.state != DEAD:
         add_own(&core.column.idle[downstream.listener], -1)
         core.n_open[downstream.listener] -= 1
+        add_own(&core.column.n_open, -1)
         if downstream == core.over:
             core.over = NULL
         leave_holder(core, downstream)

@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport close, read, write
 
-from gateway.dataplane._accept cimport accept_one, has_descriptors, start_accepting, welcome
+from gateway.dataplane._accept cimport has_descriptors, on_knock, start_accepting, stop_accepting, try_doors, welcome
 from gateway.dataplane._account cimport Record, as_dict, clock_us
 from gateway.dataplane._client cimport parse_address
 from gateway.dataplane._connection cimport *
@@ -25,7 +25,7 @@ from gateway.dataplane._ring cimport close_ring, oldest, open_ring, release
 from gateway.dataplane._snapshot cimport CLOSING, SEALED, Snapshots, leave, look
 from gateway.dataplane._timers cimport Timer, advance, expire_all, start
 from geoip._cache cimport close_cache, open_cache
-from routing_core._atomic cimport add_own, load_acquire, store_relaxed, store_release
+from routing_core._atomic cimport add_own, load_acquire, store_pointer, store_relaxed, store_release
 from routing_core._figures cimport Figures
 from routing_core._memory cimport WORKER, give, take
 from routing_core._random cimport seed as seed_random
@@ -102,7 +102,7 @@ cdef void on_event(Core *core, Connection *connection, uint32_t events) noexcept
     cdef uint64_t ignored = 0
     cdef ConnectionState state = connection.state
     if state == LISTENING:
-        connection.is_readable = accept_one(core, connection)
+        on_knock(core, connection)
         return
     if state == WAKING:
         read(connection.fd, &ignored, sizeof(ignored))
@@ -180,6 +180,8 @@ cdef void tick(Core *core) noexcept nogil:
         close_idle(core)
     if not core.is_accepting and core.phase < <int64_t>SEALED and has_descriptors(core):
         start_accepting(core)
+    elif core.is_accepting:
+        try_doors(core)
 
 
 cdef int hear(Core *core, int wait_ms) noexcept nogil:
@@ -199,7 +201,7 @@ cdef void handle_events(Core *core) noexcept nogil:
     if core.n_handled > 0 and core.is_accepting:    # who is waiting to be accepted gets as much of a worker that has many events in hand
         for i in range(MAX_LISTENERS):
             if core.listeners[i].is_readable:
-                core.listeners[i].is_readable = accept_one(core, &core.listeners[i])
+                on_knock(core, &core.listeners[i])
     for i in range(core.n_handled, end):
         connection = heard_of(core.events[i].data.u64)
         if connection != NULL:
@@ -313,7 +315,9 @@ cdef class Worker:
         core.now_us = now_us
         core.now_ms = core.ticked_ms = now_us // 1000
         core.column = column
+        store_relaxed(&column.beat_ms, core.now_ms)     # as good as a turn: it is about to run
         core.tally = counters.tally
+        core.doors = counters.doors
         core.snapshot = look(core.board, number)
         core.accept_limit, core.upstream_limit = limits_of(resource.getrlimit(resource.RLIMIT_NOFILE)[0], core.n_workers)
         seed_random(&core.rng, seed + <uint64_t>number * 7919)
@@ -336,6 +340,7 @@ cdef class Worker:
             core.listeners[listener].fd = fd
             core.listeners[listener].state = LISTENING
             core.listeners[listener].listener = listener
+        store_pointer(&core.doors.cores[number], core)
         error = start_accepting(core)
         if error:
             raise OSError(error, "worker: listener")
@@ -349,6 +354,9 @@ cdef class Worker:
         if core == NULL:
             return
         self.still_core()
+        if core.doors != NULL:
+            stop_accepting(core)
+            store_pointer(&core.doors.cores[core.number], NULL)
         close_all(core)
         leave(core.board, core.number)
         close_cache(core.geo)
