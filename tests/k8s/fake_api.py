@@ -39,6 +39,7 @@ class FakeApi:
     token: str | None = None  # if set, what Authorization must be
     requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     authorizations: list[str | None] = field(default_factory=list)
+    hosts: list[str] = field(default_factory=list)  # what Host said
     url: str = ""
 
     def __post_init__(self) -> None:
@@ -137,6 +138,7 @@ class FakeApi:
         query = dict(request.query)
         self.requests.append((request.path, query))
         self.authorizations.append(request.headers.get("Authorization"))
+        self.hosts.append(request.headers["Host"])
         is_watch = query.get("watch") in ("1", "true")
         for fault in self._faults:
             if fault.times > 0 and fault.watch in (None, is_watch) and fault.path in (None, request.path):

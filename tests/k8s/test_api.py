@@ -70,6 +70,19 @@ def test_what_a_request_carries() -> None:
     run(main())
 
 
+def test_a_server_behind_a_proxy_is_asked_through_it() -> None:
+    """The proxy gets the whole address (RFC 9112 3.2.2) of a host that nobody here could reach."""
+
+    async def main() -> None:
+        async with FakeApi() as proxy:
+            access = ClusterAccess("http://api.invalid:6443", proxy=proxy.url, authorization="Bearer t")
+            async with Api(lambda: access, lambda: 0.0) as api:
+                assert b'"ServiceList"' in await ask(api)
+                assert proxy.hosts == ["api.invalid:6443"]
+
+    run(main())
+
+
 def test_a_redirect_is_a_refusal_and_takes_no_token_along() -> None:
     async def main() -> None:
         async with FakeApi() as fake, FakeApi() as elsewhere:

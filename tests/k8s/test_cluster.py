@@ -118,12 +118,18 @@ def test_a_change_is_delivered_within_100_ms_and_a_burst_as_few() -> None:
     async def main() -> None:
         async with one() as (api, cluster, watched):
             await until(lambda: cluster.synced and bool(api.watching))
+            took = []
+            for n in range(10):
+                started = time.monotonic()
+                await api.put(PATH, piece("web-1", [f"10.0.1.{n}"]))
+                await until(lambda n=n: addresses(cluster) == [f"10.0.1.{n}"])  # type: ignore[misc]  # a default binds the loop's variable
+                took.append(time.monotonic() - started)
+            assert min(took) < 0.1, "the least: another process may take the machine for some of them"
             before, started = len(watched.calls), time.monotonic()
             for n in range(100):
                 await api.put(PATH, piece("web-1", [f"10.0.2.{n}"]))
             await until(lambda: addresses(cluster) == ["10.0.2.99"])
             took_s = time.monotonic() - started
-            assert took_s < 1.0
             assert len(watched.calls) - before <= 2 + took_s / 0.01
 
     run(main())
@@ -190,6 +196,9 @@ def test_a_confirmed_empty_list_empties() -> None:
     run(main())
 
 
+FLOOD_OF_EVENTS = flood(event("MODIFIED", piece("web-1", ["10.0.0.1", "10.0.0.2"])))
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -201,7 +210,7 @@ def test_a_confirmed_empty_list_empties() -> None:
         body(b'{"kind":"EndpointSliceList","metadata":{},"items":null}'),
         flood(b"{}\n"),
         flood(b"\n"),
-        flood(event("MODIFIED", piece("web-1", ["10.0.0.1", "10.0.0.2"]))),
+        FLOOD_OF_EVENTS,
         hang,
         None,
     ],
@@ -214,20 +223,20 @@ def test_fails_static_and_recovers(answer: Any) -> None:
             await until(lambda: len(addresses(cluster)) == 2)
             port = await api.stop_listening()
             if answer is not None:
-                api.fault(answer)
+                api.fault(answer, watch=True if answer is FLOOD_OF_EVENTS else None)
                 await api.listen(port)
             await asyncio.sleep(0.15)
             assert len(addresses(cluster)) == 2
             assert cluster.synced
             age_s = cluster.age_s(fast_clock())
             assert age_s is not None
-            assert age_s >= 0.0
+            # 150 s by the fast clock. Events, even of a server that floods, are contact; nothing else is.
+            assert (age_s > 100.0) == (answer is not FLOOD_OF_EVENTS), age_s
             api.heal()
             if answer is not None:
                 await api.listen(await api.stop_listening())  # a flood goes on for as long as its watch may
             else:
                 assert "cannot connect" in (cluster.error or "")
-                assert age_s > 100.0
                 await api.listen(port)
             await api.put(PATH, piece("web-2", ["10.0.0.3"]))
             await until(lambda: len(addresses(cluster)) == 3 and cluster.error is None)
@@ -235,13 +244,21 @@ def test_fails_static_and_recovers(answer: Any) -> None:
     run(main())
 
 
-@pytest.mark.parametrize("answer", [hang, flood(event("MODIFIED", piece("web-1", ["10.0.0.1"] * 50))), refuse(500, "InternalError")])
-def test_a_broken_cluster_costs_the_others_nothing(answer: Any) -> None:
+@pytest.mark.parametrize(
+    ("answer", "kept"),
+    [
+        (hang, ["10.0.0.1", "10.0.0.2"]),
+        (flood(event("MODIFIED", piece("web-1", ["10.0.0.3"] * 50))), ["10.0.0.3"]),
+        (refuse(500, "InternalError"), ["10.0.0.1", "10.0.0.2"]),
+    ],
+    ids=["hang", "flood", "500"],
+)
+def test_a_broken_cluster_costs_the_others_nothing(answer: Any, kept: list[str]) -> None:
     async def main() -> None:
         async with one() as (api, good, _), one(name="bad") as (broken, bad, _):
             await until(lambda: good.synced and bad.synced)
             port = await broken.stop_listening()
-            broken.fault(answer)
+            broken.fault(answer, watch=True)
             await broken.listen(port)
             slowest_s = 0.0
             for n in range(20):
@@ -251,7 +268,7 @@ def test_a_broken_cluster_costs_the_others_nothing(answer: Any) -> None:
                 slowest_s = max(slowest_s, time.monotonic() - started)
             assert slowest_s < 0.5
             assert good.error is None
-            assert addresses(bad) == ["10.0.0.1", "10.0.0.2"] or answer is not hang
+            await until(lambda: addresses(bad) == kept)
 
     run(main())
 

@@ -32,6 +32,17 @@ def test_lists_from_the_cache_then_watches_from_there() -> None:
     run(main())
 
 
+def test_watches_of_one_time_do_not_end_together() -> None:
+    async def main() -> None:
+        async with world(Timing(watch_s=(3, 6))) as w:
+            await w.turns(1)
+            w.api.fault(w.after(10, lines(event("BOOKMARK", {"metadata": {"resourceVersion": "300"}}))), watch=True)
+            await w.turns(20)
+            assert {int(watch["timeoutSeconds"]) for watch in w.api.asked(watch=True)} == {3, 4, 5, 6}
+
+    run(main())
+
+
 def test_events_change_the_copy() -> None:
     async def main() -> None:
         async with world(speed=5000) as w:
@@ -181,6 +192,12 @@ def test_backoff_grows_to_its_cap_and_forgets_after_a_quiet_time() -> None:
     for n, wait_s in enumerate(waits):
         assert min(0.8 * 2**n, 30.0) <= wait_s <= 2 * min(0.8 * 2**n, 30.0)
     assert backoff.wait_s(now + 121.0, rng) <= 1.6
+
+
+def test_backoff_spreads_those_who_failed_together_over_all_of_its_range() -> None:
+    rng = random.Random(1)
+    waits = sorted(Backoff(Timing()).wait_s(0.0, rng) for _ in range(200))
+    assert waits[0] < 0.85 and waits[-1] > 1.55 and 1.1 < waits[100] < 1.3
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])

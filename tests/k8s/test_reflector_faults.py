@@ -253,8 +253,8 @@ def test_a_cut_watch_that_had_worked_goes_on_soon() -> None:
         async with world() as w:
             await w.turns(1)
             w.api.fault(w.after(55, lines(event("MODIFIED", changed("web-1", 300)), then="reset")), watch=True)
-            for _ in range(5):
-                assert await w.turns(1) <= 0.8
+            waits = sorted([await w.turns(1) for _ in range(20)])
+            assert 0.0 < waits[0] < 0.2 and 0.6 < waits[-1] <= 0.8, "not at once, and not all gateways in one moment"
             assert w.reflector.error is None
             assert len(w.api.asked(watch=False)) == 1
 

@@ -1,7 +1,9 @@
 import os
 import socket
+import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +40,15 @@ def test_tcp_is_bound_first_and_listens_when_told(host):
     listeners.close()
     with pytest.raises(ConnectionRefusedError):
         connect(address)
+
+
+def test_the_queue_of_a_listener_holds_what_a_burst_brings():
+    """As long as the kernel allows; of a listening socket tcp_info's second counter of packets is that length (tcp(7), linux/tcp.h)."""
+    listeners = Listeners.open([("web", LOOPBACK)])
+    listeners.listen()
+    info = listeners.all[0].socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
+    assert struct.unpack_from("8x6I", info)[5] == min(4096, int(Path("/proc/sys/net/core/somaxconn").read_text()))
+    listeners.close()
 
 
 def test_v6_any_and_v4_any_share_a_port():
