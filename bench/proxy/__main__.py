@@ -1,12 +1,14 @@
 """Isochrone beside nginx, HAProxy and a plain aiohttp proxy: CPU a request, rates, latencies, idle memory, in one run.
 
-    make bench NAME=proxy                       # five rounds of 4 s each, about six minutes
+    make bench-peers                            # nginx, HAProxy and Envoy of today, beside the distribution's
+    make bench NAME=proxy                       # five rounds of 2 s each, about ten minutes
     python bench/proxy/run.py --quick           # does it run at all: one round of 1 s; writes to build/bench
     python bench/proxy/run.py --rounds 9 --seconds 3
 
 Rounds alternate: each measures every proxy once, in turning order, so that what else the machine does falls on all alike. On two
-CPUs the proxies have the first, wrk and the backend the second. Ratios to nginx are of the same round; compare them, not
-microseconds of different machines or days. The kinds of load, and what each proxy has to do, are in load.py and peers.py.
+CPUs the proxies have the first, wrk and the backend the second. Where the machine lets it, the bench runs in a network namespace of its
+own with cubic or reno, whatever the machine's congestion control is. Ratios to nginx are of the same round; compare them, not
+microseconds of different machines or days. The kinds of load, and what each proxy has to do, are in load.py and configurations.py.
 """
 
 from __future__ import annotations
@@ -21,28 +23,31 @@ import shlex
 import signal
 import socket
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.proxy import peers, report
-from bench.proxy.load import KEEP_ALIVE, KINDS, Kind, Round, idle_bytes, pin, play, raise_descriptors, spent, threads_us, wrk
-from bench.proxy.peers import Running, Site
+from bench.proxy.configurations import Site
+from bench.proxy.load import KEEP_ALIVE, KINDS, MOST_TRIES, Kind, Round, idle_bytes, pin, play, raise_descriptors, spent, threads_us, wrk
+from bench.proxy.peers import Running
 from bench.proxy.recorder import Recorder, ask, check, digest
 
 INSTALL = "apt-get install nginx-light haproxy wrk"
 SETTLE_S = 0.3
+ALONE = "ISOCHRONE_BENCH_ALONE"  # set: this is the process inside the namespace, or there is none
 
 
 def arguments(given: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench/proxy/run.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=int(os.environ.get("ROUNDS", "5")), help="or ROUNDS; default 5")
     parser.add_argument(
-        "--seconds", type=int, default=int(os.environ.get("SECONDS", "4")), help="of a round (whole: wrk's), or SECONDS; default 4"
+        "--seconds", type=int, default=int(os.environ.get("SECONDS", "2")), help="of a round (whole: wrk's), or SECONDS; default 2"
     )
     parser.add_argument("--idle", type=int, default=5000, metavar="N", help="idle connections; default %(default)s")
     parser.add_argument("--quick", action="store_true", help="one round of 1 s, 200 idle connections")
@@ -87,33 +92,31 @@ def scrape(site: Site, name: str) -> None:
 class Bench:
     """One run."""
 
-    def __init__(self, site: Site, names: Sequence[str], n_rounds: int, seconds: int) -> None:
+    def __init__(self, site: Site, n_rounds: int, seconds: int, tries: int) -> None:
         self.site = site
-        self.names = names
         self.n_rounds = n_rounds
         self.seconds = seconds
+        self.tries = tries
 
-    def play(self, running: Running, kind: Kind, body: str) -> Round:
-        if running.name.startswith("isochrone"):
-            scrape(self.site, running.name)
-        return play(running, self.site.ports[running.name], kind, self.seconds, self.site.load_cpus, body)
+    def play(self, running: Mapping[str, Running], name: str, kind: Kind, body: str) -> Round:
+        if name == "isochrone":
+            scrape(self.site, name)
+        return play(running, name, self.site.ports[name], kind, self.seconds, self.site.load_cpus, body, self.tries)
 
-    def rounds(self, running: dict[str, Running], kind: Kind) -> dict[str, list[Round]]:
+    def rounds(self, running: Mapping[str, Running], names: Sequence[str], kind: Kind) -> dict[str, list[Round]]:
         body = digest(ask(self.site.ports["backend"], kind.path)[1])
-        found: dict[str, list[Round]] = {name: [] for name in running}
+        found: dict[str, list[Round]] = {name: [] for name in names}
         for number in range(self.n_rounds):
-            names = list(running)
-            turned = names[number % len(names) :] + names[: number % len(names)]
-            for name in turned:
-                found[name].append(self.play(running[name], kind, body))
+            for name in [*names[number % len(names) :], *names[: number % len(names)]]:
+                found[name].append(self.play(running, name, kind, body))
                 say(f"{kind.name} {number + 1}/{self.n_rounds} {name}: {found[name][-1].cpu_us:.2f} us a {kind.per}")
         return found
 
-    def warm_up(self, running: dict[str, Running]) -> None:
-        short = Bench(self.site, self.names, 1, 1)
+    def warm_up(self, running: Mapping[str, Running], names: Sequence[str]) -> None:
+        short = Bench(self.site, 1, 1, 1)
         body = digest(ask(self.site.ports["backend"], "/")[1])
-        for one in running.values():
-            short.play(one, KEEP_ALIVE, body)
+        for name in names:
+            short.play(running, name, KEEP_ALIVE, body)
 
     def at_once(self, *ports: int) -> list[int]:
         """Answers of two loads at the same time."""
@@ -131,7 +134,7 @@ class Bench:
         with contextlib.ExitStack() as stack:
             running: list[Running] = []
             for name, n in (("isochrone-1", 1), ("isochrone-2", 1), ("isochrone-3", 2)):
-                one = Running(name, peers.isochrone_command(self.site, name, n), str(first), self.site.folder)
+                one = Running(name, peers.isochrone(self.site, name, n), str(first), self.site.folder)
                 stack.callback(one.stop)
                 one.wait_answer(self.site.ports[name])
                 running.append(one)
@@ -164,18 +167,18 @@ def say(text: str) -> None:
 
 def measure(options: argparse.Namespace, folder: Path, names: Sequence[str]) -> dict[str, Any]:
     recorder = Recorder()
-    wanted = [*names, "backend", "isochrone-admin", *(f"isochrone-{n}{more}" for n in (1, 2, 3) for more in ("", "-admin"))]
+    isochrones = ("isochrone", *(f"isochrone-{n}" for n in (1, 2, 3)))
+    ports = free_ports([*names, "backend", "backend-2", *isochrones, *(f"{name}-admin" for name in isochrones)])
     proxy_cpus, load_cpus = cpus()
-    site = Site(folder, {**free_ports(wanted), "recorder": recorder.port}, proxy_cpus, load_cpus)
-    bench = Bench(site, names, options.rounds, options.seconds)
+    site = Site(folder, {**ports, "recorder": recorder.port}, proxy_cpus, load_cpus)
+    bench = Bench(site, options.rounds, options.seconds, 1 if options.quick else MOST_TRIES)
     proxies: dict[str, dict[str, Any]] = {name: {} for name in names}
     with contextlib.closing(recorder), peers.started(site, names) as running:
         for name in names:
             proxies[name]["fields_at_backend"] = check(recorder, name, site.ports[name])
-        mine = {name: running[name] for name in names}
-        bench.warm_up(mine)
+        bench.warm_up(running, names)
         for kind in KINDS:
-            found = bench.rounds(mine, kind)
+            found = bench.rounds(running, names, kind)
             for name in names:
                 proxies[name][kind.name] = report.summary(found[name], found["nginx"])
         for name in names:
@@ -187,23 +190,41 @@ def measure(options: argparse.Namespace, folder: Path, names: Sequence[str]) -> 
     return {"proxies": proxies, "workers": workers, "idle_connections": options.idle, "rounds": options.rounds, "seconds": options.seconds}
 
 
+def apart() -> None:
+    """Goes on in a network namespace of its own, without the machine's congestion control: one that paces (BBR) costs everybody timers.
+
+    cubic, the kernel's default, where a namespace may have it (tcp_allowed_congestion_control), else reno: without losses they are one.
+    """
+    if ALONE in os.environ:
+        return
+    os.environ[ALONE] = ""
+    control = "/proc/sys/net/ipv4/tcp_congestion_control"
+    inside = f'ip link set lo up && {{ echo cubic > {control} || echo reno > {control}; }} 2> /dev/null; exec "$@"'
+    unshare = ["unshare", "--net", *([] if os.geteuid() == 0 else ["--map-root-user"]), "sh", "-c", inside, "sh"]
+    if subprocess.run([*unshare, "true"], stderr=subprocess.DEVNULL).returncode == 0:
+        os.execvp(unshare[0], [*unshare, sys.executable, "-m", "bench.proxy", *sys.argv[1:]])
+    say("bench/proxy: no network namespace of its own here: the machine's congestion control is what it is")
+
+
 def main(given: Sequence[str]) -> int:
     options = arguments(given)
-    lacking = peers.missing()
-    if lacking:
-        say(f"bench/proxy: NOT ALL PEERS ARE HERE: no {', '.join(lacking)}: {INSTALL}")
-        if set(lacking) - {"haproxy"}:
-            return 1
+    if lacking := peers.missing():
+        say(f"bench/proxy: NOT MEASURED: no {', '.join(lacking)}: {INSTALL}")
+        return 1
+    apart()
+    absent = peers.absent()
+    if absent:
+        say(f"bench/proxy: NOT ALL PEERS ARE HERE: no {', '.join(absent)}: {INSTALL}; make bench-peers")
     raise_descriptors()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was begun is also ended
-    names = [name for name in peers.COMMANDS if name not in lacking]
+    names = [name for name in peers.PEERS if name not in absent]
     result: dict[str, Any] = {
         "bench": "proxy",
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["python", "bench/proxy/run.py", *given]),
         "machine": machine(),
         "versions": peers.versions(names),
-        "missing": lacking,
+        "missing": absent,
     }
     with tempfile.TemporaryDirectory(prefix="isochrone-bench-") as folder:
         result |= measure(options, Path(folder), names)

@@ -1,6 +1,6 @@
 """A plain reverse proxy on aiohttp: what one writes in Python in an afternoon. One process, uvloop, bodies streamed.
 
-    python -m bench.proxy.aiohttp_proxy PORT BACKEND_PORT RECORDER_PORT
+    python -m bench.proxy.aiohttp_proxy PORT BACKEND_PORT BACKEND_PORT RECORDER_PORT
 
 Adds the same forwarded headers as the others; knows nothing of health, PoPs or retries.
 """
@@ -8,9 +8,9 @@ Adds the same forwarded headers as the others; knows nothing of health, PoPs or 
 from __future__ import annotations
 
 import asyncio
-import secrets
+import itertools
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import aiohttp
 import uvloop
@@ -28,15 +28,15 @@ def forwarded(request: web.Request) -> CIMultiDict[str]:
     headers["x-forwarded-for"] = f"{before}, {request.remote}" if before else str(request.remote)
     headers["x-forwarded-proto"] = "http"
     headers["x-forwarded-host"] = request.host
-    headers["x-request-id"] = secrets.token_hex(16)
-    headers["traceparent"] = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00"
     headers["via"] = "1.1 aiohttp"
     return headers
 
 
-def application(backend_port: int, recorder_port: int) -> web.Application:
+def application(backend_ports: Sequence[int], recorder_port: int) -> web.Application:
+    turns = itertools.cycle(backend_ports)
+
     async def relay(request: web.Request) -> web.StreamResponse:
-        port = recorder_port if request.path == "/record" else backend_port
+        port = recorder_port if request.path == "/record" else next(turns)
         url = URL(f"http://127.0.0.1:{port}{request.raw_path}", encoded=True)
         body = request.content if request.body_exists else None
         session = request.app[SESSION]
@@ -64,9 +64,9 @@ def application(backend_port: int, recorder_port: int) -> web.Application:
 
 
 def main() -> None:
-    port, backend_port, recorder_port = map(int, sys.argv[1:])
+    port, *backend_ports, recorder_port = map(int, sys.argv[1:])
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-    web.run_app(application(backend_port, recorder_port), host="127.0.0.1", port=port, access_log=None, print=None, backlog=4096)
+    web.run_app(application(backend_ports, recorder_port), host="127.0.0.1", port=port, access_log=None, print=None, backlog=4096)
 
 
 if __name__ == "__main__":

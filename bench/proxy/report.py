@@ -7,9 +7,17 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.proxy.load import KINDS, Round
+from bench.proxy.load import KINDS, MOST_TAKEN, Round
 
-COLOURS = {"nginx": "#7a8794", "haproxy": "#a3adb6", "aiohttp": "#cfd5da", "isochrone": "#2f6fb0"}
+COLOURS = {
+    "nginx": "#7a8794",
+    "nginx-today": "#7a8794",
+    "haproxy": "#a3adb6",
+    "haproxy-today": "#a3adb6",
+    "envoy": "#b9b3c4",
+    "aiohttp": "#cfd5da",
+    "isochrone": "#2f6fb0",
+}
 Rounds = Mapping[str, Sequence[Round]]
 
 
@@ -25,13 +33,15 @@ def summary(rounds: Sequence[Round], base: Sequence[Round] | None) -> dict[str, 
         "system_us": round(statistics.median(cpu) * system / (user + system or 1.0), 3),
         "cpu_us_min": round(min(cpu), 3),
         "cpu_us_max": round(max(cpu), 3),
+        "all_us": round(statistics.median(one.all_us for one in rounds), 3),
         "per_s": round(statistics.median(one.per_s for one in rounds), 1),
         "p50_ms": round(statistics.median(one.p50_ms for one in rounds), 3),
         "p99_ms": round(statistics.median(one.p99_ms for one in rounds), 3),
         "rounds": [dataclasses.asdict(one) for one in rounds],
     }
     if base is not None:
-        found["x_nginx"] = round(statistics.median(one.cpu_us / other.cpu_us for one, other in zip(rounds, base, strict=True)), 3)
+        ratios = [one.cpu_us / other.cpu_us for one, other in zip(rounds, base, strict=True)]
+        found["x_nginx"], found["x_nginx_range"] = round(statistics.median(ratios), 3), [round(min(ratios), 3), round(max(ratios), 3)]
     return found
 
 
@@ -41,18 +51,23 @@ def table(result: Mapping[str, Any]) -> str:
     for kind in KINDS:
         rate = "MiB/s" if kind.per == "MiB" else "requests/s"
         lines += [f"\n{kind.title}; CPU in us a {kind.per}", ""]
-        lines += [f"| proxy | user | sys | CPU | min-max | x nginx | {rate} | p50 ms | p99 ms |", "| --- |" + " ---: |" * 8]
+        lines += [f"| proxy | user | sys | CPU | x nginx | rounds | with load and backend | {rate} | p50 ms | p99 ms |"]
+        lines += ["| --- |" + " ---: |" * 9]
         for name, proxy in result["proxies"].items():
             one = proxy[kind.name]
             figures = (
                 *(f"{one[key]:.2f}" for key in ("user_us", "system_us", "cpu_us")),
-                f"{one['cpu_us_min']:.2f}-{one['cpu_us_max']:.2f}",
                 f"{one['x_nginx']:.2f}",
+                "-".join(f"{ratio:.2f}" for ratio in one["x_nginx_range"]),
+                f"{one['all_us']:.2f}",
                 f"{one['per_s']:,.0f}",
                 f"{one['p50_ms']:.2f}",
                 f"{one['p99_ms']:.2f}",
             )
             lines.append(f"| {name} | {' | '.join(figures)} |")
+    taken = [one["taken"] for proxy in result["proxies"].values() for kind in KINDS for one in proxy[kind.name]["rounds"]]
+    noisy = sum(one > MOST_TAKEN for one in taken)
+    lines.append(f"\n{len(taken)} rounds; in {noisy} of them others had more than {MOST_TAKEN:.0%} of a CPU (largest {max(taken):.0%}).")
     lines += [
         f"\nMemory of a connection that had one request and is idle, over {result['idle_connections']:,} of them",
         "",
@@ -78,7 +93,7 @@ def table(result: Mapping[str, Any]) -> str:
 # --- The picture ---
 
 ROW, BAR, LEFT, WIDTH, FULL = 26, 18, 96, 720, 430
-SCALED = ("nginx", "haproxy", "isochrone")
+SCALED = ("nginx", "nginx-today", "haproxy", "haproxy-today", "isochrone")
 
 
 def picture(result: Mapping[str, Any]) -> str:
