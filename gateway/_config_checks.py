@@ -47,6 +47,9 @@ class Judge:
 
     def note(self, loc: Loc, text: str) -> None:
         line, path = place(self.root, loc)
+        node = node_at(self.root, loc)
+        if node is not None and node.written is not None and ", got " in text:
+            text = f"{text.partition(', got ')[0]}, got {node.written}"
         self.found.append(Fault(self.file, line, path, text))
 
     def unknown(self, loc: Loc, name: str, known: Iterable[str], kind: str) -> None:

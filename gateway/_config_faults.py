@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from gateway import _config_units as units
 from gateway._config_limits import Config
 from gateway._config_model import Section
-from gateway._config_tree import Loc, Node, Step
+from gateway._config_tree import Loc, Node, Step, plain_scalar
 from gateway.errors import Fault
 
 LATER = {("listeners", "tls")}  # keys of coming versions, without list positions
@@ -90,7 +90,7 @@ def _item_name(node: Node, step: int) -> str:
         names = [name.value for item in items if (name := item.at(key)) is not None]
         mine = items[step].at(key) if step < len(items) else None
         if mine is not None and isinstance(mine.value, str) and mine.value and names.count(mine.value) == 1:
-            return f".{mine.value}"
+            return f".{mine.written or mine.value}"
     return f"[{node.positions[step] if node.positions else step}]"
 
 
@@ -107,6 +107,9 @@ def node_at(root: Node, loc: Loc) -> Node | None:
 
 def came(node: Node | None) -> str:
     """What stood in the file, short."""
+    if node is not None and node.written is not None:
+        is_quoted = isinstance(node.value, str) and not isinstance(plain_scalar(node.value), str)
+        return f"{node.written} (a text, since it is in quotes)" if is_quoted else node.written
     if node is None or node.value is None:
         return "nothing"
     if isinstance(node.value, dict):
@@ -157,7 +160,7 @@ def _fault(detail: ErrorDetails, root: Node, file: str) -> Fault:
 
 def _as_list(loc: Loc, node: Node | None) -> str:
     """How the one value that stands there is written as a list; nothing for what is no value."""
-    if node is None or node.value is None or isinstance(node.value, dict | list):
+    if node is None or node.value is None or node.written or isinstance(node.value, dict | list):
         return ""
     shown = f'"{node.value}"' if isinstance(node.value, str) and _QUOTED.search(node.value) else came(node).strip("'")
     return f"; write {loc[-1]}: [{shown}]" if len(shown) <= _MAX_SHOWN else ""

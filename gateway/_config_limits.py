@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from gateway import _config_units as units
 from gateway._config_model import Bind, ClientIp, File, Flag, Gateway, GeoIp, Listener, Pop, Section
 from gateway._config_services import Service
 from gateway._config_steering import ChangeControl, Route
+from gateway._config_tree import Loc
 from gateway._config_units import Address, Duration, Size, choice, duration, size, whole
 
 
@@ -189,6 +191,16 @@ class Config(Section):
     affinity_key: File | None = None
     """A file with the key that signs affinity cookies, 16 bytes at least; give the same to all gateways that a client may meet. Absent: a
     key is kept in `state_dir`, as `affinity.key`; without that one is made at start, and cookies end with the process."""
+
+    _written: tuple[tuple[Loc, Any], ...] = PrivateAttr(())
+
+    @property
+    def written(self) -> tuple[tuple[Loc, Any], ...]:
+        """What came from outside the file: where it stands, and how it is written there."""
+        return self._written
+
+    def remember(self, found: Iterable[tuple[Loc, Any]]) -> None:
+        self._written = tuple(found)
 
     @model_validator(mode="before")
     @classmethod

@@ -8,7 +8,7 @@ YAML 1.2's core schema, where `NO` is Norway and `22:30` a text, not a boolean a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
 _FLOAT = re.compile(r"[-+]?[0-9]{1,18}\.[0-9]{1,18}([eE][-+][0-9]{1,3})?")
 _WORDS = {"": None, "~": None, "null": None, "Null": None, "NULL": None, "true": True, "True": True, "TRUE": True,
           "false": False, "False": False, "FALSE": False}  # fmt: skip
-_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class SyntaxFault(NamedTuple):
@@ -44,6 +44,7 @@ class Node:
     key_lines: dict[str, int] = field(default_factory=dict)
     n_values: int = 1
     positions: list[int] | None = None  # of a list's items in the file, once some were taken out
+    written: str | None = None  # as it stands in the file, where that refers to something outside it
 
     def at(self, step: Step) -> Node | None:
         if isinstance(self.value, dict):
@@ -75,7 +76,8 @@ class _Stop(Exception):
 
 
 class _Composer:
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, resolve: Callable[[str], str]) -> None:
+        self.resolve = resolve
         self.events: Iterator[Any] = iter(yaml.parse(text, Loader=_LOADER))
         self.anchors: dict[str, Node | None] = {}  # None while it is being composed
         self.faults: list[SyntaxFault] = []
@@ -105,7 +107,7 @@ class _Composer:
             self.anchors[event.anchor] = None
         node: Node
         if isinstance(event, yaml.ScalarEvent):
-            node = Node(line, _scalar(event.value) if event.implicit[0] else event.value)
+            node = self.scalar(event, loc, line)
         elif isinstance(event, yaml.SequenceStartEvent):
             node = self.sequence(loc, depth, key_line)
         else:
@@ -113,6 +115,14 @@ class _Composer:
         if event.anchor is not None:
             self.anchors[event.anchor] = node
         return node
+
+    def scalar(self, event: Any, loc: Loc, line: int) -> Node:
+        try:
+            text = self.resolve(event.value)
+        except ValueError as error:
+            self.faults.append(SyntaxFault(line, loc, str(error)))
+            return Node(line, None, written=event.value)
+        return Node(line, plain_scalar(text) if event.implicit[0] else text, written=None if text == event.value else event.value)
 
     def alias(self, anchor: str, line: int, loc: Loc) -> Node:
         node = self.anchors.get(anchor)
@@ -157,7 +167,7 @@ def _line(event: Any) -> int:
     return int(event.start_mark.line) + 1
 
 
-def _scalar(text: str) -> str | int | float | bool | None:
+def plain_scalar(text: str) -> str | int | float | bool | None:
     if text in _WORDS:
         return _WORDS[text]
     if _INTEGER.fullmatch(text):
@@ -167,13 +177,15 @@ def _scalar(text: str) -> str | int | float | bool | None:
     return text
 
 
-def read_tree(text: str) -> tuple[Node | None, list[SyntaxFault]]:
-    """The tree and what is wrong with it as YAML; no tree when it can't be read to its end. Nothing else is raised."""
-    found = _UNPRINTABLE.search(text)
+def read_tree(text: str, resolve: Callable[[str], str] = str) -> tuple[Node | None, list[SyntaxFault]]:
+    """The tree and what is wrong with it as YAML; no tree when it can't be read to its end. Nothing else is raised.
+
+    `resolve` gives what a scalar refers to; ValueError is a fault of its line."""
+    found = UNPRINTABLE.search(text)
     if found:
         line = text.count("\n", 0, found.start()) + 1
         return None, [SyntaxFault(line, (), f"must be printable text, got the character U+{ord(found[0]):04X}")]
-    composer = _Composer(text)
+    composer = _Composer(text, resolve)
     try:
         root = composer.document()
     except _Stop:

@@ -34,6 +34,7 @@ _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}"
 _PRINTABLE = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]"  # YAML has two line breaks more than others: no value of ours holds one
+_REFERENCE = {"type": "string", "pattern": r"\$\{|^file:"}  # what is legal is judged once it is put in
 _MAX_PAIRS = 64  # of one match, as the core holds them
 _MAX_UNIX_BYTES = 107  # sockaddr_un.sun_path, less its NUL
 
@@ -134,7 +135,7 @@ class Leaf:
         )
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return dict(self.schema)
+        return {"anyOf": [dict(self.schema), _REFERENCE]}
 
 
 def as_is(value: Any) -> Any:

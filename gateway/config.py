@@ -1,15 +1,16 @@
 """Configuration: one YAML file becomes one frozen tree, whole or not at all. Owns reading, judging, schema and writing back.
 
 Must not know who uses it: a part gets the sub-tree it needs. The models are in `_config_model`, `_config_services`, `_config_steering` and
-`_config_limits`, values in `_config_units`, lines in `_config_tree`, the words of faults in `_config_faults`, what concerns several
-sections in `_config_checks`, warnings in `_config_doubts`.
+`_config_limits`, values in `_config_units`, lines in `_config_tree`, values from outside the file in `_config_references`, the words of
+faults in `_config_faults`, what concerns several sections in `_config_checks`, warnings in `_config_doubts`.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from gateway._config_doubts import doubts
 from gateway._config_faults import all_sections, place, prune, translate
 from gateway._config_limits import AccessLog, Admin, Config, Drain, Kubernetes, Limits, Log, PerClient, Retries, Status, Timeouts
 from gateway._config_model import Capacity, ClientIp, Gateway, GeoIp, KubernetesAccess, Listener, Override, Pin, Place, Pop, Section
+from gateway._config_references import Quoted, References, write_back, written_in
 from gateway._config_services import Backend, Health, KubernetesBackend, Outliers, Penalties, Service
 from gateway._config_steering import Affinity, ChangeControl, Clients, Jurisdiction, Match, Redirect, Route, Rule, Steering, Target
-from gateway._config_tree import read_tree
+from gateway._config_tree import Node, SyntaxFault, read_tree
 from gateway._config_units import Address, Duration, Network, Size, Statuses
 from gateway.errors import ConfigError, Fault
 
@@ -46,6 +48,7 @@ class Loaded:
 
     config: Config
     warnings: tuple[Fault, ...]
+    hide: Callable[[str], str] = str  # what is said of it, without what came from outside the file
 
 
 def load(path: Path) -> Loaded:
@@ -67,14 +70,30 @@ def load(path: Path) -> Loaded:
 
 def parse(text: str, file: str = "isochrone.yaml", folder: Path | None = None) -> Loaded:
     """Reads a text. `file` is for faults; `folder` is where relative paths start, the working directory when absent."""
-    root, wrong = read_tree(text)
+    folder = folder or Path.cwd()
+    references = References(folder, os.environ)
+    root, wrong = read_tree(text, references.resolve)
+    try:
+        config = _judged(root, wrong, file, {"folder": folder})
+    except ConfigError as error:
+        raise ConfigError([_hidden(fault, references) for fault in error.faults]) from None
+    assert root is not None
+    config.remember(written_in(root))
+    return Loaded(config, tuple(_hidden(doubt, references) for doubt in doubts(config, root, file)), references.hide)
+
+
+def _hidden(fault: Fault, references: References) -> Fault:
+    return replace(fault, text=references.hide(fault.text))
+
+
+def _judged(root: Node | None, wrong: Sequence[SyntaxFault], file: str, context: dict[str, Any]) -> Config:
     faults = [Fault(file, fault.line, place(root, fault.loc)[1] if root else _path(fault.loc), fault.text) for fault in wrong]
     if root is None:
         raise ConfigError(faults)
     if not isinstance(root.value, dict):
         raise ConfigError([*faults, Fault(file, root.line, "", f"must be a mapping with keys among {', '.join(Config.model_fields)}")])
-    context = {"folder": folder or Path.cwd()}
-    left, lost = root, set()
+    lost = {str(fault.loc[0]) for fault in wrong if fault.loc}
+    left = root
     config: Config | None = None
     for turn in range(_MAX_ROUNDS):
         try:
@@ -82,15 +101,16 @@ def parse(text: str, file: str = "isochrone.yaml", folder: Path | None = None) -
             break
         except ValidationError as error:
             if turn == 0:
-                faults += translate(error, root, file)
-                lost = {str(detail["loc"][0]) for detail in error.errors(include_url=False) if detail["loc"]}
+                known = {(fault.line, fault.path) for fault in faults}  # what lacks its value is not called absent besides
+                faults += [fault for fault in translate(error, root, file) if (fault.line, fault.path) not in known]
+                lost |= {str(detail["loc"][0]) for detail in error.errors(include_url=False) if detail["loc"]}
                 left = copy.deepcopy(root)
             prune(left, error)
     if config is not None:
         faults += judge(config, left, root, file, lost)
     if faults or config is None:
         raise ConfigError(faults)
-    return Loaded(config, tuple(doubts(config, root, file)))
+    return config
 
 
 def _path(loc: tuple[str | int, ...]) -> str:
@@ -105,9 +125,15 @@ class _Dumper(yaml.SafeDumper):
         super().increase_indent(flow, False)  # items of a list are indented under their key
 
 
+_Dumper.add_representer(Quoted, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
+
+
 def effective(config: Config) -> str:
-    """The whole tree as YAML, every default written out. Reading it again gives an equal configuration."""
-    return str(yaml.dump(config.model_dump(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120))
+    """The whole tree as YAML, every default written out, and references as they are written. Reading it again gives an equal one."""
+    dumped: Any = config.model_dump()
+    for loc, written in config.written:
+        dumped = write_back(dumped, loc, written)
+    return str(yaml.dump(dumped, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120))
 
 
 def defaults(section: type[Section]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ def load(path: Path) -> Loaded:
     """ConfigError has every fault."""
     loaded = configured.load(path)
     if fault := fault_of(loaded.config):
-        raise ConfigError([Fault(str(path), None, "", fault)])
+        raise ConfigError([Fault(str(path), None, "", loaded.hide(fault))])
     return loaded
 
 

@@ -35,6 +35,12 @@ JSON Schema, with which an editor completes and explains keys. `docs/examples/` 
 - **Durations** are written `250ms`, `10s`, `2m`, `1h`; **sizes** `512B`, `64KiB`, `8MiB`; **shares** `20%` or `0.2`.
 - **Addresses** are written `host:port`, `[v6]:port` or `unix:/path`, in quotes; **paths** of files start from the folder of the
   configuration, and `~` is the home folder.
+- **What differs by machine, or is secret**, stays out of the file: `${NAME}` is an environment variable, `${NAME:-default}` one that may
+  be absent or empty, `${file:PATH}` the content of a file without its last line break; `file:PATH` as a whole value is the same, and
+  `$$` is a dollar sign. It is put in at each load, so a reload reads files anew, after the YAML was read: a value, never structure.
+  What is missing is a fault with its line. Faults, warnings, `check` and `/config` say the reference and never what came; a name or an
+  address that comes so is still said where the gateway speaks of what it does. Without quotes `workers: ${N}` is a number where one
+  comes; in quotes, which YAML wants within `{}` and `[]`, it is a text.
 - A key with an empty value is a key left out. Anchors and aliases (`&a`, `*a`) may be used, tags and merge keys (`<<`) not. `NO` is
   Norway: only `true` and `false` are truth values.
 - **Reload** (SIGHUP, `POST /reload`) takes a new file whole or not at all. A change of `listeners`, `admin`, `status` or
