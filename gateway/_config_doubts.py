@@ -40,6 +40,7 @@ def doubts(config: Config, root: Node, file: str) -> list[Fault]:
     for n, route in enumerate(config.routes):
         _steered(judging, n, route)
     _unkept(judging)
+    _unheard(judging)
     return sorted(judging.found, key=lambda fault: fault.line or 0)
 
 
@@ -151,6 +152,21 @@ def _steered(judging: Judge, n: int, route: Route) -> None:
     if affinity and not affinity.cookie:
         for key in affinity.model_fields_set & {"same_site", "secure", "max_age"}:
             judging.note((*at, "affinity", key), "there is no cookie")
+
+
+def _unheard(judging: Judge) -> None:
+    """Names of fields that never come."""
+    if judging.config.requests.underscores == "pass":
+        return
+    for n, route in enumerate(judging.config.routes):
+        for m, match in enumerate(route.match):
+            for name, _ in match.headers:
+                if "_" in name:
+                    judging.note(("routes", n, "match", m, "headers"), f"requests' {name} is left out: requests.underscores is not pass")
+        affinity = route.steering.affinity
+        if affinity and affinity.header and "_" in affinity.header:
+            at: Loc = ("routes", n, "steering", "affinity", "header")
+            judging.note(at, f"requests' {affinity.header} is left out: requests.underscores is not pass")
 
 
 def _unkept(judging: Judge) -> None:

@@ -97,6 +97,18 @@ class Retries(Section):
     addition to what was in flight: the greater of the two holds."""
 
 
+class Requests(Section):
+    """What of a request not everybody reads alike."""
+
+    underscores: Annotated[Literal["refuse", "drop", "pass"], choice("refuse", "drop", "pass")] = "drop"
+    """Fields with an underscore in their names. CGI, WSGI and many others read `_` as `-`, so `X_Real_IP` would be a second `X-Real-IP`.
+    `refuse`: 400. `drop`: they are left out, for routes and affinity too, and counted (`isochrone_fields_dropped_total`), as nginx does.
+    `pass`: they go on, but those that read as a field that means something to proxies."""
+    non_ascii: Annotated[Literal["refuse", "pass"], choice("refuse", "pass")] = "refuse"
+    """Raw octets beyond ASCII in a request's target, which RFC 3986 wants as %XX. `refuse`: 400. `pass`: they go on as they came; routes
+    compare paths as sent."""
+
+
 class Kubernetes(Section):
     """What holds for all clusters."""
 
@@ -170,6 +182,8 @@ class Config(Section):
     """Every wait's end."""
     limits: Limits = Limits()
     """Bounds."""
+    requests: Requests = Requests()
+    """What not everybody reads alike in a request."""
     retries: Retries = Retries()
     """Further attempts."""
     kubernetes: Kubernetes = Kubernetes()

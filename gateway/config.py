@@ -21,7 +21,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from gateway._config_checks import judge
 from gateway._config_doubts import doubts
 from gateway._config_faults import all_sections, place, prune, translate
-from gateway._config_limits import AccessLog, Admin, Config, Drain, Kubernetes, Limits, Log, PerClient, Retries, Status, Timeouts
+from gateway._config_limits import AccessLog, Admin, Config, Drain, Kubernetes, Limits, Log, PerClient, Requests, Retries, Status, Timeouts
 from gateway._config_model import Capacity, ClientIp, Gateway, GeoIp, KubernetesAccess, Listener, Override, Pin, Place, Pop, Section
 from gateway._config_references import Quoted, References, write_back, written_in
 from gateway._config_services import Backend, Health, KubernetesBackend, Outliers, Penalties, Service
@@ -32,10 +32,10 @@ from gateway.errors import ConfigError, Fault
 
 __all__ = [
     "AccessLog", "Address", "Admin", "Affinity", "Backend", "Capacity", "ChangeControl", "ClientIp", "Clients", "Config", "Drain",
-    "Duration", "Gateway", "GeoIp", "Health", "Jurisdiction", "Kubernetes", "KubernetesAccess", "KubernetesBackend", "Limits", "Listener",
-    "Loaded", "Log", "Match", "Network", "Outliers", "Override", "Penalties", "PerClient", "Pin", "Place", "Pop", "Redirect", "Retries",
-    "Route", "Rule", "Section", "Service", "Size", "Status", "Statuses", "Steering", "Target", "Timeouts", "defaults", "effective", "load",
-    "parse", "schema",
+    "Duration", "Gateway", "GeoIp", "Health", "Jurisdiction", "Kubernetes", "KubernetesAccess", "KubernetesBackend", "Limits",
+    "Listener", "Loaded", "Log", "Match", "Network", "Outliers", "Override", "Penalties", "PerClient", "Pin", "Place", "Pop",
+    "Redirect", "Requests", "Retries", "Route", "Rule", "Section", "Service", "Size", "Status", "Statuses", "Steering", "Target",
+    "Timeouts", "defaults", "effective", "load", "parse", "schema",
 ]  # fmt: skip
 
 MAX_BYTES = 16 << 20  # of a file; a named pipe or a device must not fill the memory

@@ -30,6 +30,8 @@ def settings_of(config: Config) -> Settings:
         linger_ms=max(timeouts.linger.ms, 1),  # 0s: the next tick
         head_bytes=limits.head_bytes,
         max_fields=limits.fields,
+        underscores=config.requests.underscores,
+        takes_non_ascii=config.requests.non_ascii == "pass",
         body_bytes=limits.body_bytes,
         body_rate=limits.body_rate,
         connections_per_listener=limits.connections,

@@ -188,6 +188,8 @@ class Reading:
         yield _counter("isochrone_accepted", "Clients' connections accepted.", value=figures["accepted"])
         evicted = "Clients' connections closed to make room for another client's, where limits.connections or descriptors were used up."
         yield _counter("isochrone_evicted", evicted, value=figures["evicted"])
+        dropped = "Fields of requests that were left out for an underscore in their names (requests.underscores)."
+        yield _counter("isochrone_fields_dropped", dropped, value=figures["fields_dropped"])
         yield _counted("isochrone_upstream_connections", "Attempts by the connection they got.", "use", {
             "opened": figures["upstream_opened"], "reused": figures["upstream_reused"],
         })  # fmt: skip

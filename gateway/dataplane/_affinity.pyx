@@ -9,7 +9,7 @@ from libc.string cimport memchr, memcmp, memcpy
 from gateway.dataplane._client cimport Span, find_forwarded, first_element, is_v4, take_parameter
 from gateway.dataplane._core cimport *
 from gateway.dataplane._forward cimport append
-from gateway.dataplane._head cimport FIELD_COOKIE, FIELD_X_FORWARDED_PROTO, Field, is_hops_word
+from gateway.dataplane._head cimport FIELD_COOKIE, FIELD_X_FORWARDED_PROTO, Field, says_nothing
 from gateway.dataplane._octets cimport is_word, token_octets
 from gateway.dataplane._settings cimport Settings
 from routing_core._table cimport BY_COOKIE, BY_HEADER, NO_AFFINITY, Pop, Text
@@ -66,7 +66,7 @@ cdef uint64_t find_header_key(const char *text, const RequestHead *head, const T
     """Of the first field of that name that may say anything."""
     cdef int32_t i
     for i in range(head.n_fields):
-        if (is_trusted or not is_hops_word(head.fields[i].id)) and is_named(text, &head.fields[i], name):
+        if not says_nothing(head.fields[i].id, is_trusted) and is_named(text, &head.fields[i], name):
             return key_of_value(text + head.fields[i].value_at, head.fields[i].value_length)
     return 0
 

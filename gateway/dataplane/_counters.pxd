@@ -24,6 +24,7 @@ cdef enum Figure:
     UPSTREAM_OPENED
     UPSTREAM_REUSED
     EVICTED                 # clients' connections that were closed for another client's
+    FIELDS_DROPPED          # of requests, for an underscore in their names
     N_FIGURES
 
 cdef enum Cause:            # why a request or a connection was refused, after the parser's causes
@@ -51,7 +52,7 @@ cdef enum Forced:           # what a drain's deadline cut
     N_FORCED
 
 cdef struct Column:         # whole cache lines, so that no line has two writers
-    int64_t figures[8]
+    int64_t figures[16]
     int64_t lookups[8]
     int64_t forced[8]
     int64_t causes[MAX_CAUSES]

@@ -10,7 +10,7 @@ from routing_core._figures cimport MAX_WORKERS
 from routing_core._memory cimport FIGURES, give, take
 
 FIGURE_NAMES = ("accepted", "closed", "turns", "log_dropped", "bad_transitions", "upstream_opened", "upstream_reused",
-                "evicted")
+                "evicted", "fields_dropped")
 LOOKUP_NAMES = ("found", "overridden", "not_found", "broken")
 FORCED_NAMES = ("request", "tunnel", "idle")
 # The parser's, in the order of RejectCause; then those of Cause.

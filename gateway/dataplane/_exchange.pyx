@@ -287,7 +287,7 @@ cdef bint begin_reply(Core *core, Exchange *exchange, int status, bint close, ui
 cdef void reply(Core *core, Exchange *exchange, int status, bint close) noexcept nogil:
     cdef Connection *downstream = exchange.downstream
     if begin_reply(core, exchange, status, close, SMALL_BYTES):
-        compose_reply(&exchange.down.head, status, exchange.method == METHOD_HEAD, downstream.must_close,
+        compose_reply(&exchange.down.head, status, exchange.cause, exchange.method == METHOD_HEAD, downstream.must_close,
                       exchange.minor == 0 and not downstream.must_close)
         drive(core, exchange)
 

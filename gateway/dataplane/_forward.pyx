@@ -38,7 +38,7 @@ cdef inline Keep request_rule(uint8_t field_id, bint reads_forwarded) noexcept n
     if (field_id == FIELD_CONNECTION or field_id == FIELD_KEEP_ALIVE or field_id == FIELD_PROXY_CONNECTION or field_id == FIELD_TE
             or field_id == FIELD_TRANSFER_ENCODING or field_id == FIELD_UPGRADE or field_id == FIELD_X_FORWARDED_FOR
             or field_id == FIELD_FORWARDED or field_id == FIELD_X_REQUEST_ID or field_id == FIELD_TRACEPARENT
-            or field_id == FIELD_X_ISOCHRONE):
+            or field_id == FIELD_X_ISOCHRONE or field_id == FIELD_UNDERSCORED):
         return DROPPED
     if field_id == FIELD_X_FORWARDED_PROTO or field_id == FIELD_X_FORWARDED_HOST:
         return DROPPED if reads_forwarded else OF_TRUSTED

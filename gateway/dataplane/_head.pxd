@@ -20,10 +20,10 @@ cdef enum RejectCause:
     CAUSE_VERSION           # well-formed, but not HTTP/1
     CAUSE_METHOD_UNKNOWN
     CAUSE_METHOD_REFUSED    # CONNECT, TRACE
-    CAUSE_TARGET            # no known form, or an octet that is never legal there
+    CAUSE_TARGET            # no known form, or an octet that is not legal there
     CAUSE_PATH              # backslash, %00, %0a, %0d
     CAUSE_LINE_END          # bare LF, bare CR, two empty lines before a request
-    CAUSE_FIELD_NAME        # empty, no colon, space before it, an octet that is no token's, `_` in a request
+    CAUSE_FIELD_NAME        # empty, no colon, space before it, an octet that is no token's, `_` in a request where that is refused
     CAUSE_FIELD_VALUE       # control octet
     CAUSE_FOLD              # a line that begins with space
     CAUSE_HOST_ABSENT
@@ -39,6 +39,17 @@ cdef enum RejectCause:
     CAUSE_HEAD_TOO_LARGE
     CAUSE_TOO_MANY_FIELDS
     N_CAUSES
+
+# What to make of a request's field with `_` in its name: CGI and its heirs read `_` and `-` as one.
+cdef enum Underscores:
+    UNDERSCORES_REFUSED = 0
+    UNDERSCORES_DROPPED
+    UNDERSCORES_PASSED      # but what reads as a field that is known is dropped
+
+# What the operator lets requests do that not everybody reads alike.
+cdef struct Manners:
+    Underscores underscores
+    bint takes_non_ascii    # raw octets from 0x80 on in a target
 
 cdef enum FieldId:
     FIELD_OTHER = 0
@@ -72,6 +83,7 @@ cdef enum FieldId:
     FIELD_COOKIE
     FIELD_EARLY_DATA
     FIELD_CACHE_CONTROL
+    FIELD_UNDERSCORED       # `_` in its name: it goes no further and says nothing
     N_FIELD_IDS
 
 cdef enum Method:
@@ -121,6 +133,7 @@ cdef struct RequestHead:
     bint keep_alive_asked       # Connection: keep-alive
     bint is_upgrade             # Connection: upgrade with Upgrade, on 1.1; never for h2c (it would carry requests past the gateway)
     bint expects_continue       # on 1.1 only (RFC 9110 10.1.1)
+    int32_t n_underscored       # fields that are FIELD_UNDERSCORED
     uint16_t status             # BAD: what to answer
     RejectCause cause
     int32_t n_fields
@@ -143,7 +156,7 @@ cdef struct ResponseHead:
 
 # limit: bytes a head may have, at most 1 GiB. Without its end in reach of it: 414 when not even the start line ended, else 431.
 # May be called with any prefix, and says BAD as soon as it can.
-cdef Verdict parse_request(const char *text, size_t length, size_t limit, RequestHead *head) noexcept nogil
+cdef Verdict parse_request(const char *text, size_t length, size_t limit, Manners manners, RequestHead *head) noexcept nogil
 
 # How the body is framed (RFC 9112 6.3) depends on the request too: the exchange decides. BAD: the connection is of no more use.
 cdef Verdict parse_response(const char *text, size_t length, size_t limit, ResponseHead *head) noexcept nogil
@@ -155,6 +168,9 @@ cdef bint has_end(const char *text, size_t length, size_t *scanned) noexcept nog
 # What is worth as much as who says it: from anyone but a trusted hop nothing is decided by it, and nothing of it goes on.
 cdef inline bint is_hops_word(uint8_t field_id) noexcept nogil:
     return FIELD_X_FORWARDED_FOR <= field_id <= FIELD_OF_HOP
+
+cdef inline bint says_nothing(uint8_t field_id, bint is_trusted) noexcept nogil:
+    return field_id == FIELD_UNDERSCORED or (not is_trusted and is_hops_word(field_id))
 
 # RFC 9110 9.2.2. Other registered methods count as not idempotent.
 cdef bint is_idempotent(Method method) noexcept nogil

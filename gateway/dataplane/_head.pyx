@@ -9,8 +9,8 @@ from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memchr, memset
 
 from gateway.dataplane._octets cimport (
-    Octets, find_field, find_host, find_method, has_prefix, hex_octets, is_same, is_token, is_word, name_octets, next_element, number,
-    target_octets, token_octets)
+    Octets, find_field, find_host, find_method, has_prefix, hash_name, hex_octets, is_same, is_same_name, is_token, is_word, name_octets,
+    next_element, number, target_octets, token_octets)
 from gateway.dataplane._walk cimport Walk, begin_walk, refuse, take_line_end, take_name, take_text, take_value, take_version
 
 cdef enum:
@@ -42,6 +42,7 @@ cdef struct Fields:
     bint has_upgrade
     bint has_h2c
     bint has_expect
+    int n_underscored
 
 
 cdef uint16_t status_of(RejectCause cause) noexcept nogil:
@@ -76,11 +77,13 @@ cdef Verdict take_target(Walk *walk, RequestHead *head) noexcept nogil:
             at += 1
         if at == end:
             return NEED_DATA
-        if target_octets[at[0]] == 0:
+        if target_octets[at[0]] == 0 and not (at[0] >= 0x80 and walk.takes_non_ascii):
             break
         if query == NULL:
             if at[0] == c'?':
                 query = at
+            elif at[0] >= 0x80:
+                pass
             elif at[0] == c'\\':
                 return refuse(walk, CAUSE_PATH)
             else:
@@ -286,24 +289,9 @@ cdef RejectCause judge_field(Walk *walk, Fields *fields, const Field *field) noe
         if fields.has_expect or not is_word(value, length, "100-continue"):
             return CAUSE_EXPECT
         fields.has_expect = True
+    elif field.id == FIELD_UNDERSCORED:
+        fields.n_underscored += 1
     return CAUSE_NONE
-
-
-# FNV-1a, without letter case.
-cdef inline uint64_t hash_name(Octets name, size_t length) noexcept nogil:
-    cdef uint64_t hash = 0xcbf29ce484222325u
-    cdef size_t i
-    for i in range(length):
-        hash = (hash ^ token_octets[name[i]]) * 0x100000001b3u
-    return hash
-
-
-cdef bint is_same_name(Octets one, Octets other, size_t length) noexcept nogil:
-    cdef size_t i
-    for i in range(length):
-        if token_octets[one[i]] != token_octets[other[i]]:
-            return False
-    return True
 
 
 # Names are compared where their hashes agree, and then they are the same: each octet is looked at twice, however many options and fields
@@ -381,6 +369,7 @@ cdef Verdict take_request(Walk *walk, RequestHead *head) noexcept nogil:
     begin_fields(&fields, head.fields, True, head.minor)
     verdict = take_fields(walk, &fields)
     head.n_fields = fields.n
+    head.n_underscored = fields.n_underscored
     if verdict != WHOLE:
         return verdict
     if not fields.has_host and head.minor > 0:
@@ -401,12 +390,14 @@ cdef Verdict take_request(Walk *walk, RequestHead *head) noexcept nogil:
     return WHOLE
 
 
-cdef Verdict parse_request(const char *text, size_t length, size_t limit, RequestHead *head) noexcept nogil:
+cdef Verdict parse_request(const char *text, size_t length, size_t limit, Manners manners, RequestHead *head) noexcept nogil:
     cdef Walk walk
     cdef Verdict verdict
     memset(head, 0, sizeof(RequestHead) - sizeof(head.fields))
     head.content_length = -1
     begin_walk(&walk, text, length, limit)
+    walk.underscores = <int>manners.underscores
+    walk.takes_non_ascii = manners.takes_non_ascii
     verdict = take_request(&walk, head)
     if verdict == NEED_DATA and walk.is_full:
         verdict = refuse(&walk, CAUSE_HEAD_TOO_LARGE if head.fields_at else CAUSE_TARGET_TOO_LONG)

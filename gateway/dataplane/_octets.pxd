@@ -75,6 +75,21 @@ cdef inline bint is_token(Octets octet, size_t length) noexcept nogil:
             return False
     return length > 0
 
+# FNV-1a, without letter case.
+cdef inline uint64_t hash_name(Octets name, size_t length) noexcept nogil:
+    cdef uint64_t hash = 0xcbf29ce484222325u
+    cdef size_t i
+    for i in range(length):
+        hash = (hash ^ token_octets[name[i]]) * 0x100000001b3u
+    return hash
+
+cdef inline bint is_same_name(Octets one, Octets other, size_t length) noexcept nogil:
+    cdef size_t i
+    for i in range(length):
+        if token_octets[one[i]] != token_octets[other[i]]:
+            return False
+    return True
+
 # One decimal number below 10**18; -1 for anything else: signs, lists, spaces, 0x.
 cdef inline int64_t number(Octets octet, size_t length) noexcept nogil:
     cdef int64_t value = 0
@@ -101,6 +116,15 @@ cdef inline unsigned int find_field(Octets name, size_t length) noexcept nogil:
                 return known.id
             known += 1
     return 0
+
+# Whether CGI and its heirs, which read `_` as `-`, take it for a field that is known.
+cdef inline bint reads_as_known(Octets name, size_t length) noexcept nogil:
+    cdef unsigned char spelled[64]      # longer than any that is known: beyond it only the beginning counts
+    cdef size_t i
+    length = min(length, <size_t>64)
+    for i in range(length):
+        spelled[i] = c'-' if name[i] == c'_' else name[i]
+    return find_field(spelled, length) != 0
 
 # Its number in registered_methods, which begin as enum Method does; 0 when it is not there. By case (RFC 9110 9.1).
 cdef inline unsigned int find_method(const char *name, size_t length) noexcept nogil:

@@ -8,8 +8,8 @@ cimport cython
 
 from gateway.dataplane._chunks cimport Chunks, begin_chunks, feed_chunks
 from gateway.dataplane._head cimport (
-    FIELD_ADDRESS, FIELD_OF_HOP, Field, Method, N_CAUSES, N_FIELD_IDS, NEED_DATA, RequestHead, ResponseHead, Verdict, has_end as has_end_c,
-    is_idempotent as is_idempotent_c, parse_request, parse_response)
+    FIELD_ADDRESS, FIELD_OF_HOP, Field, Manners, Method, N_CAUSES, N_FIELD_IDS, NEED_DATA, RequestHead, ResponseHead, UNDERSCORES_DROPPED,
+    Underscores, Verdict, has_end as has_end_c, is_idempotent as is_idempotent_c, parse_request, parse_response)
 from gateway.dataplane._octets cimport known_field, known_fields, known_prefixes
 
 CAUSES = (
@@ -20,7 +20,7 @@ FIELDS = (
     "other", "host", "content-length", "transfer-encoding", "connection", "keep-alive", "proxy-connection", "te", "trailer", "upgrade",
     "expect", "max-forwards", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded", "address", "of-hop", "x-request-id",
     "traceparent", "tracestate", "via", "x-isochrone-", "proxy-authenticate", "proxy-authorization", "retry-after", "date", "server",
-    "cookie", "early-data", "cache-control")
+    "cookie", "early-data", "cache-control", "underscored")
 METHODS = ("other", "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT")
 if len(CAUSES) != N_CAUSES or len(FIELDS) != N_FIELD_IDS:
     raise ImportError("names and enums differ")
@@ -57,11 +57,18 @@ cdef list fields_of(bytes text, const Field *field, int n):
         for i in range(n)]
 
 
-def request(bytes text not None, size_t limit=65536) -> tuple:
+UNDERSCORES = ("refuse", "drop", "pass")
+
+
+def request(bytes text not None, size_t limit=65536, str underscores="drop", bint takes_non_ascii=False) -> tuple:
     """What parse_request says of `text`: verdict (-1, 0, 1) and, by name, what it found; offsets as the bytes they stand for."""
     cdef RequestHead head
+    cdef Manners manners
     cdef char *block = exact(text)
-    cdef Verdict verdict = parse_request(block, len(text), limit, &head)
+    cdef Verdict verdict
+    manners.underscores = <Underscores><int>UNDERSCORES.index(underscores)
+    manners.takes_non_ascii = takes_non_ascii
+    verdict = parse_request(block, len(text), limit, manners, &head)
     free(block)
     if verdict <= NEED_DATA:
         return int(verdict), {"status": head.status, "cause": CAUSES[head.cause], "fields": fields_of(text, head.fields, head.n_fields)}
@@ -109,6 +116,7 @@ def parse_many(bytes text not None, int times, bint is_response=False) -> int:
     cdef RequestHead request_head
     cdef ResponseHead response_head
     cdef Verdict verdict = NEED_DATA
+    cdef Manners manners = Manners(underscores=UNDERSCORES_DROPPED, takes_non_ascii=False)
     cdef const char *at = text
     cdef size_t length = len(text)
     cdef int _
@@ -117,7 +125,7 @@ def parse_many(bytes text not None, int times, bint is_response=False) -> int:
             if is_response:
                 verdict = parse_response(at, length, 65536, &response_head)
             else:
-                verdict = parse_request(at, length, 65536, &request_head)
+                verdict = parse_request(at, length, 65536, manners, &request_head)
     return int(verdict)
 
 

@@ -93,7 +93,7 @@ cdef void find_route(Core *core, Exchange *exchange, const char *text, const Req
     facts.n_fields = 0
     for i in range(head.n_fields):
         field = &head.fields[i]
-        if is_hops_word(field.id) and not exchange.downstream.is_trusted:
+        if says_nothing(field.id, exchange.downstream.is_trusted):
             continue            # it goes no further, and leads nowhere
         view = &views[facts.n_fields]
         view.name = text + field.name_at
@@ -158,6 +158,8 @@ cdef void begin(Core *core, Connection *downstream, const char *text, const Requ
     exchange.close_asked = head.close
     exchange.is_upgrade = head.is_upgrade
     exchange.expects_continue = head.expects_continue
+    if head.n_underscored:
+        add_own(&core.column.figures[<int>FIELDS_DROPPED], head.n_underscored)
     is_forwarded = identify_client(core, exchange, text, head)
     find_route(core, exchange, text, head)
     is_composed = compose(core, exchange, text, head, is_forwarded)
@@ -208,7 +210,7 @@ cdef Verdict try_head(Core *core, Connection *downstream) noexcept nogil:
     cdef Verdict verdict
     if downstream.scanned and length <= limit and not has_end(text, length, &downstream.scanned):
         return NEED_DATA
-    verdict = parse_request(text, length, limit, &core.request)
+    verdict = parse_request(text, length, limit, core.snapshot.settings.manners, &core.request)
     if verdict == WHOLE and core.request.n_fields > core.snapshot.settings.max_fields:
         refuse_head(core, downstream, 431, CAUSE_TOO_MANY_FIELDS)
     elif verdict == WHOLE:

@@ -4,6 +4,7 @@ Must not know the configuration file's form.
 """
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
+from gateway.dataplane._head cimport Manners
 from routing_core._budget cimport BudgetTerms
 
 cdef enum:
@@ -29,6 +30,7 @@ cdef struct Settings:
     # limits
     uint32_t head_bytes
     int32_t max_fields
+    Manners manners
     int64_t body_bytes          # 0: none
     int64_t body_rate           # bytes a second that a client must send or read in the long run; 0: any
     int32_t max_connections     # per listener and worker

@@ -6,8 +6,10 @@ import ipaddress
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
+from gateway.dataplane._head cimport Underscores
 from routing_core._budget cimport FORGIVEN_S
 
+_UNDERSCORES = ("refuse", "drop", "pass")        # in the order of Underscores
 _MAX_HEAD_BYTES = 60 * 1024      # a head, and what is added to it, must fit a large buffer
 
 
@@ -31,6 +33,8 @@ cdef class CompiledSettings:
             raise ValueError(f"trusted: must be at most {MAX_TRUSTED} prefixes, got {len(settings.trusted)}")
         if not 0 <= settings.max_retries < MAX_ATTEMPTS:
             raise ValueError(f"max_retries: must be from 0 to {MAX_ATTEMPTS - 1}, got {settings.max_retries}")
+        if settings.underscores not in _UNDERSCORES:
+            raise ValueError(f"underscores: must be one of {', '.join(_UNDERSCORES)}, got {settings.underscores!r}")
         for name in ("request_head_ms", "keep_alive_idle_ms", "body_progress_ms", "connect_ms", "first_byte_ms", "upstream_idle_ms",
                      "queue_ms", "tunnel_idle_ms", "linger_ms"):
             if getattr(settings, name) < 1:
@@ -46,6 +50,8 @@ cdef class CompiledSettings:
         self.settings.linger_ms = settings.linger_ms
         self.settings.head_bytes = settings.head_bytes
         self.settings.max_fields = settings.max_fields
+        self.settings.manners.underscores = <Underscores><int>_UNDERSCORES.index(settings.underscores)
+        self.settings.manners.takes_non_ascii = settings.takes_non_ascii
         self.settings.body_bytes = settings.body_bytes
         self.settings.body_rate = settings.body_rate
         self.settings.max_connections = _split(settings.connections_per_listener, n_workers)

@@ -6,9 +6,9 @@ filled in at import, and a fuzz target never imports.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 from gateway.dataplane._head cimport (
-    BAD, CAUSE_FIELD_NAME, CAUSE_FIELD_VALUE, CAUSE_HEAD_TOO_LARGE, CAUSE_LINE_END, CAUSE_NONE, CAUSE_START_LINE, CAUSE_VERSION, Field,
-    NEED_DATA, RejectCause, Verdict, WHOLE)
-from gateway.dataplane._octets cimport Octets, find_control, find_field
+    BAD, CAUSE_FIELD_NAME, CAUSE_FIELD_VALUE, CAUSE_HEAD_TOO_LARGE, CAUSE_LINE_END, CAUSE_NONE, CAUSE_START_LINE, CAUSE_VERSION,
+    FIELD_UNDERSCORED, Field, NEED_DATA, RejectCause, UNDERSCORES_DROPPED, UNDERSCORES_REFUSED, Verdict, WHOLE)
+from gateway.dataplane._octets cimport Octets, find_control, find_field, reads_as_known, token_octets
 
 cdef enum:
     MAX_LIMIT = 1 << 30     # offsets are 32 bits
@@ -19,7 +19,9 @@ cdef struct Walk:
     Octets at
     Octets end              # where the text ends, or the limit
     bint is_full            # the limit is reached: more than is here will not be looked at
-    int cause               # RejectCause, whose module's types come later in C than these
+    int underscores         # Underscores, of a request
+    bint takes_non_ascii    # of a request, in its target
+    int cause               # RejectCause, whose module's types, as Underscores', come later in C than these
 
 cdef inline Verdict refuse(Walk *walk, RejectCause cause) noexcept nogil:
     walk.cause = cause
@@ -32,6 +34,8 @@ cdef inline void begin_walk(Walk *walk, const char *text, size_t length, size_t 
     limit = min(limit, <size_t>MAX_LIMIT)
     walk.end = walk.text + min(length, limit)
     walk.is_full = length >= limit
+    walk.underscores = UNDERSCORES_REFUSED
+    walk.takes_non_ascii = False
     walk.cause = CAUSE_NONE
 
 # CRLF; `otherwise` is the cause where neither CR nor LF stands.
@@ -66,8 +70,13 @@ cdef inline Verdict take_version(Walk *walk, int *minor) noexcept nogil:
 cdef inline Verdict take_name(Walk *walk, const unsigned char *octets, Field *field) noexcept nogil:
     cdef Octets at = walk.at
     cdef Octets end = walk.end
+    cdef bint has_underscore = False
     while at < end and octets[at[0]]:
         at += 1
+    if at < end and at[0] == c'_' and walk.underscores != UNDERSCORES_REFUSED:
+        has_underscore = True
+        while at < end and token_octets[at[0]]:
+            at += 1
     if at - walk.at > 0xffff:
         return refuse(walk, CAUSE_HEAD_TOO_LARGE)
     if at == end:
@@ -77,6 +86,8 @@ cdef inline Verdict take_name(Walk *walk, const unsigned char *octets, Field *fi
     field.name_at = <uint32_t>(walk.at - walk.text)
     field.name_length = <uint16_t>(at - walk.at)
     field.id = <uint8_t>find_field(walk.at, at - walk.at)
+    if has_underscore and (walk.underscores == UNDERSCORES_DROPPED or reads_as_known(walk.at, at - walk.at)):
+        field.id = FIELD_UNDERSCORED
     field.is_named_by_connection = False
     walk.at = at + 1
     return WHOLE

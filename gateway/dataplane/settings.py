@@ -20,6 +20,8 @@ class Settings:
     linger_ms: int = 1_000
     head_bytes: int = 32_768  # at most 60 KiB: a head must fit a large buffer
     max_fields: int = 100
+    underscores: str = "drop"  # in names of requests' fields: refuse, drop or pass
+    takes_non_ascii: bool = False  # raw, in a request's target
     body_bytes: int = 0  # of a request; 0: no limit
     body_rate: int = 240  # bytes a second that a client must send or read in the long run; 0: any
     connections_per_listener: int = 50_000

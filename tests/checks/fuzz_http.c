@@ -14,9 +14,12 @@ static void check_fields(const struct __pyx_t_7gateway_9dataplane_5_head_Field *
     }
 }
 
-static void check_request(const char *text, size_t size, size_t limit) {
+typedef struct __pyx_t_7gateway_9dataplane_5_head_Manners Manners;
+
+static void check_request(const char *text, size_t size, size_t limit, int underscores, int takes_non_ascii) {
+    Manners manners = {.underscores = underscores, .takes_non_ascii = takes_non_ascii};
     static struct __pyx_t_7gateway_9dataplane_5_head_RequestHead head, again;
-    int verdict = (int)HEAD_NAME(parse_request)(text, size, limit, &head);
+    int verdict = (int)HEAD_NAME(parse_request)(text, size, limit, manners, &head);
     check_fields(head.fields, head.n_fields, head.fields_at, size);
     TRAP((verdict == -1) != (head.cause != 0) || (verdict == -1) != (head.status != 0) || (verdict == 0 && size >= limit));
     if (verdict != 1) return;
@@ -25,8 +28,8 @@ static void check_request(const char *text, size_t size, size_t limit) {
     TRAP(head.query_at + head.query_length != head.target_at + head.target_length || head.query_at < head.path_at + head.path_length);
     TRAP(head.host_at + head.host_length > head.length || head.host_length > head.authority_length || head.host_at != head.authority_at);
     TRAP(head.is_chunked && head.content_length >= 0);
-    TRAP((int)HEAD_NAME(parse_request)(text, head.length, limit, &again) != 1 || again.length != head.length);
-    TRAP((int)HEAD_NAME(parse_request)(text, head.length - 1, limit, &again) != 0);
+    TRAP((int)HEAD_NAME(parse_request)(text, head.length, limit, manners, &again) != 1 || again.length != head.length);
+    TRAP((int)HEAD_NAME(parse_request)(text, head.length - 1, limit, manners, &again) != 0);
 }
 
 static void check_response(const char *text, size_t size, size_t limit) {
@@ -51,8 +54,8 @@ static void check_end(const char *text, size_t size) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     char *exact = malloc(size ? size : 1);      /* so that one byte too far is a report */
     memcpy(exact, data, size);
-    check_request(exact, size, 65536);
-    check_request(exact, size, size / 2);
+    for (int underscores = 0; underscores < 3; underscores++) check_request(exact, size, 65536, underscores, underscores == 1);
+    check_request(exact, size, size / 2, 1, 0);
     check_response(exact, size, 65536);
     check_response(exact, size, size / 2);
     check_end(exact, size);

@@ -27,6 +27,7 @@ MORE = {
         "{head_bytes: 2KiB, fields: 11, body_bytes: 12B, body_rate: 19B, connections: 13, connections_per_endpoint: 14,"
         " queue_per_endpoint: 15, per_client: {v4: 24, v6: 56, connections: 17, exchanges: 18}}"
     ),
+    "requests": "{underscores: refuse, non_ascii: pass}",
     "retries": "{max: 1, budget_share: 50%, budget_floor: 16}",
     "access_log": "{sample: 0.25}",
     "debug_headers": "true",
@@ -39,7 +40,8 @@ def test_every_setting_is_taken_from_the_configuration():
         request_head_ms=1000, body_progress_ms=2000, keep_alive_idle_ms=3000, connect_ms=400, first_byte_ms=5000, upstream_idle_ms=6000,
         queue_ms=7, tunnel_idle_ms=8000, linger_ms=9, head_bytes=2048, max_fields=11, body_bytes=12, body_rate=19,
         connections_per_listener=13, connections_per_endpoint=14, queue_per_endpoint=15, v4_bits=24, v6_bits=56,
-        client_connections=17, client_exchanges=18, max_retries=1, budget_share=0.5, budget_floor_per_s=16,
+        underscores="refuse", takes_non_ascii=True, client_connections=17, client_exchanges=18, max_retries=1,
+        budget_share=0.5, budget_floor_per_s=16,
         trusted=("10.0.0.0/8", "2001:db8::/32"), forwarded_hops=2, forwarded_header="forwarded", debug_headers=True, log_share=0.25,
         name="edge-7",
     )  # fmt: skip

@@ -16,7 +16,7 @@ REFUSED = {
     "bare LF": (b"GET / HTTP/1.1\nHost: a\n\n", 400, "line_end"),
     "two lengths": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n", 400, "content_length"),
     "chunked on 1.0": (b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400, "transfer_encoding"),
-    "underscore": (b"GET / HTTP/1.1\r\nHost: a\r\nContent_Length: 1\r\n\r\n", 400, "field_name"),
+    "field name": (b"GET / HTTP/1.1\r\nHost: a\r\nContent(Length: 1\r\n\r\n", 400, "field_name"),
     "unknown method": (b"BREW / HTTP/1.1\r\nHost: a\r\n\r\n", 501, "method_unknown"),
     "connect": (b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", 405, "method_refused"),
     "expect": (b"GET / HTTP/1.1\r\nHost: a\r\nExpect: rain\r\n\r\n", 417, "expect"),
@@ -47,10 +47,48 @@ def test_refused(make_bench, case, pace):
         bench.turn(turns=2)
     start, fields, body = head_and_body(received(client))
     assert start.startswith(b"HTTP/1.1 %d " % status) and fields["connection"] == "close"
-    assert body == start.split(b" ", 2)[2] + b"\n", "nothing of the request is reflected"
+    phrase, _, why = body.partition(b": ")
+    assert (phrase + b"\n" if why else phrase) == start.split(b" ", 2)[2] + b"\n" and b"BREW" not in body and b"rain" not in body
+    assert bool(why) == (cause != "body_too_large") and body.count(b"\n") == 1 and len(body) < 120
     assert received(client) == b"" and received(upstream) is None
     assert bench.causes == {cause: 1}
     bench.assert_at_rest()
+
+
+NAMED = b"GET /x HTTP/1.1\r\nHost: shop.example\r\nA: 1\r\nX_User: me\r\nB: 2\r\nX_Real_IP: 192.0.2.1\r\n\r\n"
+
+
+@pytest.mark.parametrize(("underscores", "goes_on"), [("drop", set()), ("pass", {"x_user"})])
+def test_fields_with_underscores(make_bench, underscores, goes_on):
+    """Dropped ones go nowhere and lead nowhere, whoever sends them."""
+    bench = make_bench(
+        Settings(underscores=underscores, trusted=("127.0.0.0/8",)),
+        routes=(RouteSpec("mine", 0, headers=(("X_User", "me"),)), RouteSpec("all", 0)),
+    )
+    client, upstream = bench.client(), bench.upstream()
+    _, fields, _ = head_and_body(bench.ask(client, upstream, NAMED))
+    assert {name for name in fields if "_" in name} == goes_on and (fields["a"], fields["b"]) == ("1", "2")
+    assert bench.figures_read["fields_dropped"] == 2 - len(goes_on)
+    upstream.send(ANSWER)
+    bench.turn()
+    assert received(client) == ANSWER and bench.causes == {}
+
+
+def test_fields_with_underscores_are_refused_where_they_are_to_be(make_bench):
+    bench = make_bench(Settings(underscores="refuse"))
+    client = bench.client()
+    client.send(NAMED)
+    bench.turn()
+    start, _, body = head_and_body(received(client))
+    assert start == b"HTTP/1.1 400 Bad Request" and b"in its name" in body and b"X_User" not in body
+    assert bench.causes == {"field_name": 1} and bench.figures_read["fields_dropped"] == 0
+
+
+def test_octets_beyond_ascii_go_on_as_they_came(make_bench):
+    bench = make_bench(Settings(takes_non_ascii=True), routes=(RouteSpec("all", 0, path_prefix="/caf"),))
+    client, upstream = bench.client(), bench.upstream()
+    sent = bench.ask(client, upstream, b"GET /caf/\xc3\xa9?\xff HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert sent.startswith(b"GET /caf/\xc3\xa9?\xff HTTP/1.1\r\n")
 
 
 def test_slow_head_gets_408_however_it_trickles(make_bench):
