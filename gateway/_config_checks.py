@@ -137,6 +137,13 @@ def _collide(one: Address, other: Address) -> bool:
 
 def _binds(judging: Judge) -> None:
     config = judging.config
+    admin = config.admin.bind
+    if not admin.is_unix and not (admin.ip and admin.ip.is_loopback):
+        judging.note(
+            ("admin", "bind"),
+            "must be on loopback or a unix socket: elsewhere it needs admin.token and TLS, which is not in this version"
+            f" (status is made for others' eyes), got {str(admin)!r}",
+        )
     binds: list[tuple[Loc, Address]] = [(("listeners", n, "bind"), listener.bind) for n, listener in enumerate(config.listeners)]
     # A default has no line of its own: what collides with it is what was written.
     binds.insert(len(binds) if node_at(judging.root, ("admin", "bind")) else 0, (("admin", "bind"), config.admin.bind))

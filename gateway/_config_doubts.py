@@ -28,8 +28,6 @@ def doubts(config: Config, root: Node, file: str) -> list[Fault]:
     for n, prefix in enumerate(config.client_ip.trusted_proxies):
         if prefix.prefixlen == 0:
             judging.note(("client_ip", "trusted_proxies", n), "every client may say that it is another")
-    if config.admin.bind.ip is not None and not config.admin.bind.ip.is_loopback:
-        judging.note(("admin", "bind"), "whoever reaches this address can drain and reload the gateway; `status` is made for others' eyes")
     if config.steering.pace > _FAST_PACE:
         judging.note(
             ("steering", "pace"), "most of a service's traffic may move within a second: gateways that share nothing swing together"
@@ -64,6 +62,8 @@ def _files(config: Config) -> Iterator[tuple[Loc, Path]]:
             yield ("pops", n, "kubernetes", "kubeconfig"), pop.kubernetes.kubeconfig
     if config.affinity_key is not None:
         yield ("affinity_key",), config.affinity_key
+    if config.admin.token is not None:
+        yield ("admin", "token"), config.admin.token
 
 
 def _unlocated(judging: Judge) -> None:

@@ -127,10 +127,15 @@ class Drain(Section):
 
 
 class Admin(Section):
-    """The admin API. It has no password: keep it on loopback or a unix socket. A change needs a restart."""
+    """The admin API, on loopback or a unix socket: beyond them it would need a token and TLS, and TLS is not in this version. A change
+    needs a restart."""
 
     bind: Bind = Address("127.0.0.1", 9901)
     """Where it listens."""
+    token: File | None = None
+    """A file with a token of 16 characters at least, that requests must bring (`Authorization: Bearer`); read at start. `/healthz`,
+    `/readyz` and `/metrics` are told to anyone. The command line takes it from the file in `ISOCHRONE_ADMIN_TOKEN_FILE`. Absent: none is
+    needed, and every user of this machine who reaches the address may do everything."""
 
 
 class Status(Section):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import http.client
+import ipaddress
 import json
 import os
 import socket
@@ -18,6 +19,7 @@ from gateway.errors import IsochroneError
 
 DEFAULT = "http://127.0.0.1:9901"  # as `admin.bind` has it
 VARIABLE = "ISOCHRONE_ADMIN"
+TOKEN_VARIABLE = "ISOCHRONE_ADMIN_TOKEN_FILE"
 TIMEOUT_S = 10.0
 MAX_ANSWER_BYTES = 64 << 20
 LEGAL = "must be http://HOST:PORT or unix:/PATH"
@@ -65,34 +67,36 @@ def add_running(parser: argparse.ArgumentParser) -> None:
 def running(args: argparse.Namespace, timeout_s: float = TIMEOUT_S) -> AdminClient:
     """The gateway that add_running's options mean. ConfigError for a file that is none."""
     if args.config is not None:
-        return AdminClient(_bound(args.config), timeout_s)
+        url, token = _bound(args.config)
+        return AdminClient(url, timeout_s, token_file=token)
     if args.admin is not None:
         return AdminClient(args.admin, timeout_s)
     return AdminClient(os.environ.get(VARIABLE) or DEFAULT, timeout_s, VARIABLE)
 
 
-def _bound(path: Path) -> str:
+def _bound(path: Path) -> tuple[str, Path | None]:
+    """Where the admin API of a configuration is, and the file of its token."""
     from gateway.config import load
 
-    bind = load(path).config.admin.bind
+    admin = load(path).config.admin
+    bind = admin.bind
     if bind.is_unix:
-        return str(bind)
+        return str(bind), admin.token
     if not bind.port:
         raise AdminError(f"{path}: admin.bind: any free port: --admin must say which it is")
-    if bind.ip is not None and bind.ip.is_unspecified:  # every address: loopback is one
-        return f"http://[::1]:{bind.port}" if bind.ip.version == 6 else f"http://127.0.0.1:{bind.port}"
-    return f"http://{bind}"
+    return f"http://{bind}", admin.token
 
 
 class AdminClient:
     """One admin API. AdminError for an address that is none."""
 
-    def __init__(self, url: str, timeout_s: float = TIMEOUT_S, name: str = "--admin") -> None:
-        """`name`: where the address was given, for who gave it wrong."""
+    def __init__(self, url: str, timeout_s: float = TIMEOUT_S, name: str = "--admin", token_file: Path | None = None) -> None:
+        """`name`: where the address was given, for who gave it wrong. `token_file`: beside that of the environment, which counts first."""
         self.url, self.timeout_s = url, timeout_s
         self._unix = url.removeprefix("unix:") if url.startswith("unix:/") else None
         if self._unix is None:
             self._host, self._port = _host_and_port(url, name)
+        self._headers = {"Connection": "close", **self._authorization(token_file)}
 
     def get(self, path: str, /, **query: str) -> Any:
         return self._ask("GET", path, query)
@@ -106,7 +110,7 @@ class AdminClient:
             path = f"{path}?{urllib.parse.urlencode(query)}"
         connection = self._connection()
         try:
-            connection.request(method, path, headers={"Connection": "close"})
+            connection.request(method, path, headers=self._headers)
             answer = connection.getresponse()
             body = answer.read(MAX_ANSWER_BYTES)
         except (OSError, http.client.HTTPException) as error:
@@ -123,10 +127,35 @@ class AdminClient:
             raise Refusal(f"{self.url} refuses: {said.get('error') or f'status {answer.status}'}", said)
         return said
 
+    def _authorization(self, configured: Path | None) -> dict[str, str]:
+        named = os.environ.get(TOKEN_VARIABLE)
+        path = Path(named) if named else configured
+        if path is None:
+            return {}
+        what = f"{TOKEN_VARIABLE} {path}" if named else f"admin.token {path}"
+        if self._unix is None and not is_loopback(self._host):
+            raise AdminError(f"{what}: a token goes to loopback and unix sockets alone, for there is no TLS, got {self.url}")
+        try:
+            token = path.read_text("ascii").strip()
+        except OSError as error:
+            raise AdminError(f"{what}: {error.strerror or error}") from error
+        except UnicodeDecodeError:
+            token = ""
+        if not token.isprintable() or not token or " " in token:
+            raise AdminError(f"{what}: must have one token, without spaces, all of ASCII")
+        return {"Authorization": f"Bearer {token}"}
+
     def _connection(self) -> http.client.HTTPConnection:
         if self._unix is not None:
             return _UnixConnection(self._unix, self.timeout_s)
         return http.client.HTTPConnection(self._host, self._port, timeout=self.timeout_s)
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _host_and_port(url: str, name: str) -> tuple[str, int]:

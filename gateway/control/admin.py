@@ -1,14 +1,16 @@
 """Admin: the operator's HTTP API. Everything the status listener says, what the gateway thinks, and what an operator may change.
 
-Owns paths, parameters, and who may ask: it has no password, so it is for loopback or a unix socket, and a page in the operator's
-browser must not be able to use it. Must not know how anything is done: each answer is one call.
+Owns paths, parameters, and who may ask: whoever reaches loopback or the unix socket, with a token where one is configured; a page in
+the operator's browser must not be able to use it. Must not know how anything is done: each answer is one call.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hmac
 import ipaddress
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -23,7 +25,7 @@ from gateway.control.pools import describe, describe_pop, pools_in_use, rounded,
 from gateway.control.settings import name_of
 from gateway.control.status import GENERATION, BadRequest, Handler, Server, StatusAnswers, answer, application, parameters
 from gateway.control.stranding import stranded
-from gateway.errors import IsochroneError
+from gateway.errors import IsochroneError, StartError
 
 if TYPE_CHECKING:
     from gateway.app import Gateway
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 MAX_WAIT_S = 3600.0
 LOOKING_S = 5.0  # through all rules
 LOOK_S = 0.1  # between looks at what a request waits for
+LEAST_TOKEN_BYTES = 16
 UNCHANGING = ("/healthz", "/readyz", "/metrics")  # as on the status listener: anyone may know
 
 
@@ -40,7 +43,37 @@ class Refused(IsochroneError):
     status = 403
 
 
-def guard(bind: Address) -> Any:
+class Unknown(IsochroneError):
+    """A request without the token."""
+
+    status = 401
+
+
+class TokenUnusable(StartError):
+    """The file of the token can't be read, or holds none."""
+
+
+def load_token(path: Path | None) -> bytes | None:
+    """What requests must bring; None where they need not."""
+    if path is None:
+        return None
+    try:
+        token = path.read_bytes().strip()
+    except OSError as error:
+        raise TokenUnusable(f"admin.token {path}: {error.strerror or error}") from error
+    if len(token) < LEAST_TOKEN_BYTES or not all(0x21 <= octet <= 0x7E for octet in token):
+        raise TokenUnusable(
+            f"admin.token {path}: must have a token of {LEAST_TOKEN_BYTES} characters at least, without spaces, all of ASCII"
+        )
+    return token
+
+
+def is_known(request: web.Request, token: bytes) -> bool:
+    scheme, _, brought = request.headers.get("Authorization", "").partition(" ")
+    return scheme.lower() == "bearer" and hmac.compare_digest(brought.strip().encode("utf-8", "surrogateescape"), token)
+
+
+def guard(bind: Address, token: bytes | None = None) -> Any:
     """A middleware. A page can have the operator's browser send requests to loopback, and by DNS rebinding read the answers: both
     show, in `Origin` or in a `Host` that is a name."""
 
@@ -50,6 +83,8 @@ def guard(bind: Address) -> Any:
             raise Refused("Origin: must be absent: no web page may change anything here")
         if request.path not in UNCHANGING and not is_legal_host(request.host, bind):
             raise Refused(f"Host: must be an IP address, localhost or {bind.host}, got {request.host[:100]!r}")
+        if token is not None and request.path not in UNCHANGING and not is_known(request, token):
+            raise Unknown("Authorization: must be Bearer and the token of admin.token; isochrone reads it from ISOCHRONE_ADMIN_TOKEN_FILE")
         return await handler(request)
 
     return check
@@ -112,7 +147,7 @@ class Admin:
             web.post("/reload", self.reload),
         ]
         bind = gateway.config.admin.bind
-        self.server = Server("admin", bind, application(routes, guard(bind)))
+        self.server = Server("admin", bind, application(routes, guard(bind, load_token(gateway.config.admin.token))))
 
     async def start(self) -> None:
         await self.server.start()

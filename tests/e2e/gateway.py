@@ -51,8 +51,9 @@ class Gateway:
     def __init__(self, name: str, address: str, folder: Path, config: Json) -> None:
         """Files go to `folder`, which must exist; `config` without listeners and admin, which are this address's."""
         self.name, self.host = name, address
+        self.admin = f"127.{address.partition('.')[2]}"  # loopback, and of this gateway alone
         self.address = f"{address}:{PORT}"
-        listening = {"listeners": [{"name": "web", "bind": self.address}], "admin": {"bind": f"{address}:{ADMIN_PORT}"}}
+        listening = {"listeners": [{"name": "web", "bind": self.address}], "admin": {"bind": f"{self.admin}:{ADMIN_PORT}"}}
         file = folder / f"{name}.yaml"
         file.write_text(yaml.safe_dump(config | listening))
         self.program = Program(name, [sys.executable, "-m", "gateway", "serve", "-c", str(file)], folder / f"{name}.log")
@@ -81,7 +82,7 @@ class Gateway:
 
     def ask(self, method: str, path: str, timeout_s: float = 5.0) -> tuple[int, Json]:
         """The admin API's status and JSON. OSError when nobody answers."""
-        connection = http.client.HTTPConnection(self.host, ADMIN_PORT, timeout=timeout_s)
+        connection = http.client.HTTPConnection(self.admin, ADMIN_PORT, timeout=timeout_s)
         try:
             connection.request(method, path)
             answer = connection.getresponse()

@@ -35,8 +35,6 @@ def parsed(*words):
     [
         ('"127.0.0.1:9999"', "http://127.0.0.1:9999"),
         ('"[::1]:9999"', "http://[::1]:9999"),
-        ('"0.0.0.0:9999"', "http://127.0.0.1:9999"),
-        ('"[::]:9999"', "http://[::1]:9999"),
         ('"unix:/run/admin.sock"', "unix:/run/admin.sock"),
     ],
 )
@@ -45,6 +43,46 @@ def test_the_gateway_of_a_configuration(bind, url, tmp_path, monkeypatch):
     file.write_text(TWO_POPS + f"admin: {{bind: {bind}}}\n")
     monkeypatch.setenv("ISOCHRONE_ADMIN", "http://192.0.2.1:1")
     assert parsed("-c", str(file)).url == url
+
+
+TOKEN = "0123456789abcdef"
+
+
+def test_the_token_of_the_environment_and_of_the_configuration(api, tmp_path, monkeypatch):
+    """Its file says it, never the command line, which every user of the machine sees."""
+    api.answers = [(200, {})]
+    (tmp_path / "token").write_text(TOKEN + "\n")
+    monkeypatch.setenv("ISOCHRONE_ADMIN_TOKEN_FILE", str(tmp_path / "token"))
+    AdminClient(api.url).get("/pops")
+    assert api.headers[-1]["Authorization"] == f"Bearer {TOKEN}"
+    monkeypatch.delenv("ISOCHRONE_ADMIN_TOKEN_FILE")
+    AdminClient(api.url).get("/pops")
+    assert "Authorization" not in api.headers[-1]
+    file = tmp_path / "isochrone.yaml"
+    file.write_text(TWO_POPS + f'admin: {{bind: "{api.url.removeprefix("http://")}", token: token}}\n')
+    parsed("-c", str(file)).get("/pops")
+    assert api.headers[-1]["Authorization"] == f"Bearer {TOKEN}"
+
+
+@pytest.mark.parametrize(
+    ("content", "url", "words"),
+    [
+        (b"", "http://127.0.0.1:1", "must have one token"),
+        (b"a b", "http://127.0.0.1:1", "must have one token"),
+        (b"a\nInjected: b", "http://127.0.0.1:1", "must have one token"),
+        (b"\xff", "http://127.0.0.1:1", "must have one token"),
+        (TOKEN.encode(), "http://192.0.2.1:1", "for there is no TLS"),
+        (TOKEN.encode(), "http://edge.example:1", "for there is no TLS"),
+        (None, "http://127.0.0.1:1", "No such file"),
+    ],
+)
+def test_a_token_that_can_not_be_sent(content, url, words, tmp_path, monkeypatch):
+    if content is not None:
+        (tmp_path / "token").write_bytes(content)
+    monkeypatch.setenv("ISOCHRONE_ADMIN_TOKEN_FILE", str(tmp_path / "token"))
+    with pytest.raises(AdminError, match=words) as caught:
+        AdminClient(url)
+    assert TOKEN not in str(caught.value)
 
 
 def test_a_configuration_with_any_free_port_says_nothing(tmp_path):

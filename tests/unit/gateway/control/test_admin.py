@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from gateway.config import Address, effective, parse
-from gateway.control.admin import Admin, is_legal_host
+from gateway.control.admin import Admin, TokenUnusable, is_legal_host, load_token
 from gateway.control.lifecycle import Event
 from gateway.control.reload import Outcome
 from tests.unit.gateway.control.operating import admit, gateway_of, serve_some
@@ -268,3 +268,35 @@ def test_what_is_not_there_is_listed():
         assert await ask(session, "/drain", "PUT") == (405, {"error": "/drain: must be GET or POST, got PUT"})
 
     with_admin(scenario)
+
+
+TOKEN = "0123456789abcdef"
+
+
+def test_without_the_token_nothing_is_told_and_nothing_changed(tmp_path):
+    (tmp_path / "token").write_text(TOKEN + "\n")
+
+    async def scenario(gateway, session):
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {TOKEN}"}, {"Authorization": f"Bearer {TOKEN}é"}):
+            for method, path in (("GET", "/pops"), ("GET", "/config"), ("POST", "/drain"), ("POST", "/reload"), ("GET", "/nothing")):
+                async with session.request(method, path, headers=headers) as said:
+                    text = await said.text()
+                    assert said.status == 401 and "ISOCHRONE_ADMIN_TOKEN_FILE" in text and TOKEN not in text, (method, path, headers)
+        assert gateway.lifecycle.state == "serving"
+        for path in ("/healthz", "/readyz", "/metrics"):
+            async with session.get(path) as said:
+                assert said.status in (200, 503)
+        for scheme in ("Bearer", "bearer"):
+            async with session.get("/config", headers={"Authorization": f"{scheme} {TOKEN}"}) as said:
+                assert said.status == 200 and TOKEN not in await said.text()
+
+    with_admin(scenario, admin=f"{{token: {tmp_path}/token}}")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"short", b"with spaces in it, though it is long", b"\xff" * 20])
+def test_a_token_that_is_none(content, tmp_path):
+    if content is not None:
+        (tmp_path / "token").write_bytes(content)
+    with pytest.raises(TokenUnusable, match=r"admin\.token .*: "):
+        load_token(tmp_path / "token")
+    assert load_token(None) is None
