@@ -126,12 +126,14 @@ def _clients(judging: Judge) -> None:
         judging.known(("geoip", "pins", n, "pops"), pin.pops, "pops")
 
 
-def _collide(one: Address, other: Address) -> bool:
-    """Whether the kernel refuses the second. [::] against 0.0.0.0 is no collision: IPv6 listeners take IPv6 only."""
+def _collide(one: Address, other: Address, duals: Collection[Address]) -> bool:
+    """Whether the kernel refuses the second. [::] against 0.0.0.0 is no collision, but for duals: other IPv6 listeners take IPv6 only."""
     if one == other:
         return one.is_unix or one.port != 0
     if one.ip is None or other.ip is None or one.port != other.port or one.port == 0:
         return False
+    if one in duals or other in duals:
+        return True
     return one.ip.version == other.ip.version and (one.ip.is_unspecified or other.ip.is_unspecified)
 
 
@@ -149,9 +151,10 @@ def _binds(judging: Judge) -> None:
     binds.insert(len(binds) if node_at(judging.root, ("admin", "bind")) else 0, (("admin", "bind"), config.admin.bind))
     if config.status:
         binds.append((("status", "bind"), config.status.bind))
+    duals = {listener.bind for listener in config.listeners if listener.dual}
     for n, (loc, address) in enumerate(binds):
         for before, taken in binds[:n]:
-            if _collide(address, taken):
+            if _collide(address, taken, duals):
                 path = place(judging.root, before)[1]
                 judging.note(loc, f"must be an address of its own, got {str(address)!r}, which collides with {str(taken)!r} of {path}")
                 break

@@ -107,6 +107,23 @@ class Listener(Section):
     """Its name in logs and metrics."""
     bind: Bind
     """Where it listens. Port 0 takes any free one and logs it. A name is not legal: it may mean several addresses, or none at boot."""
+    dual: Flag = False
+    """With a bind of "[::]:80" alone: takes IPv4 as well, by one socket. Clients are then IPv4 ones everywhere, as by a listener of their
+    own. Off: "[::]" is IPv6 alone, and "0.0.0.0" may stand beside it."""
+    mode: Annotated[str, units.MODE] | None = None
+    """Of a unix socket: the mode of its file. Who connects needs the right to write. Absent: what the umask leaves."""
+    owner: Annotated[str, units.OWNER] | None = None
+    """Of a unix socket: whose its file is, `user`, `user:group` or `:group`. Other users than one's own need CAP_CHOWN. Absent: the
+    process's."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.dual and self.bind.host != "::":
+            raise fault(f'must have the bind "[::]" and a port where dual is true, got {str(self.bind)!r}')
+        for key in ("mode", "owner"):
+            if getattr(self, key) is not None and not self.bind.is_unix:
+                raise fault(f"must have a unix socket as bind where there is {key}, got {str(self.bind)!r}")
+        return self
 
 
 class ClientIp(Section):

@@ -20,12 +20,16 @@ class Health(Section):
     until a probe succeeds."""
 
     type: Annotated[Literal["http", "tcp"], choice("http", "tcp")] = "tcp"
-    """`http`: a GET whose status must be expected. `tcp`: a connection must open. Absent: `http` when `path`, `host` or `expect` is
-    given."""
+    """`http`: a GET whose status must be expected. `tcp`: a connection must open. Absent: `http` when `path`, `host`, `headers`
+    or `expect` is given."""
     path: Annotated[str, units.PROBE_PATH] | None = None
     """Target of the GET; `/` when absent and the type is `http`."""
     host: Annotated[str, units.HOST_FIELD] | None = None
     """Its Host field. Absent: the endpoint's address, as a kubelet sends it."""
+    headers: Annotated[tuple[tuple[str, str], ...], units.PROBE_HEADERS] = ()
+    """Further fields of the GET, such as a token that the health check wants: `{Authorization: "Bearer ${file:/run/secrets/probe}"}`."""
+    port: Annotated[int, whole(1, 65535)] | None = None
+    """The port that is probed, where it is not the endpoint's own. Absent, and for unix sockets: the endpoint's."""
     expect: tuple[Annotated[Statuses, units.STATUSES], ...] = Field(default=(Statuses(200, 399),), min_length=1)
     """Statuses that mean healthy, one or a list. The default is the kubelet's."""
     interval: Annotated[Duration, duration("100ms", "1h")] = Duration(10)
@@ -48,7 +52,9 @@ class Health(Section):
         data = one_or_many(data, "expect")
         if not isinstance(data, dict):
             return data
-        if data.get("type") is None and not {"path", "host", "expect"}.isdisjoint(key for key, value in data.items() if value is not None):
+        if data.get("type") is None and not {"path", "host", "headers", "expect"}.isdisjoint(
+            key for key, value in data.items() if value is not None
+        ):
             data["type"] = "http"
         if data.get("type") == "http" and data.get("path") is None:
             data["path"] = "/"
@@ -58,6 +64,8 @@ class Health(Section):
     def _fits(self) -> Self:
         if self.type == "tcp" and self.path is not None:
             raise fault("must have no path when the type is tcp")
+        if self.type == "tcp" and self.headers:
+            raise fault("must have no headers when the type is tcp")
         fit(self, "timeout", min(self.timeout, self.interval))
         fit(self, "confirm_interval", min(self.confirm_interval, self.interval))
         if self.timeout > self.interval:

@@ -464,4 +464,9 @@ KUBE_PORT = Leaf(
 )
 WORDS = text("a text", _PRINTABLE + "{1,253}")
 HEADERS = pairs("header", _TOKEN, {"host": "use `hosts`"})
+_FRAMING = dict.fromkeys(("connection", "content-length", "transfer-encoding", "upgrade", "expect"), "the probe says it")
+PROBE_HEADERS = pairs("header", _TOKEN, {"host": "use `host`", **_FRAMING})
+MODE = text('the mode of a file in octal and in quotes, such as "0660"', r"0[0-7]{3}")
+_USER = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}"
+OWNER = text("a user, user:group or :group, by name or number, such as isochrone:www-data", rf"{_USER}(:{_USER})?|:{_USER}")
 QUERY = pairs("query", r"[^\x00-\x20\x7f-\x9f\u2028\u2029&=#]{1,128}", {})

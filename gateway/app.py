@@ -24,7 +24,7 @@ from gateway.control.ejections import Ejections
 from gateway.control.gates import Gates
 from gateway.control.geo import Geo
 from gateway.control.lifecycle import Event, Lifecycle, Phase
-from gateway.control.listeners import Listeners
+from gateway.control.listeners import How, Listeners
 from gateway.control.probes import Probe, Prober, probe
 from gateway.control.publisher import Publisher
 from gateway.control.ready import Ready
@@ -141,7 +141,9 @@ class Gateway:
         begun: list[Part] = []
         try:
             if not self.listeners.all:
-                self.listeners.all += Listeners.open((one.name, one.bind) for one in self.config.listeners).all
+                self.listeners.all += Listeners.open(
+                    ((one.name, one.bind) for one in self.config.listeners), How.of(self.config.listeners)
+                ).all
             for part in self.parts:
                 await part.start()
                 begun.append(part)
@@ -205,7 +207,7 @@ class Gateway:
                 self.refresh.forget_pop(identity)
 
     def _own(self) -> list[Address]:
-        return [*self.own, *(one.address for one in self.listeners.all)]
+        return [*self.own, *(address for one in self.listeners.all for address in one.addresses)]
 
     def _on_names(self) -> None:
         self.sources.on_names()

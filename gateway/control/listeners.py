@@ -10,14 +10,17 @@ empties. A socket may also come from outside already open (`Listener` takes any)
 from __future__ import annotations
 
 import errno
+import grp
 import logging
 import os
+import pwd
 import socket
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gateway import config as configuration
 from gateway.config import Address
 from gateway.errors import StartError
 
@@ -32,6 +35,22 @@ IPV6_MINHOPCOUNT = 73
 FROM_THIS_LINK = 255  # no router has touched such a packet; every common system sends 64 or 128
 
 
+@dataclass(frozen=True, slots=True)
+class How:
+    """What else is said of a listener."""
+
+    is_dual: bool = False  # [::] takes IPv4 too
+    mode: str | None = None  # octal, of a unix socket's file
+    owner: str | None = None  # user, user:group or :group
+
+    @classmethod
+    def of(cls, configured: Iterable[configuration.Listener]) -> dict[str, How]:
+        return {one.name: cls(one.dual, one.mode, one.owner) for one in configured}
+
+
+PLAIN = How()
+
+
 @dataclass(slots=True)
 class Listener:
     """One accepting socket. `address` is the real one: port 0 has become a number."""
@@ -41,7 +60,13 @@ class Listener:
     socket: socket.socket
     inode: tuple[int, int] | None = None  # device and inode of a unix socket's file that this process made
     is_listening: bool = False
+    is_dual: bool = False  # an IPv6 one that takes IPv4 too
     is_shared: bool = False  # with another process: what is done to the socket is done to that one too
+
+    @property
+    def addresses(self) -> list[Address]:
+        """All that lead here."""
+        return [self.address, Address("0.0.0.0", self.address.port)] if self.is_dual else [self.address]
 
     def close(self) -> None:
         """Close this process's descriptor. The file of a unix socket goes if it is still ours: a successor may have put its own there."""
@@ -70,12 +95,12 @@ class Listeners:
     all: list[Listener] = field(default_factory=list)
 
     @classmethod
-    def open(cls, wanted: Iterable[tuple[str, Address]]) -> Listeners:
-        """Bind every one; StartError in one line for the first that can't be, and none is left open."""
+    def open(cls, wanted: Iterable[tuple[str, Address]], how: Mapping[str, How] | None = None) -> Listeners:
+        """Bind every one, `how` by its name; StartError in one line for the first that can't be, and none is left open."""
         opened = cls()
         try:
             for name, address in wanted:
-                opened.all.append(bind(name, address))
+                opened.all.append(bind(name, address, (how or {}).get(name, PLAIN)))
         except BaseException:
             opened.close()
             raise
@@ -113,15 +138,15 @@ class Listeners:
             listener.close()
 
 
-def bind(name: str, address: Address) -> Listener:
+def bind(name: str, address: Address, how: How = PLAIN) -> Listener:
     """A bound, non-blocking socket that does not listen yet. StartError says what is in the way."""
     try:
-        return _bind_unix(name, address) if address.is_unix else _bind_tcp(name, address)
+        return _bind_unix(name, address, how) if address.is_unix else _bind_tcp(name, address, how.is_dual)
     except OSError as error:
         raise StartError(_reason(name, address, error)) from error
 
 
-def _bind_tcp(name: str, address: Address) -> Listener:
+def _bind_tcp(name: str, address: Address, is_dual: bool) -> Listener:
     is_v6 = ":" in address.host
     opened = socket.socket(socket.AF_INET6 if is_v6 else socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
@@ -130,15 +155,15 @@ def _bind_tcp(name: str, address: Address) -> Listener:
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # inherited by what is accepted
         if is_v6:
             # "[::]" means IPv6 alone, whatever the machine's default: "0.0.0.0" beside it is then no conflict.
-            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not is_dual)
         opened.bind((address.host, address.port))
-        return Listener(name, Address(address.host, opened.getsockname()[1]), opened)
+        return Listener(name, Address(address.host, opened.getsockname()[1]), opened, is_dual=is_dual)
     except BaseException:
         opened.close()
         raise
 
 
-def _bind_unix(name: str, address: Address) -> Listener:
+def _bind_unix(name: str, address: Address, how: How) -> Listener:
     opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
         try:
@@ -148,10 +173,32 @@ def _bind_unix(name: str, address: Address) -> Listener:
                 raise
             os.unlink(address.host)  # left behind by a process that was killed
             opened.bind(address.host)
-        return Listener(name, address, opened, _inode(address.host))
+        listener = Listener(name, address, opened, _inode(address.host))
     except BaseException:
         opened.close()
         raise
+    try:
+        _own(name, address.host, how)  # before it listens: nobody can have connected yet
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _own(name: str, path: str, how: How) -> None:
+    if how.owner is not None:
+        user, _, group = how.owner.partition(":")
+        try:
+            user_id = int(user) if user.isdigit() else pwd.getpwnam(user).pw_uid if user else -1
+            group_id = int(group) if group.isdigit() else grp.getgrnam(group).gr_gid if group else -1
+        except KeyError:
+            raise StartError(f"listener {name}: owner {how.owner}: there is no such user or group on this machine") from None
+        try:
+            os.chown(path, user_id, group_id)
+        except OSError as error:
+            raise StartError(f"listener {name}: owner {how.owner}: {error.strerror or error}") from error
+    if how.mode is not None:
+        os.chmod(path, int(how.mode, 8))
 
 
 def _is_stale(path: str) -> bool:

@@ -70,14 +70,16 @@ async def _ask(target: Identity, health: Health, clock: Callable[[], float], pat
     if target.address.startswith("/"):
         reader, writer = await _connect_unix(target.address)
     else:
-        reader, writer = await asyncio.open_connection(target.address, target.port, limit=MAX_READ_BYTES)
+        reader, writer = await asyncio.open_connection(target.address, health.port or target.port, limit=MAX_READ_BYTES)
     connect_s.append(None if patience.was_late else clock() - began)
     try:
         if health.type == "tcp":
             return Result(True, "connected", connect_s[0], has_answered=True)
         host = health.host or ("localhost" if target.address.startswith("/") else str(target))
-        head = f"GET {health.path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: isochrone-probe\r\nAccept: */*\r\nConnection: close\r\n\r\n"
-        writer.write(head.encode())
+        fields = {"User-Agent": "isochrone-probe", "Accept": "*/*"}
+        fields = {name: value for name, value in fields.items() if name.lower() not in {own.lower() for own, _ in health.headers}}
+        lines = [f"{name}: {value}\r\n" for name, value in (*fields.items(), *health.headers)]
+        writer.write(f"GET {health.path} HTTP/1.1\r\nHost: {host}\r\n{''.join(lines)}Connection: close\r\n\r\n".encode())
         try:
             line = await reader.readuntil(b"\n")
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):

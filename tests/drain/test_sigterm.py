@@ -33,10 +33,13 @@ def test_drain_under_load_loses_nothing(gateway, pops):
     assert steps == ["lameduck", "closing", "exit"]
 
 
+@pytest.mark.parametrize("is_dual", [False, True], ids=["two listeners", "dual"])
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_without_any_right_nobody_is_reset_at_the_end(pops, host):
+def test_without_any_right_nobody_is_reset_at_the_end(pops, host, is_dual):
     """New connections all the time, up to the last moment, to a gateway that runs as `nobody`."""
     text = CONFIG.replace('bind: "127.0.0.1:{port}"}}', 'bind: "127.0.0.1:{port}"}}, {{name: six, bind: "[::1]:{port}"}}')
+    if is_dual:
+        text = CONFIG.replace('bind: "127.0.0.1:{port}"}}', 'bind: "[::]:{port}", dual: true}}')
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)  # pytest's own are for the owner alone
         with served(Path(folder), text, is_unprivileged=True, fra=pops[0].address, nyc=pops[1].address) as gateway:

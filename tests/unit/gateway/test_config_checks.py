@@ -71,6 +71,10 @@ FAULTS = [
     ({"listeners": '[{name: a, bind: "unix:/x"}, {name: b, bind: "unix:/x"}]'}, "listeners.b.bind: must be an address"),
     ({"listeners": '[{name: a, bind: "0.0.0.0:9901"}]'}, "listeners.a.bind: must be an address of its own, got '0.0.0.0:9901'"),
     ({"admin": '{bind: "127.0.0.1:8080"}'}, "admin.bind: must be an address of its own"),
+    (
+        {"listeners": '[{name: a, bind: "[::]:8080", dual: true}, {name: b, bind: "192.0.2.1:8080"}]'},
+        "listeners.b.bind: must be an address of its own",
+    ),
     ({"admin": '{bind: "0.0.0.0:9901"}'}, "admin.bind: must be on loopback or a unix socket: elsewhere it needs admin.token and TLS"),
     ({"admin": '{bind: "[::]:9901", token: /t}'}, "admin.bind: must be on loopback or a unix socket"),
     ({"admin": '{bind: "192.0.2.1:9901"}'}, "admin.bind: must be on loopback or a unix socket"),

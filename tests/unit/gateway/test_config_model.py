@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from gateway._config_model import Capacity, GeoIp, KubernetesAccess, Override, Pin, Pop, Section
+from gateway._config_model import Capacity, GeoIp, KubernetesAccess, Listener, Override, Pin, Pop, Section
 
 
 def pop(**more):
@@ -54,6 +54,10 @@ HERE = {"lat": 1, "lon": 1}
         (Capacity, {"requests_in_flight": 10, "low": "90%", "high": 0.9}, "a low below its high, got low 90% and high 90%"),
         (Capacity, {"requests_in_flight": 10, "low": "80%", "high": "12.5%"}, "got low 80% and high 12.5%"),
         (Capacity, {"requests_in_flight": 10, "high": "101%"}, "at most 1"),
+        (Listener, {"name": "a", "bind": "0.0.0.0:80", "dual": True}, 'must have the bind "[::]" and a port where dual is true'),
+        (Listener, {"name": "a", "bind": "[::1]:80", "mode": "0660"}, "must have a unix socket as bind where there is mode"),
+        (Listener, {"name": "a", "bind": "[::1]:80", "owner": "a"}, "must have a unix socket as bind where there is owner"),
+        (Listener, {"name": "a", "bind": "unix:/x", "mode": 660}, 'must be the mode of a file in octal and in quotes, such as "0660"'),
     ],
 )
 def test_a_section_is_refused_as_a_whole(section, data, words):

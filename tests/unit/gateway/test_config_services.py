@@ -23,6 +23,8 @@ def test_an_empty_value_is_a_key_left_out():
         ({}, "tcp", None),
         ({"path": "/healthz"}, "http", "/healthz"),
         ({"host": "a.b"}, "http", "/"),
+        ({"headers": {"x": "y"}}, "http", "/"),
+        ({"port": 81}, "tcp", None),
         ({"expect": ("200",)}, "http", "/"),
         ({"type": "http"}, "http", "/"),
         ({"type": "tcp", "interval": "5s"}, "tcp", None),
@@ -37,6 +39,9 @@ def test_kind_of_probe_follows_from_what_is_said(data, kind, path):
     ("section", "data", "words"),
     [
         (Health, {"type": "tcp", "path": "/x"}, "no path when the type is tcp"),
+        (Health, {"type": "tcp", "headers": {"a": "b"}}, "no headers when the type is tcp"),
+        (Health, {"headers": {"Connection": "b"}}, "must not have 'Connection': the probe says it"),
+        (Health, {"headers": {"host": "b"}}, "use `host`"),
         (Health, {"timeout": "11s"}, "a timeout of at most its interval 10s, got 11s"),
         (Health, {"interval": "1s", "timeout": "1s", "confirm_interval": "2s"}, "confirm_interval of at most"),
         (Backend, {"pop": "x"}, "got neither"),

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import Address
-from gateway.control.listeners import Listeners, bind
+from gateway.config import Address, parse
+from gateway.control.listeners import How, Listeners, bind
 from gateway.errors import StartError
 
 LOOPBACK = Address("127.0.0.1", 0)
@@ -190,6 +190,55 @@ def test_new_connections_are_held_back_without_any_right(host):
     """Those in the queue come through; new ones wait."""
     ran = subprocess.run([sys.executable, "-c", UNPRIVILEGED, host], capture_output=True, text=True, timeout=30)
     assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_one_socket_for_both_families():
+    listeners = Listeners.open([("web", Address("::", 0))], {"web": How(is_dual=True)})
+    listeners.listen()
+    port = listeners.all[0].address.port
+    for host in ("127.0.0.1", "::1"):
+        connect(Address(host, port)).close()
+    assert listeners.all[0].addresses == [Address("::", port), Address("0.0.0.0", port)]
+    with pytest.raises(StartError, match="already in use"):
+        bind("v4", Address("0.0.0.0", port))
+    listeners.close()
+
+
+def test_mode_and_owner_of_a_unix_socket(tmp_path, monkeypatch):
+    path = str(tmp_path / "s")
+    asked = []
+    monkeypatch.setattr(os, "chown", lambda *how: asked.append(how))
+    for owner, ids in (("root", (0, -1)), (":0", (-1, 0)), ("7:root", (7, 0))):
+        bind("u", Address(path, 0), How(mode="0620", owner=owner)).close()
+        assert asked.pop() == (path, *ids)
+    one = bind("u", Address(path, 0), How(mode="0620"))
+    assert os.stat(path).st_mode & 0o777 == 0o620 and asked == []
+    one.close()
+
+
+def test_an_owner_that_can_not_be(tmp_path, monkeypatch):
+    """Nothing is left behind."""
+    path = str(tmp_path / "s")
+    with pytest.raises(StartError, match="listener u: owner nobody-of-that-name: there is no such user or group"):
+        bind("u", Address(path, 0), How(owner="nobody-of-that-name"))
+
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chown", refuse)
+    with pytest.raises(StartError, match="listener u: owner root: Operation not permitted"):
+        bind("u", Address(path, 0), How(owner="root"))
+    assert not os.path.exists(path)
+
+
+def test_how_follows_from_the_configuration():
+    text = """
+listeners: [{name: web, bind: "[::]:80", dual: true}, {name: unix, bind: "unix:/run/x", mode: "0660", owner: "a:b"}]
+pops: [{name: fra, lat: 50, lon: 8}]
+services: [{name: shop, backends: [{pop: fra, endpoints: ["192.0.2.1:80"]}]}]
+routes: [{service: shop}]
+"""
+    assert How.of(parse(text).config.listeners) == {"web": How(is_dual=True), "unix": How(mode="0660", owner="a:b")}
 
 
 def test_a_shared_socket_is_not_held_back():

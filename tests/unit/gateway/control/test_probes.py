@@ -55,6 +55,19 @@ def ask(answer, health, path=None):
     return asyncio.run(scenario())
 
 
+def test_further_fields_and_another_port():
+    async def scenario():
+        async with endpoint(b"HTTP/1.1 200 OK\r\n\r\n") as (target, seen):
+            health = Health(port=target.port, headers={"authorization": "Bearer s", "user-agent": "mine"}, timeout="300ms")
+            return await probe(identity("127.0.0.1", 9), health), seen
+
+    result, seen = asyncio.run(scenario())
+    assert result.is_good
+    assert seen[0] == (
+        b"GET / HTTP/1.1\r\nHost: 127.0.0.1:9\r\nAccept: */*\r\nauthorization: Bearer s\r\nuser-agent: mine\r\nConnection: close\r\n\r\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("answer", "is_good", "detail"),
     [
