@@ -233,6 +233,7 @@ def main(given: Sequence[str]) -> int:
     (options.results / "proxy.svg").write_text(report.picture(result))
     print(f"{result['command']}; {options.rounds} rounds of {options.seconds} s, medians")
     print(", ".join(f"{key} {value}" for key, value in (result["machine"] | result["versions"]).items()))
+    print(f"\n{report.brief(result)}")
     print(report.table(result))
     print(f"\nwritten: {options.results}/proxy.json, {options.results}/proxy.svg")
     return 0

@@ -45,6 +45,30 @@ def summary(rounds: Sequence[Round], base: Sequence[Round] | None) -> dict[str, 
     return found
 
 
+def brief(result: Mapping[str, Any]) -> str:
+    """What README shows, in Markdown: also the columns in which others are better."""
+    proxies = result["proxies"]
+    shown = [name for name in ("nginx", "nginx-today", "haproxy", "haproxy-today", "envoy") if name in proxies]
+    columns = [
+        *(f"{name} {result['versions'][name]}".replace("-today", "") for name in shown),
+        "Isochrone",
+        "x nginx",
+        "x nginx, all rounds",
+    ]
+    lines = ["| CPU, us | " + " | ".join(columns) + " |", "| --- |" + " ---: |" * len(columns)]
+    for kind in KINDS:
+        mine = proxies["isochrone"][kind.name]
+        cpu = [f"{proxies[name][kind.name]['cpu_us']:.1f}" for name in (*shown, "isochrone")]
+        ratios = [f"{mine['x_nginx']:.2f}", "-".join(f"{ratio:.2f}" for ratio in mine["x_nginx_range"])]
+        lines.append(f"| {kind.title} | {' | '.join([*cpu, *ratios])} |")
+    columns = [*columns[: len(shown) + 1]]
+    lines += ["", "| a second; p99 in ms | " + " | ".join(columns) + " |", "| --- |" + " ---: |" * len(columns)]
+    for kind in KINDS:
+        figures = [f"{proxies[name][kind.name]['per_s']:,.0f}; {proxies[name][kind.name]['p99_ms']:.1f}" for name in (*shown, "isochrone")]
+        lines.append(f"| {kind.title} | {' | '.join(figures)} |")
+    return "\n".join(lines)
+
+
 def table(result: Mapping[str, Any]) -> str:
     """For a person, in Markdown."""
     lines: list[str] = []
