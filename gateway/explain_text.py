@@ -88,7 +88,7 @@ def columns(said: Said) -> list[Column]:
 def headlines(said: Said) -> list[tuple[str, str]]:
     """What stands above the table, a name and a text for each line."""
     lines = [("client", f"{said['client']}, {_place(said['location'])}")]
-    lines.append(("request", f"GET http://{said['host'] or '(any host)'}{said['path']}"))
+    lines.append(("request", f"{said.get('method', 'GET')} http://{said['host'] or '(any host)'}{said['path']}"))
     if said["route"] is not None:
         lines.append(("route", f"{said['route']}, service {said['service']}, leg {said['leg']}, window {said['window_ms']:g} ms"))
         lines += _of_route(said)

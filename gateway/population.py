@@ -1,4 +1,4 @@
-"""Population: whose requests a simulation makes. From a file, at random over the world, or one client for each country.
+"""Population: whose requests a simulation makes. From a file, at random over the world, or those of each country.
 
 Owns the file's format and what random means; where an address is, geoip says. Must not know PoPs, tables or decisions.
 """
@@ -61,7 +61,7 @@ def of_file(path: Path, locator: Locator) -> Population:
 
 
 def of_world(locator: Locator, n: int, seed: int = SEED) -> Population:
-    """`n` random public IPv4 addresses that the databases place; one client for each country when no database places any.
+    """`n` random public IPv4 addresses that the databases place; those of each country when no database places any.
 
     Every address is as likely as every other: a country counts by the addresses it has, not by its people.
     """
@@ -84,9 +84,16 @@ def of_world(locator: Locator, n: int, seed: int = SEED) -> Population:
 
 
 def of_countries() -> Population:
-    """One client for each country, at its central place, all of the same weight: tells much of distances, nothing of demand."""
-    clients = tuple(Client((one.lat, one.lon, one.radius_km), code, continent=one.continent) for code, one in COUNTRIES.items())
-    about = f"{len(clients)}, one for each country at its central place, all of the same weight: no database places random addresses"
+    """The people of each country who use the internet, all at its central place. Countries of which nobody says how many are left out."""
+    clients = tuple(
+        Client((one.lat, one.lon, one.radius_km), code, float(one.internet_users), one.continent)
+        for code, one in COUNTRIES.items()
+        if one.internet_users
+    )
+    about = (
+        f"{len(clients)} countries, each at its central place, by their internet users (CIA World Factbook):"
+        " no database places random addresses"
+    )
     return Population("countries", about, clients)
 
 

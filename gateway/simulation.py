@@ -11,7 +11,7 @@ kinds cost. A route that is split is decided for each of its services, and weigh
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -57,9 +57,9 @@ class CountryPart:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What happens to the clients of one PoP when it is lost."""
+    """What happens to the clients of one PoP when it is lost, or of several that are lost together."""
 
-    pop: str
+    pop: str  # several: a,b
     share: float  # of all clients: those concerned
     takers: dict[str, float]  # share of those concerned, largest first; may be a little below 0, see _loss()
     stranded: float  # share of those concerned that have nowhere to go
@@ -95,7 +95,7 @@ class Simulation:
     p90_ms: float | None
     pops: tuple[PopPart, ...]  # those with the service, in the configured order
     countries: tuple[CountryPart, ...]  # most clients first
-    losses: tuple[Loss, ...]  # of the PoPs that have clients, in the configured order
+    losses: tuple[Loss, ...]  # first those asked for together, then of each PoP that has clients, in the configured order
     spots: tuple[Spot, ...]
     split: dict[str, float] = field(default_factory=dict)  # share of each service; empty where there is but one
     in_flight: float | None = None  # of all clients; None: nobody said
@@ -133,8 +133,8 @@ class _World:
     figures: Figures
     parts: tuple[float, ...]
 
-    def decide(self, groups: Iterable[Who], lost: str | None = None) -> dict[Who, _Outcome]:
-        pops = tuple(replace(pop, is_drained=pop.is_drained or pop.name == lost) for pop in self.spec.pops)
+    def decide(self, groups: Iterable[Who], lost: Collection[str] = ()) -> dict[Who, _Outcome]:
+        pops = tuple(replace(pop, is_drained=pop.is_drained or pop.name in lost) for pop in self.spec.pops)
         table = Table(replace(self.spec, pops=pops), self.figures)
         return {who: _decide(table, self.parts, who) for who in groups}
 
@@ -155,9 +155,10 @@ class _Mean:
         return self.total / self.weight if self.weight > ROUNDING else None
 
 
-def simulate(table: Table, route: int, clients: Iterable[Client], in_flight: float | None = None) -> Simulation:
+def simulate(table: Table, route: int, clients: Iterable[Client], in_flight: float | None = None, lose: Sequence[str] = ()) -> Simulation:
     """Every client of `clients` sends requests that `route` (an index into the table's routes) matches; `in_flight` of them are under way
-    at any time, all clients together. ValueError without clients, IndexError without that route."""
+    at any time, all clients together. `lose`: PoPs that are lost together, besides each alone. ValueError without clients, IndexError
+    without that route."""
     crowd: defaultdict[Who, float] = defaultdict(float)
     n_clients = 0
     for client in clients:
@@ -188,7 +189,11 @@ def simulate(table: Table, route: int, clients: Iterable[Client], in_flight: flo
         p90_ms=quantile(served, QUANTILE),
         pops=parts,
         countries=_countries(groups, outcomes),
-        losses=tuple(_loss(world, parts, part.pop, groups, outcomes, in_flight) for part in parts if part.share > FEWEST),
+        losses=tuple(
+            _loss(world, parts, lost, groups, outcomes, in_flight)
+            for lost in ((tuple(lose),) if lose else ())
+            + tuple((part.pop,) for part in parts if part.share > FEWEST and (part.pop,) != tuple(lose))
+        ),
         spots=_spots(groups, outcomes),
         split=dict(zip(services, world.parts, strict=True)) if len(services) > 1 else {},
         in_flight=in_flight,
@@ -334,21 +339,25 @@ def _countries(groups: Groups, outcomes: Outcomes) -> tuple[CountryPart, ...]:
     )
 
 
-def _loss(world: _World, parts: Iterable[PopPart], lost: str, groups: Groups, outcomes: Outcomes, in_flight: float | None) -> Loss:
-    """Takers are told by what they gain: a client that `lost` shared with others keeps its requests that were not at `lost`. Near-equals
-    share anew, by draws of two: one that was mostly drawn beside `lost` may come out with a trace less than it had."""
-    concerned = {who: part for who, part in groups.items() if lost in outcomes[who].shares}
+def _loss(
+    world: _World, parts: Iterable[PopPart], lost: tuple[str, ...], groups: Groups, outcomes: Outcomes, in_flight: float | None
+) -> Loss:
+    """Of PoPs that are lost together. Takers are told by what they gain: a client that those shared with others keeps its requests that
+    were not at them. Near-equals share anew, by draws of two: one that was mostly drawn beside them may come out with a trace less than it
+    had."""
+    concerned = {who: part for who, part in groups.items() if any(pop in outcomes[who].shares for pop in lost)}
     gains: defaultdict[str, float] = defaultdict(float)
     before, after = _Mean(), _Mean()
     total = stranded = 0.0
     for who, then in world.decide(concerned, lost).items():
         usual, part = outcomes[who], concerned[who]
-        share = usual.shares[lost]
-        total += part * share
-        before.add(usual.ms.get(lost), part * share)
+        for pop in lost:
+            share = usual.shares.get(pop, 0.0)
+            total += part * share
+            before.add(usual.ms.get(pop), part * share)
         stranded += part * (then.unserved - usual.unserved)
         for pop, new in then.shares.items():
-            gain = part * (new - usual.shares.get(pop, 0.0))
+            gain = part * (new - usual.shares.get(pop, 0.0))  # of one that is lost there is nothing new
             gains[pop] += gain
             after.add(then.ms.get(pop), gain)
     takers = {pop: gain for pop, gain in gains.items() if abs(gain) > FEWEST_TAKEN * total}
@@ -357,7 +366,9 @@ def _loss(world: _World, parts: Iterable[PopPart], lost: str, groups: Groups, ou
         for part in parts
         if in_flight is not None and part.capacity is not None and part.pop in takers
     }
-    return Loss(lost, total, _ranked(takers, total), stranded / total, before.value, after.value, _ranked(loads, 1.0))
+    if total <= FEWEST:
+        return Loss(",".join(lost), total, {}, 0.0, None, None)
+    return Loss(",".join(lost), total, _ranked(takers, total), stranded / total, before.value, after.value, _ranked(loads, 1.0))
 
 
 def _spots(groups: Groups, outcomes: Outcomes) -> tuple[Spot, ...]:

@@ -1,4 +1,5 @@
-"""Countries: ISO 3166 alpha-2 code -> continent, a central place, and how far from it clients may be; and groups of them.
+"""Countries: ISO 3166 alpha-2 code -> continent, a central place, how far from it clients may be, and how many use the internet; and
+groups of them.
 
 Owns the table (countries.csv, in the package). Must not know databases: where one gives coordinates, this is not asked.
 
@@ -8,6 +9,9 @@ of their land (AU, BR, CA, CL, CN, DZ, EG, GL, ID, IR, KZ, LY, NO, RU, SE, US an
 Radius: 0.8 * sqrt(area), at least 100 and at most 2,500 km, wider for island groups and countries in several parts; a
 test holds it against the located networks of each country in a city database. It is wide on purpose: a
 country alone says little about where a client is.
+Internet users: population times the share that uses the internet, both as the CIA World Factbook estimates them (public domain;
+factbook.json of May 2026), in thousands. Empty where it says none (KP), or counts them elsewhere: RE, GP, MQ, GF and YT in FR, AX in FI,
+BQ in NL.
 """
 
 from __future__ import annotations
@@ -24,19 +28,23 @@ CONTINENTS = ("AF", "AN", "AS", "EU", "NA", "OC", "SA")
 
 
 class Country(NamedTuple):
-    """continent: one of CONTINENTS; lat, lon in degrees; radius_km: most clients are within it."""
+    """continent: one of CONTINENTS; lat, lon in degrees; radius_km: most clients are within it; internet_users: in thousands,
+    0 where nobody says."""
 
     continent: str
     lat: float
     lon: float
     radius_km: float
+    internet_users: int
 
 
 def load_countries() -> dict[str, Country]:
     """All countries by code. The file is part of the package, so a fault in it is a fault of the build."""
     text = files("geoip").joinpath("countries.csv").read_text("ascii")
     return {
-        row["code"]: Country(row["continent"], float(row["lat"]), float(row["lon"]), float(row["radius_km"]))
+        row["code"]: Country(
+            row["continent"], float(row["lat"]), float(row["lon"]), float(row["radius_km"]), int(row["internet_users"] or 0)
+        )
         for row in csv.DictReader(text.splitlines())
     }
 

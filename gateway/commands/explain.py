@@ -31,14 +31,15 @@ def register(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "explain",
         help="where one client's request would go, and why",
-        description="Explains the decision for a GET of one client. From the file alone: endpoints given as names or Kubernetes Services"
-        " are taken to be there, and nothing has been measured. With --admin: as the running gateway decides now.",
+        description="Explains the decision for a request of one client. From the file alone: endpoints given as names or Kubernetes"
+        " Services are taken to be there, and nothing has been measured. With --admin: as the running gateway decides now.",
     )
     parser.add_argument("-c", "--config", metavar="FILE", type=Path, help="default: isochrone.yaml, without --admin")
     add_admin(parser, "ask a running gateway: http://HOST:PORT or unix:/PATH")
     parser.add_argument("--client", metavar="IP", required=True, help="the client's address")
     parser.add_argument("--host", metavar="HOST", help="the request's host; default: the first that a route names")
     parser.add_argument("--path", metavar="PATH", default="/", help="the request's path, with its query; default: /")
+    parser.add_argument("--method", metavar="METHOD", help="the request's method; default: GET")
     parser.add_argument(
         "--header",
         metavar="'NAME: VALUE'",
@@ -67,6 +68,8 @@ def _from_gateway(args: argparse.Namespace) -> dict[str, Any]:
     query = {"client": args.client, "path": args.path}
     if args.host is not None:
         query["host"] = args.host
+    if args.method is not None:
+        query["method"] = args.method
     if args.header:
         query["headers"] = "\n".join(args.header)
     said = AdminClient(args.admin).get("/explain", **query)
@@ -83,7 +86,7 @@ def _from_file(args: argparse.Namespace) -> dict[str, Any]:
     situation, faults = situation_of(load(args.config or Path("isochrone.yaml")).config)
     for fault in faults:
         print(f"warning: geoip: {fault}", file=sys.stderr)
-    return explain(situation, args.client, args.host, args.path, read_headers(args.header))
+    return explain(situation, args.client, args.host, args.path, read_headers(args.header), args.method)
 
 
 def _write_page(path: Path, said: dict[str, Any]) -> None:

@@ -46,8 +46,8 @@ def register(subparsers: Subparsers) -> None:
         "simulate",
         help="how a configuration spreads the world's clients over PoPs",
         description="Decides for many clients what a gateway with this configuration would, all being well, and again with each PoP lost."
-        " Clients are random public addresses as the configured database places them, those of a file, or, without a database, one for"
-        " each country. Asks nobody: names and Kubernetes Services are taken to be there, and nothing has been measured.",
+        " Clients are random public addresses as the configured database places them, those of a file, or, without a database, the"
+        " internet users of each country. Asks nobody: names and Kubernetes Services are taken to be there, and nothing has been measured.",
     )
     parser.add_argument("-c", "--config", metavar="FILE", type=Path, default=Path("isochrone.yaml"), help="default: %(default)s")
     clients = parser.add_mutually_exclusive_group()
@@ -61,6 +61,10 @@ def register(subparsers: Subparsers) -> None:
         type=_requests,
         help="requests under way at any time, of all clients (requests a second times their duration): how full PoPs with a capacity get",
     )
+    parser.add_argument(
+        "--lose", metavar="POP,...", type=_names, default=(), help="PoPs that are lost together, such as a provider's; besides each alone"
+    )
+    parser.add_argument("--top", metavar="N", type=_number, default=TOP_COUNTRIES, help="so many countries; default: %(default)s")
     parser.add_argument("--json", action="store_true", help="print the whole result as JSON")
     parser.add_argument("--svg", metavar="FILE", type=Path, help="draw the clients' places, coloured by PoP")
 
@@ -70,6 +74,10 @@ def _number(text: str, most: int = MAX_WORLD) -> int:
     if not 1 <= number <= most:
         raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {most}, got {text[:100]!r}")
     return number
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(filter(None, (name.strip() for name in text.split(",")))))
 
 
 def _requests(text: str) -> int:
@@ -89,13 +97,17 @@ def run(args: argparse.Namespace) -> int:
     host, route = _route(situation, args.host, args.path)
     locator = situation.locator
     people = population.of_file(args.clients, locator) if args.clients is not None else population.of_world(locator, args.world)
-    simulation = simulate(situation.table, route, people.clients, args.in_flight)
+    known = [pop.name for pop in situation.table.spec.pops]
+    for name in args.lose:
+        if name not in known:
+            raise SimulateError(f"--lose: must be names of pops: {', '.join(known)}, got {name[:100]!r}")
+    simulation = simulate(situation.table, route, people.clients, args.in_flight, args.lose)
     if args.svg is not None:
         _write(args.svg, picture(simulation, people.about))
     if args.json:
         print(json.dumps(_object(simulation, people, host, args.path), indent=2))
     else:
-        show(simulation, people, f"GET http://{host or '(any host)'}{args.path}")
+        show(simulation, people, f"GET http://{host or '(any host)'}{args.path}", args.top)
     return 0
 
 
@@ -134,7 +146,7 @@ def _rounded(value: Any) -> Any:
     return [_rounded(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def show(simulation: Simulation, people: Population, request: str) -> None:
+def show(simulation: Simulation, people: Population, request: str, top: int = TOP_COUNTRIES) -> None:
     """For people. rich finds out whether a terminal reads, and leaves colours out when none does."""
     from rich.console import Console
     from rich.text import Text
@@ -145,10 +157,10 @@ def show(simulation: Simulation, people: Population, request: str) -> None:
     for name, text in headlines(simulation, people, request):
         console.print(Text.assemble((f"{name:<10}", "dim"), text), soft_wrap=True)
     _print(console, *_pops(simulation))
-    _print(console, ("country", "clients>", "mean>", "PoPs"), _country_rows(simulation))
-    left = len(simulation.countries) - TOP_COUNTRIES
+    _print(console, ("country", "clients>", "mean>", "PoPs"), _country_rows(simulation, top))
+    left = len(simulation.countries) - top
     if left > 0:
-        console.print(Text(f"and {left} countries more; --json has all", style="dim"), soft_wrap=True)
+        console.print(Text(f"and {left} countries more; --top N shows more, --json has all", style="dim"), soft_wrap=True)
     _print(console, *_losses(simulation))
 
 
@@ -195,10 +207,10 @@ def _pops(simulation: Simulation) -> tuple[list[str], list[list[str]]]:
     return [*heads, "its clients' countries"], rows
 
 
-def _country_rows(simulation: Simulation) -> list[Sequence[str]]:
+def _country_rows(simulation: Simulation, top: int) -> list[Sequence[str]]:
     return [
         (one.country, _share(one.share), _ms(one.mean_ms), _parts(one.pops, TOP_PARTS) or "none")
-        for one in islice(simulation.countries, TOP_COUNTRIES)
+        for one in islice(simulation.countries, top)
     ]
 
 

@@ -167,11 +167,13 @@ class Admin:
         return answer(describe_pop(self.gateway, request.match_info["name"]))
 
     async def explain(self, request: web.Request) -> web.Response:
-        asked = parameters(request, ("client", "host", "path", "headers"))
+        asked = parameters(request, ("client", "host", "path", "headers", "method"))
         if "client" not in asked:
-            raise BadRequest("client: must be given: /explain?client=IP&host=H&path=P")
+            raise BadRequest("client: must be given: /explain?client=IP&host=H&path=P&method=M")
         headers = read_headers(filter(None, asked.get("headers", "").split("\n")))  # `Name: value` lines
-        return answer(explain(situation_of(self.gateway), asked["client"], asked.get("host"), asked.get("path"), headers))
+        return answer(
+            explain(situation_of(self.gateway), asked["client"], asked.get("host"), asked.get("path"), headers, asked.get("method"))
+        )
 
     async def config(self, request: web.Request) -> web.Response:
         parameters(request)

@@ -8,6 +8,7 @@ plane asks by; the decision itself is routing_core's, by the code path of traffi
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypedDict
@@ -22,6 +23,7 @@ from routing_core import AffinitySpec, CandidateExplained, Explained, RouteSpec,
 from routing_core import explain as decide
 from routing_core import match as match_route
 
+_METHOD = re.compile(r"[A-Z][A-Z-]{0,31}")
 MAX_TEXT = 8192  # of a host, path or header: no request's head is longer
 MAX_HEADERS = 100  # as many as a request may have by default
 MAX_ACCURACY_KM = 20_000.0  # anywhere on earth
@@ -61,8 +63,10 @@ class _Facts(TypedDict, total=False):
     kept: str | None
 
 
-def explain(situation: Situation, client: str, host: str | None = None, path: str | None = None, headers: Headers = ()) -> dict[str, Any]:
-    """The decision for a GET and why, PoP by PoP. `host` absent: the first that a route names. BadQuestion when it is none."""
+def explain(
+    situation: Situation, client: str, host: str | None = None, path: str | None = None, headers: Headers = (), method: str | None = None
+) -> dict[str, Any]:
+    """The decision and why, PoP by PoP. `host` absent: the first that a route names; `method`: GET. BadQuestion when it is none."""
     table = situation.table
     address = _address(client)
     asked_host = _text("host", host) if host is not None else first_host(table)
@@ -70,6 +74,9 @@ def explain(situation: Situation, client: str, host: str | None = None, path: st
     if not asked_path.startswith("/"):
         raise BadQuestion(f"path: must begin with '/', got {asked_path!r}")
     _check_headers(headers)
+    asked_method = method if method is not None else "GET"
+    if not _METHOD.fullmatch(asked_method):
+        raise BadQuestion(f"method: must be an HTTP method in capitals, such as GET, got {asked_method[:100]!r}")
     found = situation.locator.locate(address)
     said: dict[str, Any] = {
         "client": address,
@@ -91,8 +98,9 @@ def explain(situation: Situation, client: str, host: str | None = None, path: st
         "pin": None,
         "affinity": None,
         "redirect": None,
+        "method": asked_method,
     }
-    number = match_route(table, without_port(asked_host), asked_path, "GET", headers)
+    number = match_route(table, without_port(asked_host), asked_path, asked_method, headers)
     if number is None:
         return said
     route = table.spec.routes[number]
@@ -118,7 +126,7 @@ def explain(situation: Situation, client: str, host: str | None = None, path: st
     said["pin"] = _pin(situation, found.pin, explained)
     if route.affinity is not None:
         said["affinity"] = _affinity(table.spec, route.affinity, facts, headers, explained)
-    if route.redirect_status and explained.pop is not None:
+    if route.redirect_status and explained.pop is not None and (route.redirects_all or asked_method in ("GET", "HEAD")):
         said["redirect"] = _redirect(table.spec, route, asked_host, asked_path, explained.pop)
     return said
 

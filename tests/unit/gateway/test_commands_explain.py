@@ -64,6 +64,29 @@ def test_headers_are_asked_by(capsys):
         assert api.asked == [("GET", f"/explain?client={BOSTON}&path=%2F&headers=A%3A+1%0ACookie%3A+pop%3Dx")]
 
 
+def test_the_method_is_asked_by(capsys, tmp_path):
+    text = (
+        Path(EXAMPLE)
+        .read_text()
+        .replace("{name: shop, service: shop}", "{name: reads, service: shop, match: {method: GET}}, {name: writes, service: shop}")
+    )
+    text = text.replace("}}, {name: writes", "}}\n  - {name: writes")
+    (tmp_path / "isochrone.yaml").write_text(text)
+    words = ["explain", "-c", str(tmp_path / "isochrone.yaml"), "--client", BOSTON]
+    for method, route in ((None, "reads"), ("GET", "reads"), ("POST", "writes"), ("PURGE", "writes")):
+        assert main([*words, "--json", *(["--method", method] if method else [])]) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert (said["route"], said["method"]) == (route, method or "GET")
+    assert main([*words, "--method", "POST"]) == 0
+    assert re.search(r"request +POST http://", capsys.readouterr().out)
+    assert main([*words, "--method", "get it"]) == 1
+    assert "method: must be an HTTP method in capitals, such as GET, got 'get it'" in capsys.readouterr().err
+    with admin_api() as api:
+        api.answers = [(200, from_file())]
+        assert main(["explain", "--admin", api.url, "--client", BOSTON, "--method", "POST"]) == 0
+        assert api.asked == [("GET", f"/explain?client={BOSTON}&path=%2F&method=POST")]
+
+
 def test_no_route_is_an_answer(capsys, tmp_path):
     text = Path(EXAMPLE).read_text().replace("{name: shop, service: shop}", "{name: shop, service: shop, match: {hosts: [a.example.com]}}")
     (tmp_path / "isochrone.yaml").write_text(text)

@@ -93,10 +93,11 @@ def test_clients_of_a_file(capsys, config, tmp_path):
 
 def test_without_a_database_it_says_what_it_does_instead(capsys):
     said = simulated(capsys, "-c", EXAMPLE, "--world", "5")
-    assert (said["clients"]["kind"], said["n_clients"]) == ("countries", len(COUNTRIES))
+    assert (said["clients"]["kind"], said["n_clients"]) == ("countries", sum(one.internet_users > 0 for one in COUNTRIES.values()))
+    assert [one["country"] for one in said["countries"][:3]] == ["CN", "IN", "US"]
     out, err = run(capsys, "-c", EXAMPLE)
     assert err == ""
-    assert lines_of(out)[0].endswith("all of the same weight: no database places random addresses")
+    assert lines_of(out)[0].endswith("by their internet users (CIA World Factbook): no database places random addresses")
 
 
 def test_a_database_that_can_not_be_used_is_said(capsys, config, tmp_path):
@@ -104,7 +105,7 @@ def test_a_database_that_can_not_be_used_is_said(capsys, config, tmp_path):
     out, err = run(capsys, "-c", config)
     assert err.startswith("warning: geoip: ")
     assert "world.mmdb" in err
-    assert "one for each country" in out
+    assert "countries, each at its central place" in out
 
 
 def test_for_people_without_a_terminal(capsys, config):
@@ -150,11 +151,34 @@ def made(**more):
     return Simulation(**{**fields, **more})
 
 
+def test_as_many_countries_as_are_asked_for(capsys):
+    for top in (1, 40):
+        out, _ = run(capsys, "-c", EXAMPLE, "--top", str(top))
+        countries = out.partition("country ")[2].partition("countries more")[0].splitlines()
+        assert len([line for line in countries if re.match("[A-Z]{2} ", line)]) == top
+        assert float(re.search(r"CN +([\d.]+)%", out)[1]) > 15
+
+
+def test_pops_that_are_lost_together(capsys, config):
+    """What one takes over from the other, alone, goes elsewhere or nowhere."""
+    said = simulated(capsys, "-c", config, "--lose", "fra, sin", "--host", "a.example.com", "--path", "/shop")
+    together, *alone = said["losses"]
+    assert together["pop"] == "fra,sin" and [one["pop"] for one in alone] == ["fra", "nyc", "sin"]
+    assert together["takers"] == {"nyc": 1.0} and together["stranded"] == 0
+    shares = {one["pop"]: one["share"] for one in said["pops"]}
+    assert together["share"] == pytest.approx(shares["fra"] + shares["sin"], abs=2e-4)
+    said = simulated(capsys, "-c", config, "--lose", "fra,nyc,sin", "--host", "a.example.com", "--path", "/shop")
+    assert (said["losses"][0]["stranded"], said["losses"][0]["takers"]) == (1.0, {})
+    for asked in (["--lose", "fra,ams"], ["--lose", "fra,ams", "--host", "a.example.com", "--path", "/shop"]):
+        assert run(capsys, "-c", config, *asked, status=1).err
+    assert "--lose: must be names of pops: fra, nyc, sin, got 'ams'" in run(capsys, "-c", config, *asked, status=1).err
+
+
 def test_long_lists_are_cut_and_what_is_left_is_said(monkeypatch):
     lines = lines_of(screen_of(made(), monkeypatch))
     assert next(line for line in lines if line.startswith("fra")).endswith("C0 5.0%, C1 5.0%, C2 5.0%, C3 5.0%, C4 5.0%, 15 more 75.0%")
     assert next(line for line in lines if line.startswith("C0 ")).endswith("fra 100.0%")  # what would be 0.0 % is left out
-    assert "and 5 countries more; --json has all" in lines
+    assert "and 5 countries more; --top N shows more, --json has all" in lines
     assert not [line for line in lines if line.startswith("C15")]
     assert next(line for line in lines if line.startswith("nyc")).endswith("so")
     assert [line for line in lines if line.startswith("fra")][1].split()[-2:] == ["100.0%", "none"]

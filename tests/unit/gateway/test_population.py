@@ -162,15 +162,16 @@ def test_a_database_that_knows_hardly_any_place_is_not_asked_for_ever(monkeypatc
 
 
 @pytest.mark.parametrize("overrides", [[], [Override("0.0.0.0/0", 1.0, 1.0)]])
-def test_without_a_database_there_is_one_client_for_each_country(overrides):
+def test_without_a_database_countries_count_by_their_internet_users(overrides):
     people = of_world(Locator(overrides=overrides), 10)
     assert people == of_countries()
-    assert {client.country for client in people.clients} == COUNTRIES.keys()
-    assert {client.weight for client in people.clients} == {1.0}
+    assert {client.country: client.weight for client in people.clients} == {
+        code: one.internet_users for code, one in COUNTRIES.items() if one.internet_users
+    }
     germany = next(client for client in people.clients if client.country == "DE")
     assert germany.point == (COUNTRIES["DE"].lat, COUNTRIES["DE"].lon, COUNTRIES["DE"].radius_km)
     assert germany.continent == "EU"
-    assert "all of the same weight" in people.about
+    assert "by their internet users (CIA World Factbook)" in people.about
     assert "no database places" in people.about
 
 

@@ -26,6 +26,15 @@ def test_groups_are_of_states_that_are_there():
     assert not GROUPS.keys() & COUNTRIES.keys()
 
 
+def test_internet_users_are_those_of_the_world():
+    assert 5_000_000 < sum(country.internet_users for country in COUNTRIES.values()) < 6_000_000  # thousands
+    largest = sorted(COUNTRIES, key=lambda code: -COUNTRIES[code].internet_users)[:4]
+    assert largest == ["CN", "IN", "US", "ID"]
+    assert 75_000 < COUNTRIES["DE"].internet_users < 84_000
+    without = {code for code, country in COUNTRIES.items() if not country.internet_users}
+    assert len(without) < 20 and not {"GB", "TW", "XK", "HK", "PR"} & without
+
+
 def test_every_code_is_there_and_sane():
     assert len(COUNTRIES) == 249 + 1  # ISO 3166-1, and Kosovo
     for code, country in COUNTRIES.items():

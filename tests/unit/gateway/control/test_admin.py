@@ -71,9 +71,9 @@ def test_pops_explain_and_config():
 @pytest.mark.parametrize(
     ("path", "text"),
     [
-        ("/explain", "client: must be given: /explain?client=IP&host=H&path=P"),
+        ("/explain", "client: must be given: /explain?client=IP&host=H&path=P&method=M"),
         ("/explain?client=x", "client: must be an IP address, got 'x'"),
-        ("/explain?client=10.0.0.1&ip=1", "query: must have client or host or path or headers, got 'ip'"),
+        ("/explain?client=10.0.0.1&ip=1", "query: must have client or host or path or headers or method, got 'ip'"),
         ("/explain?client=10.0.0.1&client=10.0.0.2", "client: must be given once, got it twice"),
         ("/explain?client=10.0.0.1&headers=x", "header: must be NAME: VALUE, as in a request, got 'x'"),
         ("/explain?client=10.0.0.1&path=x", "path: must begin with '/', got 'x'"),

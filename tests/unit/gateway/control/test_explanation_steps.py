@@ -280,6 +280,12 @@ def test_nobody_is_redirected_twice(situation, host, location):
     assert said["redirect"] == (None if location is None else {"status": 308, "location": location})
 
 
+def test_a_method_that_is_not_redirected_is_passed_on(situation):
+    for method, is_sent in (("GET", True), ("HEAD", True), ("POST", False)):
+        said = explain(situation, "10.1.0.1", "away.example.com", method=method)
+        assert (said["redirect"] is not None, said["decision"] is not None) == (is_sent, True)
+
+
 def test_a_pop_without_a_public_url_is_no_place_to_send_anyone(situation):
     spec = situation.table.spec
     table = Table(*unmeasured(replace(spec, pops=(replace(spec.pops[0], public_url=""), *spec.pops[1:]))))
