@@ -84,7 +84,7 @@ class Limits(Section):
 
 class Retries(Section):
     """When another endpoint or PoP is tried. A request of which no byte was sent: always, whatever its method. An idempotent one also after
-    a reset without a byte of the answer. Never after a byte of the answer."""
+    a reset without a byte of the answer, and when the endpoint where it waits has fallen silent. Never after a byte of the answer."""
 
     max: Annotated[int, whole(0, 3)] = 2
     """Further attempts a request."""

@@ -8,6 +8,8 @@ Must not know tables, sockets or clocks.
 """
 from libc.stdint cimport int64_t, uint64_t
 
+from routing_core._atomic cimport load_relaxed
+
 cdef enum:
     MAX_WORKERS = 64
     N_CODES = 64            # slots for status codes: see slot_of_code
@@ -22,6 +24,7 @@ cdef enum GateState:
     ADMITTING = 0           # takes exchanges
     PROBING = 1             # a probe is under way or not yet judged; takes none
     SHUT = 2                # takes none
+    SILENT = 3              # takes none, and nobody answers there: what waits there waits in vain
 
 cdef enum RetryOutcome:
     RETRY_GOOD              # a retry that led to an answer
@@ -138,6 +141,10 @@ cdef int bucket_of_us(int64_t us) noexcept nogil
 cdef int64_t in_flight_of(const EndpointColumn *columns, int n_workers) noexcept nogil
 # The one predicate on a gate: its state, and no connect failure that is not forgiven.
 cdef bint is_admitting(const EndpointGate *gate, const EndpointColumn *columns, int n_workers) noexcept nogil
+# Nobody answers there, not even by a refusal.
+cdef inline bint is_silent(const EndpointGate *gate) noexcept nogil:
+    return load_relaxed(&gate.state) == SILENT
+
 # What a panic asks instead: it admits, or would but for what probes were answered or outliers were judged by. Nobody has been refused there
 # since it last answered.
 cdef bint is_answering(const EndpointGate *gate, const EndpointColumn *columns, int n_workers) noexcept nogil

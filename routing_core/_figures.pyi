@@ -7,7 +7,7 @@ _Kind = Literal["endpoint", "pool", "service", "pop"]
 
 BUCKETS_MS: tuple[float, ...]  # upper bounds; one more bucket, infinity, follows
 CODE_LABELS: tuple[str, ...]  # label of each slot: "200", ..., "4xx" for the others of a class
-GATE_STATES: tuple[str, ...]  # "admitting", "probing", "shut": index is GateState
+GATE_STATES: tuple[str, ...]  # "admitting", "probing", "shut", "silent": index is GateState
 KINDS: tuple[str, ...]  # "endpoint", "pool", "service", "pop"
 CODES: tuple[int, ...]  # those with a slot of their own
 REASONS: tuple[str, ...]  # "none", "fastest", "window", "affinity", "spill", "failover", "panic", "order", "ramp": index is Reason

@@ -18,7 +18,7 @@ cdef enum RowKind:
 
 globals()["MAX_WORKERS"] = MAX_WORKERS      # an enum of the .pxd is not seen from Python
 KINDS = ("endpoint", "pool", "service", "pop")
-GATE_STATES = ("admitting", "probing", "shut")
+GATE_STATES = ("admitting", "probing", "shut", "silent")
 RETRY_OUTCOMES = ("good", "bad", "no_budget", "no_tries", "unsafe")
 cdef const char *REASON_TEXTS[9]       # index is Reason
 REASON_TEXTS = ["none", "fastest", "window", "affinity", "spill", "failover", "panic", "order", "ramp"]

@@ -99,7 +99,7 @@ TRANSITIONS: dict[State, dict[Event, State | None]] = {
         Event.RESTORED: State.RAMPING,
     },
 }
-# The state as workers see it: GateState of the live figures.
+# The state as workers see it, but for who is silent: GateState of the live figures.
 GATE_STATES = {
     State.WAITING: "probing",
     State.JOINING: "probing",
@@ -136,6 +136,7 @@ class Gate:
     weight: float = 1.0
     good_run: int = 0
     bad_run: int = 0
+    silent_run: int = 0  # of the bad probes the last ones, to which nothing came at all
     forgiven: int = 0
     connect_failures: int = 0  # as last seen
     is_parked: bool = False  # not selectable at the moment: not probed, state kept
@@ -149,6 +150,19 @@ class Gate:
     def is_taking(self) -> bool:
         """Whether workers send it new exchanges, as last seen."""
         return not self.is_parked and is_admitting(self.state) and self.connect_failures == self.forgiven
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nobody answers there, so that what waits there waits in vain. Who is shut for another reason may answer it yet: who was
+        ejected, ends, or says itself that it is unwell."""
+        return self.state is State.SHUT and self.silent_run >= self.service.health.down_after
+
+    @property
+    def shown(self) -> str:
+        """The state as workers see it."""
+        if self.is_left:
+            return "shut"
+        return "silent" if self.is_silent else GATE_STATES[self.state]
 
     @property
     def is_confirming(self) -> bool:
@@ -188,8 +202,8 @@ class Gates:
             gate.service = service
             if gate.is_parked:
                 gate.is_parked = gate.is_left = False
-                self.figures.set_endpoint(gate.row, state=GATE_STATES[gate.state])
-                gate.good_run = gate.bad_run = 0
+                gate.good_run = gate.bad_run = gate.silent_run = 0
+                self.figures.set_endpoint(gate.row, state=gate.shown)
                 self._apply(gate, Event.RETURNED, now)
                 begun.append(gate)
         for identity in self.all.keys() - chosen:
@@ -203,16 +217,24 @@ class Gates:
         self.all.pop(identity, None)
 
     def judge(
-        self, identity: Identity, is_good: bool, connect_failures_before: int, detail: str = "", *, has_answered: bool = False
+        self,
+        identity: Identity,
+        is_good: bool,
+        connect_failures_before: int,
+        detail: str = "",
+        *,
+        has_answered: bool = False,
+        is_silent: bool = False,
     ) -> None:
         """A probe's result. `connect_failures_before`: their sum before the probe began; later ones it does not outdate. `has_answered`:
-        it was answered, badly perhaps."""
+        it was answered, badly perhaps. `is_silent`: not even by a refusal."""
         gate = self.all.get(identity)
         if gate is None or gate.is_parked:
             return
         gate.is_judged = True
         gate.detail = detail
         gate.has_answered = has_answered or is_good
+        gate.silent_run = gate.silent_run + 1 if is_silent else 0
         if is_good and gate.state is State.DOUBTED and connect_failures_before < gate.connect_failures:
             return  # it began before traffic failed: says nothing about now
         gate.good_run, gate.bad_run = (gate.good_run + 1, 0) if is_good else (0, gate.bad_run + 1)
@@ -225,6 +247,7 @@ class Gates:
             gate.forgiven = connect_failures_before
         self.figures.set_endpoint(gate.row, forgiven=gate.forgiven, has_answered=gate.has_answered)
         self._apply(gate, event, self.clock())
+        self.figures.set_endpoint(gate.row, state=gate.shown)  # who is shut falls silent, or speaks again
 
     def eject(self, gate: Gate, cause: str, lasts_s: float) -> None:
         """It answered worse than the others. Of a gate that takes nothing anyway, or is parked, it is no event."""
@@ -323,6 +346,6 @@ class Gates:
     def _enter(self, gate: Gate, state: State, now: float) -> None:
         gate.state, gate.since = state, now
         gate.weight = FIRST_WEIGHT if state is State.RAMPING and gate.service.slow_start > 0 else 1.0
-        self.figures.set_endpoint(gate.row, state=GATE_STATES[state], forgiven=gate.forgiven, weight=gate.weight)
+        self.figures.set_endpoint(gate.row, state=gate.shown, forgiven=gate.forgiven, weight=gate.weight)
         if is_admitting(state):
             self.on_open(gate.identity)

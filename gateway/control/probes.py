@@ -32,17 +32,20 @@ MAX_AT_ONCE = 256  # descriptors that probes may hold
 MAX_READ_BYTES = 65_536  # of an answer: read so that the endpoint sees its answer taken, not a reset
 FULL_S = 0.02  # until a full queue is tried again
 OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
+NOBODY = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN}  # what is said in its place by others
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: [^\r\n]*)?\r?\n")
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """is_good None: no verdict. has_answered: a connection to a TCP probe, an HTTP status to the others, whatever it was."""
+    """is_good None: no verdict. has_answered: a connection to a TCP probe, an HTTP status to the others, whatever it was. is_silent:
+    nothing came at all. Who refuses, or ends a connection, speaks: its system is there, and tells those whose connections are gone."""
 
     is_good: bool | None
     detail: str
     connect_s: float | None = None
     has_answered: bool = False
+    is_silent: bool = False
 
 
 Probe = Callable[[Identity, Health], Awaitable[Result]]
@@ -59,10 +62,11 @@ async def probe(target: Identity, health: Health, clock: Callable[[], float] = t
         if not patience.is_exhausted:
             return Result(None, "the control thread was held up")
         what = "no answer" if connect_s else "no connection"
-        return Result(False, f"{what} within {health.timeout}", connect_s[0] if connect_s else None)
+        return Result(False, f"{what} within {health.timeout}", connect_s[0] if connect_s else None, is_silent=True)
     except OSError as error:
         what = error.strerror or str(error) or type(error).__name__
-        return Result(None if error.errno in OURS else False, what, connect_s[0] if connect_s else None)
+        is_good = None if error.errno in OURS else False
+        return Result(is_good, what, connect_s[0] if connect_s else None, is_silent=error.errno in NOBODY)
 
 
 async def _ask(target: Identity, health: Health, clock: Callable[[], float], patience: Patience, connect_s: list[float | None]) -> Result:
@@ -181,7 +185,7 @@ class Prober:
             self._say_short(result)
         elif self.gates.all.get(identity) is gate:
             self._is_short = False
-            self.gates.judge(identity, result.is_good, before, result.detail, has_answered=result.has_answered)
+            self.gates.judge(identity, result.is_good, before, result.detail, has_answered=result.has_answered, is_silent=result.is_silent)
         self._plan_next(identity, has_verdict=result.is_good is not None)
 
     def _plan_next(self, identity: Identity, has_verdict: bool) -> None:

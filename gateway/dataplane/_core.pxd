@@ -63,7 +63,7 @@ cdef struct Connection:
     Connection *next        # in the pool or the graveyard
     Connection *previous    # in the pool
     Connection *next_resumed
-    Connection *older       # downstream: its listener's ring of those that are idle, by age
+    Connection *older       # downstream: its listener's ring of those that are idle, by age; upstream: its pool's of those in use
     Connection *newer
     Exchange *exchange      # not owned by the connection: the exchange names both
     Buffer input            # what was read and not yet used
@@ -217,6 +217,9 @@ cdef struct Exchange:
 
 cdef struct UpstreamPool:   # a worker's connections to one endpoint
     Connection *idle        # newest first
+    Connection *used        # ring of those that have an exchange, tunnels apart: any of them
+    UpstreamPool *next_silent   # on the worker's list
+    int32_t n_in_vain       # of `used`, still to be told that the endpoint is silent; above 0: it is on the worker's list
     Exchange *first_waiting
     Exchange *last_waiting
     int32_t n_idle
@@ -260,7 +263,8 @@ cdef struct Core:
     Connection *resumed
     Connection *graveyard
     UpstreamPool *pools[N_BLOCKS]           # owned blocks of BLOCK_POOLS, by row
-    int64_t n_pooled
+    UpstreamPool *silent    # list of those whose connections in use are to be told
+    int64_t n_upstream      # connections
     int64_t n_queued
     Connection *spare_connections   # free lists
     Exchange *spare_exchanges

@@ -13,12 +13,13 @@ from gateway.dataplane._life cimport *
 from gateway.dataplane._linux cimport SHUT_WR, SO_ERROR, SOL_SOCKET, getsockopt, shutdown
 from gateway.dataplane._pools cimport *
 from gateway.dataplane._reply cimport compose_reply
+from gateway.dataplane._snapshot cimport has_closed
 from gateway.dataplane._waits cimport settle_deadlines, wait_for
 from routing_core._budget cimport spend
 from routing_core._endpoints cimport ANSWERING_FIRST, ANSWERING_ONLY, AVAILABLE, FULL, Availability, choose_endpoint
 from routing_core._figures cimport *
 from routing_core._steer cimport FAILOVER
-from routing_core._table cimport Endpoint
+from routing_core._table cimport Endpoint, Pool
 
 cdef enum Failed:           # how an attempt ended without an answer
     FAILED_CONNECT          # no connection: refused, unreachable, too slow
@@ -35,15 +36,20 @@ cdef enum:
 
 # --- Attempts ---
 
-cdef bint has_tried_all(Exchange *exchange) noexcept nogil:
-    return exchange.n_attempts >= MAX_ATTEMPTS
+cdef bint is_paid_for(Core *core, Exchange *exchange) noexcept nogil:
+    # What wrote no byte costs the PoPs nothing: it does not draw on the budget.
+    return not exchange.has_sent or spend(exchange.service.debt, exchange.service.columns, core.n_workers,
+                                          &exchange.snapshot.settings.budget, clock_us(core) // 1000)
 
 
-cdef bint next_pool(Exchange *exchange) noexcept nogil:
-    if exchange.next_fallback >= exchange.decision.n_fallbacks:
-        return False
-    exchange.pool = exchange.decision.fallbacks[exchange.next_fallback]
-    exchange.next_fallback += 1
+cdef bint next_pool(Core *core, Exchange *exchange) noexcept nogil:
+    cdef const Pool *pool = NULL
+    while pool == NULL or has_closed(core.snapshot, exchange.snapshot, pool.pop):
+        if exchange.next_fallback >= exchange.decision.n_fallbacks:
+            return False
+        pool = exchange.decision.fallbacks[exchange.next_fallback]
+        exchange.next_fallback += 1
+    exchange.pool = pool
     exchange.n_tried_before = exchange.n_tried
     exchange.is_its_turn = False
     exchange.decision.reason = FAILOVER
@@ -73,7 +79,7 @@ cdef void attempt(Core *core, Exchange *exchange) noexcept nogil:
             continue
         if exchange.n_tried > exchange.n_tried_before:
             note_pool_failure(core, exchange)
-        if not next_pool(exchange) and not heed_nothing(exchange):
+        if not next_pool(core, exchange) and not heed_nothing(exchange):
             if exchange.n_attempts:
                 give_up(core, exchange, 502)
             else:
@@ -130,7 +136,7 @@ cdef bint make_room(Core *core, UpstreamPool *pool) noexcept nogil:
 cdef bint wait_at(Core *core, Exchange *exchange, UpstreamPool *pool) noexcept nogil:
     """False: no room to wait here, but another PoP may have some."""
     if pool.n_waiting >= core.snapshot.settings.max_queue and not exchange.is_its_turn:
-        if next_pool(exchange):
+        if next_pool(core, exchange):
             return False
         refuse(core, exchange, 503, CAUSE_QUEUE_FULL, False)
         return True
@@ -179,8 +185,10 @@ cdef void on_connected(Core *core, Connection *upstream) noexcept nogil:
     begin_sending(core, upstream.exchange)
 
 
-cdef void rewind(Exchange *exchange) noexcept nogil:
-    """Back to the request's first byte: what was sent still lies in the client's buffer."""
+cdef void begin_again(Exchange *exchange) noexcept nogil:
+    """From the request's first byte: what was sent still lies in the client's buffer."""
+    exchange.n_retries += 1
+    exchange.has_sent = False
     exchange.up.head.begin = 0
     exchange.downstream.input.begin = exchange.body_at
     if exchange.up.framing == BY_LENGTH:
@@ -214,23 +222,20 @@ cdef bint may_go_on(Core *core, Exchange *exchange, Failed how) noexcept nogil:
     if how == FAILED_TIMEOUT or how == FAILED_GARBAGE or how == FAILED_BY_US:
         give_up(core, exchange, 504 if how == FAILED_TIMEOUT else 502)
         return False
-    if exchange.has_sent and not (is_idempotent(exchange.method) and (exchange.up.framing == NO_BODY or exchange.up.keeps)):
+    if not may_be_repeated(exchange):
         count_retry(core, exchange, RETRY_REFUSED_UNSAFE)
         give_up(core, exchange, 502)
         return False
-    if exchange.n_retries >= exchange.snapshot.settings.max_retries or has_tried_all(exchange):
+    if not has_tries_left(exchange):
         count_retry(core, exchange, RETRY_REFUSED_TRIES)
         give_up(core, exchange, 502)
         return False
-    # What wrote no byte costs the PoPs nothing: it does not draw on the budget.
-    if exchange.has_sent and not spend(exchange.service.debt, exchange.service.columns, core.n_workers,
-                                       &exchange.snapshot.settings.budget, clock_us(core) // 1000):
+    if not is_paid_for(core, exchange):
         count_retry(core, exchange, RETRY_REFUSED_BUDGET)
         give_up(core, exchange, 502)
         return False
-    exchange.n_retries += 1
+    begin_again(exchange)
     exchange.wants_fresh = exchange.wants_fresh or how == FAILED_RESET
-    exchange.has_sent = False
     if not was_reused:
         exchange.tried[exchange.n_tried] = row
         exchange.n_tried += 1
@@ -238,8 +243,7 @@ cdef bint may_go_on(Core *core, Exchange *exchange, Failed how) noexcept nogil:
     if exchange.n_retries == exchange.snapshot.settings.max_retries:
         if how == FAILED_CONNECT:
             note_pool_failure(core, exchange)
-        next_pool(exchange)
-    rewind(exchange)
+        next_pool(core, exchange)
     return True
 
 

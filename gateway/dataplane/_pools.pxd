@@ -32,6 +32,11 @@ cdef void set_apart(Core *core, Connection *upstream) noexcept nogil
 cdef void wake_first(Core *core, UpstreamPool *pool) noexcept nogil
 cdef void enqueue(Core *core, UpstreamPool *pool, Exchange *exchange) noexcept nogil
 cdef void dequeue(Core *core, Exchange *exchange) noexcept nogil
-# Once a tick: closes idle connections to endpoints that take no more; wakes those who wait where there is room again.
+# Once a tick: closes idle connections to endpoints that take no more; wakes those who wait where there is room again; lists whom
+# next_in_vain() is to give.
 cdef void tend_pools(Core *core) noexcept nogil
+# The next connection in use to tell that its endpoint is silent; NULL: all have been told since the last tick.
+cdef Connection *next_in_vain(Core *core) noexcept nogil
+# Whether a request could be asked there now, without a wait for its connection.
+cdef bint has_room(Core *core, const Endpoint *endpoint) noexcept nogil
 cdef void free_pools(Core *core) noexcept nogil

@@ -8,7 +8,7 @@ from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport UPSTREAM_OPENED, UPSTREAM_REUSED, count
 from gateway.dataplane._linux cimport *
 from routing_core._atomic cimport add_own
-from routing_core._figures cimport is_admitting
+from routing_core._figures cimport is_admitting, is_silent
 from routing_core._memory cimport POOLS, give, take
 
 
@@ -29,7 +29,7 @@ cdef UpstreamPool *pool_of(Core *core, const Endpoint *endpoint) noexcept nogil:
     return block
 
 
-cdef void take_out(Core *core, Connection *upstream) noexcept nogil:
+cdef void take_out(Connection *upstream) noexcept nogil:
     """From anywhere among the idle: a pool that dies ends in any order."""
     if upstream.previous != NULL:
         upstream.previous.next = upstream.next
@@ -39,7 +39,28 @@ cdef void take_out(Core *core, Connection *upstream) noexcept nogil:
         upstream.next.previous = upstream.previous
     upstream.next = upstream.previous = NULL
     upstream.pool.n_idle -= 1
-    core.n_pooled -= 1
+
+
+cdef void begin_use(Connection *upstream) noexcept nogil:
+    """At the ring's end: who has been told longest ago is the first."""
+    cdef Connection *first = upstream.pool.used
+    if first == NULL:
+        upstream.pool.used = upstream.older = upstream.newer = upstream
+        return
+    upstream.newer = first
+    upstream.older = first.older
+    first.older.newer = upstream
+    first.older = upstream
+
+
+cdef void end_use(Connection *upstream) noexcept nogil:
+    if upstream.newer == NULL:
+        return
+    if upstream.pool.used == upstream:
+        upstream.pool.used = upstream.newer if upstream.newer != upstream else NULL
+    upstream.older.newer = upstream.newer
+    upstream.newer.older = upstream.older
+    upstream.older = upstream.newer = NULL
 
 
 cdef Connection *borrow(Core *core, UpstreamPool *pool, bint careful) noexcept nogil:
@@ -52,7 +73,8 @@ cdef Connection *borrow(Core *core, UpstreamPool *pool, bint careful) noexcept n
         if looks and (recv(upstream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 or errno != EAGAIN):
             drop_upstream(core, upstream)
             continue
-        take_out(core, upstream)
+        take_out(upstream)
+        begin_use(upstream)
         upstream.state = SERVING_UPSTREAM
         upstream.is_reused = True
         upstream.lent_in = 0 if looks else core.told
@@ -92,6 +114,7 @@ cdef Connection *reach(Core *core, UpstreamPool *pool, const Endpoint *endpoint,
     upstream.is_writable = is_there
     upstream.opened_us = core.now_us
     adopt(core, pool, upstream)
+    begin_use(upstream)
     count(core.column, UPSTREAM_OPENED)
     return upstream
 
@@ -99,6 +122,7 @@ cdef Connection *reach(Core *core, UpstreamPool *pool, const Endpoint *endpoint,
 cdef void adopt(Core *core, UpstreamPool *pool, Connection *upstream) noexcept nogil:
     upstream.pool = pool
     pool.n_open += 1
+    core.n_upstream += 1
     add_own(&pool.columns[core.number].connections, 1)
 
 
@@ -112,13 +136,13 @@ cdef void put_back(Core *core, Connection *upstream) noexcept nogil:
     if upstream.is_ending or upstream.is_readable or not is_admitting(pool.gate, pool.columns, core.n_workers):
         drop_upstream(core, upstream)
         return
+    end_use(upstream)
     upstream.state = POOLED
     upstream.next = pool.idle
     if pool.idle != NULL:
         pool.idle.previous = upstream
     pool.idle = upstream
     pool.n_idle += 1
-    core.n_pooled += 1
     set_deadline(core, upstream, core.snapshot.settings.upstream_idle_ms)
     wake_first(core, pool)
 
@@ -126,15 +150,18 @@ cdef void put_back(Core *core, Connection *upstream) noexcept nogil:
 cdef void drop_upstream(Core *core, Connection *upstream) noexcept nogil:
     cdef UpstreamPool *pool = upstream.pool
     if upstream.state == POOLED:
-        take_out(core, upstream)
+        take_out(upstream)
+    end_use(upstream)
     if not upstream.is_apart:
         pool.n_open -= 1
+    core.n_upstream -= 1
     add_own(&pool.columns[core.number].connections, -1)
     bury(core, upstream)
     wake_first(core, pool)
 
 
 cdef void set_apart(Core *core, Connection *upstream) noexcept nogil:
+    end_use(upstream)
     upstream.is_apart = True
     upstream.pool.n_open -= 1
     wake_first(core, upstream.pool)
@@ -187,12 +214,37 @@ cdef void tend_pool(Core *core, UpstreamPool *pool) noexcept nogil:
         while pool.idle != NULL:
             drop_upstream(core, pool.idle)
     wake_first(core, pool)
+    if pool.used != NULL and pool.n_in_vain == 0 and is_silent(pool.gate):
+        pool.n_in_vain = pool.n_open - pool.n_idle
+        pool.next_silent = core.silent
+        core.silent = pool
+
+
+cdef Connection *next_in_vain(Core *core) noexcept nogil:
+    cdef UpstreamPool *pool
+    cdef Connection *upstream
+    while core.silent != NULL:
+        pool = core.silent
+        if pool.n_in_vain > 0 and pool.used != NULL and is_silent(pool.gate):
+            pool.n_in_vain -= 1
+            upstream = pool.used
+            pool.used = upstream.newer
+            return upstream
+        pool.n_in_vain = 0
+        core.silent = pool.next_silent
+    return NULL
+
+
+cdef bint has_room(Core *core, const Endpoint *endpoint) noexcept nogil:
+    cdef UpstreamPool *pool = pool_of(core, endpoint)
+    return (pool != NULL and pool.first_waiting == NULL
+            and (pool.idle != NULL or pool.n_open < core.snapshot.settings.max_upstream))
 
 
 cdef void tend_pools(Core *core) noexcept nogil:
     cdef int block
     cdef int i
-    if core.n_pooled == 0 and core.n_queued == 0:
+    if core.n_upstream == 0 and core.n_queued == 0:
         return
     for block in range(N_BLOCKS):
         if core.pools[block] != NULL:

@@ -9,7 +9,7 @@ from libc.stdint cimport int64_t
 from gateway.dataplane._settings cimport Settings
 from geoip._locator cimport LocatorData
 from routing_core._figures cimport MAX_WORKERS
-from routing_core._table cimport TableData
+from routing_core._table cimport Pop, TableData
 
 cdef struct Cell:               # alone on its cache line: it has one writer, a worker
     int64_t value
@@ -43,6 +43,8 @@ cdef const Orders *orders_of(Board *board) noexcept nogil
 cdef void leave(Board *board, int worker) noexcept nogil
 cdef void hold(const Snapshot *snapshot, int worker) noexcept nogil
 cdef void let_go(const Snapshot *snapshot, int worker) noexcept nogil
+# Whether a PoP of an older snapshot, which was open to a request then, has since been drained by the operator, or removed.
+cdef bint has_closed(const Snapshot *newest, const Snapshot *older, const Pop *pop) noexcept nogil
 
 cdef class Snapshots:
     cdef Board *board               # owned; workers keep this object alive

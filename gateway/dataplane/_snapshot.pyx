@@ -1,13 +1,14 @@
 """One pointer, a look a turn, a hold an exchange; why stands in docs/adr/0001."""
 cimport cython
-from libc.stdint cimport int64_t
+from libc.stdint cimport int32_t, int64_t
+from libc.string cimport memcmp
 
 from gateway.dataplane._settings cimport CompiledSettings
 from geoip._locator cimport Locator
 from routing_core._atomic cimport add_own, load_acquire, load_pointer, store_pointer, store_release
 from routing_core._figures cimport MAX_WORKERS, SCALE
 from routing_core._memory cimport SNAPSHOT, give, take
-from routing_core._table cimport Table
+from routing_core._table cimport Pop, Table
 
 PHASES = ("serving", "lameduck", "closing", "sealed", "aborting")
 
@@ -45,6 +46,18 @@ cdef void let_go(const Snapshot *snapshot, int worker) noexcept nogil:
     cdef int64_t *held = &(<Snapshot *>snapshot).holds[worker].value
     # Release: the exchange's last read of the snapshot comes before.
     store_release(held, held[0] - 1)
+
+
+cdef bint has_closed(const Snapshot *newest, const Snapshot *older, const Pop *pop) noexcept nogil:
+    cdef const Pop *other
+    cdef int32_t i
+    if newest == older:
+        return False
+    for i in range(newest.table.n_pops):
+        other = &newest.table.pops[i]
+        if other.name.length == pop.name.length and memcmp(other.name.at, pop.name.at, pop.name.length) == 0:
+            return other.is_drained
+    return True
 
 
 cdef bint is_let_go(const Board *board, const Snapshot *snapshot) noexcept nogil:

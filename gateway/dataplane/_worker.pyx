@@ -17,6 +17,7 @@ from gateway.dataplane._counters cimport *
 from gateway.dataplane._drain cimport close_idle, follow_orders
 from gateway.dataplane._exchange cimport *
 from gateway.dataplane._holders cimport free_holders, open_holders
+from gateway.dataplane._leaving cimport leave_silent
 from gateway.dataplane._life cimport abort, close_downstream
 from gateway.dataplane._linux cimport *
 from gateway.dataplane._pools cimport adopt, drop_upstream, free_pools, pool_of, put_back, tend_pools
@@ -221,6 +222,8 @@ cdef void turn(Core *core, int64_t now_us) noexcept nogil:
     advance(&core.wheel, core.now_ms, on_due, core)
     if core.now_ms - core.ticked_ms >= <int64_t>WAIT_MS:
         tick(core)
+    if core.silent != NULL:
+        leave_silent(core)
     follow_orders(core)
     if core.n_handled == core.n_events:
         sweep_graveyard(core)
@@ -249,7 +252,7 @@ cdef int run(Core *core, const char *name) noexcept nogil:
     prctl(PR_SET_NAME, name)
     while not load_acquire(&core.stopping):
         is_news = core.n_handled == core.n_events
-        if is_news and hear(core, 0 if core.resumed != NULL else WAIT_MS) < 0:
+        if is_news and hear(core, 0 if core.resumed != NULL or core.silent != NULL else WAIT_MS) < 0:
             if errno != EINTR:
                 return errno
             continue    # stopped and continued: what has come meanwhile is told at once

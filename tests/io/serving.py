@@ -80,6 +80,10 @@ class Backend:
     def revive(self) -> None:
         self._do(self._start())
 
+    def stop_listening(self) -> None:
+        """As a server that was told to end: it refuses who comes, and finishes what it has."""
+        self._do(self._close_doors())
+
     def close(self) -> None:
         self.die()
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -108,6 +112,11 @@ class Backend:
                 await asyncio.sleep(0)
             await self._runner.cleanup()
             self._runner = None
+
+    async def _close_doors(self) -> None:
+        assert self._runner is not None
+        for site in list(self._runner.sites):
+            await site.stop()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.seen[f"{request.method} {request.path}"] += 1

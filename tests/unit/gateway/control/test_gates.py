@@ -446,6 +446,53 @@ def test_what_a_probe_was_answered_is_kept_for_a_panic(bench):
     assert not bench.figures.read_endpoint(row)["is_admitting"]
 
 
+def test_a_gate_is_silent_once_nothing_has_come_for_as_long_as_it_takes_to_shut_it(bench):
+    serving(bench, ONE)
+
+    def judge(is_silent, n=1):
+        for _ in range(n):
+            bench.gates.judge(ONE, False, 0, is_silent=is_silent)
+        return bench.published(ONE)[0]
+
+    assert judge(True, 2) == "admitting"
+    assert judge(True) == "silent"
+    assert judge(False) == "shut", "a refusal"
+    assert judge(True, 2) == "shut"
+    assert judge(True) == "silent"
+    bench.judge(ONE, True)
+    assert (bench.gates.all[ONE].state, bench.published(ONE)[0]) == (State.SHUT, "shut")
+    bench.judge(ONE, True, True)
+    assert bench.published(ONE)[0] == "admitting"
+
+
+def test_who_refuses_or_says_that_it_is_unwell_is_not_silent(bench):
+    serving(bench, ONE, TWO)
+    for _ in range(5):
+        bench.gates.judge(ONE, False, 0)
+        bench.gates.judge(TWO, False, 0, has_answered=True)
+    assert [bench.published(one)[0] for one in (ONE, TWO)] == ["shut", "shut"]
+
+
+def test_nor_who_is_doubted_ejected_or_gone(bench):
+    serving(bench, ONE, TWO)
+    bench.fail(ONE)
+    bench.gates.turn()
+    eject(bench, TWO)
+    for one in (ONE, TWO):
+        for _ in range(2):
+            bench.gates.judge(one, False, 0, is_silent=True)
+    assert [bench.published(one)[0] for one in (ONE, TWO)] == ["probing", "shut"]
+    for one in (ONE, TWO):
+        bench.gates.judge(one, False, 0, is_silent=True)
+    assert [bench.published(one)[0] for one in (ONE, TWO)] == ["silent", "silent"]
+    bench.select()
+    bench.clock.advance(SEEN_S)
+    bench.gates.turn()
+    assert [bench.published(one)[0] for one in (ONE, TWO)] == ["shut", "shut"]
+    bench.select(ONE)
+    assert bench.published(ONE)[0] == "shut", "what was seen before says nothing of now"
+
+
 def test_who_was_never_probed_does_not_answer_yet(bench):
     bench.select(ONE)
     assert not bench.figures.read_endpoint(bench.gates.all[ONE].row)["is_answering"]

@@ -88,6 +88,7 @@ def test_http(answer, is_good, detail):
     result, _, _ = ask(answer, HTTP)
     assert (result.is_good, result.detail) == (is_good, detail)
     assert result.has_answered == detail.startswith("status")
+    assert result.is_silent == detail.startswith("no answer")
     assert 0 < result.connect_s < 1
 
 
@@ -167,6 +168,15 @@ def test_a_refused_connect_is_a_verdict(monkeypatch):
     assert asyncio.run(probe(ONE, TCP)) == Result(False, "Connection refused", None)
 
 
+@pytest.mark.parametrize("number", sorted(module.NOBODY))
+def test_who_can_not_be_reached_is_silent(number, monkeypatch):
+    async def fail(*_args, **_more):
+        raise OSError(number, "nobody")
+
+    monkeypatch.setattr(asyncio, "open_connection", fail)
+    assert asyncio.run(probe(ONE, TCP)) == Result(False, "nobody", None, is_silent=True)
+
+
 def test_a_loop_that_was_held_up_is_no_verdict(monkeypatch):
     async def hang(*_args, **_more):
         await asyncio.Event().wait()
@@ -174,7 +184,7 @@ def test_a_loop_that_was_held_up_is_no_verdict(monkeypatch):
     monkeypatch.setattr(asyncio, "open_connection", hang)
     times = itertools.chain([0.0, 0.0, 0.0], itertools.repeat(99.0))
     assert asyncio.run(probe(ONE, Health(timeout="10ms"), lambda: next(times))) == Result(None, "the control thread was held up")
-    assert asyncio.run(probe(ONE, Health(timeout="10ms"))) == Result(False, "no connection within 10ms", None)
+    assert asyncio.run(probe(ONE, Health(timeout="10ms"))) == Result(False, "no connection within 10ms", None, is_silent=True)
 
 
 def test_a_connect_that_was_measured_late_is_no_path():

@@ -104,6 +104,17 @@ def test_refused_connect_goes_to_the_next_pop_with_any_method(bench):
     assert bench.figures.read_service(bench.service_row)["good"] == 1
 
 
+def test_a_pop_that_was_drained_since_is_no_fallback(bench):
+    client, first, other = bench.client(), bench.upstream(), bench.upstream(pop=1)
+    assert bench.ask(client, first)
+    bench.pops = ({}, {"is_drained": True})
+    bench.publish()
+    first.close()
+    bench.turn(turns=4)  # its own endpoint refuses now
+    assert received(client).startswith(b"HTTP/1.1 502 ")
+    assert received(other) is None
+
+
 @pytest.mark.parametrize(("request_", "is_retried"), [(REQUEST, True), (PUT, True), (POST, False)])
 def test_reset_without_answer_is_retried_for_idempotent_methods_only(bench, request_, is_retried):
     server = bench.listen()

@@ -261,7 +261,7 @@ class Interleavings(RuleBasedStateMachine):
         self.bench.routes = ROUTES[routes]
         self.bench.publish()
 
-    @rule(pop=st.integers(0, 1), state=st.sampled_from(["admitting", "admitting", "shut"]))
+    @rule(pop=st.integers(0, 1), state=st.sampled_from(["admitting", "admitting", "shut", "silent"]))
     def gate(self, pop, state):
         self.bench.figures.set_endpoint(self.bench.rows[pop][0], state=state)
         self.bench.forgive()
@@ -333,7 +333,7 @@ def one_step(machine, choose):
     elif step == 7:
         machine.swap(choose.randrange(3), choose.randrange(3))
     elif step == 8:
-        machine.gate(choose.randrange(2), choose.choice(["admitting", "admitting", "shut"]))
+        machine.gate(choose.randrange(2), choose.choice(["admitting", "admitting", "shut", "silent"]))
         machine.order(choose.choice(["serving", "serving", "lameduck", "closing"]), choose.random())
     elif step == 9:
         machine.take(which)
