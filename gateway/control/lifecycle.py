@@ -115,6 +115,9 @@ class Hands(Protocol):
     def connections(self) -> int:
         """Clients' connections now."""
 
+    def cut(self) -> dict[str, int]:
+        """What was cut so far, by kind: requests, tunnels, idle connections."""
+
 
 @dataclass(slots=True)
 class Lifecycle:
@@ -208,9 +211,9 @@ class Lifecycle:
 
     def _log(self, before: Phase, event: Event) -> None:
         forced = self.phase is Phase.ABORTING or (before is Phase.ABORTING and event is not Event.QUIET)
-        logger.log(
-            logging.WARNING if forced else logging.INFO,
-            "%s",
-            self.phase.value,
-            extra={"was": before.value, "event": event.value, "connections": self.hands.connections()},
-        )
+        extra = {"was": before.value, "event": event.value, "connections": self.hands.connections()}
+        if self.phase is Phase.EXIT:
+            cut = {f"cut_{kind}": count for kind, count in self.hands.cut().items() if count}
+            forced = forced or bool(cut)
+            extra |= cut
+        logger.log(logging.WARNING if forced else logging.INFO, "%s", self.phase.value, extra=extra)

@@ -164,6 +164,27 @@ class Reading:
             is_open,
         )
         yield from family(
+            "isochrone_pop_shed",
+            "gauge",
+            "Share of requests that the PoP's capacities leave it; below 1 a part is passed on to others.",
+            ((labels, figures["shed"]) for labels, _, figures in pools),
+            is_open,
+        )
+        yield from family(
+            "isochrone_pop_path_seconds",
+            "gauge",
+            "This gateway's own path to the PoP: a round trip, as measured. Without a series: not measured yet.",
+            ((labels, figures["path_ms"] / 1000) for labels, _, figures in pools if figures["path_ms"] >= 0),
+            is_open,
+        )
+        yield from family(
+            "isochrone_pop_service_seconds",
+            "gauge",
+            "What the PoP itself takes to a first byte, as measured. Without a series: not measured yet.",
+            ((labels, figures["service_ms"] / 1000) for labels, _, figures in pools if figures["samples"] > 0),
+            is_open,
+        )
+        yield from family(
             "isochrone_in_flight",
             "gauge",
             "Exchanges under way.",

@@ -126,6 +126,10 @@ class WorkerHands:
     def connections(self) -> int:
         return self.workers.connections()
 
+    def cut(self) -> dict[str, int]:
+        forced: dict[str, int] = self.workers.counters.read()["forced"]
+        return forced
+
 
 def _run(number: int, worker: Worker) -> None:
     try:

@@ -1,5 +1,6 @@
 import hashlib
 import http.client
+import json
 import os
 import signal
 import socket
@@ -128,6 +129,8 @@ def test_at_the_deadline_what_is_left_is_cut(tmp_path, pops):
         assert 2 <= time.monotonic() - began < 6
         client.close()
         assert '"aborting"' in gateway.log
+        last = json.loads(gateway.log.splitlines()[-1])
+        assert (last["message"], last["level"], last["cut_request"]) == ("exit", "warning", 1)
 
 
 def test_sigint_drains_as_sigterm_does(gateway):

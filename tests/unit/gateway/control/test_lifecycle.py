@@ -16,6 +16,7 @@ class Hands:
     def __init__(self):
         self.told = []
         self.n_connections = 3
+        self.n_cut = 0
         self.share = None
         self.has_let_go = True
 
@@ -35,6 +36,9 @@ class Hands:
 
     def connections(self):
         return self.n_connections
+
+    def cut(self):
+        return {"request": self.n_cut, "tunnel": 0, "idle": 0}
 
 
 @pytest.fixture
@@ -251,6 +255,21 @@ def test_each_step_is_one_event_in_the_log_and_force_is_a_warning(scene, caplog)
     assert [record.levelname for record in caplog.records] == ["INFO", "INFO", "INFO", "WARNING", "WARNING"]
     assert caplog.records[1].connections == 3
     assert [phase.value for phase in told] == ["lameduck", "closing", "aborting", "exit"]
+
+
+@pytest.mark.parametrize("n_cut", [0, 2])
+def test_the_last_event_says_what_was_cut(scene, caplog, n_cut):
+    caplog.set_level(logging.INFO, "isochrone.drain")
+    life, hands, clock = serving(scene)
+    life.handle(Event.TERMINATE)
+    for seconds in (10, 50):
+        clock.advance(seconds)
+        life.turn()
+    hands.n_connections, hands.n_cut = 0, n_cut
+    life.turn()
+    last = caplog.records[-1]
+    assert (last.getMessage(), last.event, last.levelname) == ("exit", "no connection left", "WARNING" if n_cut else "INFO")
+    assert {key: value for key, value in vars(last).items() if key.startswith("cut_")} == ({"cut_request": 2} if n_cut else {})
 
 
 ORDERS = {
