@@ -70,9 +70,11 @@ class Reload:
 
     async def run(self) -> Outcome:
         """Never raises for what a configuration holds. All that are asked for while one is under way are one: it reads the file after
-        the last of them was asked for."""
-        if self._next is not None:
-            return await asyncio.shield(self._next)
+        the last of them was asked for. What no one foresaw is raised to all of them; when the one that reads is cancelled, another does."""
+        while (theirs := self._next) is not None:
+            await asyncio.wait([theirs])
+            if not theirs.cancelled():
+                return theirs.result()
         mine = self._next = asyncio.get_running_loop().create_future()
         try:
             async with self._one_at_a_time:
@@ -80,6 +82,10 @@ class Reload:
                 outcome = await self._run()
             mine.set_result(outcome)
             return outcome
+        except Exception as error:
+            mine.set_exception(error)
+            mine.exception()  # or, where nobody shares it, asyncio calls it never retrieved
+            raise
         finally:
             if self._next is mine:  # cancelled before its turn came
                 self._next = None

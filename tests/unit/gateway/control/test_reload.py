@@ -166,6 +166,41 @@ def test_one_that_is_cancelled_while_it_waits_leaves_the_way_free():
     play(scenario)
 
 
+def test_those_that_share_one_share_what_nobody_foresaw(monkeypatch):
+    """As what it is: a cancellation would end whoever waits without a word."""
+
+    async def scenario(scene):
+        async def fail():
+            raise RuntimeError("a bug")
+
+        async with scene.reload._one_at_a_time:
+            monkeypatch.setattr(Reload, "_run", lambda _: fail())
+            waiting = [asyncio.ensure_future(scene.reload.run()) for _ in range(3)]
+            await asyncio.sleep(0)
+        met = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [str(error) for error in met] == ["a bug"] * 3
+        monkeypatch.undo()
+        assert (await scene.reload.run()).is_done
+
+    play(scenario)
+
+
+def test_one_that_is_cancelled_takes_nobody_with_it():
+    async def scenario(scene):
+        async with scene.reload._one_at_a_time:
+            first, *others = [asyncio.ensure_future(scene.reload.run()) for _ in range(4)]
+            await asyncio.sleep(0)
+            first.cancel()
+            others[0].cancel()
+            await asyncio.wait([first, others[0]])
+        met = await asyncio.gather(*others[1:])
+        assert first.cancelled() and others[0].cancelled()
+        assert [outcome.is_done for outcome in met] == [True, True]
+        assert scene.reload.counts["applied"] == 1
+
+    play(scenario)
+
+
 def test_results_are_counted_with_their_time():
     async def scenario(scene):
         times = iter((2000.0, 3000.0, 4000.0))
