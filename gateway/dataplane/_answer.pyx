@@ -4,7 +4,7 @@ from libc.string cimport memmove
 
 from gateway.dataplane._account cimport note_answer, note_first_byte
 from gateway.dataplane._affinity cimport append_cookie, cookie_bytes
-from gateway.dataplane._connection cimport DRAINED, FILLED, Filled, fill, grow_buffer, lay_us, open_buffer, resume_later
+from gateway.dataplane._connection cimport DRAINED, FILLED, Filled, fill, grow_buffer, lay_us, open_buffer, postpone
 from gateway.dataplane._core cimport *
 from gateway.dataplane._flow cimport begin_body
 from gateway.dataplane._forward cimport append_debug, begin_response, end_head
@@ -19,7 +19,7 @@ from routing_core._random cimport next_u64
 
 
 cdef enum:
-    MAX_READS = 16          # a go
+    MAX_READS = 16          # a turn
     RETRY_AFTER_S = 300     # no answer keeps anyone away for longer
     ROOM_BYTES = 512        # what is added to a head, but for a cookie, is shorter
 
@@ -214,5 +214,5 @@ cdef Answered read_answer(Core *core, Exchange *exchange) noexcept nogil:
         answered = parse(core, exchange)
         if answered != ANSWER_NEEDS_DATA:
             return answered
-    resume_later(core, exchange.downstream)     # a flood of interim answers: others first
+    postpone(core, exchange.downstream)     # a flood of interim answers: others first
     return ANSWER_NEEDS_DATA

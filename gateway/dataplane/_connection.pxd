@@ -31,6 +31,8 @@ cdef void free_spares(Core *core) noexcept nogil
 cdef void set_deadline(Core *core, Connection *connection, int64_t in_ms) noexcept nogil
 # To be looked at again in this turn, after the events.
 cdef void resume_later(Core *core, Connection *connection) noexcept nogil
+# In a later turn: it has had its share of this one.
+cdef void postpone(Core *core, Connection *connection) noexcept nogil
 # A listener's ring of idle downstreams, by age. Its end is its head in core.idle.
 cdef void enter_idle(Core *core, Connection *downstream) noexcept nogil
 cdef void leave_idle(Core *core, Connection *downstream) noexcept nogil

@@ -110,7 +110,7 @@ cdef void sweep_graveyard(Core *core) noexcept nogil:
     while following != NULL:
         connection = following
         following = connection.next
-        if connection.is_resumed:       # still on that list: next time
+        if connection.is_resumed:       # still on such a list: next time
             connection.next = core.graveyard
             core.graveyard = connection
         else:
@@ -152,6 +152,17 @@ cdef void resume_later(Core *core, Connection *connection) noexcept nogil:
         connection.is_resumed = True
         connection.next_resumed = core.resumed
         core.resumed = connection
+
+
+cdef void postpone(Core *core, Connection *connection) noexcept nogil:
+    if not connection.is_resumed:
+        connection.is_resumed = True
+        if core.postponed == NULL:
+            core.postponed = connection
+        else:
+            core.last_postponed.next_resumed = connection
+        core.last_postponed = connection
+        core.n_postponed += 1
 
 
 cdef void enter_idle(Core *core, Connection *downstream) noexcept nogil:

@@ -59,7 +59,7 @@ cdef struct Connection:
     bint is_readable        # an edge came, and not yet EAGAIN; of a listener: the last accept found someone
     bint is_writable
     bint is_ending          # EPOLLRDHUP was seen: read until 0, short reads prove nothing
-    bint is_resumed         # on the worker's list of those to look at again
+    bint is_resumed         # on one of the worker's lists of those to look at again
     Connection *next        # in the pool or the graveyard
     Connection *previous    # in the pool
     Connection *next_resumed
@@ -142,6 +142,9 @@ cdef struct Flow:           # one direction of an exchange
     int64_t bytes           # of body data seen
     Side waits_for          # who is to send, or to take more; a tunnel's flows do not say
     bint has_moved          # a byte, since that was last looked at
+    int64_t sent_in         # which turn it last sent something, and how much
+    uint32_t n_sent
+    bint is_fast            # the last read filled a large buffer: there is more than one turn's share
     int64_t due_ms          # until when
     int64_t waits_since_us
     int64_t waited_us       # for the client, before
@@ -260,7 +263,13 @@ cdef struct Core:
     int32_t n_open[MAX_LISTENERS]           # downstream connections
     Connection idle[MAX_LISTENERS]  # heads of the rings of idle downstreams
     Holders *holders        # owned
-    Connection *resumed
+    Connection *resumed         # in this turn
+    Connection *postponed       # in a later one, those first who were put off first
+    Connection *last_postponed
+    int32_t n_postponed
+    int64_t n_turns
+    int64_t n_sent              # in this turn, by all flows
+    bint is_shared              # this turn: more than one had been put off
     Connection *graveyard
     UpstreamPool *pools[N_BLOCKS]           # owned blocks of BLOCK_POOLS, by row
     UpstreamPool *silent    # list of those whose connections in use are to be told

@@ -346,7 +346,7 @@ cdef bint drive_up(Core *core, Exchange *exchange) noexcept nogil:
         return True
     if pumped == PUMP_GO_ON:
         wait_for(core, exchange, up, NO_SIDE)
-        resume_later(core, exchange.downstream)
+        postpone(core, exchange.downstream)
         return True
     if pumped == PUMP_SINK_BROKEN:
         if exchange.upstream.is_reused and not exchange.has_sent:
@@ -428,7 +428,7 @@ cdef bint drive_down(Core *core, Exchange *exchange) noexcept nogil:
         wait_for(core, exchange, &exchange.down, CLIENT_SIDE)
     elif pumped == PUMP_GO_ON:
         wait_for(core, exchange, &exchange.down, NO_SIDE)
-        resume_later(core, downstream)
+        postpone(core, downstream)
     elif pumped != PUMP_DONE:
         abort(core, exchange, CLIENT_SIDE if pumped == PUMP_SINK_BROKEN else UPSTREAM_SIDE)
         return False

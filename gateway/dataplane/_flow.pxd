@@ -3,12 +3,18 @@
 Backpressure: nothing is read while the sink would block. Bytes go straight across; sound ones only.
 Must not know what a request or an answer is.
 """
-from gateway.dataplane._core cimport Connection, Core, Flow
+from gateway.dataplane._core cimport LARGE_BYTES, Connection, Core, Flow
+
+cdef enum:
+    # What has been sent in a turn when no fast flow goes on in it: they move some 256 KiB, all of them together, for that is what anyone
+    # else waits for. While more than one goes on, each reads no more once it has sent the lesser.
+    ALONE_BYTES = 3 * LARGE_BYTES
+    SHARE_BYTES = LARGE_BYTES
 
 cdef enum Pumped:
     PUMP_WAIT_SOURCE        # all that came is sent; more must come
     PUMP_WAIT_SINK          # the sink would block
-    PUMP_GO_ON              # neither: it has moved so much that others come first
+    PUMP_GO_ON              # neither: it has had its share of this turn
     PUMP_DONE               # head and body are sent
     PUMP_ENDED              # the source ended before the body did
     PUMP_BROKEN             # the source was reset

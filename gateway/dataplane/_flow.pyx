@@ -9,15 +9,12 @@ from gateway.dataplane._core cimport *
 from gateway.dataplane._linux cimport MSG_MORE, MSG_NOSIGNAL, iovec, msghdr, sendmsg
 
 
-cdef enum:
-    MAX_REFILLS = 4         # a go: 256 KiB, or a fast stream would keep the worker from everyone else
-
-
 cdef void begin_body(Flow *flow) noexcept nogil:
     flow.is_whole = flow.framing == NO_BODY or (flow.framing == BY_LENGTH and flow.left == 0)
     flow.is_done = False
     flow.ready = 0
     flow.bytes = 0
+    flow.is_fast = False
     if flow.framing == BY_CHUNKS:
         begin_chunks(&flow.chunks)
 
@@ -85,7 +82,7 @@ cdef Pumped send_vector(Connection *sink, iovec *vector, int n, int flags, ssize
     return PUMP_SINK_BROKEN
 
 
-cdef Pumped send(Flow *flow, Connection *source, Connection *sink, bint is_last) noexcept nogil:
+cdef Pumped send(Core *core, Flow *flow, Connection *source, Connection *sink, bint is_last) noexcept nogil:
     """Sends head and ready bytes. PUMP_DONE: nothing is left to send."""
     cdef iovec vector[2]
     cdef Buffer *body = &source.input
@@ -111,6 +108,8 @@ cdef Pumped send(Flow *flow, Connection *source, Connection *sink, bint is_last)
             flow.head.begin += <uint32_t>sent
             continue
         flow.head.begin = flow.head.end
+        flow.n_sent += <uint32_t>sent
+        core.n_sent += sent
         sent -= head
         body.begin += <uint32_t>sent
         flow.ready -= <uint32_t>sent
@@ -152,6 +151,7 @@ cdef Pumped refill(Core *core, Flow *flow, Connection *source) noexcept nogil:
     filled = fill(source)
     if filled == FILLED:
         flow.has_moved = True
+        flow.is_fast = buffer.end == <uint32_t>LARGE_BYTES
         return PUMP_DONE
     if filled == DRAINED:
         return wait_for_source(core, flow, source)
@@ -161,12 +161,16 @@ cdef Pumped refill(Core *core, Flow *flow, Connection *source) noexcept nogil:
 cdef Pumped pump(Core *core, Flow *flow, Connection *source, Connection *sink, bint is_last) noexcept nogil:
     cdef Pumped pumped
     cdef Pumped judged
-    cdef int round_ = 0
+    if flow.is_fast and core.n_sent > ALONE_BYTES:
+        return PUMP_GO_ON
+    if flow.sent_in != core.n_turns:
+        flow.sent_in = core.n_turns
+        flow.n_sent = 0
     while True:
         judged = judge(flow, source)
         if judged == PUMP_TOO_LARGE:
             return judged
-        pumped = send(flow, source, sink, is_last and judged == PUMP_DONE)
+        pumped = send(core, flow, source, sink, is_last and judged == PUMP_DONE)
         if pumped != PUMP_DONE:
             return pumped
         if judged != PUMP_DONE:
@@ -176,9 +180,8 @@ cdef Pumped pump(Core *core, Flow *flow, Connection *source, Connection *sink, b
             return PUMP_DONE
         if not source.is_readable:
             return wait_for_source(core, flow, source)
-        if round_ == MAX_REFILLS:
+        if flow.n_sent >= <uint32_t>SHARE_BYTES and (core.is_shared or core.n_sent > ALONE_BYTES):
             return PUMP_GO_ON
-        round_ += 1
         pumped = refill(core, flow, source)
         if pumped == PUMP_ENDED:
             return end_of_source(flow)

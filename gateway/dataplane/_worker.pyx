@@ -16,6 +16,7 @@ from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport *
 from gateway.dataplane._drain cimport close_idle, follow_orders
 from gateway.dataplane._exchange cimport *
+from gateway.dataplane._flow cimport ALONE_BYTES
 from gateway.dataplane._holders cimport free_holders, open_holders
 from gateway.dataplane._leaving cimport leave_silent
 from gateway.dataplane._life cimport abort, close_downstream
@@ -72,7 +73,7 @@ cdef void linger_more(Core *core, Connection *downstream) noexcept nogil:
         downstream.is_readable = n > 0
         rounds += 1
     if downstream.is_readable:
-        resume_later(core, downstream)      # a flood: others first
+        postpone(core, downstream)          # a flood: others first
 
 
 cdef void linger_on_late(Core *core, Connection *downstream) noexcept nogil:
@@ -150,10 +151,25 @@ cdef void resume_all(Core *core) noexcept nogil:
             resume(core, connection)
 
 
-cdef void forget_resumed(Core *core) noexcept nogil:
-    while core.resumed != NULL:
-        core.resumed.is_resumed = False
-        core.resumed = core.resumed.next_resumed
+cdef void resume_postponed(Core *core) noexcept nogil:
+    """Those whom turns before this one have put off, who has waited for longest first. Before the events: whoever comes with one waits
+    behind them when they have moved enough."""
+    cdef Connection *connection = NULL
+    cdef Connection *last = core.last_postponed
+    core.is_shared = core.n_postponed > 1
+    while core.postponed != NULL and connection != last and core.n_sent <= ALONE_BYTES:
+        connection = core.postponed
+        core.postponed = connection.next_resumed
+        core.n_postponed -= 1
+        connection.next_resumed = NULL
+        connection.is_resumed = False
+        resume(core, connection)
+
+
+cdef void forget_resumed(Core *core, Connection **first) noexcept nogil:
+    while first[0] != NULL:
+        first[0].is_resumed = False
+        first[0] = first[0].next_resumed
 
 
 cdef void on_due(void *owner, Timer *timer) noexcept nogil:
@@ -211,12 +227,15 @@ cdef void handle_events(Core *core) noexcept nogil:
 
 
 cdef void turn(Core *core, int64_t now_us) noexcept nogil:
+    core.n_turns += 1
+    core.n_sent = 0
     core.now_us = now_us
     core.now_ms = now_us // 1000
     core.snapshot = look(core.board, core.number)
     add_own(&core.column.figures[<int>TURNS], 1)
     store_relaxed(&core.column.beat_ms, clock_us(core) // 1000)
     store_relaxed(&core.column.generation, core.snapshot.generation)
+    resume_postponed(core)
     handle_events(core)
     resume_all(core)
     advance(&core.wheel, core.now_ms, on_due, core)
@@ -244,6 +263,11 @@ cdef int64_t own_time(Core *core, int64_t before_us, int64_t now_us) noexcept no
     return now_us - core.held_up_us
 
 
+cdef bint has_more(const Core *core) noexcept nogil:
+    """To do, whatever epoll tells."""
+    return core.resumed != NULL or core.postponed != NULL or core.silent != NULL
+
+
 cdef int run(Core *core, const char *name) noexcept nogil:
     """Until stopped: 0; or the errno that ended it."""
     cdef int64_t before_us = read_clock_us()
@@ -252,7 +276,7 @@ cdef int run(Core *core, const char *name) noexcept nogil:
     prctl(PR_SET_NAME, name)
     while not load_acquire(&core.stopping):
         is_news = core.n_handled == core.n_events
-        if is_news and hear(core, 0 if core.resumed != NULL or core.silent != NULL else WAIT_MS) < 0:
+        if is_news and hear(core, 0 if has_more(core) else WAIT_MS) < 0:
             if errno != EINTR:
                 return errno
             continue    # stopped and continued: what has come meanwhile is told at once
@@ -271,7 +295,8 @@ cdef void close_all(Core *core) noexcept nogil:
     # Every connection is on the wheel, so expiring all ends all.
     core.is_accepting = False
     expire_all(&core.wheel, on_end, core)
-    forget_resumed(core)
+    forget_resumed(core, &core.resumed)
+    forget_resumed(core, &core.postponed)
     sweep_graveyard(core)
     free_spares(core)
     free_holders(core)

@@ -1,0 +1,96 @@
+"""What one flow may move before others are served: counted, between scripted ends that could take far more."""
+
+import socket
+import statistics
+
+import pytest
+
+from tests.support.dataplane import ANSWER, REQUEST, received
+
+LONG = b"Content-Length: 1000000000000\r\n\r\n"
+UPGRADE = b"Connection: Upgrade\r\nUpgrade: w\r\n\r\n"
+KIB = 1024
+
+
+class Fast:
+    """A flow whose source always has more, and whose sink takes in all: megabytes of either."""
+
+    def __init__(self, bench, way):
+        self.bench = bench
+        client, upstream = (self.roomy(bench, end) for end in (bench.client, bench.upstream))
+        if way == "up":
+            bench.ask(client, upstream, b"PUT /x HTTP/1.1\r\nHost: a\r\n" + LONG)
+        elif way == "down":
+            bench.ask(client, upstream)
+            upstream.send(b"HTTP/1.1 200 OK\r\n" + LONG)
+        else:
+            bench.ask(client, upstream, REQUEST[:-2] + UPGRADE)
+            upstream.send(b"HTTP/1.1 101 Switching Protocols\r\n" + UPGRADE)
+        bench.turn(turns=3)
+        self.source, self.sink = (upstream, client) if way in ("down", "tunnel down") else (client, upstream)
+        self.take()
+
+    @staticmethod
+    def roomy(bench, make):
+        end = make(is_tcp=True)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        return end
+
+    def push(self):
+        try:
+            while self.source.send(bytes(1 << 20)):
+                pass
+        except BlockingIOError:
+            pass
+
+    def take(self):
+        """Bytes that have come out since the last time."""
+        n = 0
+        while piece := received(self.sink):
+            n += len(piece)
+        return n
+
+
+WAYS = ["down", "up", "tunnel down", "tunnel up"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_alone_256_kib_a_turn(bench, way):
+    flow = Fast(bench, way)
+    moved = []
+    for _ in range(30):
+        flow.push()
+        bench.turn()
+        moved.append(flow.take())
+    assert max(moved) <= 256 * KIB
+    assert sum(moved) >= 15 * 256 * KIB, "nothing else holds it up"
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_beside_others_less_and_in_turns(bench, way):
+    flows = [Fast(bench, way) for _ in range(8)]
+    moved = []
+    for _ in range(40):
+        for flow in flows:
+            flow.push()
+        bench.turn()
+        moved.append([flow.take() for flow in flows])
+    steady = moved[12:]
+    assert max(map(max, steady)) <= 128 * KIB
+    # In the median: a flow whose source has just paused is not known as fast, and may come on top.
+    assert statistics.median(map(sum, steady)) <= 320 * KIB, "what all of them move is what another waits for"
+    assert min(map(sum, zip(*steady, strict=True))) >= 8 * 64 * KIB, "each has its share"
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_between_two_steps_of_another_exchange(bench, way):
+    flow, client, upstream = Fast(bench, way), bench.client(), bench.upstream()
+    for _ in range(10):
+        flow.push()
+        client.send(REQUEST)
+        bench.turn()
+        assert received(upstream).startswith(b"GET /x ") and flow.take() <= 256 * KIB
+        flow.push()
+        upstream.send(ANSWER)
+        bench.turn()
+        assert received(client) == ANSWER and flow.take() <= 256 * KIB
