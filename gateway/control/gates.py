@@ -170,7 +170,7 @@ class Gate:
         if self.state is State.DOUBTED:
             return True
         if self.state is State.SHUT:
-            return self.good_run > 0
+            return self.good_run > 0 or 0 < self.silent_run < self.service.health.down_after
         return self.bad_run > 0
 
 

@@ -465,6 +465,18 @@ def test_a_gate_is_silent_once_nothing_has_come_for_as_long_as_it_takes_to_shut_
     assert bench.published(ONE)[0] == "admitting"
 
 
+def test_that_a_shut_gate_has_fallen_silent_is_confirmed_at_the_shorter_interval(bench):
+    serving(bench, ONE)
+    gate = bench.gates.all[ONE]
+    bench.judge(ONE, False, False, False)
+    assert (gate.state, gate.is_confirming) == (State.SHUT, False)
+    met = []
+    for _ in range(4):
+        bench.gates.judge(ONE, False, 0, is_silent=True)
+        met.append((bench.published(ONE)[0], gate.is_confirming))
+    assert met == [("shut", True), ("shut", True), ("silent", False), ("silent", False)]
+
+
 def test_who_refuses_or_says_that_it_is_unwell_is_not_silent(bench):
     serving(bench, ONE, TWO)
     for _ in range(5):

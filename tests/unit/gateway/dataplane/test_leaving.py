@@ -1,11 +1,13 @@
 """Who leaves an endpoint that has fallen silent, where to, and who waits on there."""
 
 import contextlib
+import dataclasses
 import socket
 
 import pytest
 
 from gateway.dataplane import Settings
+from routing_core import Table
 from tests.support.dataplane import ANSWER, NOWHERE, REQUEST, received
 
 PUT = b"PUT /x HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 5\r\n\r\nhello"
@@ -300,6 +302,26 @@ def test_a_pop_that_was_drained_since_is_no_place(bench):
     bench.publish()
     set_gate(bench, "silent")
     assert_stays(bench, client, far, other)
+
+
+def test_nor_is_one_that_was_removed_since(bench):
+    client, far = waiting(bench)
+    other = bench.upstream(pop=1)
+    spec = bench.table().spec
+    pops = (spec.pops[0], dataclasses.replace(spec.pops[1], name="ams"))
+    bench.snapshots.publish(Table(dataclasses.replace(spec, pops=pops), bench.figures), bench.locator, bench.compiled)
+    set_gate(bench, "silent")
+    assert_stays(bench, client, far, other)
+
+
+def test_a_place_that_refuses_is_one_try_of_those_it_has(bench):
+    """The other PoP refuses at once: there is no third."""
+    client, far = waiting(bench)
+    set_gate(bench, "silent")
+    bench.turn(100, turns=2)
+    assert received(far) == b""
+    assert received(client).startswith(b"HTTP/1.1 502 ")
+    assert bench.figures.read_endpoint(bench.rows[1][0])["connect_failures"] == 1
 
 
 def test_a_thousand_go_a_few_a_turn(make_bench):
