@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from gateway import _config_units as units
 from gateway._config_limits import Config
 from gateway._config_model import Section
-from gateway._config_tree import Loc, Node, Step, plain_scalar
+from gateway._config_tree import Loc, Node, Step
 from gateway.errors import Fault
 
 LATER = {("listeners", "tls")}  # keys of coming versions, without list positions
@@ -108,8 +108,7 @@ def node_at(root: Node, loc: Loc) -> Node | None:
 def came(node: Node | None) -> str:
     """What stood in the file, short."""
     if node is not None and node.written is not None:
-        is_quoted = isinstance(node.value, str) and not isinstance(plain_scalar(node.value), str)
-        return f"{node.written} (a text, since it is in quotes)" if is_quoted else node.written
+        return node.written
     if node is None or node.value is None:
         return "nothing"
     if isinstance(node.value, dict):
@@ -184,6 +183,12 @@ def _unknown_key(loc: Loc) -> str:
         return "must not be merged into: write *alias as a value instead"
     near = difflib.get_close_matches(key, legal, 1)
     return f"is no key here{f', did you mean {near[0]}?' if near else '.'} Legal: {', '.join(legal)}"
+
+
+def retype(root: Node, error: ValidationError) -> bool:
+    """Where what came from outside the file is faulty: the same as a text, or as what it would be without quotes. Whether to look again."""
+    nodes = [node_at(root, detail["loc"]) for detail in error.errors(include_url=False, include_context=False, include_input=False)]
+    return sum(node.retype() for node in nodes if node is not None) > 0  # each of them
 
 
 def prune(root: Node, error: ValidationError) -> None:

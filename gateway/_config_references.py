@@ -32,6 +32,7 @@ class References:
 
     folder: Path  # where relative paths start
     environment: Mapping[str, str]
+    is_used: bool = False
     _hidden: dict[str, str] = field(default_factory=dict)  # what came -> how it is written
 
     def resolve(self, text: str) -> str:
@@ -43,6 +44,7 @@ class References:
             came = _put(text, self._one)
         else:
             return text
+        self.is_used = True
         if came != text.replace("$$", "$"):
             self._hidden[came] = text
         return came

@@ -45,6 +45,7 @@ class Node:
     n_values: int = 1
     positions: list[int] | None = None  # of a list's items in the file, once some were taken out
     written: str | None = None  # as it stands in the file, where that refers to something outside it
+    text: str = ""  # then: what came
 
     def at(self, step: Step) -> Node | None:
         if isinstance(self.value, dict):
@@ -60,6 +61,17 @@ class Node:
         if isinstance(self.value, list):
             return tuple(node.plain() for node in self.value)
         return self.value
+
+    def retype(self) -> bool:
+        """Makes a text of what came as something else, or the other way round: within {} quotes are needed that mean nothing. Whether
+        anything has changed."""
+        if isinstance(self.value, dict):
+            return sum(node.retype() for node in self.value.values() if not isinstance(node.value, dict | list | str)) > 0
+        other = self.text if not isinstance(self.value, str) else plain_scalar(self.text)
+        is_new = self.written is not None and self.text != "" and type(other) is not type(self.value)
+        if is_new:
+            self.value = other
+        return is_new
 
     def without(self, steps: set[Step]) -> None:
         """Takes entries out, in place; what is left keeps its lines and its positions in the file."""
@@ -122,7 +134,8 @@ class _Composer:
         except ValueError as error:
             self.faults.append(SyntaxFault(line, loc, str(error)))
             return Node(line, None, written=event.value)
-        return Node(line, plain_scalar(text) if event.implicit[0] else text, written=None if text == event.value else event.value)
+        value = plain_scalar(text) if event.implicit[0] else text
+        return Node(line, value) if text == event.value else Node(line, value, written=event.value, text=text)
 
     def alias(self, anchor: str, line: int, loc: Loc) -> Node:
         node = self.anchors.get(anchor)
@@ -197,5 +210,7 @@ def read_tree(text: str, resolve: Callable[[str], str] = str) -> tuple[Node | No
         line = min(mark.line + 1 if mark else 1, len(lines))  # the end of the file is no line of its own
         has_tab = "\t" in lines[line - 1][: len(lines[line - 1]) - len(lines[line - 1].lstrip())]
         said = f"must be YAML: {error.problem or 'can not be read'}{context}"
+        if "${" in lines[line - 1]:
+            said += '; within {} and [] a reference stands in quotes: "${NAME}"'
         return None, [*composer.faults, SyntaxFault(line, (), "must be indented by spaces, got a tab" if has_tab else said)]
     return root or Node(1, {}), composer.faults

@@ -20,7 +20,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from gateway._config_checks import judge
 from gateway._config_doubts import doubts
-from gateway._config_faults import all_sections, place, prune, translate
+from gateway._config_faults import all_sections, place, prune, retype, translate
 from gateway._config_limits import AccessLog, Admin, Config, Drain, Kubernetes, Limits, Log, PerClient, Requests, Retries, Status, Timeouts
 from gateway._config_model import Capacity, ClientIp, Gateway, GeoIp, KubernetesAccess, Listener, Override, Pin, Place, Pop, Section
 from gateway._config_references import Quoted, References, write_back, written_in
@@ -73,12 +73,16 @@ def parse(text: str, file: str = "isochrone.yaml", folder: Path | None = None) -
     folder = folder or Path.cwd()
     references = References(folder, os.environ)
     root, wrong = read_tree(text, references.resolve)
+    context = {"folder": folder}
+    if root is not None and references.is_used:
+        _settle(root, context)
     try:
-        config = _judged(root, wrong, file, {"folder": folder})
+        config = _judged(root, wrong, file, context)
     except ConfigError as error:
         raise ConfigError([_hidden(fault, references) for fault in error.faults]) from None
     assert root is not None
-    config.remember(written_in(root))
+    if references.is_used:
+        config.remember(written_in(root))
     return Loaded(config, tuple(_hidden(doubt, references) for doubt in doubts(config, root, file)), references.hide)
 
 
@@ -111,6 +115,17 @@ def _judged(root: Node | None, wrong: Sequence[SyntaxFault], file: str, context:
     if faults or config is None:
         raise ConfigError(faults)
     return config
+
+
+def _settle(root: Node, context: dict[str, Any]) -> None:
+    """What came from outside the file is of the type that is legal where it stands, if it can be. What is faulty either way is put back."""
+    for _ in range(2):
+        try:
+            Config.model_validate(root.plain(), context=context)
+        except ValidationError as error:
+            if retype(root, error):
+                continue
+        return
 
 
 def _path(loc: tuple[str | int, ...]) -> str:

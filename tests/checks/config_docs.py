@@ -39,8 +39,8 @@ JSON Schema, with which an editor completes and explains keys. `docs/examples/` 
   be absent or empty, `${file:PATH}` the content of a file without its last line break; `file:PATH` as a whole value is the same, and
   `$$` is a dollar sign. It is put in at each load, so a reload reads files anew, after the YAML was read: a value, never structure.
   What is missing is a fault with its line. Faults, warnings, `check` and `/config` say the reference and never what came; a name or an
-  address that comes so is still said where the gateway speaks of what it does. Without quotes `workers: ${N}` is a number where one
-  comes; in quotes, which YAML wants within `{}` and `[]`, it is a text.
+  address that comes so is still said where the gateway speaks of what it does. It is a text or a number, whichever is
+  legal there; within `{}` and `[]` YAML wants quotes around it.
 - A key with an empty value is a key left out. Anchors and aliases (`&a`, `*a`) may be used, tags and merge keys (`<<`) not. `NO` is
   Norway: only `true` and `false` are truth values.
 - **Reload** (SIGHUP, `POST /reload`) takes a new file whole or not at all. A change of `listeners`, `admin`, `status` or

@@ -111,12 +111,30 @@ def test_types_are_those_that_would_have_stood_there(environ):
     )
     config = parse(text).config
     assert (config.gateway.workers, config.listeners[0].bind.port, config.pops[0].lat) == (3, 8083, 5.0)
+
+
+@pytest.mark.parametrize("quoted", ["${N}", '"${N}"'])
+def test_quotes_make_no_other_type(environ, quoted):
+    """YAML wants them within {}, where they mean nothing else; and a secret of digits is a text."""
+    text = SMALL.replace("workers: 1", f"workers: {quoted}").replace("name: edge", f"name: {quoted}") + "debug_headers: ${YES:-true}\n"
+    headers = f"\n    match:\n      headers:\n        x: {quoted}"
+    text = text.replace("routes: [{service: shop}]", f"routes:\n  - service: shop{headers}")
+    config = parse(text).config
+    assert (config.gateway.workers, config.gateway.name, config.debug_headers) == (3, "3", True)
+    assert config.routes[0].match[0].headers == (("x", "3"),)
+    assert parse(effective(config)).config.model_dump() == config.model_dump()
+
+
+def test_what_is_faulty_either_way_is_said_with_its_reference(environ, monkeypatch):
+    monkeypatch.setenv("N", "999")
     with pytest.raises(ConfigError) as caught:
-        parse(SMALL.replace("workers: 1", 'workers: "${N}"'))  # a text in quotes is a text
-    assert (
-        str(caught.value)
-        == "isochrone.yaml:3: gateway.workers: must be auto or a whole number from 1 to 64, got ${N} (a text, since it is in quotes)"
-    )
+        parse(SMALL.replace("workers: 1", 'workers: "${N}"'))
+    assert str(caught.value) == "isochrone.yaml:3: gateway.workers: must be auto or a whole number from 1 to 64, got ${N}"
+
+
+def test_a_reference_without_quotes_within_braces(environ):
+    with pytest.raises(ConfigError, match=r"within {} and \[\] a reference stands in quotes"):
+        parse("gateway: {workers: ${N}}\n")
 
 
 def test_a_missing_variable_is_one_fault_with_its_line(environ):
