@@ -134,6 +134,10 @@ class Outliers(Section):
     points at least."""
     latency: Flag = True
     """Whether one is ejected whose mean time to first byte is over three times the median of its set, and 50 ms above it at least."""
+    server_errors: Flag = True
+    """Whether one is ejected of whose answers a share is 5xx, or none came (resets, timeouts), that lies three in ten above the others' of
+    its set, by more than chance explains, and that most of the client networks met which it answered. So what one client asks for ejects
+    nobody, nor what fails everywhere."""
 
     @model_validator(mode="after")
     def _grows(self) -> Self:

@@ -6,7 +6,9 @@ something is owed. Rows live in blocks that never move, so a table holds plain p
 only after every worker has seen a newer table and nothing is in flight on it: control's duty, see Figures.release.
 Must not know tables, sockets or clocks.
 """
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+from routing_core._atomic cimport load_relaxed, store_relaxed
 
 from routing_core._atomic cimport load_relaxed
 
@@ -19,6 +21,7 @@ cdef enum:
     N_VERSIONS = 8          # of a pool's estimate: a cache line
     DEBT_SPANS = 7          # for which is kept how many retries were granted
     PACED_STEPS = 7         # how many versions' time a change of an estimate takes to reach every request
+    GROUPS = 8              # of client networks, by their hash: see group_of
 
 cdef enum GateState:
     ADMITTING = 0           # takes exchanges
@@ -48,8 +51,10 @@ cdef struct EndpointColumn:
     int64_t errors              # 502, 503 and 504 from the endpoint, resets, timeouts and garbage; failed connects not
     int64_t first_bytes         # with first_byte_us, the sum: time to first byte
     int64_t first_byte_us
+    int64_t server_errors       # of the answers, the other 5xx
+    int64_t bad_by              # errors and server errors by group, see add_to_group
+    int64_t good_by             # all other answers likewise
     int64_t tunnels             # of those in flight
-    int64_t unused[3]
 
 cdef struct EndpointGate:       # one cache line
     int64_t state               # GateState
@@ -80,6 +85,10 @@ cdef struct PoolColumn:
     int64_t reasons[N_REASONS]
     int64_t first_byte_buckets[N_BUCKETS]
     int64_t duration_buckets[N_BUCKETS]
+    int64_t answered_by         # by group, see add_to_group: all answers
+    int64_t limited_by          # those of 429
+    int64_t bad_by              # failures and server errors
+    int64_t unused[5]
 
 cdef struct PoolGate:           # three cache lines
     int64_t admit               # of SCALE: the share of requests it takes: availability * shed * ramp
@@ -130,6 +139,17 @@ cdef struct ServiceDebt:        # two cache lines, of all workers: private to _b
     int64_t peak                # most in flight when a retry was asked for, in this span
     int64_t peak_before         # and in the one before
     int64_t unused[5]
+
+# --- Groups of client networks, /24 and /48: so that what one client does is told from what befalls all ---
+# The group of a client's address of 16 bytes. Who is in a network can't leave its group.
+cdef int group_of(const uint8_t *client) noexcept nogil
+
+# One more of a group, in a cell of the caller's own. A byte each, which begins anew after 255: it says whether there was any since a
+# reading.
+cdef inline void add_to_group(int64_t *cell, int group) noexcept nogil:
+    cdef uint64_t was = <uint64_t>load_relaxed(cell)
+    cdef uint64_t mask = <uint64_t>0xFF << (8 * group)
+    store_relaxed(cell, <int64_t>((was & ~mask) | ((was + (<uint64_t>1 << (8 * group))) & mask)))
 
 # 0..N_CODES-1. The codes of RFC 9110 and what proxies use have a slot each; others share one per class.
 cdef int slot_of_code(int code) noexcept nogil

@@ -32,8 +32,11 @@ class Figures:
     def read_pool(self, row: int) -> PoolFigures: ...
     def read_pool_outcomes(self, row: int) -> tuple[int, int, int, int, int]:
         """attempts, failures, server_errors, rate_limited, retry_after_ms of read_pool()."""
-    def read_endpoint_outcomes(self, row: int) -> tuple[int, int, int, int]:
-        """answers, errors, first_bytes, first_byte_us of read_endpoint()."""
+    def read_pool_groups(self, row: int) -> tuple[int, int, int]:
+        """By groups of client networks, a byte each which begins anew after 255: all answers, those of 429, failures and server errors."""
+    def read_endpoint_outcomes(self, row: int) -> tuple[int, int, int, int, int, int, int]:
+        """answers, errors, first_bytes, first_byte_us, server_errors of read_endpoint(); and by groups of client networks, a byte each
+        which begins anew after 255, those that were bad (errors and server errors) and those that were good."""
     def moved(self, rows: array[int], seen: array[int]) -> list[int]:
         """Places in `rows` where something is other than at the last call with this `seen`, which has as many items and starts as zeros: of
         a pool's row what read_pool_times() and read_pool_outcomes() answer, of an endpoint's whether it admits, and whether

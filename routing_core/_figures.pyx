@@ -1,7 +1,7 @@
 """Rows of one kind lie in blocks of ROWS: their gates side by side, then their columns. Row = block * ROWS + place."""
 cimport cython
-from libc.stdint cimport int32_t, int64_t, uint64_t
-from libc.string cimport memcpy
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from libc.string cimport memcmp, memcpy
 
 from routing_core._atomic cimport load_relaxed, store_release
 from routing_core._memory cimport FIGURES, give, take
@@ -102,7 +102,28 @@ cdef enum:
     POOL_GATE_CELLS = sizeof(PoolGate) // sizeof(int64_t)
     MAX_US = 0x7FFFFFFF         # half of a version's cell, 35 minutes
 
+cdef const char *MAPPED = b"\0\0\0\0\0\0\0\0\0\0\xff\xff"     # of an address of 16 bytes that is one of IPv4: RFC 4291 2.5.5.2
+cdef uint64_t LOW_BITS = 0x7F7F7F7F7F7F7F7Fu     # of each byte, all but the highest
 cdef uint64_t ODD = 0x9E3779B97F4A7C15u     # spreads the bits of a number: 2**64 over the golden ratio
+
+
+cdef int group_of(const uint8_t *client) noexcept nogil:
+    cdef bint is_v4 = memcmp(client, MAPPED, 12) == 0
+    cdef uint64_t network = 0
+    memcpy(&network, client + 12 if is_v4 else client, 3 if is_v4 else 6)
+    network *= ODD
+    return <int>((network ^ network >> 32) * ODD >> 61)
+
+
+# What add_to_group() has counted in all columns, byte by byte.
+cdef uint64_t sum_groups(const int64_t *first, int stride, int n_workers) noexcept nogil:
+    cdef uint64_t total = 0
+    cdef uint64_t more
+    cdef int worker
+    for worker in range(n_workers):
+        more = <uint64_t>load_relaxed(first + worker * stride)
+        total = ((total & LOW_BITS) + (more & LOW_BITS)) ^ ((total ^ more) & ~LOW_BITS)
+    return total
 
 
 # A number that is another one as soon as any of what control asks of a pool ten times a second is.
@@ -270,7 +291,8 @@ cdef class Figures:
         names = ("in_flight", "connections", "attempts", "connect_failures", "failures")
         return {
             **dict(zip(names, read_cells(&columns.in_flight, 5, ENDPOINT_CELLS, self.n_workers), strict=True)),
-            **dict(zip(("answers", "errors", "first_bytes", "first_byte_us"), self.read_endpoint_outcomes(row), strict=True)),
+            **dict(zip(("answers", "errors", "first_bytes", "first_byte_us", "server_errors"), self.read_endpoint_outcomes(row)[:5],
+                       strict=True)),
             "latency_us": latency,
             "state": GATE_STATES[load_relaxed(&gate.state)],
             "forgiven": load_relaxed(&gate.forgiven),
@@ -288,9 +310,17 @@ cdef class Figures:
         """attempts, failures, server_errors, rate_limited, retry_after_ms of read_pool()."""
         return tuple(read_cells(&self.pool_columns(row).attempts, 5, POOL_CELLS, self.n_workers))
 
+    def read_pool_groups(self, int row) -> tuple:
+        """By groups of client networks, a byte each which begins anew after 255: all answers, those of 429, failures and server errors."""
+        cdef const PoolColumn *columns = self.pool_columns(row)
+        return tuple([sum_groups(&columns.answered_by + i, POOL_CELLS, self.n_workers) for i in range(3)])
+
     def read_endpoint_outcomes(self, int row) -> tuple:
-        """answers, errors, first_bytes, first_byte_us of read_endpoint()."""
-        return tuple(read_cells(&self.endpoint_columns(row).answers, 4, ENDPOINT_CELLS, self.n_workers))
+        """answers, errors, first_bytes, first_byte_us, server_errors of read_endpoint(); and by groups of client networks, a byte each
+        which begins anew after 255, those that were bad (errors and server errors) and those that were good."""
+        cdef const EndpointColumn *columns = self.endpoint_columns(row)
+        return (*read_cells(&columns.answers, 5, ENDPOINT_CELLS, self.n_workers),
+                sum_groups(&columns.bad_by, ENDPOINT_CELLS, self.n_workers), sum_groups(&columns.good_by, ENDPOINT_CELLS, self.n_workers))
 
     def moved(self, const int32_t[::1] rows not None, uint64_t[::1] seen not None) -> list:
         """Places in `rows` where something is other than at the last call with this `seen`, which has as many items and starts as zeros: of

@@ -21,6 +21,7 @@ class EndpointFigures(TypedDict):
     errors: int
     first_bytes: int
     first_byte_us: int
+    server_errors: int
 
 
 class PoolFigures(TypedDict):

@@ -7,6 +7,7 @@ AVAILABILITIES: tuple[str, ...]
 
 def label_of_code(code: int) -> str: ...
 def bucket(us: int) -> int: ...
+def group(client: bytes) -> int: ...
 def add_to_endpoint(
     figures: Figures,
     row: int,
@@ -20,6 +21,8 @@ def add_to_endpoint(
     first_bytes: int = 0,
     first_byte_us: int = 0,
     attempts: int = 0,
+    bad_by: bytes = b"",
+    good_by: bytes = b"",
 ) -> None: ...
 def add_to_pool(
     figures: Figures,
@@ -35,6 +38,9 @@ def add_to_pool(
     first_byte_us: int = 0,
     waiting: int = 0,
     lay_us: int = 0,
+    answered_by: bytes = b"",
+    limited_by: bytes = b"",
+    bad_by: bytes = b"",
 ) -> None: ...
 def add_to_pop(figures: Figures, row: int, worker: int, in_flight: int) -> None: ...
 def add_to_service(figures: Figures, row: int, worker: int, outcome: int) -> None: ...

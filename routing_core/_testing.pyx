@@ -9,7 +9,7 @@ from routing_core._budget cimport FORGIVEN_S, BudgetTerms, enter, leave, spend
 from routing_core._endpoints cimport (ADMITTING_ONLY, ANSWERING_FIRST, AVAILABLE, MAX_TRIED, Availability, choose_endpoint,
                                       observe_latency)
 from routing_core._explain cimport fill_asked, route_of
-from routing_core._figures cimport EndpointColumn, Figures, PoolColumn, bucket_of_us, slot_of_code
+from routing_core._figures cimport EndpointColumn, Figures, PoolColumn, add_to_group, bucket_of_us, group_of, slot_of_code
 from routing_core._location cimport Location
 from routing_core._random cimport Random, seed as seed_random
 from routing_core._routes cimport RequestFacts, match_route
@@ -32,10 +32,15 @@ def bucket(int64_t us) -> int:
     return bucket_of_us(us)
 
 
+def group(bytes client not None) -> int:
+    assert len(client) == 16
+    return group_of(client)
+
+
 def add_to_endpoint(Figures figures not None, int row, int worker, *, int64_t in_flight=0, int64_t connections=0,
                     int64_t connect_failures=0, int64_t answers=0, int64_t errors=0, int64_t first_bytes=0,
-                    int64_t first_byte_us=0, int64_t attempts=0) -> None:
-    """As a worker counts in its own column."""
+                    int64_t first_byte_us=0, int64_t attempts=0, bytes bad_by=b"", bytes good_by=b"") -> None:
+    """As a worker counts in its own column. By: whose, an address of 16 bytes."""
     cdef EndpointColumn *own = &figures.endpoint_columns(row)[worker]
     add_own(&own.in_flight, in_flight)
     add_own(&own.connections, connections)
@@ -45,12 +50,16 @@ def add_to_endpoint(Figures figures not None, int row, int worker, *, int64_t in
     add_own(&own.errors, errors)
     add_own(&own.first_bytes, first_bytes)
     add_own(&own.first_byte_us, first_byte_us)
+    if bad_by:
+        add_to_group(&own.bad_by, group(bad_by))
+    if good_by:
+        add_to_group(&own.good_by, group(good_by))
 
 
 def add_to_pool(Figures figures not None, int row, int worker, *, int64_t in_flight=0, int code=0, int reason=0, int64_t attempts=0,
                 int64_t failures=0, int64_t first_bytes=0, int64_t first_byte_us=0, int64_t waiting=0,
-                int64_t lay_us=0) -> None:
-    """As a worker counts in its own column; code 0: none."""
+                int64_t lay_us=0, bytes answered_by=b"", bytes limited_by=b"", bytes bad_by=b"") -> None:
+    """As a worker counts in its own column; code 0: none. By: whose, an address of 16 bytes."""
     cdef PoolColumn *own = &figures.pool_columns(row)[worker]
     add_own(&own.in_flight, in_flight)
     add_own(&own.attempts, attempts)
@@ -62,6 +71,12 @@ def add_to_pool(Figures figures not None, int row, int worker, *, int64_t in_fli
     if code:
         add_own(&own.codes[slot_of_code(code)], 1)
         add_own(&own.reasons[reason], 1)
+    if answered_by:
+        add_to_group(&own.answered_by, group(answered_by))
+    if limited_by:
+        add_to_group(&own.limited_by, group(limited_by))
+    if bad_by:
+        add_to_group(&own.bad_by, group(bad_by))
 
 
 def add_to_pop(Figures figures not None, int row, int worker, int64_t in_flight) -> None:

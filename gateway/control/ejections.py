@@ -26,7 +26,12 @@ from routing_core import Figures, TableSpec
 SWEPT_PER_TURN = 1000  # endpoints, or a pool's more: pools that began together are not swept in one long turn
 JUDGED = (State.ADMITTING, State.RAMPING, State.EJECTED)
 # A rule's name in metrics, that of its key in the configuration, by the words of its causes.
-RULE_NAMES = {" in a row": "consecutive_errors", " good answers": "success_rate", "first byte ": "latency"}
+RULE_NAMES = {
+    " in a row": "consecutive_errors",
+    " good answers": "success_rate",
+    "first byte ": "latency",
+    " of answers 5xx ": "server_errors",
+}
 
 
 @dataclass(slots=True)
@@ -53,6 +58,7 @@ def rules_of(outliers: configured.Outliers) -> Rules:
         max_share=outliers.max_share,
         success_rate=outliers.success_rate,
         latency=outliers.latency,
+        server_errors=outliers.server_errors,
     )
 
 

@@ -5,9 +5,11 @@ figures, gates or tables: the caller shuts and opens, and shuts also what is dea
 detection (consecutive gateway errors, success rate, ejection times that grow) and gRPC's (proposal A50: the same without runs). Neither
 judges latency. At most a share of the set is ejected, rounded down: half of one is none, so an only endpoint always stays.
 
-How it works. Counts are cumulative; what they grew by in a turn is judged. A run of errors ejects at once. A sweep compares
-endpoints that had enough requests since the last one with each other. Counts of an ejected endpoint are of what was under way, or of a
-panic, and say nothing.
+How it works. Counts are cumulative; what they grew by in a turn is judged. A run of errors ejects at once. So does a share of errors,
+5xx among them, that neither chance nor the application explains: it lies far above that of the others over the same time, and most of
+the client networks that were answered there have met it. What one client asks for, wherever it is sent, is nobody's fault there. A sweep
+compares endpoints that had enough requests since the last one with each other. Counts of an ejected endpoint are of what was under way,
+or of a panic, and say nothing.
 """
 
 from __future__ import annotations
@@ -27,6 +29,10 @@ RATE_ENDPOINTS = 5
 RATE_REQUESTS = 100
 RATE_DEVIATIONS = 1.9
 RATE_MOST = 0.95
+# Server errors: an application's own fault is everybody's alike; what is worth an ejection is three answers in ten more than the others'.
+ERROR_ANSWERS = 20  # of each that is compared
+ERROR_SHARE = 0.3
+ERROR_DEVIATIONS = 5.0  # of what chance explains: looked at ten times a second, four would be wrong once in a while
 # Latency: choosing by latency within the pool bears with what is a little slow; this is for what is sick.
 SLOW_ENDPOINTS = 3
 SLOW_ANSWERS = 20
@@ -45,10 +51,11 @@ class Rules:
     max_share: float = 0.5  # of the set, ejected at once
     success_rate: bool = True
     latency: bool = True
+    server_errors: bool = True
 
     def most(self, size: int) -> int:
         """How many of a set may be ejected at once."""
-        is_on = (self.consecutive_errors > 0 or self.success_rate or self.latency) and self.eject_s > 0
+        is_on = (self.consecutive_errors > 0 or self.success_rate or self.latency or self.server_errors) and self.eject_s > 0
         return math.floor(self.max_share * size + 1e-9) if is_on else 0  # 0.29 * 100 is a hair below 29
 
 
@@ -59,9 +66,22 @@ class Counts(NamedTuple):
     errors: int  # 502, 503, 504, resets, timeouts, garbage
     first_bytes: int = 0  # with the sum that follows: time to first byte
     first_byte_us: int = 0
+    server_errors: int = 0  # of the answers, those of 5xx
+    bad_by: int = 0  # errors and server errors by group of client networks, a byte each which begins anew after 255
+    good_by: int = 0  # all others likewise
+
+    @property
+    def total(self) -> int:
+        return self.answers + self.errors
+
+    @property
+    def bad(self) -> int:
+        return self.errors + self.server_errors
 
     def since(self, before: Counts) -> Counts:
-        return Counts(*(now - then for now, then in zip(self, before, strict=True)))
+        """What came since then. Of a group that had none the byte is 0."""
+        grown = Counts(*(now - then for now, then in zip(self, before, strict=True)))
+        return grown._replace(bad_by=self.bad_by ^ before.bad_by, good_by=self.good_by ^ before.good_by)
 
 
 class Ejection(NamedTuple):
@@ -87,25 +107,35 @@ class Record:
 
     counts: Counts | None = None  # at the last turn; None: was not in the set
     base: Counts = NOTHING  # what the next sweep counts from; while ejected, all of them
+    earlier: Counts = NOTHING  # that of the sweep before
+    is_whole: bool = False  # its base is the last sweep's, as the others'
     run: int = 0  # errors without a good answer between them
     times: int = 0  # ejected; one less for each interval without
     until: float | None = None  # None: not ejected
     restored_at: float = -math.inf
 
     def count(self, counts: Counts) -> bool:
-        """Take the counts of a turn. Whether its run of errors has grown."""
+        """Take the counts of a turn. Whether anything bad was among them."""
         before, self.counts = self.counts, counts
         if counts == before:
             return False
         if before is None or self.until is not None or _is_other_row(before, counts):
-            self.base = counts
+            self.forget(counts)
             return False
-        if counts.answers > before.answers:  # what came first within a turn nobody knows
+        if counts.answers - counts.server_errors > before.answers - before.server_errors:  # what came first within a turn nobody knows
             self.run = 0
-        elif counts.errors > before.errors:
+        else:
             self.run += counts.errors - before.errors
-            return True
-        return False
+        return counts.bad > before.bad
+
+    def forget(self, counts: Counts) -> None:
+        """What was counted until now."""
+        self.base = self.earlier = counts
+        self.is_whole = False
+
+    @property
+    def recent(self) -> Counts:
+        return NOTHING if self.counts is None else self.counts.since(self.base)
 
 
 def _is_other_row(before: Counts, counts: Counts) -> bool:
@@ -129,8 +159,15 @@ class Outliers:
             runs = [(self.records[one].run, one) for one in failing if self.records[one].run >= rules.consecutive_errors]
             for run, identity in sorted(runs, key=lambda each: -each[0]):
                 self._eject(identity, f"{run} gateway errors in a row", rules, now, rng, verdicts)
+        if rules.server_errors and any(_is_suspect(self.records[one].recent) for one in failing):
+            whole = {one: record for one, record in self.records.items() if record.is_whole and record.until is None}
+            for identity, cause in failing_more({one: record.recent for one, record in whole.items()}).items():
+                if is_of_most(whole[identity]):
+                    self._eject(identity, cause, rules, now, rng, verdicts)
         if self.swept_at is None:
             self.swept_at = now
+            for record in self.records.values():
+                record.is_whole = True
         elif now - self.swept_at >= rules.interval_s:
             self._sweep(rules, now, rng, verdicts)
             self.swept_at = now
@@ -169,22 +206,56 @@ class Outliers:
         record.times = min(record.times + 1, max(1, math.ceil(rules.eject_max_s / rules.eject_s)))
         ejected_s = min(rules.eject_s * record.times, rules.eject_max_s)
         record.until = now + ejected_s * rng.uniform(1 - JITTER, 1 + JITTER)
-        record.run, record.base = 0, record.counts or record.base
+        record.run = 0
+        record.forget(record.counts or record.base)
         verdicts.ejected.append(Ejection(identity, record.until, cause))
 
     def _sweep(self, rules: Rules, now: float, rng: random.Random, verdicts: Verdicts) -> None:
-        recent = {one: record.counts.since(record.base) for one, record in self.records.items() if record.counts is not None}
+        recent = {one: record.recent for one, record in self.records.items() if record.counts is not None}
         found = unsuccessful(recent) if rules.success_rate else {}
         if rules.latency:
             found = found | {identity: cause for identity, cause in slow(recent).items() if identity not in found}
         for identity, cause in found.items():
             self._eject(identity, cause, rules, now, rng, verdicts)
         for identity, record in list(self.records.items()):
-            record.base = record.counts or record.base
+            record.earlier, record.base = record.base, record.counts or record.base
+            record.is_whole = record.counts is not None
             if record.until is None and now - record.restored_at >= rules.interval_s:
                 record.times = max(0, record.times - 1)
                 if record.times == 0 and record.counts is None:
                     del self.records[identity]
+
+
+def _is_suspect(recent: Counts) -> bool:
+    return recent.total >= ERROR_ANSWERS and recent.bad >= ERROR_SHARE * recent.total
+
+
+def failing_more(recent: Mapping[Identity, Counts]) -> dict[Identity, str]:
+    """Those whose share of errors, 5xx among them, lies far above the others', the worst first, each with the cause."""
+    counted = sorted(
+        ((identity, counts.bad / counts.total, 1 / counts.total) for identity, counts in recent.items() if counts.total >= ERROR_ANSWERS),
+        key=lambda each: -each[1],
+    )
+    shares, variances, n_others = sum(each[1] for each in counted), sum(each[2] for each in counted), len(counted)
+    found: dict[Identity, str] = {}
+    for identity, share, variance in counted:
+        shares, variances, n_others = shares - share, variances - variance, n_others - 1
+        if n_others == 0:
+            break
+        usual = max(0.0, shares / n_others)
+        # Of a share of n the variance is 1 / 4n at most.
+        chance = ERROR_DEVIATIONS * math.sqrt(max(0.0, variance + variances / n_others**2) / 4)
+        if share - usual < max(ERROR_SHARE, chance):
+            break
+        found[identity] = f"{share:.1%} of answers 5xx or none, where others have {usual:.1%}"
+    return found
+
+
+def is_of_most(record: Record) -> bool:
+    """Whether what was bad came to most of the client networks that it was asked by, for a while."""
+    counts = (record.counts or NOTHING).since(record.earlier)
+    bad_by, all_by = (cell.to_bytes(8).count(0) for cell in (counts.bad_by, counts.bad_by | counts.good_by))
+    return 2 * (8 - bad_by) > 8 - all_by
 
 
 def unsuccessful(recent: Mapping[Identity, Counts]) -> dict[Identity, str]:

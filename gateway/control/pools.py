@@ -200,6 +200,9 @@ def _pool(
         "capacity": _capacity(backend.capacity),
         "endpoints": tally(states, len(refused)),
         "in_flight": seen["in_flight"],
+        "attempts": seen["attempts"],
+        "failures": seen["failures"] + seen["server_errors"],
+        "server_errors": seen["server_errors"],
         # This gateway's own leg; what a client's request is expected to take depends on the client: `explain`.
         "estimate_ms": None if path_ms is None else round(path_ms + seen["service_ms"], 3),
         "path_ms": None if path_ms is None else round(path_ms, 3),
@@ -231,7 +234,8 @@ def _endpoint(gateway: Gateway, known: Known, state: str) -> dict[str, Any]:
         "connections": 0 if seen is None else seen["connections"],
         "attempts": 0 if seen is None else seen["attempts"],
         "connect_failures": 0 if seen is None else seen["connect_failures"],
-        "failures": 0 if seen is None else seen["failures"],
+        "failures": 0 if seen is None else seen["errors"] + seen["server_errors"],  # who got no answer, or one of 5xx
+        "server_errors": 0 if seen is None else seen["errors"] + seen["server_errors"] - seen["failures"],
     }
 
 

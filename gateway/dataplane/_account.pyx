@@ -12,7 +12,7 @@ from gateway.dataplane._ring cimport commit, reserve
 from routing_core._atomic cimport add_own, load_relaxed
 from routing_core._budget cimport leave
 from routing_core._endpoints cimport observe_latency
-from routing_core._figures cimport EndpointColumn, PoolColumn, RetryOutcome, bucket_of_us, slot_of_code
+from routing_core._figures cimport EndpointColumn, PoolColumn, RetryOutcome, add_to_group, bucket_of_us, group_of, slot_of_code
 from routing_core._random cimport next_u64
 from routing_core._table cimport Service, Text
 
@@ -82,6 +82,7 @@ cdef void note_failure(Core *core, Exchange *exchange, bint is_connect) noexcept
     else:
         add_own(&own.failures, 1)
         add_own(&own.errors, 1)
+        add_to_group(&own.bad_by, group_of(exchange.client))
         # No answer is an answer too: or the average of one that hangs would fade, and it would look ever quicker.
         observe_latency(own, max(core.now_us - asked_us(exchange), load_relaxed(&own.latency_us)), core.now_ms)
         note_pool_failure(core, exchange)
@@ -89,6 +90,7 @@ cdef void note_failure(Core *core, Exchange *exchange, bint is_connect) noexcept
 
 cdef void note_pool_failure(Core *core, Exchange *exchange) noexcept nogil:
     add_own(&own_pool(core, exchange).failures, 1)
+    add_to_group(&own_pool(core, exchange).bad_by, group_of(exchange.client))
 
 
 cdef void note_first_byte(Core *core, Exchange *exchange, int64_t lay_us) noexcept nogil:
@@ -116,13 +118,22 @@ cdef void feed_latency(Core *core, Exchange *exchange) noexcept nogil:
 cdef void note_answer(Core *core, Exchange *exchange, int status, bint is_long_lived, int64_t retry_after_ms) noexcept nogil:
     cdef EndpointColumn *of_endpoint = &exchange.endpoint.columns[core.number]
     cdef PoolColumn *own = own_pool(core, exchange)
+    cdef int group = group_of(exchange.client)
+    cdef bint is_server_error = 500 <= status <= 599
     # Those by which a server behind the endpoint, or a proxy there, says that it could not be served; a 500 may be the request's fault.
-    add_own(&of_endpoint.errors if 502 <= status <= 504 else &of_endpoint.answers, 1)
-    if 500 <= status <= 599:
+    cdef bint is_error = 502 <= status <= 504
+    add_own(&of_endpoint.errors if is_error else &of_endpoint.answers, 1)
+    add_to_group(&of_endpoint.bad_by if is_server_error else &of_endpoint.good_by, group)
+    add_to_group(&own.answered_by, group)
+    if is_server_error:
         add_own(&own.server_errors, 1)
+        add_to_group(&own.bad_by, group)
+        if not is_error:
+            add_own(&of_endpoint.server_errors, 1)
     if status == 429:
         add_own(&own.rate_limited, 1)
         add_own(&own.retry_after_ms, retry_after_ms)
+        add_to_group(&own.limited_by, group)
     if not is_long_lived:
         feed_latency(core, exchange)
 

@@ -3,78 +3,15 @@
 import asyncio
 import contextlib
 import functools
-import http.client
-import json
 import re
 
 import pytest
 import uvloop
-from aiohttp import web
 
-from tests.io.serving import Backend, Load, eventually, served
+from tests.io.outlying import CONFIG, endpoint, lines, standing
+from tests.io.serving import Load, eventually, served
 
 pytestmark = pytest.mark.slow
-
-CONFIG = """
-listeners: [{{name: web, bind: "127.0.0.1:{port}"}}]
-pops: [{{name: fra, lat: 50.11, lon: 8.68}}]
-services:
-  - name: shop
-    health: {{path: /healthz, interval: 300ms, timeout: 300ms, confirm_interval: 100ms}}
-    slow_start: 500ms
-    outliers: {{eject: {eject}}}
-    backends: [{{pop: fra, endpoints: [{endpoints}]}}]
-routes: [{{service: shop}}]
-timeouts: {{first_byte: 1s}}
-admin: {{bind: "127.0.0.1:{admin}"}}
-gateway: {{workers: 2}}
-log: {{format: json}}
-"""
-
-
-class Server(Backend):
-    """Well to its probes, whatever its clients get."""
-
-    answers_503 = False
-    delay_s = 0.0
-
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
-        if request.path == "/healthz":
-            return await super()._answer(request)
-        self.seen[f"{request.method} {request.path}"] += 1
-        if self.delay_s:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._dying.wait(), self.delay_s)
-        return web.Response(status=503) if self.answers_503 else web.Response(text=self.name)
-
-    @property
-    def n_seen(self):
-        return self.seen["GET /"]
-
-
-@contextlib.contextmanager
-def standing(folder, n, eject="30s"):
-    """A gateway before `n` servers in one PoP."""
-    with contextlib.ExitStack() as stack:
-        servers = [stack.enter_context(contextlib.closing(Server(f"s{number}"))) for number in range(n)]
-        endpoints = ", ".join(f'"{one.address}"' for one in servers)
-        yield stack.enter_context(served(folder, CONFIG, endpoints=endpoints, eject=eject)), servers
-
-
-def endpoint(gateway, server):
-    """What /pops/fra says of one."""
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.admin_port, timeout=20)
-    with contextlib.closing(connection):
-        connection.request("GET", "/pops/fra")
-        (service,) = json.loads(connection.getresponse().read())["services"]
-    (found,) = [one for one in service["each"] if one["endpoint"] == server.address]
-    return found
-
-
-def lines(gateway, server, word):
-    """Of the log, those that say that an endpoint is something."""
-    logged = [json.loads(line) for line in gateway.log.splitlines() if line.startswith("{")]
-    return [line for line in logged if line.get("endpoint") == server.address and f"endpoint is {word}" in line.values()]
 
 
 def test_one_that_answers_503_is_ejected_and_returns(tmp_path):
@@ -82,14 +19,14 @@ def test_one_that_answers_503_is_ejected_and_returns(tmp_path):
         bad, *others = servers
         load = Load(gateway.port).keep_alive(4)
         eventually(lambda: bad.n_seen > 5, "all serve")
-        bad.answers_503 = True
+        bad.answers = 503
         ejected = eventually(lambda: lines(gateway, bad, "ejected"), "it is ejected", 5)[0]
         assert ejected["cause"].endswith("gateway errors in a row")
         assert 1.8 <= ejected["lasts_s"] <= 2.2
         assert ejected["was"] == "admitting"
         assert (endpoint(gateway, bad)["gate"], endpoint(gateway, bad)["state"]) == ("ejected", "ejected")
         assert [endpoint(gateway, one)["gate"] for one in others] == ["admitting"] * 3
-        bad.answers_503 = False
+        bad.answers = 200
         load.wait_answers(50)  # what was under way has ended
         before = bad.n_seen
         load.wait_answers(200)
@@ -155,7 +92,7 @@ def test_of_eleven_endpoints_one_that_hangs_costs_less_than_one_request_in_a_tho
                 await stack.enter_async_context(server)
                 ports.append(server.sockets[0].getsockname()[1])
             endpoints = ", ".join(f'"127.0.0.1:{port}"' for port in ports)
-            with served(tmp_path, CONFIG, wait=False, endpoints=endpoints, eject="30s") as gateway:
+            with served(tmp_path, CONFIG, wait=False, endpoints=endpoints, eject="30s", more="") as gateway:
                 await asyncio.to_thread(gateway.wait_serving)
                 await crowd.ask(gateway.port, 1000)
                 assert crowd.n_bad == 0

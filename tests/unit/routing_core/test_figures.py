@@ -1,4 +1,6 @@
+import ipaddress
 from array import array
+from collections import Counter
 
 import pytest
 
@@ -18,7 +20,7 @@ from routing_core import (
 )
 from routing_core._figures import CODE_LABELS, GATE_STATES, REASONS, RETRY_OUTCOMES
 from routing_core._memory import refuse
-from routing_core._testing import add_to_endpoint, add_to_pool, add_to_pop, add_to_service, bucket, label_of_code
+from routing_core._testing import add_to_endpoint, add_to_pool, add_to_pop, add_to_service, bucket, group, label_of_code
 
 
 def test_a_fresh_endpoint_admits_and_has_counted_nothing():
@@ -39,6 +41,7 @@ def test_a_fresh_endpoint_admits_and_has_counted_nothing():
         "errors": 0,
         "first_bytes": 0,
         "first_byte_us": 0,
+        "server_errors": 0,
     }
 
 
@@ -108,18 +111,56 @@ def test_outcomes_are_those_of_the_whole_row():
     figures = Figures(2)
     pool, endpoint = figures.acquire("pool"), figures.acquire("endpoint")
     assert figures.read_pool_outcomes(pool) == (0, 0, 0, 0, 0)
-    assert figures.read_endpoint_outcomes(endpoint) == (0, 0, 0, 0)
+    assert figures.read_endpoint_outcomes(endpoint) == (0,) * 7
+    assert figures.read_pool_groups(pool) == (0, 0, 0)
     read = figures.read_pool(pool)
     names = ("attempts", "failures", "server_errors", "rate_limited", "retry_after_ms")
     assert tuple(read[name] for name in names) == figures.read_pool_outcomes(pool)
     add_to_pool(figures, pool, 1, in_flight=4)
     assert figures.read_pool_times(pool) == (4, 0, 0, 0, 0, 0, 0)
     add_to_endpoint(figures, endpoint, 1, in_flight=4, connect_failures=1)
-    assert figures.read_endpoint_outcomes(endpoint) == (0, 0, 0, 0)  # who did not connect did not answer
+    assert figures.read_endpoint_outcomes(endpoint) == (0,) * 7  # who did not connect did not answer
     with pytest.raises(IndexError, match="kind"):
         figures.read_pool_outcomes(endpoint)
     with pytest.raises(IndexError, match="kind"):
         figures.read_endpoint_outcomes(pool)
+
+
+# Groups of client networks
+
+NETWORKS = [f"192.0.{number}.1" for number in range(20)]
+
+
+def address(text):
+    ip = ipaddress.ip_address(text)
+    return ip.packed if ip.version == 6 else b"\0" * 10 + b"\xff\xff" + ip.packed
+
+
+def test_who_is_in_a_network_is_in_its_group():
+    assert len({group(address(f"192.0.2.{last}")) for last in range(256)}) == 1
+    assert len({group(address(f"2001:db8:7:{last:x}::{last:x}")) for last in range(256)}) == 1
+
+
+@pytest.mark.parametrize("network", ["10.{}.{}.1", "{}.{}.7.0", "2001:db8:{1}{0}::1", "2001:{0}{1}::1"])
+def test_networks_are_spread_over_the_groups(network):
+    found = Counter(group(address(network.format(1 + i // 8, i % 8))) for i in range(80))
+    assert len(found) == 8
+    assert max(found.values()) <= 25
+
+
+def test_the_groups_of_all_workers_are_added_up_each_by_itself():
+    figures = Figures(3)
+    pool, endpoint = figures.acquire("pool"), figures.acquire("endpoint")
+    one, other = address("192.0.2.1"), next(each for each in map(address, NETWORKS) if group(each) != group(address("192.0.2.1")))
+    for worker in (0, 2):
+        for _ in range(200):  # 400 together: a byte begins anew after 255
+            add_to_endpoint(figures, endpoint, worker, bad_by=one)
+        for _ in range(3):
+            add_to_endpoint(figures, endpoint, worker, bad_by=other, good_by=one)
+        add_to_pool(figures, pool, worker, answered_by=one, limited_by=other, bad_by=other)
+    own, others = 1 << 8 * group(one), 1 << 8 * group(other)
+    assert figures.read_endpoint_outcomes(endpoint)[5:] == (400 % 256 * own + 6 * others, 6 * own)
+    assert figures.read_pool_groups(pool) == (2 * own, 2 * others, 2 * others)
 
 
 def test_a_released_row_comes_back_clean():

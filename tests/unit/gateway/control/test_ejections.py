@@ -1,105 +1,18 @@
 import logging
 import random
-from collections import defaultdict
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.control import ejections as module
-from gateway.control.ejections import Ejections, rule_name, rules_of
+from gateway.control.ejections import rule_name, rules_of
 from gateway.control.gates import State
 from gateway.control.outliers import JITTER, Rules
 from gateway.control.world import Known, Origin
 from k8s import State as SourceState
-from tests.unit.gateway.control.helpers import Clock, config_of, identity, publisher_of
-
-SET = [identity(f"192.0.2.{number}") for number in range(1, 11)]
-BAD, *GOOD = SET
-POOL = ("shop", "fra")
-SERVICE = '{{name: shop, {}backends: [{{pop: fra, endpoints: ["192.0.2.1:80"]}}]}}'
-
-
-def text(**outliers):
-    rules = f"outliers: {{{', '.join(f'{key}: {value}' for key, value in outliers.items())}}}, " if outliers else ""
-    return f"""
-listeners: [{{name: web, bind: "127.0.0.1:0"}}]
-pops: [{{name: fra, lat: 50.11, lon: 8.68}}]
-services: [{SERVICE.format(rules)}]
-routes: [{{service: shop}}]
-"""
-
-
-class Counted:
-    """Real figures, but for what only workers count: by row and worker."""
-
-    def __init__(self, figures):
-        self.figures = figures
-        self.endpoints = defaultdict(lambda: [[0] * 4, [0] * 4])
-        self.pool = [0] * 5
-        self.n_looks = 0
-
-    def __getattr__(self, name):
-        return getattr(self.figures, name)
-
-    def read_endpoint_outcomes(self, row):
-        self.n_looks += 1
-        return tuple(map(sum, zip(*self.endpoints[row], strict=True)))
-
-    def read_pool_outcomes(self, row):
-        return tuple(self.pool)
-
-
-class Stage:
-    """A pool of endpoints in a table, gates and ejections over it; serving, all found good."""
-
-    def __init__(self, *members, config=None):
-        self.clock = Clock()
-        self.publisher = publisher_of(config or config_of(text()), self.clock)
-        self.gates = self.publisher.gates
-        self.figures = Counted(self.publisher.figures)
-        self.ejections = Ejections(self.figures, self.gates, self.clock, random.Random(7))
-        self.have(*members)
-        for one in members:
-            self.probe(one, True)
-        self.gates.begin()
-        self.turn()
-
-    def have(self, *members):
-        """A table of these endpoints."""
-        self.publisher.world.describe(POOL, [Known(one, SourceState.READY, Origin.STATIC) for one in members])
-        self.publisher.publish()
-
-    def probe(self, one, *results):
-        for is_good in results:
-            self.gates.judge(one, is_good, 0)
-
-    def count(self, one, answers=0, errors=0, worker=0, first_byte_ms=10):
-        """What a worker counted, as it does: an attempt each, and of the endpoint what came of it."""
-        row = self.gates.all[one].row
-        for place, grown in enumerate((answers, errors, answers, answers * first_byte_ms * 1000)):
-            self.figures.endpoints[row][worker][place] += grown
-        self.figures.pool[0] += answers + errors
-        self.figures.pool[1] += errors
-
-    def turn(self, seconds=0.1):
-        self.clock.advance(seconds)
-        self.gates.turn()
-        self.ejections.turn(self.publisher.config, self.publisher.table.spec)
-
-    def eject(self, one=BAD):
-        """Its ejection's length in seconds."""
-        self.count(one, errors=5)
-        self.turn()
-        assert self.state(one) is State.EJECTED
-        return self.ejections.pools[POOL].ejections[one].until - self.clock.now
-
-    def state(self, one=BAD):
-        return self.gates.all[one].state
-
-    @property
-    def ejected(self):
-        return {one for one, gate in self.gates.all.items() if gate.state is State.EJECTED}
+from tests.unit.gateway.control.ejecting import BAD, GOOD, POOL, SET, Stage, text
+from tests.unit.gateway.control.helpers import config_of, identity
 
 
 @pytest.fixture
@@ -186,6 +99,18 @@ def test_a_sweep_finds_who_is_worse_than_the_others(stage, bad, rule):
     assert stage.ejections.counts == {(*POOL, rule): 1}
 
 
+def test_500s_eject_without_a_sweep(stage):
+    for one in GOOD:
+        stage.count(one, answers=100, good_by=0x0101)
+    stage.turn(10)
+    for one in GOOD:
+        stage.count(one, answers=100, good_by=0x0101)
+    stage.count(BAD, answers=100, server_errors=100, bad_by=0x0101)
+    stage.turn()
+    assert stage.ejected == {BAD}
+    assert stage.ejections.counts == {(*POOL, "server_errors"): 1}
+
+
 def test_a_sweep_comes_also_when_nothing_moves_any_more(stage):
     stage.count(BAD, answers=70, errors=30)
     for one in GOOD:
@@ -217,7 +142,12 @@ def test_the_log_has_a_line_for_each(stage, caplog):
 
 
 @pytest.mark.parametrize(
-    ("cause", "rule"), [("7 gateway errors in a row", "consecutive_errors"), ("96.1% good answers, ...", "success_rate")]
+    ("cause", "rule"),
+    [
+        ("7 gateway errors in a row", "consecutive_errors"),
+        ("96.1% good answers, ...", "success_rate"),
+        ("96.1% of answers 5xx or none, ...", "server_errors"),
+    ],
 )
 def test_each_cause_is_some_rules(cause, rule):
     assert rule_name(cause) == rule
@@ -228,6 +158,7 @@ def test_rules_are_the_configurations():
         text(consecutive_errors=3, interval="5s", eject="10s", eject_max="1m", max_share="20%", success_rate="false", latency="false")
     )
     assert rules_of(config.services[0].outliers) == Rules(3, 5, 10, 60, 0.2, False, False)
+    assert rules_of(config_of(text(server_errors="false")).services[0].outliers) == Rules(server_errors=False)
     assert rules_of(config_of(text()).services[0].outliers) == Rules()
 
 
@@ -322,7 +253,7 @@ def test_a_reload_keeps_who_is_ejected_and_takes_new_rules(stage):
 
 def test_a_reload_that_switches_it_off_brings_everybody_back(stage):
     stage.eject()
-    off = config_of(text(consecutive_errors=0, success_rate="false", latency="false"))
+    off = config_of(text(consecutive_errors=0, success_rate="false", latency="false", server_errors="false"))
     stage.publisher.publish_config(off, stage.publisher.locator)
     stage.turn()
     assert stage.state() is State.RAMPING

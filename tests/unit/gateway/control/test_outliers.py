@@ -34,6 +34,14 @@ def test_a_good_answer_ends_the_run():
     assert not scene.ejections
 
 
+def test_a_500_neither_ends_nor_grows_a_run():
+    scene = Scene(*SET)
+    for _ in range(4):
+        scene.turn({BAD: Counts(answers=1, errors=1, server_errors=1)})
+    assert not scene.turn({BAD: Counts(answers=9, errors=0, server_errors=9)}).ejected
+    assert scene.errors(BAD).ejected[0].cause == "5 gateway errors in a row"
+
+
 def test_silence_neither_ends_nor_grows_a_run():
     scene = Scene(*SET)
     scene.errors(BAD, n=4)
@@ -259,7 +267,7 @@ def test_with_all_rules_off_everybody_returns():
     scene.eject(BAD)
     scene.rules = Rules(success_rate=False, latency=False)
     assert not scene.turn().restored
-    scene.rules = Rules(consecutive_errors=0, success_rate=False, latency=False)
+    scene.rules = Rules(consecutive_errors=0, success_rate=False, latency=False, server_errors=False)
     assert scene.turn().restored == [BAD]
 
 

@@ -1,0 +1,336 @@
+"""What an exchange leaves behind: what endpoints and PoPs are chosen by."""
+
+
+import pytest
+
+from gateway.dataplane import Settings
+from routing_core import RouteSpec
+from tests.support.dataplane import ANSWER, REQUEST, pour, received, reset
+
+UPGRADE = b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: w\r\n\r\n"
+SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: w\r\n\r\n"
+OUTCOMES = ("answers", "errors", "failures", "server_errors")
+
+
+def outcomes(bench, pop=0):
+    """Of a PoP's pool and of its endpoint, what is not 0."""
+    pool, endpoint = bench.figures.read_pool(bench.pool_rows[pop]), bench.figures.read_endpoint(bench.rows[pop][0])
+    found = {name: pool[name] for name in ("failures", "server_errors", "rate_limited", "retry_after_ms")}
+    found |= {"endpoint": {name: endpoint[name] for name in (*OUTCOMES, "connect_failures") if endpoint[name]}}
+    return {name: value for name, value in found.items() if value}
+
+
+def answered(status, *lines):
+    return b"\r\n".join((b"HTTP/1.1 %d x" % status, *lines)) + b"\r\nContent-Length: 0\r\n\r\n"
+
+
+def serve(bench, answer, request=REQUEST, waits_ms=30):
+    """Of one exchange; returns what the client got."""
+    client, upstream = bench.client(), bench.upstream()
+    assert bench.ask(client, upstream, request)
+    bench.turn(waits_ms)
+    upstream.send(answer)
+    bench.turn(turns=2)
+    got = received(client)
+    client.close()
+    upstream.close()
+    bench.turn(turns=2)
+    bench.assert_at_rest()
+    return got
+
+
+@pytest.mark.parametrize(
+    ("status", "wanted"),
+    [
+        (200, {"endpoint": {"answers": 1}}),
+        (404, {"endpoint": {"answers": 1}}),
+        (499, {"endpoint": {"answers": 1}}),
+        (500, {"server_errors": 1, "endpoint": {"answers": 1, "server_errors": 1}}),
+        (501, {"server_errors": 1, "endpoint": {"answers": 1, "server_errors": 1}}),
+        (502, {"server_errors": 1, "endpoint": {"errors": 1}}),
+        (503, {"server_errors": 1, "endpoint": {"errors": 1}}),
+        (504, {"server_errors": 1, "endpoint": {"errors": 1}}),
+        (505, {"server_errors": 1, "endpoint": {"answers": 1, "server_errors": 1}}),
+        (599, {"server_errors": 1, "endpoint": {"answers": 1, "server_errors": 1}}),
+        (600, {"endpoint": {"answers": 1}}),
+        (429, {"rate_limited": 1, "endpoint": {"answers": 1}}),
+    ],
+)
+def test_answers_and_errors(bench, status, wanted):
+    serve(bench, b"HTTP/1.1 103 Early Hints\r\n\r\n" + answered(status))
+    assert outcomes(bench) == wanted
+    is_bad, is_limited = 500 <= status <= 599, status == 429
+    *_, bad_by, good_by = bench.figures.read_endpoint_outcomes(bench.rows[0][0])
+    assert (n_groups(bad_by), n_groups(good_by)) == (is_bad, not is_bad)
+    assert [n_groups(cell) for cell in bench.figures.read_pool_groups(bench.pool_rows[0])] == [1, is_limited, is_bad]
+
+
+def n_groups(cell):
+    return 8 - cell.to_bytes(8).count(0)
+
+
+def test_who_got_no_answer_is_of_its_group_too(bench):
+    serve(bench, b"nonsense\r\n\r\n")
+    *_, bad_by, good_by = bench.figures.read_endpoint_outcomes(bench.rows[0][0])
+    assert (n_groups(bad_by), good_by) == (1, 0)
+    assert [n_groups(cell) for cell in bench.figures.read_pool_groups(bench.pool_rows[0])] == [0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (b"7", 7),
+        (b" 007 ", 7),
+        (b"300", 300),
+        (b"301", 300),
+        (b"99999999999999999", 300),
+        (b"99999999999999999999999", 0),
+        (b"0", 0),
+        (b"-1", 0),
+        (b"1.5", 0),
+        (b"7, 8", 0),
+        (b"7s", 0),
+        (b"", 0),
+        (b"Wed, 21 Oct 2037 07:28:00 GMT", 0),
+    ],
+)
+def test_retry_after(bench, value, seconds):
+    serve(bench, answered(429, b"a: b", b"Retry-After: " + value, b"Retry-After: 200"))
+    serve(bench, answered(503, b"Retry-After: 9"))
+    serve(bench, answered(429))
+    assert bench.figures.read_pool_outcomes(bench.pool_rows[0]) == (3, 0, 1, 2, seconds * 1000)
+
+
+def test_a_refused_connect_is_a_failure_of_the_pop_and_no_error(bench):
+    client, upstream = bench.client(), bench.upstream(1)
+    client.send(REQUEST)
+    bench.turn(turns=3)
+    assert received(upstream)
+    upstream.send(ANSWER)
+    bench.turn()
+    assert received(client) == ANSWER
+    assert outcomes(bench) == {"failures": 1, "endpoint": {"connect_failures": 1}}
+    assert outcomes(bench, 1) == {"endpoint": {"answers": 1}}
+
+
+@pytest.mark.parametrize("is_reused", [False, True])
+@pytest.mark.parametrize(
+    ("said", "status", "is_failure"),
+    [
+        (b"", 502, "unless reused"),
+        (b"nonsense\r\n\r\n", 502, True),
+        (b"HTTP/1.1 200", 502, True),
+        (b"HTTP/1.1 103 Early Hints\r\n\r\n", 502, True),
+        (None, 504, True),
+        (SWITCH, 502, True),
+    ],
+)
+def test_each_attempt_that_fails(make_bench, said, status, is_failure, is_reused):
+    bench = make_bench(Settings(first_byte_ms=500, max_retries=0))
+    server = bench.listen()
+    client = bench.client()
+    client.send(REQUEST)
+    bench.turn(turns=3)
+    upstream = bench.accepted(server)
+    if is_reused:
+        upstream.send(ANSWER)
+        bench.turn(turns=2)
+        assert received(client) == ANSWER
+        client.send(REQUEST)
+        bench.turn(turns=2)
+    if said is not None:
+        upstream.send(said)
+        upstream.close()
+    bench.pass_ms(700)
+    assert b"HTTP/1.1 %d " % status in received(client)
+    failures = int(is_failure if is_failure is True else not is_reused)
+    counted = {"errors": failures, "failures": failures, "answers": int(is_reused)}
+    wanted = {"failures": failures, "endpoint": {name: count for name, count in counted.items() if count}}
+    assert outcomes(bench) == {name: value for name, value in wanted.items() if value}
+    assert bench.figures.read_pool(bench.pool_rows[0])["first_bytes"] == int(is_reused), "no failure looks fast"
+
+
+def times(bench):
+    pool, endpoint = bench.figures.read_pool(bench.pool_rows[0]), bench.figures.read_endpoint(bench.rows[0][0])
+    assert sum(pool["first_byte_buckets"]) == pool["first_bytes"] == endpoint["first_bytes"]
+    assert pool["first_byte_us"] == endpoint["first_byte_us"]
+    return pool["first_bytes"], pool["first_byte_us"], endpoint["latency_us"]
+
+
+@pytest.mark.parametrize(
+    ("value", "is_stream"),
+    [
+        (b"text/event-stream", True),
+        (b"Text/Event-Stream", True),
+        (b"text/event-stream; charset=utf-8", True),
+        (b"text/event-stream;charset=utf-8", True),
+        (b"text/event-stream\t;a", True),
+        (b"text/event-streams", False),
+        (b"text/event-strea", False),
+        (b"application/text/event-stream", False),
+        (b"", False),
+    ],
+)
+def test_an_event_stream_says_nothing_about_latency(bench, value, is_stream):
+    serve(bench, answered(200, b"content-typ: text/event-stream", b"Content-TYPE: " + value))
+    assert times(bench) == ((0, 0, 0) if is_stream else (1, 30_000, 30_000))
+    assert outcomes(bench) == {"endpoint": {"answers": 1}}
+
+
+def test_nor_does_a_tunnel(make_bench):
+    bench = make_bench(Settings(log_share=1.0))
+    assert serve(bench, SWITCH, UPGRADE).startswith(b"HTTP/1.1 101 ")
+    assert times(bench) == (0, 0, 0) and outcomes(bench) == {"endpoint": {"answers": 1}}
+    assert bench.worker.read_log()[0]["first_byte_ms"] == 30, "the log tells it all the same"
+
+
+def test_nor_does_a_service_that_is_long_lived(make_bench):
+    bench = make_bench(service={"is_long_lived": True})
+    assert serve(bench, ANSWER) == ANSWER
+    assert times(bench) == (0, 0, 0)
+    figures = bench.figures.read_pool(bench.pool_rows[0])
+    assert figures["codes"] == {"200": 1} and figures["duration_us"] == 30_000
+
+
+def test_the_wait_is_for_the_first_byte_however_long_the_head_takes(bench):
+    client, upstream = bench.client(), bench.upstream()
+    bench.ask(client, upstream)
+    bench.turn(20)
+    upstream.send(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 2")
+    bench.turn(500)
+    upstream.send(b"00 OK\r\nContent-Length: 0\r\n\r\n")
+    bench.turn(500)
+    assert times(bench) == (1, 520_000, 520_000)
+
+
+def test_what_is_in_flight_in_a_pop_is_counted_over_its_services(make_bench):
+    routes = (RouteSpec("canary", 1, path_prefix="/canary"), RouteSpec("all", 0))
+    bench = make_bench(routes=routes, services=("shop", "canary"))
+    ends = [(bench.client(), bench.upstream()) for _ in range(3)]
+    for (client, _), path in zip(ends, (b"/canary", b"/canary", b"/x"), strict=True):
+        client.send(REQUEST.replace(b"/x", path))
+        bench.turn()
+    assert bench.figures.read_pop(bench.pop_rows[0]) == 3 and bench.figures.read_pop(bench.pop_rows[1]) == 0
+    assert [bench.figures.read_pool(rows[0])["in_flight"] for _, rows in bench.services.values()] == [1, 2]
+    for client, upstream in ends:
+        if received(upstream):
+            upstream.send(ANSWER)
+        client.close()
+    bench.turn(turns=3)
+    bench.assert_at_rest()
+
+
+# Who is blamed
+
+
+def failures(bench, pop=0):
+    """Of an endpoint and of its pool, as probes, ejections and penalties read them."""
+    own = bench.figures.read_endpoint(bench.rows[pop][0])
+    return own["failures"], own["errors"], bench.figures.read_pool(bench.pool_rows[pop])["failures"]
+
+
+TUNNEL_WITH_BODY = b"POST /chat HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: w\r\nContent-Length: 5\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_", "answer", "blamed"),
+    [
+        (TUNNEL_WITH_BODY, SWITCH, 0),
+        (REQUEST, b"HTTP/1.1 200 OK\r\nx: " + b"x" * 40_000, 0),
+        (REQUEST, SWITCH, 1),
+        (TUNNEL_WITH_BODY, b"HTTP/1.1 101 Switching Protocols\r\n\r\n", 1),
+        (REQUEST, b"HTTP/1.1 200 OK\r\nx y\r\n\r\n", 1),
+    ],
+    ids=["101 before the body", "over our limit", "101 unasked", "101 to nothing", "no HTTP"],
+)
+def test_what_the_client_or_our_limit_caused_is_nobodys_failure(bench, request_, answer, blamed):
+    client, upstream = bench.client(), bench.upstream()
+    assert bench.ask(client, upstream, request_)
+    upstream.send(answer)
+    bench.turn(turns=3)
+    assert received(client).startswith(b"HTTP/1.1 502 ")
+    assert failures(bench) == (blamed,) * 3
+    bench.assert_at_rest()
+
+
+UPLOAD = b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("after_ms", "more", "blamed"), [(5000, b"", 0), (0, b"", 1), (5000, b"67890", 1)], ids=["owes for long", "just begun", "owes nothing"]
+)
+def test_an_upload_that_the_upstream_tired_of_is_not_its_failure(bench, after_ms, more, blamed):
+    server = bench.listen()
+    client = bench.client()
+    client.send(UPLOAD + b"12345")
+    bench.turn(turns=2)
+    upstream = bench.accepted(server)
+    bench.turn(turns=2)
+    assert b"12345" in upstream.recv(4096)
+    bench.pass_ms(after_ms)
+    if more:
+        client.send(more)
+        bench.turn()
+        assert upstream.recv(4096) == more
+    reset(upstream)
+    bench.turn(turns=3)
+    assert received(client).startswith(b"HTTP/1.1 502 ")
+    assert failures(bench) == (blamed,) * 3
+
+
+def test_a_close_race_excuses_one_moment_and_not_every_second_request(bench):
+    """Before, a PoP that reset half of its requests on pooled connections had no failure."""
+    found = []
+    for after_ms in (0, 50, 100, 5000, 6000, 50, 100):
+        bench.pass_ms(after_ms)
+        client, upstream = bench.client(), bench.upstream()
+        assert bench.ask(client, upstream, b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+        upstream.close()
+        before = failures(bench)
+        bench.turn(turns=2)
+        assert received(client).startswith(b"HTTP/1.1 502 ")
+        found.append(tuple(now - then for now, then in zip(failures(bench), before, strict=True)))
+    assert found == [(blamed,) * 3 for blamed in (0, 0, 1, 1, 0, 0, 1)]
+
+
+def waiting(bench, pop=0):
+    return bench.figures.read_pool(bench.pool_rows[pop])["waiting"]
+
+
+def test_what_waits_for_the_endpoint_and_what_for_its_client(bench):
+    """An upload that is dribbled is no queue at the endpoint, nor is a download that is."""
+    client, upstream = bench.client(), bench.upstream()
+    client.send(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345")
+    bench.turn()
+    assert (waiting(bench), bench.figures.read_pool(bench.pool_rows[0])["in_flight"]) == (0, 1)
+    client.send(b"67890")
+    bench.turn()
+    assert waiting(bench) == 1
+    upstream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe")
+    bench.turn()
+    assert (waiting(bench), bench.figures.read_pool(bench.pool_rows[0])["in_flight"]) == (0, 1)
+    upstream.send(b"llo")
+    bench.turn()
+    bench.ask(client, upstream)
+    assert waiting(bench) == 1
+    client.close()
+    bench.turn(turns=3)
+    assert waiting(bench) == 0
+    bench.assert_at_rest()
+
+
+def test_an_endpoint_that_does_not_read_an_upload_is_waited_for(bench):
+    client, upstream = bench.client(), bench.upstream()
+    pour(bench, client, client, b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 9000000\r\n\r\n" + bytes(8_000_000), turns=50)
+    assert waiting(bench) == 1
+    upstream.close()
+    bench.turn(turns=3)
+    assert waiting(bench) == 0
+
+
+def test_what_is_being_connected_waits(bench):
+    """And, when it fails, waits there no more."""
+    bench.client().send(REQUEST)
+    bench.turn(turns=6)
+    assert [waiting(bench, pop) for pop in (0, 1)] == [0, 0]
+    assert bench.figures.read_pool(bench.pool_rows[0])["attempts"] == 1
