@@ -156,8 +156,9 @@ class Penalties(Section):
     server_errors: Flag = False
     """Whether an answer of 5xx counts as a failure. Off: most are the request's own, and the same everywhere."""
     rate_limited: Flag = True
-    """Whether an answer of 429 counts its Retry-After, at most 5m, or `failure` without one (as Linkerd's). Else a PoP that turns clients
-    away looks fast."""
+    """Whether an answer of 429, or of 503 with Retry-After, counts its Retry-After, at most 1s, or `failure` without one, where several
+    client networks (/24 or /48) are answered so, and most of those that ask. Else a PoP that turns everybody away looks fast. It is
+    forgotten 10 s after the last one."""
 
 
 class Service(Section):

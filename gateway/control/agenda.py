@@ -15,6 +15,7 @@ from gateway.config import Config, Service
 from gateway.control.backlog import Backlog
 from gateway.control.estimates import PathTime, ServiceTime
 from gateway.control.headroom import Capacity, Filling
+from gateway.control.networks import Window
 from gateway.control.pacing import Versions
 from gateway.control.penalties import Penalty, Terms
 from gateway.control.ramps import Ramp
@@ -34,6 +35,7 @@ class PoolState:
     path: PathTime = field(default_factory=PathTime)
     versions: Versions = field(default_factory=Versions)
     penalty: Penalty = field(default_factory=Penalty)
+    window: Window = field(default_factory=Window)
     backlog: Backlog = field(default_factory=Backlog)
     filling: Filling = field(default_factory=Filling)
     ramp: Ramp = field(default_factory=Ramp)

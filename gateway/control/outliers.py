@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from gateway.control.networks import is_of_most, since
 from gateway.control.world import Identity
 
 JITTER = 0.1  # of an ejection's time: endpoints that failed together don't return together
@@ -81,7 +82,7 @@ class Counts(NamedTuple):
     def since(self, before: Counts) -> Counts:
         """What came since then. Of a group that had none the byte is 0."""
         grown = Counts(*(now - then for now, then in zip(self, before, strict=True)))
-        return grown._replace(bad_by=self.bad_by ^ before.bad_by, good_by=self.good_by ^ before.good_by)
+        return grown._replace(bad_by=since(self.bad_by, before.bad_by), good_by=since(self.good_by, before.good_by))
 
 
 class Ejection(NamedTuple):
@@ -162,7 +163,7 @@ class Outliers:
         if rules.server_errors and any(_is_suspect(self.records[one].recent) for one in failing):
             whole = {one: record for one, record in self.records.items() if record.is_whole and record.until is None}
             for identity, cause in failing_more({one: record.recent for one, record in whole.items()}).items():
-                if is_of_most(whole[identity]):
+                if _is_everybodys(whole[identity]):
                     self._eject(identity, cause, rules, now, rng, verdicts)
         if self.swept_at is None:
             self.swept_at = now
@@ -251,11 +252,10 @@ def failing_more(recent: Mapping[Identity, Counts]) -> dict[Identity, str]:
     return found
 
 
-def is_of_most(record: Record) -> bool:
-    """Whether what was bad came to most of the client networks that it was asked by, for a while."""
+def _is_everybodys(record: Record) -> bool:
+    """Whether what was bad came to most of the client networks that were answered there, over the last two sweeps."""
     counts = (record.counts or NOTHING).since(record.earlier)
-    bad_by, all_by = (cell.to_bytes(8).count(0) for cell in (counts.bad_by, counts.bad_by | counts.good_by))
-    return 2 * (8 - bad_by) > 8 - all_by
+    return is_of_most(counts.bad_by, counts.bad_by | counts.good_by)
 
 
 def unsuccessful(recent: Mapping[Identity, Counts]) -> dict[Identity, str]:

@@ -1,8 +1,11 @@
 """Penalties: what a pool's failures and refusals are worth in milliseconds, so that one that fails fast never looks fast.
 
 Owns one pool's fading mean. Arithmetic over counts and time given; must not know figures, tables or configuration. That a
-429 counts as a latency of five seconds, or of its Retry-After, at most 300 s, is Linkerd's rule, which is about endpoints; here it is about
-pools, and about everything that is no answer. The mean is over attempts: a PoP that fails a share p of them looks p * 5 s slower.
+failure counts as a latency of five seconds is Linkerd's rule, which is about endpoints; here it is about pools, and about everything that
+is no answer. The mean is over attempts: a PoP that fails a share p of them looks p * 5 s slower.
+
+Who is told to come later (429) may have asked too much, which is nobody else's business: that counts only when it came to many, which the
+caller knows, for a second at most, farther than which no other PoP is, and not for longer than ten seconds after the last one.
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ from typing import NamedTuple
 TAU_S = 10.0
 SILENCE_S = 10.0  # without an attempt: from here on the mean itself fades, or nobody would ever try again
 MOST_MS = 300_000.0
+LATER_MS = 1000.0  # the most that one who is told to come later counts
+LATER_S = 10.0  # after the last one of these nothing is left of them
 LEAST_MS = 0.1  # less is forgotten
 
 
@@ -21,7 +26,7 @@ LEAST_MS = 0.1  # less is forgotten
 class Terms:
     """What counts, and for how much."""
 
-    failure_ms: float = 5000.0  # a failure, a 5xx, a 429 that does not say when to come back
+    failure_ms: float = 5000.0  # a failure, a 5xx, a 429
     server_errors: bool = False  # 5xx answers count
     rate_limited: bool = True  # 429 answers count
 
@@ -32,20 +37,25 @@ class Outcomes(NamedTuple):
     attempts: int
     failures: int = 0  # resets, timeouts, garbage; exchanges for which nobody in the PoP could be reached
     server_errors: int = 0  # answers 5xx
-    rate_limited: int = 0  # answers 429
+    rate_limited: int = 0  # answers 429, and 503 that say when to come back
     retry_after_ms: int = 0  # what those asked for, summed
 
 
 def cost_ms(outcomes: Outcomes, terms: Terms) -> float:
-    """What they cost together."""
+    """What failures cost together."""
     cost = outcomes.failures * min(terms.failure_ms, MOST_MS)
     if terms.server_errors:
         cost += outcomes.server_errors * min(terms.failure_ms, MOST_MS)
-    if terms.rate_limited:
-        # A turn's 429s are of one mind: where some say when to come back, that is what is known of the others too.
-        asked = outcomes.retry_after_ms if outcomes.retry_after_ms > 0 else outcomes.rate_limited * terms.failure_ms
-        cost += min(asked, outcomes.rate_limited * MOST_MS)
     return cost
+
+
+def later_ms(outcomes: Outcomes, terms: Terms) -> float:
+    """And what those cost who were told to come later."""
+    if not terms.rate_limited:
+        return 0.0
+    # A turn's 429s are of one mind: where some say when to come back, that is what is known of the others too.
+    asked = outcomes.retry_after_ms if outcomes.retry_after_ms > 0 else outcomes.rate_limited * terms.failure_ms
+    return min(asked, outcomes.rate_limited * LATER_MS)
 
 
 @dataclass(slots=True)
@@ -53,23 +63,30 @@ class Penalty:
     """One pool's. Costs and attempts fade alike, so the mean stays while nothing comes, for a while."""
 
     cost_ms: float = 0.0
+    later_ms: float = 0.0
+    later_at: float = -math.inf  # when somebody was last told to come later
     attempts: float = 0.0
     bad: float = 0.0  # attempts that ended badly; what was begun long ago may end when its attempt has faded
     at: float = -math.inf  # of the last fading
     seen_at: float = -math.inf  # of the last attempt or bad end
 
+    @property
+    def is_free(self) -> bool:
+        """Nothing bad is remembered."""
+        return self.cost_ms == self.later_ms == 0
+
     def attempt(self, count: int, now: float) -> None:
         """So many attempts since the last turn, none of which ended badly, while the penalty is 0: what most pools see at most turns."""
-        assert self.cost_ms == 0
+        assert self.is_free
         if count:
             self._fade(now)
             self.attempts += count
             self.seen_at = now
 
-    def turn(self, outcomes: Outcomes, terms: Terms, now: float) -> float:
-        """The penalty in ms with what happened since the last turn, in [0, 300 s]."""
-        bad = outcomes.failures + outcomes.server_errors + outcomes.rate_limited
-        if self.cost_ms == 0 and outcomes.attempts == bad == 0:
+    def turn(self, outcomes: Outcomes, terms: Terms, now: float, is_limited: bool = False) -> float:
+        """The penalty in ms with what happened since the last turn, in [0, 301 s]. `is_limited`: many clients were told to come later."""
+        bad = outcomes.failures + max(outcomes.server_errors, outcomes.rate_limited)  # a 503 may be both
+        if self.is_free and outcomes.attempts == bad == 0:
             return 0.0
         self._fade(now)
         if outcomes.attempts or bad:
@@ -77,16 +94,22 @@ class Penalty:
             self.attempts += outcomes.attempts
             self.bad += bad
             self.cost_ms += cost_ms(outcomes, terms)
-        mean = self.cost_ms / max(self.attempts, self.bad) if self.cost_ms > 0 else 0.0
-        if mean < LEAST_MS:
+            self.later_ms += later_ms(outcomes, terms)
+        if outcomes.rate_limited:
+            self.later_at = now
+        left = max(0.0, 1 - (now - self.later_at) / LATER_S)
+        if self.cost_ms < LEAST_MS * max(self.attempts, self.bad):
             self.cost_ms = 0.0
-            return 0.0
-        return mean
+        if self.later_ms * left < LEAST_MS * max(self.attempts, self.bad):
+            self.later_ms = 0.0
+        cost = self.cost_ms + (self.later_ms * left if is_limited else 0.0)
+        return cost / max(self.attempts, self.bad) if cost > 0 else 0.0
 
     def _fade(self, now: float) -> None:
         kept = math.exp((self.at - now) / TAU_S)
         self.attempts *= kept
         self.bad *= kept
+        self.later_ms *= kept
         if self.cost_ms > 0:
             silent = max(0.0, now - max(self.at, self.seen_at + SILENCE_S))
             self.cost_ms *= kept * math.exp(-silent / TAU_S)

@@ -260,10 +260,15 @@ class Refresh:
             state.penalty, state.backlog = Penalty(), Backlog()
             return 0.0
         penalty_ms = 0.0
-        if outcomes[1:] == was[1:] and state.penalty.cost_ms == 0:
+        window, row = state.window, pool.spec.row
+        if window.is_over(now):
+            window.begin(self.figures.read_pool_groups(row), now)
+        if outcomes[1:] == was[1:] and state.penalty.is_free:
             state.penalty.attempt(outcomes[0] - was[0], now)
         else:
-            penalty_ms = state.penalty.turn(Outcomes(*map(operator.sub, outcomes, was)), pool.group.terms, now)
+            is_limited = outcomes[3] > was[3] or state.penalty.later_ms > 0
+            is_limited = is_limited and window.is_limited(self.figures.read_pool_groups(row))
+            penalty_ms = state.penalty.turn(Outcomes(*map(operator.sub, outcomes, was)), pool.group.terms, now, is_limited)
         if not pool.group.service.long_lived:
             penalty_ms += state.backlog.skip(now) if seen is None else state.backlog.turn(seen, now)
         return penalty_ms

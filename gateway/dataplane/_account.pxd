@@ -20,7 +20,7 @@ cdef void note_failure(Core *core, Exchange *exchange, bint is_connect) noexcept
 cdef void note_pool_failure(Core *core, Exchange *exchange) noexcept nogil
 # The answer's first byte came from the endpoint of the attempt, and lay here for so long: that is not the endpoint's slowness.
 cdef void note_first_byte(Core *core, Exchange *exchange, int64_t lay_us) noexcept nogil
-# And now its final head. is_long_lived: the wait for it says nothing about latency. retry_after_ms: what a 429 asked for.
+# And now its final head. is_long_lived: the wait for it says nothing about latency. retry_after_ms: what a 429 or a 503 asked for.
 cdef void note_answer(Core *core, Exchange *exchange, int status, bint is_long_lived, int64_t retry_after_ms) noexcept nogil
 # The exchange is a tunnel from now on.
 cdef void note_tunnel(Core *core, Exchange *exchange) noexcept nogil

@@ -120,8 +120,10 @@ cdef void note_answer(Core *core, Exchange *exchange, int status, bint is_long_l
     cdef PoolColumn *own = own_pool(core, exchange)
     cdef int group = group_of(exchange.client)
     cdef bint is_server_error = 500 <= status <= 599
+    # Who says when to come back has answered: that one asks too much, or all do.
+    cdef bint is_limited = status == 429 or (status == 503 and retry_after_ms > 0)
     # Those by which a server behind the endpoint, or a proxy there, says that it could not be served; a 500 may be the request's fault.
-    cdef bint is_error = 502 <= status <= 504
+    cdef bint is_error = 502 <= status <= 504 and not is_limited
     add_own(&of_endpoint.errors if is_error else &of_endpoint.answers, 1)
     add_to_group(&of_endpoint.bad_by if is_server_error else &of_endpoint.good_by, group)
     add_to_group(&own.answered_by, group)
@@ -130,7 +132,7 @@ cdef void note_answer(Core *core, Exchange *exchange, int status, bint is_long_l
         add_to_group(&own.bad_by, group)
         if not is_error:
             add_own(&of_endpoint.server_errors, 1)
-    if status == 429:
+    if is_limited:
         add_own(&own.rate_limited, 1)
         add_own(&own.retry_after_ms, retry_after_ms)
         add_to_group(&own.limited_by, group)

@@ -110,7 +110,7 @@ cdef Answered take_final(Core *core, Exchange *exchange, const char *text, const
         return ANSWER_BAD
     begin_body(down)
     note_answer(core, exchange, head.status, exchange.pool.service.is_long_lived or is_event_stream(text, head),
-                find_retry_after(text, head) if head.status == 429 else 0)
+                find_retry_after(text, head) if head.status == 429 or head.status == 503 else 0)
     return ANSWER_BEGINS
 
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_one_that_answers_503_is_ejected_and_returns(tmp_path):
-    with standing(tmp_path, 4, eject="2s") as (gateway, servers):
+    with standing(tmp_path, 4, eject="2s", more="server_errors: false") as (gateway, servers):
         bad, *others = servers
         load = Load(gateway.port).keep_alive(4)
         eventually(lambda: bad.n_seen > 5, "all serve")

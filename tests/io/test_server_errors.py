@@ -27,7 +27,7 @@ def test_one_that_answers_500_to_everything_is_ejected_and_returns(tmp_path):
         assert "of answers 5xx or none, where others have 0.0%" in ejected["cause"]
         assert (endpoint(gateway, bad)["gate"], endpoint(gateway, bad)["state"]) == ("ejected", "ejected")
         said = endpoint(gateway, bad)
-        assert said["failures"] == said["server_errors"] >= 20
+        assert said["failures"] == said["server_errors"] > 5
         assert {endpoint(gateway, one)["failures"] for one in others} == {0}
         assert pool_of(gateway)["failures"] == pool_of(gateway)["server_errors"] == endpoint(gateway, bad)["failures"]
         load.wait_answers(50)  # what was under way has ended

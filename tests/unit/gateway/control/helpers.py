@@ -88,6 +88,7 @@ class FailingConnects:
         self.failures: dict[int, int] = {}
         self.pools: dict[int, dict[str, int]] = {}
         self.pops: dict[int, int] = {}  # in flight
+        self.groups: dict[int, tuple[int, int, int]] = {}  # of client networks
         self.busy: dict[int, dict[str, int]] = {}
         self.written: list[tuple[int, dict[str, Any]]] = []  # set_pool(): row and what was given
         self.phases: list[tuple[int, int]] = []  # set_phase(): the phase, and how many writes went before it
@@ -105,6 +106,9 @@ class FailingConnects:
     def read_pool_outcomes(self, row: int) -> tuple[object, ...]:
         seen = self.read_pool(row)
         return tuple(seen[name] for name in ("attempts", "failures", "server_errors", "rate_limited", "retry_after_ms"))
+
+    def read_pool_groups(self, row: int) -> tuple[int, int, int]:
+        return self.groups.get(row, (0, 0, 0))
 
     def read_pool(self, row: int) -> dict[str, object]:
         return {**self.figures.read_pool(row), **self.pools.get(row, {})}

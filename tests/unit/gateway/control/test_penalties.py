@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.control.penalties import LEAST_MS, MOST_MS, SILENCE_S, TAU_S, Outcomes, Penalty, Terms, cost_ms
+from gateway.control.penalties import LATER_MS, LATER_S, LEAST_MS, MOST_MS, SILENCE_S, TAU_S, Outcomes, Penalty, Terms, cost_ms, later_ms
 
 TURN_S = 0.1
 TERMS = Terms()
@@ -26,18 +26,66 @@ def after(*turns, terms=TERMS):
         (Outcomes(10, failures=2), TERMS, 10_000),
         (Outcomes(10, server_errors=2), TERMS, 0),
         (Outcomes(10, server_errors=2), Terms(server_errors=True), 10_000),
-        (Outcomes(10, rate_limited=2), TERMS, 10_000),
-        (Outcomes(10, rate_limited=2, retry_after_ms=14_000), TERMS, 14_000),
-        (Outcomes(10, rate_limited=2, retry_after_ms=2_000), TERMS, 2_000),  # less than a failure: they said so
-        (Outcomes(10, rate_limited=2, retry_after_ms=86_400_000), TERMS, 600_000),
-        (Outcomes(10, rate_limited=2, retry_after_ms=14_000), Terms(rate_limited=False), 0),
-        (Outcomes(10, 1, 1, 1, 7_000), Terms(100.0, True, True), 7_200),
+        (Outcomes(10, rate_limited=2), TERMS, 0),
+        (Outcomes(10, 1, 1, 1, 7_000), Terms(100.0, True, True), 200),
         (Outcomes(10, failures=1), Terms(failure_ms=900_000), 300_000),
-        (Outcomes(10, rate_limited=1), Terms(failure_ms=900_000), 300_000),
     ],
 )
 def test_what_outcomes_cost(outcomes, terms, expected):
     assert cost_ms(outcomes, terms) == expected
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "terms", "expected"),
+    [
+        (Outcomes(10, failures=3, server_errors=4), TERMS, 0),
+        (Outcomes(10, rate_limited=2), TERMS, 2000),  # a failure's 5 s are more than a second
+        (Outcomes(10, rate_limited=2), Terms(100.0), 200),
+        (Outcomes(10, rate_limited=2, retry_after_ms=1_000), Terms(900.0), 1000),  # one of them said so
+        (Outcomes(10, rate_limited=2, retry_after_ms=7_200_000), TERMS, 2000),
+        (Outcomes(10, rate_limited=2, retry_after_ms=7_200_000), Terms(rate_limited=False), 0),
+    ],
+)
+def test_what_those_cost_who_are_told_to_come_later(outcomes, terms, expected):
+    assert later_ms(outcomes, terms) == expected
+
+
+def limited(penalty, now, n=10, share=1.0, is_limited=True):
+    return penalty.turn(Outcomes(n, rate_limited=round(n * share), retry_after_ms=round(n * share) * 3_600_000), TERMS, now, is_limited)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
+def test_a_pop_that_turns_a_share_away_looks_slower_by_that_share_of_a_second(share):
+    penalty = Penalty()
+    for turn in range(1, 501):
+        ms = limited(penalty, turn * TURN_S, share=share)
+    assert ms == pytest.approx(share * LATER_MS, rel=0.01)
+
+
+def test_who_is_turned_away_alone_moves_nobody_however_often():
+    penalty = Penalty()
+    assert {limited(penalty, turn * TURN_S, n=100, is_limited=False) for turn in range(500)} == {0}
+
+
+def test_after_the_last_one_it_falls_evenly_and_is_forgotten_whatever_was_asked_for():
+    penalty = Penalty()
+    for turn in range(-100, 1):
+        assert limited(penalty, turn * TURN_S) == pytest.approx(LATER_MS)
+    seen = {turn: penalty.turn(NOTHING, TERMS, turn * TURN_S, True) for turn in range(1, 101)}
+    assert seen[50] == pytest.approx(LATER_MS / 2)
+    assert seen[99] > 0 == seen[round(LATER_S / TURN_S)]
+    assert penalty.is_free
+
+
+def test_failures_beside_it_keep_their_own_cost():
+    penalty, ms = after(Outcomes(10, failures=1, rate_limited=5))
+    assert ms == 500
+    assert penalty.turn(NOTHING, TERMS, 0.0, True) == pytest.approx(500 + 500)
+    assert penalty.turn(Outcomes(10), TERMS, LATER_S, True) == pytest.approx(5000 * math.exp(-1) / (10 + 10 * math.exp(-1)))
+
+
+def test_a_503_that_is_both_is_one_attempt():
+    assert Penalty().turn(Outcomes(10, server_errors=10, rate_limited=10), TERMS, 0.0, True) == LATER_MS
 
 
 @pytest.mark.parametrize("per_turn", [1, 20, 1000])
@@ -124,8 +172,8 @@ def test_never_more_than_the_dearest_outcome_and_never_below_0(turns, server_err
     penalty, now, terms = Penalty(), 0.0, Terms(server_errors=server_errors)
     for gap, *counts in turns:
         now += gap
-        ms = penalty.turn(Outcomes(*counts), terms, now)
-        assert ms == 0 or LEAST_MS <= ms <= MOST_MS * (1 + 1e-9)
+        ms = penalty.turn(Outcomes(*counts), terms, now, is_limited=True)
+        assert ms == 0 or LEAST_MS * (1 - 1e-9) <= ms <= (MOST_MS + LATER_MS) * (1 + 1e-9)
 
 
 @given(st.lists(st.tuples(st.floats(0, 9), st.integers(1, 20), st.integers(0, 20)), min_size=1, max_size=20))

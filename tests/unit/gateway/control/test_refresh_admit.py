@@ -202,8 +202,8 @@ def test_a_drained_pop_stands_at_the_beginning_before_it_is_taken_back():
         ("", {}, 0),
         ("", {"failures": 1}, 500),  # a tenth of 5 s
         ("", {"server_errors": 5}, 0),
-        ("", {"rate_limited": 1}, 500),
-        ("", {"rate_limited": 1, "retry_after_ms": 60_000}, 6000),
+        ("", {"rate_limited": 1}, 100),  # a tenth of a second
+        ("", {"rate_limited": 1, "retry_after_ms": 60_000}, 100),
         ("penalties: {failure: 1s}", {"failures": 1, "rate_limited": 1}, 200),
         ("penalties: {server_errors: true}", {"server_errors": 5}, 2500),
         ("penalties: {rate_limited: false}", {"rate_limited": 10}, 0),
@@ -215,9 +215,37 @@ def test_what_went_wrong_is_a_penalty_at_once(more, outcomes, penalty_ms):
     config = config_of(TWO_POPS.replace("- name: shop", f"- name: shop\n    {more}"))
     bench, refresh, spec, _ = started(config)
     bench.figures.pools[bench.rows.pool(*FRA)] = {"attempts": 10, **outcomes}
+    bench.figures.groups[bench.rows.pool(*FRA)] = (0x01010101, 0x010101, 0)  # of four groups of clients three
     bench.clock.advance(0.1)
     refresh.turn(config, spec)
     assert bench.figures.figures.read_pool(bench.rows.pool(*FRA))["penalty_ms"] == pytest.approx(penalty_ms, abs=0.01)
     assert read(bench, NYC)["penalty_ms"] == 0
     refresh.turn(config, spec)  # the same sums are nothing new
     assert bench.figures.figures.read_pool(bench.rows.pool(*FRA))["penalty_ms"] == pytest.approx(penalty_ms, abs=0.01)
+
+
+@pytest.mark.parametrize("groups", [(0x01010101, 0x0101, 0), (0x0101010101010101, 0x010101, 0), (0x01, 0x01, 0)], ids=str)
+def test_429s_of_few_clients_move_nobody(groups):
+    bench, refresh, spec, _ = started(CONFIG)
+    row = bench.rows.pool(*FRA)
+    for turn in range(1, 50):
+        bench.figures.pools[row] = {"attempts": 10 * turn, "rate_limited": 9 * turn, "retry_after_ms": 9 * turn * 300_000}
+        bench.figures.groups[row] = groups
+        bench.clock.advance(0.1)
+        refresh.turn(CONFIG, spec)
+        assert bench.figures.figures.read_pool(row)["penalty_ms"] == 0
+
+
+def test_what_most_clients_met_long_ago_says_nothing_of_now():
+    bench, refresh, spec, _ = started(CONFIG)
+    row = bench.rows.pool(*FRA)
+    bench.figures.pools[row] = {"attempts": 10, "rate_limited": 10}
+    bench.figures.groups[row] = (0x01010101, 0x01010101, 0)
+    for _ in range(3):
+        bench.clock.advance(11)
+        refresh.turn(CONFIG, spec)
+    bench.figures.pools[row] = {"attempts": 20, "rate_limited": 20}
+    bench.figures.groups[row] = (0x02020202, 0x01010102, 0)  # all have asked again, and one is told to come later
+    bench.clock.advance(0.1)
+    refresh.turn(CONFIG, spec)
+    assert bench.figures.figures.read_pool(row)["penalty_ms"] == 0

@@ -1,6 +1,5 @@
 """What an exchange leaves behind: what endpoints and PoPs are chosen by."""
 
-
 import pytest
 
 from gateway.dataplane import Settings
@@ -65,6 +64,13 @@ def test_answers_and_errors(bench, status, wanted):
     assert [n_groups(cell) for cell in bench.figures.read_pool_groups(bench.pool_rows[0])] == [1, is_limited, is_bad]
 
 
+def test_a_503_that_says_when_to_come_back_is_an_answer(bench):
+    serve(bench, answered(503, b"Retry-After: 9"))
+    limited = {"server_errors": 1, "rate_limited": 1, "retry_after_ms": 9000}
+    assert outcomes(bench) == {**limited, "endpoint": {"answers": 1, "server_errors": 1}}
+    assert [n_groups(cell) for cell in bench.figures.read_pool_groups(bench.pool_rows[0])] == [1, 1, 1]
+
+
 def n_groups(cell):
     return 8 - cell.to_bytes(8).count(0)
 
@@ -98,7 +104,7 @@ def test_retry_after(bench, value, seconds):
     serve(bench, answered(429, b"a: b", b"Retry-After: " + value, b"Retry-After: 200"))
     serve(bench, answered(503, b"Retry-After: 9"))
     serve(bench, answered(429))
-    assert bench.figures.read_pool_outcomes(bench.pool_rows[0]) == (3, 0, 1, 2, seconds * 1000)
+    assert bench.figures.read_pool_outcomes(bench.pool_rows[0]) == (3, 0, 1, 3, seconds * 1000 + 9000)
 
 
 def test_a_refused_connect_is_a_failure_of_the_pop_and_no_error(bench):
