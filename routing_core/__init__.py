@@ -3,7 +3,7 @@
 from routing_core._explain import CandidateExplained, Explained, draw, explain, match
 from routing_core._figures import BUCKETS_MS, MAX_WORKERS, Figures
 from routing_core._latency import PRIOR
-from routing_core._memory import live_blocks
+from routing_core._memory import live_blocks, trim
 from routing_core._readings import EndpointFigures, PoolFigures
 from routing_core._table import MAX_POPS, Table
 from routing_core.spec import AffinitySpec, EndpointSpec, PoolSpec, PopSpec, RouteSpec, RuleSpec, ServiceSpec, TableSpec
@@ -31,4 +31,5 @@ __all__ = [
     "explain",
     "live_blocks",
     "match",
+    "trim",
 ]

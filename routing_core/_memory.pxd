@@ -23,4 +23,6 @@ cdef enum:
 
 # Zeroed and cache-line aligned; NULL when there is none. The caller gives it back under the same kind.
 cdef void *take(Kind kind, size_t size) noexcept nogil
+# The same, but what is in it is anything: for what is written before it is read, and may never be written whole.
+cdef void *take_unset(Kind kind, size_t size) noexcept nogil
 cdef void give(Kind kind, void *block) noexcept nogil

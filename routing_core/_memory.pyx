@@ -8,6 +8,17 @@ from routing_core._atomic cimport add_shared, load_relaxed, store_release
 cdef extern from "<stdlib.h>" nogil:
     void *aligned_alloc(size_t alignment, size_t size) noexcept
 
+cdef extern from *:
+    """
+    #include <malloc.h>
+    #ifdef __GLIBC__
+    #define give_back_pages() ((void)malloc_trim(0))
+    #else
+    #define give_back_pages() ((void)0)     /* musl gives back what is free by itself */
+    #endif
+    """
+    void give_back_pages() noexcept nogil
+
 NAMES = ("worker", "connection", "exchange", "buffer", "table", "snapshot", "figures", "database", "ring", "pools", "holder")
 
 # Shared by all workers, so a locked add: hot paths keep their own free lists and do not come here.
@@ -16,7 +27,7 @@ cdef int64_t is_refusing = 0    # for tests: what happens when memory is out
 cdef int64_t grants = 0         # for tests: how many more take() succeed before refusing; only while is_refusing
 
 
-cdef void *take(Kind kind, size_t size) noexcept nogil:
+cdef void *take_unset(Kind kind, size_t size) noexcept nogil:
     cdef void *block
     size = (size + LINE_BYTES - 1) & ~<size_t>(LINE_BYTES - 1)
     if load_relaxed(&is_refusing):
@@ -25,8 +36,14 @@ cdef void *take(Kind kind, size_t size) noexcept nogil:
         add_shared(&grants, -1)
     block = aligned_alloc(LINE_BYTES, size)
     if block != NULL:
-        memset(block, 0, size)
         add_shared(&live[<int>kind], 1)
+    return block
+
+
+cdef void *take(Kind kind, size_t size) noexcept nogil:
+    cdef void *block = take_unset(kind, size)
+    if block != NULL:
+        memset(block, 0, size)
     return block
 
 
@@ -39,6 +56,12 @@ cdef void give(Kind kind, void *block) noexcept nogil:
 def live_blocks() -> dict:
     """Blocks taken and not given back, by kind."""
     return {name: load_relaxed(&live[kind]) for kind, name in enumerate(NAMES)}
+
+
+def trim() -> None:
+    """Give pages of which nothing is in use back to the system: the heap keeps what lies between blocks that are. Takes milliseconds."""
+    with nogil:
+        give_back_pages()
 
 
 def refuse(bint on, int64_t after=0) -> None:

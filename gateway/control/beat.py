@@ -16,6 +16,7 @@ from gateway.control.drains import PopDrains
 from gateway.control.ejections import Ejections
 from gateway.control.gates import Gates
 from gateway.control.lifecycle import Lifecycle
+from gateway.control.memory import Memory
 from gateway.control.probes import Prober
 from gateway.control.publisher import Publisher
 from gateway.control.refresh import Refresh
@@ -40,6 +41,7 @@ class Beat:
     lifecycle: Lifecycle
     clock: Callable[[], float]
     awake: Awake
+    memory: Memory = field(default_factory=Memory)
     _failing: dict[str, type[Exception]] = field(default_factory=dict)  # parts whose last turn failed
 
     async def turn(self) -> None:
@@ -51,6 +53,7 @@ class Beat:
         self._do("prober", self.prober.turn)
         self._do("refresh", lambda: self.refresh.turn(publisher.config, publisher.table.spec))
         self._do("publisher", publisher.collect)
+        self._do("memory", self.memory.turn)
         self._do("drains", self.drains.turn)
         self._do("workers", lambda: self.workers.turn(self.clock()))
         self._do("lifecycle", self.lifecycle.turn)

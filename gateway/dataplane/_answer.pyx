@@ -140,8 +140,9 @@ cdef Answered take_head(Core *core, Exchange *exchange, const char *text, const 
         return ANSWER_NO_MEMORY
     if out.begin == out.end:
         out.begin = out.end = 0     # the interim answers before are sent
-    if out.capacity - out.end < needed:
-        grow_buffer(core, out)  # interim answers lie before: what does not fit is found by end_head
+    # Interim answers lie before: what does not fit is found by end_head.
+    while out.capacity - out.end < needed and grow_buffer(core, out):
+        pass
     mark = out.end
     if is_said_to_idle(exchange, head):
         answered = ANSWER_IS_OLD

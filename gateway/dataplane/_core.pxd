@@ -24,7 +24,8 @@ from routing_core._table cimport Endpoint, Pool, Pop, Route, Service
 
 cdef enum:
     SMALL_BYTES = 8192          # a buffer for heads and small bodies
-    LARGE_BYTES = 65536         # for what a small one is too small for
+    N_STEPS = 4                 # from one to the next buffers double
+    LARGE_BYTES = SMALL_BYTES << (N_STEPS - 1)
     BATCH = 64                  # events a turn
     EVENTS = 512                # that epoll tells at once
     PEER_TEXT = 46              # INET6_ADDRSTRLEN
@@ -44,9 +45,14 @@ cdef enum ConnectionState:
     POOLED              # upstream, without
     DEAD                # freed behind the last event told: one of them may still point here
 
+cdef struct Spares:         # blocks of one kind that nobody uses; the first bytes of each point to the next one
+    void *first             # owned
+    int32_t n
+    int32_t least           # that there were since the last tick: so many nobody has needed
+
 cdef struct Buffer:
     char *at                # owned; NULL when there is nothing to hold
-    uint32_t capacity       # SMALL_BYTES or LARGE_BYTES
+    uint32_t capacity       # SMALL_BYTES, doubled for each step, up to LARGE_BYTES
     uint32_t begin          # bytes before it are done with
     uint32_t end            # bytes from here on are free
 
@@ -169,7 +175,7 @@ cdef struct Note:           # what the access log wants of the request; text in 
     char *text              # owned, SMALL_BYTES; NULL: not logged
 
 cdef struct Exchange:
-    Exchange *next          # in the free list, or in an endpoint's queue
+    Exchange *next          # first, as Spares want it: in the free list, or in an endpoint's queue
     ExchangeState state
     Connection *downstream
     Connection *upstream    # NULL when there is none
@@ -276,9 +282,8 @@ cdef struct Core:
     int64_t n_upstream      # connections
     int64_t n_queued
     Connection *spare_connections   # free lists
-    Exchange *spare_exchanges
-    char *spare_small
-    char *spare_large
+    Spares spare_exchanges
+    Spares spare_buffers[N_STEPS]
     Wheel wheel
     RequestHead request     # scratch of the parser
     ResponseHead response

@@ -136,16 +136,17 @@ cdef Pumped refill(Core *core, Flow *flow, Connection *source) noexcept nogil:
     """Reads more of the body into the source's buffer. PUMP_DONE: something came."""
     cdef Buffer *buffer = &source.input
     cdef Filled filled
+    cdef uint32_t wanted = <uint32_t>min(flow.left, <int64_t>LARGE_BYTES) if flow.framing == BY_LENGTH else <uint32_t>LARGE_BYTES
     if buffer.at == NULL:
-        if not open_buffer(core, buffer, SMALL_BYTES if flow.framing == BY_LENGTH and flow.left <= SMALL_BYTES else LARGE_BYTES):
+        if not open_buffer(core, buffer, wanted):
             return PUMP_NO_MEMORY
     elif flow.keeps and buffer.end < buffer.capacity:
         pass                            # sent bytes stay, in case the request must be sent again
     else:                               # all that was judged is sent, and all was judged
         flow.keeps = False
-        if buffer.capacity == SMALL_BYTES and (flow.framing != BY_LENGTH or flow.left > SMALL_BYTES):
+        if buffer.capacity < wanted:
             close_buffer(core, buffer)
-            if not open_buffer(core, buffer, LARGE_BYTES):
+            if not open_buffer(core, buffer, wanted):
                 return PUMP_NO_MEMORY
         buffer.begin = buffer.end = 0
     filled = fill(source)

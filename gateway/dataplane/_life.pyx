@@ -51,9 +51,8 @@ cdef void move(Core *core, Exchange *exchange, ExchangeState to) noexcept nogil:
 
 
 cdef Exchange *open_exchange(Core *core, Connection *downstream) noexcept nogil:
-    cdef Exchange *exchange = core.spare_exchanges
+    cdef Exchange *exchange = <Exchange *>take_spare(&core.spare_exchanges)
     if exchange != NULL:
-        core.spare_exchanges = exchange.next
         memset(exchange, 0, sizeof(Exchange))
     else:
         exchange = <Exchange *>take(EXCHANGE, sizeof(Exchange))
@@ -115,8 +114,7 @@ cdef void end(Core *core, Exchange *exchange) noexcept nogil:
         note.at = exchange.note.text
         note.capacity = SMALL_BYTES
         close_buffer(core, &note)
-    exchange.next = core.spare_exchanges
-    core.spare_exchanges = exchange
+    put_spare(&core.spare_exchanges, exchange)
 
 
 cdef void finish(Core *core, Exchange *exchange) noexcept nogil:

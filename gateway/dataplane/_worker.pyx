@@ -193,6 +193,7 @@ cdef void tick(Core *core) noexcept nogil:
     """Housekeeping, every 100 ms."""
     core.ticked_ms = core.now_ms
     tend_pools(core)
+    trim_spares(core)
     if core.phase == <int64_t>CLOSING or core.phase == <int64_t>SEALED:
         close_idle(core)
     if not core.is_accepting and core.phase < <int64_t>SEALED and has_descriptors(core):
