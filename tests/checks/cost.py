@@ -7,6 +7,7 @@ means to change it.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -66,11 +67,12 @@ class Script:
         client.send(request)
         self.turn()
         assert self.upstream.recv(1 << 16).endswith(b"\r\n\r\n")
-        left, came = answer(size), 0
-        while left or came < size:  # the head comes with the first bytes
+        left, came = answer(size), b""
+        while len(came.partition(b"\r\n\r\n")[2]) < size:
             left = left[self.upstream.send(left) :] if left else left
             self.turn()
-            came += len(client.recv(1 << 20))
+            with contextlib.suppress(BlockingIOError):  # a turn of the upstream's side alone
+                came += client.recv(1 << 20)
 
     def keep_alive(self) -> None:
         self.exchange(self.client, HEAD + b"\r\n", 1000)
