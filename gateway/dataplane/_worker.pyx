@@ -86,13 +86,20 @@ cdef void linger_on_late(Core *core, Connection *downstream) noexcept nogil:
         close_downstream(core, downstream)
 
 
+cdef bint is_stale(const Connection *upstream) noexcept nogil:
+    """The event is of bytes that were read since it was told: who was put off goes on ahead of the events."""
+    cdef char byte = 0
+    return not upstream.is_ending and recv(upstream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 and errno == EAGAIN
+
+
 cdef void on_upstream(Core *core, Connection *upstream, uint32_t events) noexcept nogil:
     if upstream.state == POOLED:
-        drop_upstream(core, upstream)   # an end, or an answer nobody asked for
+        if not is_stale(upstream):
+            drop_upstream(core, upstream)   # an end, or an answer nobody asked for
     elif upstream.state == CONNECTING:
         if events & (EPOLLOUT | EPOLLERR | EPOLLHUP):
             on_connected(core, upstream)
-    elif upstream.lent_in == core.told and events & ~<uint32_t>EPOLLOUT:
+    elif upstream.lent_in == core.told and events & ~<uint32_t>EPOLLOUT and not is_stale(upstream):
         on_unasked(core, upstream)      # this event is older than the request that went up since it was told
     elif events & (EPOLLERR | EPOLLHUP):
         on_lost(core, upstream)
@@ -116,10 +123,7 @@ cdef void on_event(Core *core, Connection *connection, uint32_t events) noexcept
         connection.is_ending = connection.is_ending or events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR) != 0
     if state == READING or state == EXCHANGING or state == LINGERING:
         on_downstream(core, connection, events)
-    elif state == POOLED:
-        if events & (EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP):
-            on_upstream(core, connection, events)
-    elif state != DEAD:
+    elif state != DEAD and (state != POOLED or events & ~<uint32_t>EPOLLOUT):
         on_upstream(core, connection, events)
 
 

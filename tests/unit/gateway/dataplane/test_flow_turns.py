@@ -94,3 +94,17 @@ def test_between_two_steps_of_another_exchange(bench, way):
         upstream.send(ANSWER)
         bench.turn()
         assert received(client) == ANSWER and flow.take() <= 256 * KIB
+
+
+def test_a_connection_that_carried_a_fast_body_is_used_again(bench):
+    """Its last bytes are read ahead of the event that tells of them."""
+    client, upstream = bench.client(), bench.upstream()
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n" + bytes(1 << 20)
+    for _ in range(3):
+        assert bench.ask(client, upstream), "on the same connection"
+        left, came = answer, 0
+        while came < len(answer):
+            left = left[upstream.send(left) :] if left else left
+            bench.turn()
+            came += len(received(client) or b"")
+    assert bench.figures.read_endpoint(bench.rows[0][0])["connections"] == 1
