@@ -105,7 +105,7 @@ async def measure(per_event: int, seconds: float) -> dict[str, float]:
     loop = asyncio.get_running_loop()
     port = await loop.run_in_executor(None, pipe.recv)
     calls: list[float] = []
-    cluster = Cluster("bench", lambda: ClusterAccess(f"http://127.0.0.1:{port}"), [KEY], lambda _: calls.append(time.monotonic()))
+    cluster = Cluster("bench", lambda: ClusterAccess(f"http://127.0.0.1:{port}"), [KEY], lambda _, __: calls.append(time.monotonic()))
     # Not the cluster's own tasks: the one that runs it, ended below.
     async with asyncio.TaskGroup() as group:
         task = group.create_task(cluster.run(), name="cluster")

@@ -33,7 +33,7 @@ from gateway.control.reload import Outcome, Reload
 from gateway.control.resolver import Lookup, Resolver, lookup
 from gateway.control.rows import Key, Rows
 from gateway.control.settings import n_workers
-from gateway.control.sources import NewCluster, Sources, new_cluster
+from gateway.control.sources import NewCluster, Sources, cluster_maker
 from gateway.control.tasks import Tasks
 from gateway.control.workers import WorkerHands, Workers
 from gateway.control.world import Identity, World
@@ -73,7 +73,7 @@ class Gateway:
         rng: random.Random | None = None,
         ask: Probe = probe,
         resolve: Lookup = lookup,
-        make_cluster: NewCluster = new_cluster,
+        make_cluster: NewCluster | None = None,
     ) -> None:
         """`load` reads the configuration again, for a reload. `listeners`: sockets that are open already; absent, run() binds them."""
         self.clock = clock
@@ -109,7 +109,9 @@ class Gateway:
         self.snapshots = self.publisher.snapshots
         self.geo.on_locator = self.publisher.publish_locator
         self.resolver = Resolver(self.tasks, clock, self._on_names, resolve)
-        self.sources = Sources(self.world, self.resolver, self.tasks, clock, self.publisher.request, make_cluster, self._own)
+        self.sources = Sources(
+            self.world, self.resolver, self.tasks, clock, self.publisher.request, make_cluster or cluster_maker(), self._own
+        )
         self.drains = drains.PopDrains(self.publisher, self.figures, clock, drains.path_of(config))
         self.lifecycle = Lifecycle(config.drain, WorkerHands(self.workers, self.snapshots, self.listeners), clock)
         self.ready = Ready(

@@ -1,5 +1,6 @@
 """From a watch on Kubernetes API servers to snapshots of endpoints. Knows neither the gateway nor geoip."""
 
+from k8s._budget import Budget
 from k8s.access import ClusterAccess
 from k8s.cluster import Cluster, ServiceKey
 from k8s.errors import AccessError, ApiError, CutOffError, GarbageError, K8sError, UnreachableError
@@ -9,6 +10,7 @@ from k8s.slices import Endpoint, State, select
 __all__ = [
     "AccessError",
     "ApiError",
+    "Budget",
     "Cluster",
     "ClusterAccess",
     "CutOffError",

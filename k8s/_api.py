@@ -8,6 +8,7 @@ moved and whose old address refuses, resets or swallows what it gets); if that f
 from __future__ import annotations
 
 import contextlib
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Self
@@ -23,6 +24,15 @@ from k8s.objects import Status
 LOAD_DEADLINE_S = 30.0  # a plugin may ask a cloud twice; client-go has no limit here
 RELOAD_AFTER_S = 10.0  # neither a broken kubeconfig nor a plugin is run more often, however many reflectors ask
 REFUSAL_BYTES = 16_384  # of an error's body; a Status is some 300 bytes
+# A watch may have nothing to say for a minute, and HTTP/1.1 has no ping: the kernel asks whether the other end is still there, and gives
+# up after 30 s, also where it is our bytes that are not acknowledged. client-go asks after 30 s, then each 15 s, nine times.
+KEEP_ALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000),
+)
 RETRY_AFTER_MAX_S = 300.0  # a server may ask for patience, not for a day
 
 _status_decoder = msgspec.json.Decoder(Status)
@@ -45,7 +55,10 @@ class Api:
         # Credentials and proxy come from the access, so nothing is taken from the environment or .netrc, and no cookie is kept.
         # No limit: each watch holds a connection for good, and one that had to queue would look like a silent server.
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, auto_decompress=True
+            connector=aiohttp.TCPConnector(limit=0, socket_factory=_connecting),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            auto_decompress=True,
         )
         return self
 
@@ -111,6 +124,15 @@ class Api:
             assert self._fault is not None
             raise self._fault
         return self._access
+
+
+def _connecting(address: aiohttp.AddrInfoType) -> socket.socket:
+    """A socket that notices a peer that is gone without a word."""
+    family, kind, protocol, _, _ = address
+    opened = socket.socket(family, kind, protocol)
+    for level, option, value in KEEP_ALIVE:
+        opened.setsockopt(level, option, value)
+    return opened
 
 
 def refused(status: Status, code: int, retry_after: str | None = None) -> ApiError:

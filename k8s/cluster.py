@@ -1,11 +1,13 @@
 """One cluster: the endpoints of the Services wanted from it, kept current, and how far they can be believed.
 
-Owns one reflector per Service for its EndpointSlices, and one for the Service itself where its port is given by number.
-Must not know PoPs, pools or tables. All of it runs in the task that awaits `run()`; whatever happens to the cluster stays
-inside: faults become `error` and `age_s`, endpoints stay as they last were, and only the API server's own word changes them.
+Owns the reflectors for EndpointSlices, and one for the Service itself where its port is given by number. Must not know PoPs, pools or
+tables. All of it runs in the task that awaits `run()`; whatever happens to the cluster stays inside: faults become `error` and `age_s`,
+endpoints stay as they last were, and only the API server's own word changes them.
 
-Reflectors are per Service, not per namespace: the server filters, a reload starts and stops single ones without touching
-the others, and Role-based access can be as narrow. It costs a connection or two a Service, of which a gateway has few.
+Slices are watched Service by Service while a namespace has few: the server filters, and a reload starts and stops single ones without
+touching the others. From `MANY` on it is one watch for all slices of the namespace, at the price of those that nobody wanted: a hundred
+watches are a hundred connections and lists for each gateway. A Service is always watched by its name, to which its rights may be
+bound. What changed is worked on Service by Service; the others cost nothing.
 """
 
 from __future__ import annotations
@@ -14,20 +16,26 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from k8s._api import Api
+from k8s._budget import Budget
+from k8s._joined import Joined
 from k8s.access import ClusterAccess
 from k8s.objects import SERVICE_NAME_LABEL, EndpointSlice, ObjectT, Service
 from k8s.reflector import Reflector, Timing
-from k8s.slices import IPV4_FIRST, Candidate, Endpoint, candidates, known_ports, merge, port_name
+from k8s.slices import IPV4_FIRST, Endpoint, has_port, known_ports, port_name
 
 logger = logging.getLogger("isochrone.k8s")
 
 COALESCE_S = 0.01  # one roll changes many slices in a burst; longer would delay the fence of a terminating endpoint
 
+MANY = 8  # Services of a namespace: from here on all its slices come by one watch
+
 SliceSource = tuple[str, str]  # namespace, service
+Scope = tuple[str, str | None]  # of a watch: a namespace, and the Service; None: all of them
 _AnyReflector = Reflector[EndpointSlice] | Reflector[Service]
 
 
@@ -46,13 +54,18 @@ class ServiceKey:
 
 @dataclass(slots=True)
 class _Known:
-    """What is known of one key, and what each slice contributed: slices are immutable, so those unchanged are not read again."""
+    """What is known of one key."""
 
+    joined: Joined
     is_synced: bool = False
-    endpoints: tuple[Endpoint, ...] = ()
     problem: str | None = None
-    port: str | None = None  # the name that `parts` were read with
-    parts: dict[str, tuple[EndpointSlice, list[Candidate]]] = field(default_factory=dict)  # by the slice's name
+    port: str | None = None  # the name of the port
+    old_port: str | None = None  # before a rename that not all slices have followed
+
+    @property
+    def said(self) -> object:
+        """What `on_change` is for."""
+        return self.joined.endpoints, self.problem, self.is_synced
 
 
 class Cluster:
@@ -63,8 +76,9 @@ class Cluster:
         name: str,
         access_loader: Callable[[], ClusterAccess],
         services: Collection[ServiceKey],
-        on_change: Callable[[Cluster], None],
+        on_change: Callable[[Cluster, Collection[ServiceKey]], None],
         *,
+        budget: Budget | None = None,
         families: Sequence[str] = IPV4_FIRST,
         timing: Timing | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -73,7 +87,8 @@ class Cluster:
     ) -> None:
         """`access_loader` may block and may raise K8sError: it runs in a thread, and again until it succeeds.
 
-        `on_change(self)` comes at most each 10 ms, in the loop, after endpoints, `synced`, a problem or `error` moved.
+        `on_change(self, keys)` comes at most each 10 ms, in the loop, after endpoints, `synced` or a problem (of these keys) or `error`
+        moved. `budget`: for decoding, of the thread: one for all its clusters.
         `families`: of a dual-stack pod the first that it has is used. `clock` must be the one whose `now` goes to `age_s`.
         """
         self.name = name
@@ -83,23 +98,28 @@ class Cluster:
         self._clock = clock
         self._rng = rng or random.Random()
         self._sleep = sleep
+        self._budget = budget or Budget()
         self._api = Api(access_loader, clock)
-        self._slices: dict[SliceSource, Reflector[EndpointSlice]] = {}
+        self._slices: dict[Scope, Reflector[EndpointSlice]] = {}
         self._services: dict[SliceSource, Reflector[Service]] = {}
+        self._pieces: dict[SliceSource, dict[str, EndpointSlice]] = {}  # by name; of the Services that are wanted
+        self._owners: dict[tuple[Scope, str], SliceSource] = {}  # whose each of these is
         self._keys: dict[ServiceKey, _Known] = {}
+        self._by_source: dict[SliceSource, list[ServiceKey]] = {}
+        self._moved: set[SliceSource] = set()  # since the last look
         self._group: asyncio.TaskGroup | None = None
         self._tasks: dict[_AnyReflector, asyncio.Task[None]] = {}
         self._publishing: asyncio.TimerHandle | None = None
         self._logged: str | None = None
+        self._told: str | None = None  # the error that on_change was last called for
         self.set_services(services)
-        self._published = self._state()  # what on_change was last called for
 
     # What is known
 
     def endpoints(self, key: ServiceKey) -> tuple[Endpoint, ...]:
         """The last known, in every state, sorted; the same object until they change. Empty for a key that is not watched."""
         known = self._keys.get(key)
-        return known.endpoints if known else ()
+        return known.joined.endpoints if known else ()
 
     def is_synced(self, key: ServiceKey) -> bool:
         """Whether the API server has said once what belongs to this key. Stays true, however long the server is gone.
@@ -153,37 +173,74 @@ class Cluster:
 
     def set_services(self, services: Collection[ServiceKey]) -> None:
         """What is watched from now on. Keys that stay keep what is known, Services that stay keep their watch."""
-        self._keys = {key: self._keys.get(key) or _Known() for key in services}
+        self._keys = {key: self._keys.get(key) or _Known(Joined(self._families)) for key in services}
+        self._by_source = {}
+        for key in self._keys:
+            self._by_source.setdefault(key.source, []).append(key)
         numbered = {key.source for key in self._keys if isinstance(key.port, int)}
-        sources = {key.source for key in self._keys}
-        for source in [s for s in self._slices if s not in sources]:
-            self._stop(self._slices.pop(source))
-        for source in [s for s in self._services if s not in numbered]:
+        n_wanted = Counter(namespace for namespace, _ in self._by_source)
+        scopes: set[Scope] = {(namespace, None if n_wanted[namespace] >= MANY else service) for namespace, service in self._by_source}
+        for scope in self._slices.keys() - scopes:
+            self._stop(self._slices.pop(scope))
+        for source in self._services.keys() - numbered:
             self._stop(self._services.pop(source))
-        for namespace, service in sorted(sources - self._slices.keys()):
-            self._slices[namespace, service] = self._reflector(
-                f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices",
-                EndpointSlice,
-                {"labelSelector": f"{SERVICE_NAME_LABEL}={service}"},
-            )
-        for namespace, service in sorted(numbered - self._services.keys()):
-            self._services[namespace, service] = self._reflector(
-                f"/api/v1/namespaces/{namespace}/services", Service, {"fieldSelector": f"metadata.name={service}"}
-            )
+        for scope in sorted(scopes - self._slices.keys(), key=str):
+            self._slices[scope] = self._slice_reflector(scope)
+        for source in sorted(numbered - self._services.keys()):
+            self._services[source] = self._service_reflector(source)
+        self._pieces, self._owners = {}, {}
+        for scope, one in self._slices.items():
+            self._sort(scope, one.objects)
+        self._moved = set(self._by_source)
         self._follow()
         self._changed()
+
+    def _scope(self, source: SliceSource) -> Scope:
+        return source if source in self._slices else (source[0], None)
 
     def _reflectors(self, key: ServiceKey | None = None) -> list[_AnyReflector]:
         if key is None:
             return [*self._slices.values(), *self._services.values()]
-        found: list[_AnyReflector] = [self._slices[key.source]] if key.source in self._slices else []
+        scope = self._scope(key.source)
+        found: list[_AnyReflector] = [self._slices[scope]] if scope in self._slices else []
         if isinstance(key.port, int) and key.source in self._services:
             found.append(self._services[key.source])
         return found
 
-    def _reflector(self, path: str, kind: type[ObjectT], selector: dict[str, str]) -> Reflector[ObjectT]:
+    def _slice_reflector(self, scope: Scope) -> Reflector[EndpointSlice]:
+        namespace, service = scope
+        path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
+        selector = {"labelSelector": SERVICE_NAME_LABEL if service is None else f"{SERVICE_NAME_LABEL}={service}"}
+
+        def changed(names: Collection[str]) -> None:
+            if scope in self._slices:
+                self._sort(scope, names)
+            self._changed()
+
+        return self._reflector(path, EndpointSlice, selector, changed)
+
+    def _service_reflector(self, source: SliceSource) -> Reflector[Service]:
+        def changed(_: Collection[str]) -> None:
+            self._moved.add(source)
+            self._changed()
+
+        namespace, service = source
+        return self._reflector(f"/api/v1/namespaces/{namespace}/services", Service, {"fieldSelector": f"metadata.name={service}"}, changed)
+
+    def _reflector(
+        self, path: str, kind: type[ObjectT], selector: dict[str, str], on_change: Callable[[Collection[str]], None]
+    ) -> Reflector[ObjectT]:
         return Reflector(
-            self._api, path, kind, selector, self._changed, timing=self._timing, clock=self._clock, rng=self._rng, sleep=self._sleep
+            self._api,
+            path,
+            kind,
+            selector,
+            on_change,
+            budget=self._budget,
+            timing=self._timing,
+            clock=self._clock,
+            rng=self._rng,
+            sleep=self._sleep,
         )
 
     def _follow(self) -> None:
@@ -198,14 +255,35 @@ class Cluster:
         if (task := self._tasks.pop(one, None)) is not None:
             task.cancel()
 
+    def _sort(self, scope: Scope, names: Iterable[str]) -> None:
+        """Slices of these names have changed: whose they are. By their label, which the server's selector has not looked at where the
+        watch is of all, and which is looked at again where it has: what is taken here gets traffic."""
+        reflector = self._slices[scope]
+        for name in names:
+            piece = reflector.objects.get(name)
+            before = self._owners.pop((scope, name), None)
+            if before is not None:
+                del self._pieces[before][name]
+                self._moved.add(before)
+            owner = (scope[0], (piece.metadata.labels or {}).get(SERVICE_NAME_LABEL, "")) if piece is not None else None
+            if piece is not None and owner in self._by_source and self._scope(owner) == scope:
+                self._owners[scope, name] = owner
+                self._pieces.setdefault(owner, {})[name] = piece
+                self._moved.add(owner)
+
     def _changed(self) -> None:
         if self._group is not None and self._publishing is None:
             self._publishing = asyncio.get_running_loop().call_later(COALESCE_S, self._publish)
 
     def _publish(self) -> None:
         self._publishing = None
-        for key, known in self._keys.items():
+        changed = []
+        for key, known in self._to_resolve():
+            before = known.said
             self._resolve(key, known)
+            if known.said != before:
+                changed.append(key)
+        self._moved = set()
         error = self.error
         if error != self._logged:
             self._logged = error
@@ -213,36 +291,43 @@ class Cluster:
                 logger.info("cluster %s: watching", self.name)
             else:
                 logger.warning("cluster %s: %s", self.name, error)
-        state = self._state()
-        if state != self._published:
-            self._published = state
-            self._on_change(self)
+        if changed or error != self._told:
+            self._told = error
+            self._on_change(self, changed)
 
-    def _state(self) -> object:
-        return self.error, [(key, known.endpoints, known.problem, known.is_synced) for key, known in self._keys.items()]
+    def _to_resolve(self) -> list[tuple[ServiceKey, _Known]]:
+        moved = [key for source in self._moved for key in self._by_source.get(source, ())]
+        # An empty list moves no Service and is a word on each of them all the same.
+        waiting = [key for key, known in self._keys.items() if not known.is_synced and key.source not in self._moved]
+        return [(key, self._keys[key]) for key in (*moved, *waiting)]
 
     def _resolve(self, key: ServiceKey, known: _Known) -> None:
         if not all(one.is_synced for one in self._reflectors(key)):
             return
         known.is_synced = True
-        # The selector is the server's to apply; the label is looked at again, for what is taken here gets traffic.
-        slices = {
-            name: piece
-            for name, piece in self._slices[key.source].objects.items()
-            if (piece.metadata.labels or {}).get(SERVICE_NAME_LABEL) == key.service
-        }
+        slices = self._pieces.get(key.source, {})
         port, problem = self._port(key, slices.values())
-        kept = known.parts if port == known.port else {}
-        known.port = port
-        known.parts = {
-            name: part if (part := kept.get(name)) is not None and part[0] is piece else (piece, candidates(piece, port))
-            for name, piece in slices.items()
-            if port is not None
-        }
-        endpoints = merge((one for _, found in known.parts.values() for one in found), self._families)
+        known.joined.follow(slices, self._ports(known, port, slices))
         known.problem = f"{key.namespace}/{key.service}: {problem}" if problem else None
-        if endpoints != known.endpoints:
-            known.endpoints = endpoints
+
+    @staticmethod
+    def _ports(known: _Known, port: str | None, slices: Mapping[str, EndpointSlice]) -> dict[str, str]:
+        """The name by which each slice is read. A Service whose port was renamed is ahead of its slices, which the controller writes one
+        after the other: each is read by the old name until it has the new one."""
+        if port is None:
+            known.port = known.old_port = None
+            return {}
+        if known.port not in (None, port):
+            known.old_port = known.port
+        known.port = port
+        ports = {name: port for name, piece in slices.items() if known.old_port is None or has_port(piece, port)}
+        old = known.old_port
+        if old is not None:
+            behind = {name: old for name, piece in slices.items() if name not in ports and has_port(piece, old)}
+            ports |= behind
+            if not behind:
+                known.old_port = None
+        return ports
 
     def _port(self, key: ServiceKey, slices: Collection[EndpointSlice]) -> tuple[str | None, str | None]:
         """The name of the key's port, if there is one, and what an operator should look at, if anything."""

@@ -22,7 +22,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Final, Generic
 
@@ -30,13 +30,12 @@ import aiohttp
 import msgspec
 
 from k8s._api import Api, refused
+from k8s._budget import Budget
 from k8s.access import ClusterAccess
 from k8s.errors import ApiError, CutOffError, GarbageError, K8sError, UnreachableError
 from k8s.objects import Bookmark, HasMetadata, ObjectList, ObjectT, Status, WatchEvent
 
 logger = logging.getLogger("isochrone.k8s")
-
-REST_WORTH_S = 0.02  # a shorter rest than this is put off
 
 _event_decoder = msgspec.json.Decoder(WatchEvent)
 _bookmark_decoder = msgspec.json.Decoder(Bookmark)
@@ -48,6 +47,7 @@ class Timing:
     """Every deadline and limit of a reflector, in seconds and bytes. The defaults are client-go's where it has one."""
 
     connect_s: float = 10.0
+    first_list_s: float = 0.25  # within which a reflector begins, drawn at random: many begin together, in many gateways
     list_s: float = 60.0  # a whole list; client-go has no limit
     watch_s: tuple[int, int] = (300, 600)  # asked of the server, drawn at random, so that watches do not end together
     watch_grace_s: float = 30.0  # past that, a server that ignores what was asked is left
@@ -58,7 +58,6 @@ class Timing:
     short_watch_s: float = 1.0  # a watch that ends sooner is paced, one without an event a fault: else it would be a hot loop
     line_bytes: int = 16 * 2**20  # a slice of 1000 endpoints is 350 kB; etcd takes no object above 1.5 MB
     list_bytes: int = 256 * 2**20
-    busy_share: float = 0.5  # of the control thread, at most, for decoding a server that floods; above, reading pauses
 
 
 class Backoff:
@@ -87,14 +86,16 @@ class Reflector(Generic[ObjectT]):
         path: str,
         kind: type[ObjectT],
         selector: dict[str, str],
-        on_change: Callable[[], None],
+        on_change: Callable[[Collection[str]], None],
         *,
+        budget: Budget | None = None,
         timing: Timing | None = None,
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """`path` of the collection; `selector`: labelSelector or fieldSelector; `on_change()` after objects, synced or error moved."""
+        """`path` of the collection; `selector`: labelSelector or fieldSelector. `on_change(names)` comes after objects (of these names),
+        synced or error moved. `budget`: the thread's, for decoding."""
         self.path: Final = path
         self.objects: dict[str, ObjectT] = {}  # by name
         self.is_synced = False  # a list was received once
@@ -118,11 +119,11 @@ class Reflector(Generic[ObjectT]):
         self._listed_from: object = None  # the identity of the server that the last list came from
         self._events = 0  # of this watch, bookmarks included
         self._is_streaming = False  # this watch was accepted
-        self._owed_s = 0.0  # rest owed for decoding
-        self._busy_until = clock()
+        self._budget = budget or Budget()
 
     async def run(self) -> None:
         """Until cancelled. Raises nothing else."""
+        await self._sleep(self._rng.uniform(0.0, self._timing.first_list_s))
         while True:
             await self._sleep(await self.turn())
 
@@ -172,7 +173,7 @@ class Reflector(Generic[ObjectT]):
     def _set_error(self, error: str | None) -> None:
         if error != self.error:
             self.error = error
-            self._on_change()
+            self._on_change(())
 
     async def _list(self, access: ClusterAccess) -> None:
         timeout = aiohttp.ClientTimeout(total=self._timing.list_s, sock_connect=self._timing.connect_s)
@@ -192,14 +193,18 @@ class Reflector(Generic[ObjectT]):
             raise GarbageError(f"a list of kind {found.kind!r}, version {version!r}, where {self._kind}List was asked for")
         if found.metadata.continue_:
             raise GarbageError("a part of a list, where the whole was asked for")
-        objects = {_name(one): one for one in found.items or ()}
+        # What is as it was stays the same object: whoever read it need not read it again.
+        listed = {_name(one): one for one in found.items or ()}
+        objects = {name: before if (before := self.objects.get(name)) == one else one for name, one in listed.items()}
         self.contact_at = self._clock()
         self._version, self._listed_from = version, access.identity
         self._is_list_due = False
         # The error stays until the watch streams as well: a list that works beside a watch that is refused is half of it.
-        if objects != self.objects or not self.is_synced:
-            self.objects, self.is_synced = objects, True
-            self._on_change()
+        names = {name for name, one in objects.items() if self.objects.get(name) is not one} | (self.objects.keys() - objects.keys())
+        self.objects = objects
+        if names or not self.is_synced:
+            self.is_synced = True
+            self._on_change(names)
 
     async def _watch(self, access: ClusterAccess) -> None:
         asked_s = self._rng.randint(*self._timing.watch_s)
@@ -242,25 +247,20 @@ class Reflector(Generic[ObjectT]):
 
     async def _take(self, lines: Iterable[bytes]) -> None:
         started_at = self._clock()
-        is_changed = False
+        changed: set[str] = set()
         try:
             for line in lines:
-                if line and not line.isspace():
-                    is_changed |= self._apply(line)
+                if line and not line.isspace() and (name := self._apply(line)) is not None:
+                    changed.add(name)
         finally:
-            if is_changed:
-                self._on_change()
-        # A server that floods is read more slowly, until TCP holds it back: other clusters share this thread. Each second of
-        # decoding owes a time of rest, which the quiet before it may have paid already.
-        ended_at = self._clock()
-        rested_s = started_at - self._busy_until
-        self._owed_s = max(0.0, self._owed_s - rested_s) + (ended_at - started_at) * (1.0 / self._timing.busy_share - 1.0)
-        self._busy_until = ended_at
-        if self._owed_s > REST_WORTH_S:
-            await self._sleep(self._owed_s)
+            if changed:
+                self._on_change(changed)
+        # A server that floods is read more slowly: other clusters share this thread.
+        if rest_s := self._budget.rest_s(started_at, self._clock()):
+            await self._sleep(rest_s)
 
-    def _apply(self, line: bytes) -> bool:
-        """One line of a watch. True if the copy changed."""
+    def _apply(self, line: bytes) -> str | None:
+        """One line of a watch. The name of the object if the copy changed."""
         try:
             event = _event_decoder.decode(line)
             match event.type:
@@ -275,9 +275,9 @@ class Reflector(Generic[ObjectT]):
                     logger.warning("%s: watch event of unknown type %r passed over", self.path, event.type[:40])
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise GarbageError(f"a watch event that is none: {error}") from error
-        return False
+        return None
 
-    def _apply_object(self, kind: str, changed: ObjectT) -> bool:
+    def _apply_object(self, kind: str, changed: ObjectT) -> str | None:
         name = _name(changed)
         before = self.objects.get(name)
         if kind == "DELETED":
@@ -285,7 +285,8 @@ class Reflector(Generic[ObjectT]):
         else:
             self.objects[name] = changed
         self._seen(changed.metadata.resource_version)
-        return before is not None if kind == "DELETED" else before != changed
+        is_changed = before is not None if kind == "DELETED" else before != changed
+        return name if is_changed else None
 
     def _seen(self, version: str | None) -> None:
         self._events += 1

@@ -66,6 +66,11 @@ def port_name(service: Service | None, port: int) -> tuple[str | None, str | Non
     return None, f"the Service has no TCP port {port}; it has: {known or 'none'}"
 
 
+def has_port(piece: EndpointSlice, port: str) -> bool:
+    """Whether a slice carries a TCP port of this name."""
+    return any((p.name or "") == port and (p.protocol or "TCP") == "TCP" for p in piece.ports or ())
+
+
 def known_ports(slices: Iterable[EndpointSlice]) -> list[str]:
     """Names of the TCP ports that the slices carry, for an operator whose name is not among them."""
     return sorted({p.name or "" for s in slices for p in s.ports or () if (p.protocol or "TCP") == "TCP"})
@@ -98,10 +103,24 @@ def merge(found: Iterable[Candidate], families: Sequence[str] = IPV4_FIRST) -> t
         if first is not one:
             doubled.setdefault(one.key, [first]).append(one)
     for key, several in doubled.items():
-        by_key[key] = _join(several)
+        by_key[key] = joined(several)
     if len({one.family for one in by_key.values()}) > 1:
         by_key = _one_family_a_pod(by_key, families)
     return tuple(by_key[key].endpoint for key in sorted(by_key))
+
+
+def joined(several: Sequence[Candidate]) -> Candidate:
+    """What slices say together of one address and port."""
+    if len(several) == 1:
+        return several[0]
+    versions = [one.version for one in several if one.version is not None]
+    if len(versions) == len(several) and versions.count(newest := max(versions)) == 1:
+        return several[versions.index(newest)]
+    said = Conditions(
+        any(one.said.ready for one in several), any(one.said.serving for one in several), any(one.said.terminating for one in several)
+    )
+    named = next((one.endpoint for one in several if one.endpoint.uid), several[0].endpoint)
+    return several[0]._replace(endpoint=replace(named, state=_state(said)), said=said)
 
 
 def resolve(slices: Iterable[EndpointSlice], port: str, families: Sequence[str] = IPV4_FIRST) -> tuple[Endpoint, ...]:
@@ -158,17 +177,6 @@ def _address(text: str, family: str) -> str | None:
         return socket.inet_ntop(kind, socket.inet_pton(kind, text))
     except (OSError, ValueError):  # no address, or one with a NUL or a scope, which has no meaning on another machine
         return None
-
-
-def _join(several: list[Candidate]) -> Candidate:
-    versions = [one.version for one in several if one.version is not None]
-    if len(versions) == len(several) and versions.count(newest := max(versions)) == 1:
-        return several[versions.index(newest)]
-    said = Conditions(
-        any(one.said.ready for one in several), any(one.said.serving for one in several), any(one.said.terminating for one in several)
-    )
-    named = next((one.endpoint for one in several if one.endpoint.uid), several[0].endpoint)
-    return several[0]._replace(endpoint=replace(named, state=_state(said)), said=said)
 
 
 def _one_family_a_pod(found: dict[tuple[str, int], Candidate], families: Sequence[str]) -> dict[tuple[str, int], Candidate]:

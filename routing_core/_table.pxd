@@ -1,8 +1,9 @@
 """Table: the immutable snapshot used to route. PoPs, services with their pools and endpoints, routes.
 
-Built by control from a TableSpec, never changed after; one block of memory owned by one `Table`. Who publishes it
-and frees it when workers have let go is the data plane's affair (gateway/dataplane/_snapshot).
-Pointers inside point into the same block, or into rows of Figures (which outlive tables).
+Built by control from a TableSpec, never changed after; one block of memory owned by one `Table`, and one for the endpoints of each
+pool that successive tables share. Who publishes it and frees it when workers have let go is the data plane's affair
+(gateway/dataplane/_snapshot). Pointers inside point into the same block, into `Members` that the table keeps, or into rows of Figures
+(which outlive tables).
 Must not know sockets, clocks or logging.
 """
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
@@ -50,7 +51,7 @@ cdef struct Pool:               # one service in one PoP
     int32_t high                # as a PoP's, of this service alone
     int32_t weight              # >= 1: beside the number of endpoints, how often it is drawn among near-equals
     int32_t n_preferred         # the first of the endpoints: the others serve only while none of these is available
-    const Endpoint *endpoints
+    const Endpoint *endpoints   # [n_endpoints], of Members
     const PoolGate *gate
     PoolColumn *columns         # [n_workers]
 
@@ -160,7 +161,13 @@ cdef inline int continent_bit(uint16_t continent) noexcept nogil:
         return 5
     return 6 if continent == 0x5341 else -1
 
+cdef class Members:                 # of one pool, or of several that have just these
+    cdef Endpoint *endpoints        # [count], owned; immutable
+    cdef int32_t count
+    cdef object spec                # the tuple that it was made of: keeps its id from being used again
+
 cdef class Table:
     cdef TableData *data            # owned; immutable
     cdef readonly object spec       # what it was built from (gateway/control shows it)
     cdef object figures             # keeps the rows' memory
+    cdef dict members               # id of a PoolSpec's endpoints -> Members

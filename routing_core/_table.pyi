@@ -1,7 +1,7 @@
 from typing import final
 
 from routing_core._figures import Figures
-from routing_core.spec import TableSpec
+from routing_core.spec import EndpointSpec, TableSpec
 
 MAX_POPS: int
 LEGS: tuple[str, ...]  # "client-pop", "gateway-pop": index is Leg
@@ -10,8 +10,16 @@ CONTINENTS: tuple[str, ...]
 REDIRECTS: tuple[int, ...]  # 0, 307, 308
 
 @final
+class Members:
+    """What is compiled of `PoolSpec.endpoints`, with their names behind them."""
+    def __new__(cls, spec: tuple[EndpointSpec, ...], figures: Figures, what: str) -> Members: ...
+
+@final
 class Table:
-    """Immutable. ValueError names what is wrong in the spec (index out of range, doubled name, bad address, too many PoPs)."""
-    def __new__(cls, spec: TableSpec, figures: Figures) -> Table: ...
+    """Immutable. ValueError names what is wrong in the spec (index out of range, doubled name, bad address, too many PoPs).
+
+    `before`: a table of the same figures. A tuple of endpoints that it has too (the same object) is not compiled again.
+    """
+    def __new__(cls, spec: TableSpec, figures: Figures, before: Table | None = None) -> Table: ...
     @property
     def spec(self) -> TableSpec: ...

@@ -1,5 +1,6 @@
-"""One block: header, PoPs, services, pools, endpoints, routes, targets, rules, lists of pools, pins, texts. Measured first, then filled.
+"""One block: header, PoPs, services, pools, routes, targets, rules, lists of pools, pins, texts. Measured first, then filled.
 
+The endpoints of each pool are a block of their own, which the next table shares when they are the same: of 10,000 a change moves a few.
 What comes in was made by control from a file and from Kubernetes: everything is checked here, nothing is checked later.
 """
 cimport cython
@@ -31,7 +32,6 @@ REDIRECTS = (0, 307, 308)
 cdef struct Arena:              # the next free place of each part of the block
     Service *service
     Pool *pool
-    Endpoint *endpoint
     Route *route
     Target *target
     Rule *rule
@@ -62,12 +62,13 @@ cdef bytes name_bytes(object name, str what, set seen):
     return name.encode()
 
 
-cdef Text keep_text(Arena *arena, bytes text):
+cdef Text keep_text(char **end, bytes text):
+    """`end`: of the texts so far; moved on."""
     cdef Text out
-    out.at = arena.text
+    out.at = end[0]
     out.length = len(text)
-    memcpy(arena.text, <const char *>text, out.length)
-    arena.text += out.length
+    memcpy(end[0], <const char *>text, out.length)
+    end[0] += out.length
     return out
 
 
@@ -94,7 +95,7 @@ cdef int fill_pop(Arena *arena, Pop *pop, object spec, int32_t position, bytes n
     cdef double xyz[3]
     cdef str what = f"pops[{position}] ({spec.name})"
     unit_vector(number(spec.lat, -90, 90, what + " lat"), number(spec.lon, -180, 180, what + " lon"), xyz)
-    pop.name = keep_text(arena, name)
+    pop.name = keep_text(&arena.text, name)
     pop.x, pop.y, pop.z = xyz[0], xyz[1], xyz[2]
     pop.salt = salt_of(name)
     pop.country = 0 if spec.country is None else country_code(spec.country, what)
@@ -105,8 +106,8 @@ cdef int fill_pop(Arena *arena, Pop *pop, object spec, int32_t position, bytes n
         pop.columns = figures.pop_columns(spec.row)
     elif pop.high:
         raise ValueError(f"{what} high: must be 0 without a row to count in, got {pop.high}")
-    pop.cookie = keep_text(arena, spec.cookie.encode())
-    pop.public_url = keep_text(arena, spec.public_url.encode())
+    pop.cookie = keep_text(&arena.text, spec.cookie.encode())
+    pop.public_url = keep_text(&arena.text, spec.public_url.encode())
     return 0
 
 
@@ -141,13 +142,13 @@ cdef int fill_address(Address *out, str address, object port, object spec) excep
     raise ValueError(f"{spec!r}: address must be an IPv4 or IPv6 address or the /path of a unix socket, got {address!r}")
 
 
-cdef int fill_endpoint(Endpoint *out, Arena *arena, object spec, bytes name, Figures figures) except -1:
+cdef int fill_endpoint(Endpoint *out, char **text, object spec, bytes name, Figures figures) except -1:
     cdef object weight = spec.weight
     cdef int row = spec.row
     if type(weight) is not int or not 1 <= weight <= MAX_WEIGHT:
         raise ValueError(f"{spec!r}: weight must be a whole number from 1 to {MAX_WEIGHT}, got {weight!r}")
     fill_address(&out.address, spec.address, spec.port, spec)
-    out.name = keep_text(arena, name)
+    out.name = keep_text(text, name)
     out.row = row
     out.weight = weight
     out.gate = figures.endpoint_gate(row)
@@ -155,32 +156,57 @@ cdef int fill_endpoint(Endpoint *out, Arena *arena, object spec, bytes name, Fig
     return 0
 
 
-cdef int fill_pool(Pool *out, Arena *arena, object spec, list names, const Pop *pop, const Service *service, Figures figures,
-                   str what) except -1:
+@cython.final
+cdef class Members:
+    """What is compiled of `PoolSpec.endpoints`, with their names behind them."""
+
+    def __cinit__(self, tuple spec not None, Figures figures not None, str what not None):
+        cdef set seen = set()
+        cdef list names = [name_bytes(endpoint.name, what + " endpoints", seen) for endpoint in spec]
+        cdef char *text
+        cdef Py_ssize_t place
+        self.spec = spec
+        self.count = <int32_t>whole(len(spec), 0, MAX_ENDPOINTS, what + " endpoints")
+        if len({endpoint.row for endpoint in spec}) < len(spec):
+            raise ValueError(f"{what}: endpoints of one pool must have rows of their own")
+        self.endpoints = <Endpoint *>take(TABLE, self.count * sizeof(Endpoint) + <size_t>sum(map(len, names)))
+        if self.endpoints == NULL:
+            raise MemoryError
+        text = <char *>(self.endpoints + self.count)
+        try:
+            for place, endpoint in enumerate(spec):
+                fill_endpoint(self.endpoints + place, &text, endpoint, names[place], figures)
+        except (IndexError, OverflowError) as error:      # a row that is none
+            raise ValueError(str(error)) from error
+
+    def __dealloc__(self):
+        if self.endpoints != NULL:
+            give(TABLE, self.endpoints)
+
+
+cdef int fill_pool(Pool *out, object spec, Members members, const Pop *pop, const Service *service, Figures figures, str what) except -1:
     out.pop = pop
     out.service = service
     out.row = spec.row
-    out.n_endpoints = <int32_t>whole(len(names), 0, MAX_ENDPOINTS, what + " endpoints")
+    out.n_endpoints = members.count
     out.total = <int32_t>whole(spec.total, 0, MAX_ENDPOINTS, what + " total")
     out.max_in_flight = <int32_t>whole(spec.max_in_flight, 0, 1 << 30, what + " max_in_flight")
     out.high = watermark(spec, what)
     out.weight = <int32_t>whole(spec.weight, 1, MAX_POOL_WEIGHT, what + " weight")
     out.n_preferred = <int32_t>whole(spec.n_preferred, 0, out.n_endpoints, what + " n_preferred")
-    out.endpoints = arena.endpoint
+    out.endpoints = members.endpoints
     out.gate = figures.pool_gate(out.row)
     out.columns = figures.pool_columns(out.row)
-    for endpoint, name in zip(spec.endpoints, names, strict=True):
-        fill_endpoint(arena.endpoint, arena, endpoint, name, figures)
-        arena.endpoint += 1
     return 0
 
 
-cdef int fill_service(Arena *arena, TableData *data, object spec, int32_t position, dict names, set rows, Figures figures) except -1:
+cdef int fill_service(Arena *arena, TableData *data, object spec, int32_t position, dict names, dict members, set rows,
+                      Figures figures) except -1:
     cdef Service *service = arena.service
     cdef str what = f"services[{position}] ({spec.name})"
     cdef set seen = set()
     cdef int32_t pop
-    service.name = keep_text(arena, names["services"][position])
+    service.name = keep_text(&arena.text, names["services"][position])
     service.number = position
     service.n_pools = <int32_t>whole(len(spec.pools), 0, MAX_POPS, what + " pools")
     service.row = spec.row
@@ -198,7 +224,7 @@ cdef int fill_service(Arena *arena, TableData *data, object spec, int32_t positi
         if pop in seen:
             raise ValueError(f"{what}: must have at most one pool in a PoP, got two in {pop}")
         seen.add(pop)
-        fill_pool(arena.pool, arena, pool, names["endpoints"][position, pop], data.pops + pop, service, figures, what)
+        fill_pool(arena.pool, pool, members[id(pool.endpoints)], data.pops + pop, service, figures, what)
         arena.pool += 1
     arena.service += 1
     return 0
@@ -301,8 +327,8 @@ cdef int fill_affinity(Arena *arena, Route *route, object spec, str what) except
     if (spec.by == "client") != (not spec.name):
         raise ValueError(f"{what} affinity: must have a name when by cookie or header, and only then, got {spec.name!r}")
     route.affinity = <AffinityKind><int>AFFINITIES.index(spec.by)
-    route.affinity_name = keep_text(arena, spec.name.encode())
-    route.cookie_attributes = keep_text(arena, spec.attributes.encode())
+    route.affinity_name = keep_text(&arena.text, spec.name.encode())
+    route.cookie_attributes = keep_text(&arena.text, spec.attributes.encode())
     route.is_secure_over_tls = spec.is_secure_over_tls
     route.within_ms = number(spec.within_ms, 0, 60000, what + " within_ms")
     return 0
@@ -311,7 +337,7 @@ cdef int fill_affinity(Arena *arena, Route *route, object spec, str what) except
 cdef int fill_route(Arena *arena, TableData *data, object spec, int32_t position, bytes name, dict known) except -1:
     cdef Route *route = arena.route
     cdef str what = f"routes[{position}] ({spec.name})"
-    route.name = keep_text(arena, name)
+    route.name = keep_text(&arena.text, name)
     route.number = position
     if spec.leg not in LEGS:
         raise ValueError(f"{what} leg: must be one of {', '.join(LEGS)}, got {spec.leg!r}")
@@ -340,31 +366,28 @@ cdef int fill_pin(Arena *arena, TableData *data, object pops, int32_t position) 
     return 0
 
 
+cdef dict members_of(object spec, Figures figures, dict before):
+    """The endpoints of all pools by the id of their spec, those that a table has compiled before as they are."""
+    cdef dict found = {}
+    for number, service in enumerate(spec.services):
+        for one in {id(pool.endpoints): pool.endpoints for pool in service.pools}.items():
+            found[one[0]] = found.get(one[0]) or before.get(one[0]) or Members(one[1], figures, f"services[{number}] ({service.name})")
+    return found
+
+
 cdef dict encode_names(object spec):
-    """Every text of the table as bytes: {"pops", "services", "routes": lists, "endpoints": {(service, pop): list}}, and their length."""
-    cdef dict endpoints = {}
-    cdef list of_pool
-    cdef Py_ssize_t n_endpoints = 0, total = 0
+    """Every text of the table but those of endpoints as bytes, {"pops", "services", "routes": lists}, and their length."""
     cdef set seen = set()
     out = {"pops": [name_bytes(pop.name, "pops", seen) for pop in spec.pops]}
     seen = set()
     out["services"] = [name_bytes(service.name, "services", seen) for service in spec.services]
     # Matches of one configured route share its name.
     out["routes"] = [name_bytes(route.name, "routes", set()) for route in spec.routes]
-    for number, service in enumerate(spec.services):
-        for pool in service.pools:
-            seen = set()
-            of_pool = [name_bytes(endpoint.name, "endpoints of one pool", seen) for endpoint in pool.endpoints]
-            if len({endpoint.row for endpoint in pool.endpoints}) < len(of_pool):
-                raise ValueError(f"services[{number}] ({service.name}): endpoints of one pool must have rows of their own")
-            endpoints[number, pool.pop] = of_pool
-            n_endpoints += len(of_pool)
-            total += sum(map(len, of_pool))
-    total += sum(map(len, out["pops"])) + sum(map(len, out["services"])) + sum(map(len, out["routes"]))
+    cdef Py_ssize_t total = sum(map(len, out["pops"])) + sum(map(len, out["services"])) + sum(map(len, out["routes"]))
     total += sum(len(pop.cookie.encode()) + len(pop.public_url.encode()) for pop in spec.pops)
     total += sum(
         len(route.affinity.name.encode()) + len(route.affinity.attributes.encode()) for route in spec.routes if route.affinity is not None)
-    return {**out, "endpoints": endpoints, "n_endpoints": n_endpoints, "total": total}
+    return {**out, "total": total}
 
 
 cdef tuple steering_places(object spec):
@@ -375,7 +398,7 @@ cdef tuple steering_places(object spec):
     return sum(len(lead_to) for lead_to, _ in targets), sum(len(of_route) for _, of_route in rules), n_lists
 
 
-cdef TableData *build(object spec, Figures figures) except NULL:
+cdef TableData *build(object spec, Figures figures, dict members) except NULL:
     cdef int32_t n_pops = <int32_t>whole(len(spec.pops), 0, MAX_POPS, "pops")
     cdef dict names = encode_names(spec)
     for number, route in enumerate(spec.routes):
@@ -385,11 +408,11 @@ cdef TableData *build(object spec, Figures figures) except NULL:
     cdef size_t n_services = len(spec.services), n_routes = len(spec.routes)
     cdef size_t n_targets, n_rules, n_lists
     n_targets, n_rules, n_lists = steering_places(spec)
-    cdef size_t n_endpoints = names["n_endpoints"], n_text = names["total"]
+    cdef size_t n_text = names["total"]
     cdef size_t n_pins = len(spec.pins), n_pin_pops = sum(map(len, spec.pins))
     cdef TableData *data = <TableData *>take(
         TABLE, sizeof(TableData) + n_pops * sizeof(Pop) + n_services * sizeof(Service) + n_pools * sizeof(Pool)
-        + n_endpoints * sizeof(Endpoint) + n_routes * sizeof(Route) + n_targets * sizeof(Target) + n_rules * sizeof(Rule)
+        + n_routes * sizeof(Route) + n_targets * sizeof(Target) + n_rules * sizeof(Rule)
         + n_lists * sizeof(Pool *) + n_pins * sizeof(Pin) + n_pin_pops * sizeof(int32_t) + n_text)
     if data == NULL:
         raise MemoryError
@@ -401,8 +424,7 @@ cdef TableData *build(object spec, Figures figures) except NULL:
     data.pops = <Pop *>(data + 1)
     arena.service = <Service *>(data.pops + n_pops)
     arena.pool = <Pool *>(arena.service + n_services)
-    arena.endpoint = <Endpoint *>(arena.pool + n_pools)
-    arena.route = <Route *>(arena.endpoint + n_endpoints)
+    arena.route = <Route *>(arena.pool + n_pools)
     arena.target = <Target *>(arena.route + n_routes)
     arena.rule = <Rule *>(arena.target + n_targets)
     arena.list = <const Pool **>(arena.rule + n_rules)
@@ -417,7 +439,7 @@ cdef TableData *build(object spec, Figures figures) except NULL:
     data.pins = arena.pin
     data.pace = figures.pace
     try:
-        fill(data, &arena, spec, names, figures)
+        fill(data, &arena, spec, names, members, figures)
     except (IndexError, OverflowError) as error:      # a row that is none
         give(TABLE, data)
         raise ValueError(str(error)) from error
@@ -427,7 +449,7 @@ cdef TableData *build(object spec, Figures figures) except NULL:
     return data
 
 
-cdef int fill(TableData *data, Arena *arena, object spec, dict names, Figures figures) except -1:
+cdef int fill(TableData *data, Arena *arena, object spec, dict names, dict members, Figures figures) except -1:
     cdef double xyz[3]
     cdef dict known = {}
     cdef set rows = set()
@@ -447,7 +469,7 @@ cdef int fill(TableData *data, Arena *arena, object spec, dict names, Figures fi
     for position, pop in enumerate(spec.pops):
         fill_pop(arena, <Pop *>data.pops + <int>position, pop, position, names["pops"][position], figures)
     for position, service in enumerate(spec.services):
-        fill_service(arena, data, service, position, names, rows, figures)
+        fill_service(arena, data, service, position, names, members, rows, figures)
     for position, route in enumerate(spec.routes):
         fill_route(arena, data, route, position, names["routes"][position], known)
     for position, pops in enumerate(spec.pins):
@@ -457,14 +479,18 @@ cdef int fill(TableData *data, Arena *arena, object spec, dict names, Figures fi
 
 @cython.final
 cdef class Table:
-    """Immutable. ValueError names what is wrong in the spec (index out of range, doubled name, bad address, too many PoPs)."""
+    """Immutable. ValueError names what is wrong in the spec (index out of range, doubled name, bad address, too many PoPs).
 
-    def __cinit__(self, object spec not None, Figures figures not None):
+    `before`: a table of the same figures. A tuple of endpoints that it has too (the same object) is not compiled again.
+    """
+
+    def __cinit__(self, object spec not None, Figures figures not None, Table before=None):
         if not isinstance(spec, TableSpec):
             raise TypeError(f"spec: must be a TableSpec, got {type(spec).__name__}")
         self.spec = spec
         self.figures = figures
-        self.data = build(spec, figures)
+        self.members = members_of(spec, figures, before.members if before is not None and before.figures is figures else {})
+        self.data = build(spec, figures, self.members)
         self.data.matcher = build_matcher(spec, self.data)
 
     def __dealloc__(self):

@@ -27,13 +27,15 @@ class EndpointSpec:
     address: str  # "192.0.2.1", "2001:db8::1" (no brackets), or "/path" of a unix socket
     port: int  # 0 for a unix socket
     weight: int = 1
+    # As in logs and explain: `192.0.2.1:8080`, `[2001:db8::1]:8080`, `unix:/path`. Once, for tables ask each time.
+    name: str = field(init=False, repr=False, compare=False)
 
-    @property
-    def name(self) -> str:
-        """As in logs and explain: `192.0.2.1:8080`, `[2001:db8::1]:8080`, `unix:/path`."""
+    def __post_init__(self) -> None:
         if self.address.startswith("/"):
-            return f"unix:{self.address}"
-        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+            name = f"unix:{self.address}"
+        else:
+            name = f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+        object.__setattr__(self, "name", name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ import math
 from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, repeat
+from operator import attrgetter
 
 from gateway.config import Config, Service
 from gateway.control.backlog import Backlog
@@ -22,6 +23,8 @@ from gateway.control.ramps import Ramp
 from gateway.control.settings import capacity_of
 from gateway.control.world import PoolKey
 from routing_core import PoolSpec, TableSpec
+
+_row_of = attrgetter("row")
 
 SWEEP_TURNS = 100  # by then all have been worked on: 10 s
 LEAST_SWEPT = 32  # a turn: where there are no more pools than that, all of them
@@ -129,6 +132,23 @@ class Agenda:
         count = min(n, max(LEAST_SWEPT, -(-n // SWEEP_TURNS)))
         self.add([number % n for number in range(self._next_swept, self._next_swept + count)], since)
         self._next_swept = (self._next_swept + count) % n if n else 0
+
+    def renew(self, spec: TableSpec) -> list[Pool]:
+        """The next table, of the same configuration and the same PoPs. Returns the pools that are not as they were."""
+        self.spec = spec
+        changed = []
+        at = 0  # of the pool's first endpoint
+        for pool, built in zip(self.pools, (pool for service in spec.services for pool in service.pools), strict=True):
+            if pool.spec is not built:
+                until = at + len(pool.endpoint_rows)
+                seen = dict(zip(pool.endpoint_rows, self.endpoints_seen[at:until], strict=True))
+                pool.spec, pool.endpoint_rows = built, array("i", map(_row_of, built.endpoints))
+                self.endpoint_rows[at:until] = pool.endpoint_rows
+                self.endpoint_pools[at:until] = [pool] * len(pool.endpoint_rows)
+                self.endpoints_seen[at:until] = array("Q", map(seen.get, pool.endpoint_rows, repeat(0)))
+                changed.append(pool)
+            at += len(pool.endpoint_rows)
+        return changed
 
     def take(self, most: int | None) -> list[Pool]:
         """The longest waiting; they wait no more."""

@@ -1,28 +1,83 @@
 """Builder: from the configuration and the world to what a table is made of. Pure but for the rows it asks for.
 
 Owns how configuration becomes PoPs, pools, routes, rules and pins. Must not know gates, probes, or who asked.
+A pool of which nothing has changed since the last build is the same object as then, down to its endpoints; and so is what the
+configuration alone decides. So who comes after can see what a change was, and what it costs does not grow with all the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from gateway import config as configured
-from gateway.config import Affinity, Config, Pop, Route, Rule, Service
+from gateway.config import Affinity, Backend, Config, Pop, Route, Rule, Service
 from gateway.control.affinity import cookie_value
+from gateway.control.others import keys_of, places_of_others
 from gateway.control.rows import Key, Rows
 from gateway.control.settings import capacity_of, home_of
-from gateway.control.world import Known, World
+from gateway.control.world import Identity, Known, PoolKey, World
 from gateway.control.zones import preferred
 from routing_core import PRIOR, AffinitySpec, EndpointSpec, PoolSpec, PopSpec, RouteSpec, RuleSpec, ServiceSpec, TableSpec
+
+Selected = tuple[Known, int, Service]  # an endpoint that may be chosen, with its row and service
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A pool."""
+
+    mark: object  # of the world, when it was built
+    service: Service
+    spec: PoolSpec
+    known: tuple[Known, ...]  # of spec.endpoints, in their order
+
+    def selected(self, places: Iterable[int]) -> list[Selected]:
+        return [(self.known[place], self.spec.endpoints[place].row, self.service) for place in places]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Of a pool, from one table to the next of the same configuration."""
+
+    pool: PoolKey
+    came: list[Selected]  # among them those of which something else is known now
+    went: list[Identity]
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
+    config: Config
     spec: TableSpec
-    used: frozenset[Key]  # rows that it contains
-    selected: tuple[tuple[Known, int, Service], ...]  # endpoints that may be chosen, with their row and service
+    drained: frozenset[str]
+    parts: dict[PoolKey, Part]
+    others: frozenset[Key]  # rows of PoPs, services and pools
+
+    @property
+    def used(self) -> frozenset[Key]:
+        """Rows that it contains."""
+        return self.others.union(endpoint_key(known.identity) for known, _, _ in self.selected)
+
+    @property
+    def selected(self) -> tuple[Selected, ...]:
+        return tuple(chain.from_iterable(part.selected(range(len(part.known))) for part in self.parts.values()))
+
+    def since(self, before: Built) -> list[Change]:
+        """The pools that are not as they were before, when this was built after that and of the same configuration."""
+        return [_change(pool, before.parts[pool], part) for pool, part in self.parts.items() if before.parts[pool] is not part]
+
+
+def endpoint_key(identity: Identity) -> Key:
+    return "endpoint", identity
+
+
+def _change(pool: PoolKey, before: Part, after: Part) -> Change:
+    """What stayed is the same object, and is not looked at."""
+    came = after.selected(places_of_others(after.known, before.known))
+    names = {known.identity for known, _, _ in came}
+    gone = (before.known[place].identity for place in places_of_others(before.known, after.known))
+    return Change(pool, came, [identity for identity in gone if identity not in names])
 
 
 @dataclass(slots=True)
@@ -34,8 +89,9 @@ class _Building:
     rows: Rows
     numbers: dict[str, int]  # of PoPs
     services: dict[str, int]
+    before: dict[PoolKey, Part]  # built of the same configuration
+    parts: dict[PoolKey, Part] = field(default_factory=dict)
     used: set[Key] = field(default_factory=set)
-    selected: list[tuple[Known, int, Service]] = field(default_factory=list)
 
     def row(self, kind: str, *identity: str) -> int:
         key = identity if len(identity) > 1 else identity[0]
@@ -45,12 +101,14 @@ class _Building:
         return self.rows.pop(*identity) if kind == "pop" else self.rows.service(*identity)
 
 
-def build(config: Config, world: World, rows: Rows, generation: int, affinity_key: bytes = b"") -> Built:
+def build(config: Config, world: World, rows: Rows, generation: int, affinity_key: bytes = b"", before: Built | None = None) -> Built:
     """What the table of `generation` is made of. PoPs, services and routes keep the order of the configuration. Without a key no cookie
-    names a PoP."""
+    names a PoP. `before`: what was built last with these rows and this key."""
+    if before is not None and before.config is config and before.drained == world.drained:
+        return _build_again(before, world, rows, generation)
     numbers = {pop.name: number for number, pop in enumerate(config.pops)}
     services = {service.name: number for number, service in enumerate(config.services)}
-    building = _Building(config, world, rows, numbers, services)
+    building = _Building(config, world, rows, numbers, services, {})
     spec = TableSpec(
         generation=generation,
         pops=tuple(_pop(pop, building, affinity_key) for pop in config.pops),
@@ -62,7 +120,23 @@ def build(config: Config, world: World, rows: Rows, generation: int, affinity_ke
         gateway=home_of(config),
         pins=tuple(tuple(numbers[pop] for pop in pin.pops) for pin in config.geoip.pins),
     )
-    return Built(spec, frozenset(building.used), tuple(building.selected))
+    return Built(config, spec, frozenset(world.drained), building.parts, frozenset(building.used))
+
+
+def _build_again(before: Built, world: World, rows: Rows, generation: int) -> Built:
+    """Of the same configuration, and with the same drains."""
+    config = before.config
+    building = _Building(config, world, rows, {pop.name: n for n, pop in enumerate(config.pops)}, {}, before.parts)
+    services = []
+    for service, built in zip(config.services, before.spec.services, strict=True):
+        keys = [(service.name, backend.pop) for backend in service.backends]
+        if all(before.parts[key].mark is world.marks.get(key) for key in keys):
+            building.parts.update((key, before.parts[key]) for key in keys)
+            services.append(built)
+        else:
+            services.append(_service(service, building))
+    spec = replace(before.spec, generation=generation, services=tuple(services))
+    return Built(config, spec, before.drained, building.parts, before.others)
 
 
 def _high(capacity: configured.Capacity | None) -> int:
@@ -86,32 +160,47 @@ def _pop(pop: Pop, building: _Building, affinity_key: bytes) -> PopSpec:
 
 def _service(service: Service, building: _Building) -> ServiceSpec:
     row = building.row("service", service.name)
+    parts = [_part(service, backend, building) for backend in service.backends]
+    return ServiceSpec(service.name, row, tuple(part.spec for part in parts), service.long_lived)
+
+
+def _part(service: Service, backend: Backend, building: _Building) -> Part:
+    pool = (service.name, backend.pop)
+    mark, before = building.world.marks.get(pool), building.before.get(pool)
+    if before is not None and before.mark is mark:
+        building.parts[pool] = before
+        return before
     zone = building.config.gateway.zone if service.prefer_zone else None
-    pools = []
-    for backend in service.backends:
-        pool = (service.name, backend.pop)
-        selectable = building.world.selectable(pool)
-        close = preferred(selectable, zone) if zone is not None else frozenset()
-        endpoints = []
-        for known in sorted(selectable, key=lambda known: known.identity not in close):
-            row_of_it = building.rows.endpoint(known.identity)
-            building.used.add(("endpoint", known.identity))
-            building.selected.append((known, row_of_it, service))
-            endpoints.append(EndpointSpec(row_of_it, known.identity.address, known.identity.port))
-        pools.append(
-            PoolSpec(
-                pop=building.numbers[backend.pop],
-                row=building.row("pool", *pool),
-                endpoints=tuple(endpoints),
-                total=building.world.total(pool),
-                max_in_flight=service.max_in_flight,
-                is_last_resort=bool(selectable) and all(known.is_terminating for known in selectable),
-                high=_high(backend.capacity),
-                weight=backend.weight,
-                n_preferred=len(close),
-            )
-        )
-    return ServiceSpec(service.name, row, tuple(pools), service.long_lived)
+    selectable = building.world.selectable(pool)
+    close = preferred(selectable, zone) if zone is not None else frozenset()
+    if close:
+        selectable = tuple(sorted(selectable, key=lambda known: known.identity not in close))
+    endpoints = _endpoints(selectable, before, building.rows)
+    spec = PoolSpec(
+        pop=building.numbers[backend.pop],
+        row=building.row("pool", *pool),
+        endpoints=endpoints,
+        total=building.world.total(pool),
+        max_in_flight=service.max_in_flight,
+        is_last_resort=bool(selectable) and all(known.is_terminating for known in selectable),
+        high=_high(backend.capacity),
+        weight=backend.weight,
+        n_preferred=len(close),
+    )
+    part = building.parts[pool] = Part(mark, service, spec, selectable)
+    return part
+
+
+def _endpoints(selectable: Sequence[Known], before: Part | None, rows: Rows) -> tuple[EndpointSpec, ...]:
+    """What is known as it was is the same object, and all of them the same tuple, which the table has compiled."""
+    old = () if before is None else before.known
+    made = {} if before is None else dict(zip(keys_of(old), before.spec.endpoints, strict=True))
+    found = list(map(made.get, keys_of(selectable)))
+    for place in places_of_others(selectable, old):
+        identity = selectable[place].identity
+        found[place] = EndpointSpec(rows.endpoint(identity), identity.address, identity.port)
+    endpoints = tuple(filter(None, found))  # none is None any more
+    return before.spec.endpoints if before is not None and before.spec.endpoints == endpoints else endpoints
 
 
 def _routes(route: Route, building: _Building) -> list[RouteSpec]:

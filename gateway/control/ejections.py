@@ -12,16 +12,17 @@ was ejected, and judged anew from its return. It stays part of its set all the w
 from __future__ import annotations
 
 import random
-from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from gateway import config as configured
 from gateway.config import Config
 from gateway.control.gates import Gate, Gates, State
+from gateway.control.others import places_of_others
 from gateway.control.outliers import Counts, Ejection, Outliers, Record, Rules
 from gateway.control.world import Identity, PoolKey
-from routing_core import Figures, TableSpec
+from routing_core import Figures, PoolSpec, TableSpec
 
 SWEPT_PER_TURN = 1000  # endpoints, or a pool's more: pools that began together are not swept in one long turn
 JUDGED = (State.ADMITTING, State.RAMPING, State.EJECTED)
@@ -40,9 +41,12 @@ class Pool:
 
     judge: Outliers = field(default_factory=Outliers)
     members: list[Gate] = field(default_factory=list)
+    came: list[Gate] = field(default_factory=list)  # members since the last turn
+    went: list[Identity] = field(default_factory=list)
+    spec: PoolSpec | None = None  # of the table that the members are of
     ejections: dict[Identity, Ejection] = field(default_factory=dict)  # not over, also of those that left the table since
     outcomes: tuple[int, ...] = (0, 0, 0, 0, 0)  # read_pool_outcomes() at the last turn
-    is_due: bool = True  # its members changed
+    is_due: bool = True  # it was never looked at
     is_unsettled: bool = False  # something was begun since the last sweep, or is not forgiven yet
 
     def is_to_be_swept(self, now: float, interval_s: float) -> bool:
@@ -93,6 +97,8 @@ class Ejections:
                 pool.is_unsettled = pool.is_unsettled or has_moved
                 # Failures and server errors: an endpoint's error is always one of these.
                 has_failed = pool.outcomes[1:3] != before[1:3]
+                if pool.came or pool.went:
+                    self._meet(pool, rules_of(configured_service.outliers), now)
                 if not (has_failed or pool.is_due or pool.ejections):
                     if room <= 0 or not pool.is_to_be_swept(now, configured_service.outliers.interval):
                         continue
@@ -101,15 +107,28 @@ class Ejections:
 
     def _regroup(self, spec: TableSpec) -> None:
         """Who is in which pool of a new table."""
-        members: defaultdict[PoolKey, list[Gate]] = defaultdict(list)
-        for gate in self.gates.all.values():
-            if not gate.is_parked:
-                members[gate.identity.service, gate.identity.pop].append(gate)
-        keys = {(service.name, spec.pops[built.pop].name) for service in spec.services for built in service.pools}
-        self.pools = {key: self.pools.get(key) or Pool() for key in keys}
+        specs = {(service.name, spec.pops[built.pop].name): built for service in spec.services for built in service.pools}
+        self.pools = {key: self.pools.get(key) or Pool() for key in specs}
         for key, pool in self.pools.items():
-            pool.is_due = pool.is_due or pool.members != members[key]
-            pool.members = members[key]
+            if pool.spec is not specs[key]:
+                self._remember(pool, list(self.gates.chosen.get(key, {}).values()))
+                pool.spec = specs[key]
+
+    @staticmethod
+    def _remember(pool: Pool, members: list[Gate]) -> None:
+        """Who is in the pool now, and who came and went."""
+        pool.came += [members[place] for place in places_of_others(members, pool.members)]
+        pool.went += [pool.members[place].identity for place in places_of_others(pool.members, members)]
+        pool.members = members
+
+    def _meet(self, pool: Pool, rules: Rules, now: float) -> None:
+        """Who came is counted from now on, who went no longer. A look at all, of thousands, is for where that may change a judgement."""
+        if pool.is_due or pool.ejections or pool.judge.swept_at is None or rules.most(len(pool.members)) == 0:
+            pool.is_due = True
+        else:
+            pool.judge.change({gate.identity: self._counts(pool, gate, now) for gate in pool.came}, pool.went)
+            self._follow(pool, pool.came, now)
+        pool.came, pool.went = [], []
 
     def _look(self, key: PoolKey, pool: Pool, has_moved: bool, rules: Rules, now: float) -> None:
         pool.is_due = False
@@ -120,20 +139,21 @@ class Ejections:
             self._judge(key, pool, rules, now)
             if pool.judge.swept_at == now:
                 pool.is_unsettled = has_moved or any(record.times > 0 for record in pool.judge.records.values())
-        self._follow(pool, now)
+        self._follow(pool, pool.members, now)
 
     def _judge(self, key: PoolKey, pool: Pool, rules: Rules, now: float) -> None:
-        seen = {}
-        for gate in pool.members:
-            if gate.state not in JUDGED:
-                self._pass_over(pool, gate.identity, now)
-            seen[gate.identity] = Counts(*self.figures.read_endpoint_outcomes(gate.row))
+        seen = {gate.identity: self._counts(pool, gate, now) for gate in pool.members}
         verdicts = pool.judge.turn(seen, rules, now, self.rng)
         for identity in verdicts.restored:
             del pool.ejections[identity]
         for ejection in verdicts.ejected:
             pool.ejections[ejection.identity] = ejection
             self.counts[*key, rule_name(ejection.cause)] += 1
+
+    def _counts(self, pool: Pool, gate: Gate, now: float) -> Counts:
+        if gate.state not in JUDGED:
+            self._pass_over(pool, gate.identity, now)
+        return Counts(*self.figures.read_endpoint_outcomes(gate.row))
 
     @staticmethod
     def _pass_over(pool: Pool, identity: Identity, now: float) -> None:
@@ -145,9 +165,9 @@ class Ejections:
             restored_at = record.restored_at if record.until is None else now
             pool.judge.records[identity] = Record(times=record.times, restored_at=restored_at)
 
-    def _follow(self, pool: Pool, now: float) -> None:
+    def _follow(self, pool: Pool, members: Iterable[Gate], now: float) -> None:
         """Gates of the pool become what was judged. Not by the news of this turn: one that was away meanwhile must follow as well."""
-        for gate in pool.members:
+        for gate in members:
             ejection = pool.ejections.get(gate.identity)
             if ejection is not None:
                 self.gates.eject(gate, ejection.cause, ejection.until - now)

@@ -22,6 +22,8 @@ from routing_core import Figures
 
 logger = logging.getLogger("isochrone.health")
 
+Selected = tuple[Identity, int, Service, Origin]  # an endpoint that may be chosen, with its row
+
 FIRST_WEIGHT = 0.1  # of a returning endpoint; grows to 1 over the service's slow_start
 SEEN_S = 0.1  # after a table is published each worker has looked at it: that is the longest that one sleeps
 LOOKS_PER_TURN = 1000  # endpoints looked at each turn: bounds the cost of a turn, all are seen in turns
@@ -149,7 +151,12 @@ class Gate:
     @property
     def is_taking(self) -> bool:
         """Whether workers send it new exchanges, as last seen."""
-        return not self.is_parked and is_admitting(self.state) and self.connect_failures == self.forgiven
+        return not self.is_parked and self.would_take
+
+    @property
+    def would_take(self) -> bool:
+        """If it could be chosen."""
+        return is_admitting(self.state) and self.connect_failures == self.forgiven
 
     @property
     def is_silent(self) -> bool:
@@ -182,35 +189,50 @@ class Gates:
     clock: Callable[[], float]
     on_open: Callable[[Identity], None] = lambda identity: None
     all: dict[Identity, Gate] = field(default_factory=dict)
+    chosen: dict[PoolKey, dict[Identity, Gate]] = field(default_factory=dict)  # of the last table; the others are parked
     is_starting: bool = True  # until serving begins nobody ramps: all are new alike
     _next_look: int = 0
 
-    def select(self, selected: Iterable[tuple[Identity, int, Service, Origin]]) -> list[Gate]:
-        """The endpoints of a new table that may be chosen. Newcomers get a gate, others are parked. Returns who needs a first probe."""
-        now = self.clock()
-        chosen = set()
+    def select(self, selected: Iterable[Selected]) -> list[Gate]:
+        """The endpoints of a new table that may be chosen, all of them. Newcomers get a gate, others are parked. Returns who needs a
+        first probe."""
+        pools: dict[PoolKey, list[Selected]] = {pool: [] for pool in self.chosen}
+        for one in selected:
+            pools.setdefault((one[0].service, one[0].pop), []).append(one)
         begun = []
-        selected = list(selected)
-        moved = self._moved(selected)
-        for identity, row, service, origin in selected:
-            chosen.add(identity)
-            gate = self.all.get(identity)
-            if gate is None:
-                gate = self.all[identity] = self._appear(identity, row, service, origin, (identity.service, identity.pop) in moved, now)
-                begun.append(gate)
-                continue
-            gate.service = service
-            if gate.is_parked:
-                gate.is_parked = gate.is_left = False
-                gate.good_run = gate.bad_run = gate.silent_run = 0
-                self.figures.set_endpoint(gate.row, state=gate.shown)
-                self._apply(gate, Event.RETURNED, now)
-                begun.append(gate)
-        for identity in self.all.keys() - chosen:
-            gate = self.all[identity]
-            if not gate.is_parked:
-                gate.is_parked, gate.parked_at = True, now
+        for pool, those in pools.items():
+            begun += self.change(pool, those, list(self.chosen.get(pool, {}).keys() - {identity for identity, *_ in those}))
+        self.chosen = {pool: those for pool, those in self.chosen.items() if those}
         return begun
+
+    def change(self, pool: PoolKey, came: Sequence[Selected], went: Iterable[Identity]) -> list[Gate]:
+        """Likewise, of one pool: who came, among them perhaps some who were there already, and who went. The others stay."""
+        now = self.clock()
+        before = self.chosen.get(pool, {})
+        chosen = self.chosen[pool] = before.copy()
+        for identity in went:
+            if (gate := chosen.pop(identity, None)) is not None:  # gone already where a publish broke off half-way
+                gate.is_parked, gate.parked_at = True, now
+        inherits = not chosen and self._has_moved(before, came)
+        begun = []
+        for identity, row, service, origin in came:
+            known = self.all.get(identity)
+            gate = known or self._appear(identity, row, service, origin, inherits, now)
+            gate.service = service
+            if known is None or self._return(gate, now):
+                begun.append(gate)
+            self.all[identity] = chosen[identity] = gate
+        return begun
+
+    def _return(self, gate: Gate, now: float) -> bool:
+        """One that may be chosen; whether it was parked."""
+        if not gate.is_parked:
+            return False
+        gate.is_parked = gate.is_left = False
+        gate.good_run = gate.bad_run = gate.silent_run = 0
+        self.figures.set_endpoint(gate.row, state=gate.shown)
+        self._apply(gate, Event.RETURNED, now)
+        return True
 
     def forget(self, identity: Identity) -> None:
         """Its row is given back."""
@@ -300,12 +322,12 @@ class Gates:
         self._next_look = first + LOOKS_PER_TURN
         return (gates + gates)[first : first + LOOKS_PER_TURN]
 
-    def _moved(self, selected: Sequence[tuple[Identity, int, Service, Origin]]) -> set[PoolKey]:
-        """Pools that took traffic and of which nobody is left: a name that stands for other addresses now."""
-        if self.is_starting or all(identity in self.all for identity, *_ in selected):
-            return set()
-        left = {(identity.service, identity.pop) for identity, *_ in selected if identity in self.all}
-        return {(gate.identity.service, gate.identity.pop) for gate in self.all.values() if gate.is_taking} - left
+    def _has_moved(self, before: dict[Identity, Gate], came: Sequence[Selected]) -> bool:
+        """Whether these, of whom nobody is known, are in the place of those of a pool that took traffic: a name that stands for other
+        addresses now. By their gates as they were before they were parked."""
+        if self.is_starting or any(identity in self.all for identity, *_ in came):
+            return False
+        return any(gate.would_take for gate in before.values())
 
     def _appear(self, identity: Identity, row: int, service: Service, origin: Origin, inherits: bool, now: float) -> Gate:
         failures = self.figures.read_endpoint(row)["connect_failures"]

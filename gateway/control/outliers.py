@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 import random
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -174,9 +174,20 @@ class Outliers:
             self.swept_at = now
         return verdicts
 
+    def change(self, came: Mapping[Identity, Counts], went: Iterable[Identity]) -> None:
+        """The set has changed by these, and nobody is ejected: nothing else can come of it."""
+        for identity in went:
+            if identity in self.records:
+                self.records[identity].counts = None
+        self._take(came)
+
     def _count(self, seen: Mapping[Identity, Counts]) -> list[Identity]:
+        """Those whose run of errors has grown."""
         for identity in self.records.keys() - seen.keys():
             self.records[identity].counts = None
+        return self._take(seen)
+
+    def _take(self, seen: Mapping[Identity, Counts]) -> list[Identity]:
         failing = []
         for identity, counts in seen.items():
             record = self.records.get(identity)

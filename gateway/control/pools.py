@@ -148,11 +148,13 @@ def _pop(gateway: Gateway, pop: Pop, in_flight: int, pools: list[tuple[Service, 
     progress = gateway.drains.progress(pop.name) if pop.name in gateway.world.drained else None
     described = [_pool(gateway, pop, in_flight, service, backend, pool, has_endpoints) for service, backend, pool in pools]
     availability = min((pool["availability"] for pool in described), default=0.0)
+    # Those of which all that is left is going away are as good as gone for the others' sake, and serve where nobody else can.
+    is_down = not described or any(pool["availability"] <= 0 and not pool["endpoints"]["admitting"] for pool in described)
     estimates = [pool["estimate_ms"] for pool in described if pool["estimate_ms"] is not None]
     ages = [pool["source"]["age_s"] for pool in described if pool["source"]["age_s"] is not None]
     if progress is not None:
         state = "drained" if progress.is_done else "draining"
-    elif availability <= 0:
+    elif is_down:
         state = "down"
     else:
         state = "active" if availability >= 1 else "degraded"

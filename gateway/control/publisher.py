@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gateway.config import Config
-from gateway.control.builder import Built, build
+from gateway.control.builder import Built, Change, build, endpoint_key
 from gateway.control.gates import Gate, Gates
 from gateway.control.rows import Key, Rows
 from gateway.control.settings import settings_of
@@ -46,8 +46,7 @@ class Publisher:
     settings: CompiledSettings = field(init=False)
     built_at: float = field(init=False)  # monotonic: the age of the table
     build_s: float = 0.0  # what the last build took
-    _pool_rows: frozenset[int] = frozenset()  # of the last table
-    _used: frozenset[Key] = frozenset()  # rows of the last table
+    _built: Built | None = None  # what the last table was made of
     _planned: asyncio.TimerHandle | None = None
 
     def __post_init__(self) -> None:
@@ -57,9 +56,9 @@ class Publisher:
         self.table = Table(built.spec, self.figures)
         self.built_at = self.clock()
         self.build_s = self.built_at - began
-        begun = self._prepare(built)
+        begun = self._prepare(built, None)
         self.snapshots = Snapshots(self.table, self.locator, self.settings)
-        self._settle(built, begun)
+        self._settle(built, None, begun)
 
     @property
     def generation(self) -> int:
@@ -116,11 +115,11 @@ class Publisher:
         self.snapshots.reserve()
         began = self.clock()
         try:
-            built = build(config, world, self.rows, self.snapshots.generation + 1, self.affinity_key)
-            table = Table(built.spec, self.figures)
+            built = build(config, world, self.rows, self.snapshots.generation + 1, self.affinity_key, self._built)
+            table = Table(built.spec, self.figures, self.table)
         except BaseException:
             # Rows that only this table would have had were in no snapshot: they are free at the next look.
-            self.rows.keep(self._used, self.snapshots.generation)
+            self.rows.keep(frozenset() if self._built is None else self._built.used, self.snapshots.generation)
             raise
         self.stop()
         self.config, self.table, self.locator, self.settings = config, table, locator, settings
@@ -128,26 +127,40 @@ class Publisher:
             self.world.become(world)
         self.built_at = self.clock()
         self.build_s = self.built_at - began
-        begun = self._prepare(built)
+        before = self._built
+        changes = built.since(before) if before is not None and before.config is config else None
+        begun = self._prepare(built, changes)
         self.snapshots.publish(table, locator, settings)
-        self._settle(built, begun)
+        self._settle(built, changes, begun)
 
-    def _prepare(self, built: Built) -> list[Gate]:
+    def _prepare(self, built: Built, changes: list[Change] | None) -> list[Gate]:
         """Before workers see the table: gates and figures as they will find them. A pool whose endpoints are all new has nobody who
         takes requests until a probe has been there; decided by yesterday's figures they would be refused. A new pool has none: by the
-        figures of an empty row it would take its whole share at once."""
-        begun = self.gates.select((known.identity, row, service, known.origin) for known, row, service in built.selected)
-        pool_rows = frozenset(pool.row for service in built.spec.services for pool in service.pools)
-        if not (pool_rows <= self._pool_rows and all(gate.is_taking for gate in begun)):
+        figures of an empty row it would take its whole share at once. `changes`: since the last table;
+        None: it is another configuration."""
+        before = self._built
+        has_new_pools = before is None or not built.parts.keys() <= before.parts.keys()
+        if changes is not None:
+            begun = []
+            for change in changes:
+                came = [(known.identity, row, service, known.origin) for known, row, service in change.came]
+                begun += self.gates.change(change.pool, came, change.went)
+        else:
+            begun = self.gates.select((known.identity, row, service, known.origin) for known, row, service in built.selected)
+        if has_new_pools or not all(gate.is_taking for gate in begun):
             self.on_newcomers(self.config, built.spec)
-        self._pool_rows = pool_rows
         return begun
 
-    def _settle(self, built: Built, begun: list[Gate]) -> None:
-        self._used = built.used
-        self.rows.keep(built.used, self.snapshots.generation)
+    def _settle(self, built: Built, changes: list[Change] | None, begun: list[Gate]) -> None:
+        generation = self.snapshots.generation
+        if changes is not None:
+            for change in changes:
+                came = (endpoint_key(known.identity) for known, _, _ in change.came)
+                self.rows.change(came, map(endpoint_key, change.went), generation)
+        else:
+            self.rows.keep(built.used, generation)
+        self._built = built
         self.on_select(begun)
         self.wake()
-        logger.debug(
-            "table", extra={"generation": self.generation, "endpoints": len(built.selected), "build_ms": round(self.build_s * 1000, 1)}
-        )
+        n_endpoints = sum(len(part.known) for part in built.parts.values())
+        logger.debug("table", extra={"generation": self.generation, "endpoints": n_endpoints, "build_ms": round(self.build_s * 1000, 1)})

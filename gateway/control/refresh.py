@@ -8,8 +8,8 @@ How it works. A gateway may have thousands of pools, most of which have nothing 
 the counters moved, and which endpoints admit that did not, or the other way. What changes who is available is worked on in the same
 turn, whatever that takes. The others wait in the agenda: those that moved, those that are in transition, those whose PoP sheds otherwise,
 and in turn all, for what time alone changes. MOST_WORKED of them are worked on in a turn. A version of the estimates begins for all
-pools at once, in C, as a copy of the one before; into it goes what has changed meanwhile. With a new table or configuration all are
-worked on.
+pools at once, in C, as a copy of the one before; into it goes what has changed meanwhile. With a new configuration or a drain all are
+worked on, with another table of the same one the pools that are not as they were.
 """
 
 from __future__ import annotations
@@ -92,13 +92,16 @@ class Refresh:
             self._began = now
         self.pace.share_per_s = config.steering.pace
         has_begun = self.pace.turn(now)
-        agenda, is_new = self._agenda_of(config, spec, self._began is None or now - self._began < STARTING_S)
+        agenda, changed = self._agenda_of(config, spec, self._began is None or now - self._began < STARTING_S)
+        is_new = changed is agenda.pools
         # Before anything else is read: what is counted from here on is seen again at the next turn.
         agenda.add(self.figures.moved(agenda.rows, agenda.seen), before)
         moved = self.figures.moved(agenda.endpoint_rows, agenda.endpoints_seen)
         if has_begun:
             self.figures.begin_version(agenda.rows, self.pace.number)
-        urgent = self._judge(agenda, agenda.pools if is_new else {agenda.endpoint_pools[place] for place in moved}, now)
+        urgent = self._judge(
+            agenda, changed if is_new else dict.fromkeys([*changed, *(agenda.endpoint_pools[place] for place in moved)]), now
+        )
         for pool in urgent:
             pool.since = before
         self._fill(agenda, before, now)
@@ -117,11 +120,14 @@ class Refresh:
     def forget_pop(self, pop: str) -> None:
         self.pops.pop(pop, None)
 
-    def _agenda_of(self, config: Config, spec: TableSpec, is_starting: bool) -> tuple[Agenda, bool]:
-        """That of the table in use, and whether it is new."""
+    def _agenda_of(self, config: Config, spec: TableSpec, is_starting: bool) -> tuple[Agenda, list[Pool]]:
+        """That of the table in use, and the pools that are not as they were: its own list when all of it is new."""
         before = self._agenda
-        if before is not None and before.spec is spec and before.config is config and before.is_starting == is_starting:
-            return before, False
+        if before is not None and before.config is config and before.is_starting == is_starting:
+            if before.spec is spec:
+                return before, []
+            if before.spec.pops is spec.pops:
+                return before, before.renew(spec)
         agenda = agenda_of(
             config,
             spec,
@@ -134,7 +140,7 @@ class Refresh:
                 # No version has begun for it while it was in no table, so what its slots hold is of different times.
                 self.pools[key].versions = Versions()
         self._agenda = agenda
-        return agenda, True
+        return agenda, agenda.pools
 
     # Who is available
 

@@ -44,6 +44,13 @@ class Rows:
         for key in self.retired.keys() & in_use:
             del self.retired[key]
 
+    def change(self, came: Iterable[Key], went: Iterable[Key], generation: int) -> None:
+        """What a new table uses that the last one did not, and no longer uses."""
+        for key in went:
+            self.retired.setdefault(key, generation - 1)
+        for key in came:
+            self.retired.pop(key, None)
+
     def collect(self, oldest: int) -> list[Key]:
         """Give back rows that no snapshot from `oldest` on contains and that nothing is in flight on. Returns whose they were."""
         gone = [key for key, last in self.retired.items() if last < oldest and self._is_quiet(key)]

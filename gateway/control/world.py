@@ -10,10 +10,13 @@ import enum
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import NamedTuple
 
+from gateway.control.others import places_of_others
 from k8s import State
 
 PoolKey = tuple[str, str]  # service, PoP
+TERMINATING = State.SERVING_TERMINATING, State.TERMINATING
 
 
 class Origin(enum.Enum):
@@ -21,8 +24,7 @@ class Origin(enum.Enum):
     KUBERNETES = "kubernetes"  # a Service, whose readiness somebody probes already
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):  # hashed and compared by the thousand
     """What an endpoint's figures, gate and connections belong to. Never the address alone: another pod may get it."""
 
     service: str
@@ -49,7 +51,7 @@ class Known:
 
     @property
     def is_terminating(self) -> bool:
-        return self.state in (State.SERVING_TERMINATING, State.TERMINATING)
+        return self.state in TERMINATING
 
 
 @dataclass(slots=True)
@@ -61,21 +63,28 @@ class World:
     counted: set[Identity] = field(default_factory=set)
     # What sources said and nobody takes for an endpoint, with why. It is in no pool and counts nowhere.
     refused: dict[PoolKey, dict[Identity, str]] = field(default_factory=dict)
+    # Another object whenever anything that a table has of the pool changed: who has built of this one need not build again.
+    marks: dict[PoolKey, object] = field(default_factory=dict)
 
     def describe(self, pool: PoolKey, endpoints: Iterable[Known], refused: dict[Identity, str] | None = None) -> bool:
-        """What a source now says of a pool; whether that is news. The first word on a pool counts whole, ready or not.
+        """What a source now says of a pool, in an order that does not change by itself; whether that is news. The first word on a pool
+        counts whole, ready or not.
 
         A zone or a hint that changed is news as well, for a table; the endpoint stays the same one, with its row and its gate.
         """
         self.refused[pool] = refused or {}
-        said = tuple(sorted(endpoints, key=lambda known: (known.identity.address, known.identity.port, known.identity.uid)))
+        said = tuple(endpoints)
         is_first = pool not in self.pools
-        if not is_first and said == self.pools[pool]:
+        before = self.pools.get(pool, ())
+        if not is_first and said == before:
             return False
-        old = {known.identity for known in self.pools.get(pool, ())}
         self.pools[pool] = said
-        self.counted -= old - {known.identity for known in said}
-        for known in said:
+        self.marks[pool] = object()
+        # Of thousands a few are other objects than before; the others were counted, or not, back then.
+        fresh = [said[place] for place in places_of_others(said, before)]
+        gone = [before[place] for place in places_of_others(before, said)]
+        self.counted -= {known.identity for known in gone} - {known.identity for known in fresh}
+        for known in fresh:
             # A static endpoint that comes later has nobody's word for it but our own probe's: see count().
             if is_first or (known.origin is Origin.KUBERNETES and known.state is State.READY):
                 self.counted.add(known.identity)
@@ -86,6 +95,7 @@ class World:
         if identity in self.counted:
             return False
         self.counted.add(identity)
+        self.marks[identity.service, identity.pop] = object()
         return True
 
     def successor(self, pools: Iterable[PoolKey]) -> World:
@@ -94,21 +104,25 @@ class World:
         kept = {pool: self.pools[pool] for pool in pools if pool in self.pools}
         identities = {known.identity for known in chain.from_iterable(kept.values())}
         refused = {pool: self.refused[pool] for pool in kept if pool in self.refused}
-        return World(kept, set(self.drained), self.counted & identities, refused)
+        marks = {pool: self.marks[pool] for pool in kept}
+        return World(kept, set(self.drained), self.counted & identities, refused, marks)
 
     def become(self, other: World) -> None:
         """Know what the other one knows, and nothing else."""
-        self.pools, self.drained, self.counted, self.refused = other.pools, other.drained, other.counted, other.refused
+        self.pools, self.drained, self.counted = other.pools, other.drained, other.counted
+        self.refused, self.marks = other.refused, other.marks
 
     def selectable(self, pool: PoolKey) -> tuple[Known, ...]:
         """Those that may be chosen: the ready; if none is, those that terminate but still serve (KEP-1669)."""
         known = self.pools.get(pool, ())
-        ready = tuple(one for one in known if one.state is State.READY)
+        wanted = State.READY
+        ready = tuple([one for one in known if one.state is wanted])
         return ready or tuple(one for one in known if one.state is State.SERVING_TERMINATING)
 
     def total(self, pool: PoolKey) -> int:
         """What availability counts: unready ones included, terminating ones and those that were never ready not."""
-        return sum(one.identity in self.counted and not one.is_terminating for one in self.pools.get(pool, ()))
+        counted, (leaving, left) = self.counted, TERMINATING
+        return sum([one.identity in counted for one in self.pools.get(pool, ()) if one.state is not leaving and one.state is not left])
 
     def tally(self, pool: PoolKey) -> dict[str, int]:
         """Endpoints by the state their source gives, for metrics and `/pops`."""

@@ -204,8 +204,8 @@ class FakeApi:
 def matches(obj: dict[str, Any], query: dict[str, str]) -> bool:
     labels = obj["metadata"].get("labels") or {}
     for term in filter(None, query.get("labelSelector", "").split(",")):
-        name, _, value = term.partition("=")
-        if labels.get(name) != value:
+        name, is_equality, value = term.partition("=")
+        if (labels.get(name) != value) if is_equality else (name not in labels):
             return False
     for term in filter(None, query.get("fieldSelector", "").split(",")):
         name, _, value = term.partition("=")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import time
 from typing import Any
 
 import pytest
 from aiohttp import web
 
+from k8s import _api
 from k8s._api import RELOAD_AFTER_S
 from k8s.reflector import Timing
 from tests.k8s.fake_api import FakeApi, body, event, flood, hang, lines, piece, refuse, stream
@@ -374,5 +377,37 @@ def test_an_error_clears_when_the_server_streams_again() -> None:
             await w.turns(2)
             assert w.reflector.error  # a list alone does not clear it
             await w.watch_until(lambda: w.reflector.error is None)
+
+    run(main())
+
+
+@pytest.mark.slow
+def test_a_watch_into_a_black_hole_is_noticed_by_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packets to the server vanish and none comes back, as behind a firewall that forgot the connection: no reset, no end, only silence."""
+    idle, interval, count, patience = (dict(zip(("level", "option", "value"), one, strict=True)) for one in _api.KEEP_ALIVE[1:])
+    assert idle["value"] + interval["value"] * count["value"] == 30 == patience["value"] / 1000
+    quick = ((*_api.KEEP_ALIVE[0][:2], 1), *((*one[:2], value) for one, value in zip(_api.KEEP_ALIVE[1:], (1, 1, 2, 2000), strict=True)))
+    monkeypatch.setattr(_api, "KEEP_ALIVE", quick)
+
+    async def swallow(request: web.Request) -> web.StreamResponse:
+        response = await stream(request)
+        await response.write(event("MODIFIED", changed("web-1", 102)))
+        await asyncio.sleep(0.2)  # until it is acknowledged: from here on this end has nothing to say
+        assert request.transport is not None
+        # What has come further than this allows is dropped by the kernel, unseen (RFC 5082): no packet comes from so near.
+        request.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_IP, 21, 255)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def main() -> None:
+        async with world(Timing(read_s=(1000.0, 1000.0))) as w:
+            await w.turns(1)
+            w.api.fault(swallow, watch=True, times=1)
+            began = time.monotonic()
+            await w.turns(1)  # the test's deadline is that of all
+            assert time.monotonic() - began > 1.0
+            assert w.names == {"web-1"}
+            await w.api.put(PATH, piece("web-2", ["10.0.0.2"]))
+            await w.watch_until(lambda: "web-2" in w.names)
 
     run(main())

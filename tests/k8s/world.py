@@ -83,7 +83,7 @@ async def world(timing: Timing | None = None, **kwargs: Any) -> AsyncIterator[Wo
             made[0].now += seconds
             await asyncio.sleep(0)
 
-        def changed() -> None:
+        def changed(_: object) -> None:
             made[0].changes += 1
 
         def clock() -> float:

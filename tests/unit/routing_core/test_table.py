@@ -3,6 +3,7 @@ import gc
 import ipaddress
 import socket
 import struct
+import time
 
 import pytest
 from hypothesis import given
@@ -212,8 +213,62 @@ def test_tables_are_given_back(nothing_left):
         Table(dataclasses.replace(spec, routes=(RouteSpec("r", 0, hosts=("*",)),)), figures)
     with pytest.raises(ValueError, match="address"):
         table_of(figures, n_endpoints=300)
-    assert live_blocks()["table"] - before == 2 * len(tables)
+    n_pools = len(spec.services[0].pools)
+    assert live_blocks()["table"] - before == (2 + n_pools) * len(tables)  # the block, the matcher, the endpoints of each pool
     del figures, tables
+
+
+def test_endpoints_that_are_the_same_are_compiled_once_and_outlive_the_table_that_did(nothing_left):
+    figures = Figures(1)
+    spec = spec_of(figures)
+    first, *others = spec.services[0].pools
+    blocks = live_blocks()["table"]
+    table = Table(spec, figures)
+    more = dataclasses.replace(first, endpoints=(*first.endpoints, EndpointSpec(figures.acquire("endpoint"), "192.0.2.99", 80)))
+    service = dataclasses.replace(spec.services[0], pools=(more, *others))
+    after = Table(dataclasses.replace(spec, generation=2, services=(service,)), figures, table)
+    assert live_blocks()["table"] - blocks == 2 + len(others) + 1 + 2 + 1
+    del table
+    gc.collect()
+    assert live_blocks()["table"] - blocks == 2 + len(others) + 1
+    names = {endpoint.name for pool in service.pools for endpoint in pool.endpoints}
+    assert explain(after, 0, None).endpoint in names
+    with pytest.raises(ValueError, match="row"):
+        Table(dataclasses.replace(spec, services=(dataclasses.replace(service, row=10_000),)), figures, after)
+    del after
+
+
+def test_rows_of_other_figures_are_compiled_anew(nothing_left):
+    one, other = Figures(1), Figures(1)
+    spec = spec_of(one)
+    assert spec == spec_of(other)
+    blocks = live_blocks()["table"]
+    tables = [Table(spec, one)]
+    tables.append(Table(spec, other, tables[0]))
+    assert live_blocks()["table"] - blocks == 2 * (2 + len(spec.services[0].pools))
+    del tables
+
+
+def test_what_does_not_change_costs_a_table_next_to_nothing():
+    figures = Figures(1)
+    pools = []
+    for pop in range(20):
+        endpoints = tuple(EndpointSpec(figures.acquire("endpoint"), f"10.{pop}.{n // 250}.{n % 250 + 1}", 80) for n in range(500))
+        pools.append(PoolSpec(pop, figures.acquire("pool"), endpoints, 500))
+    pops = tuple(PopSpec(f"p{n}", 0, n) for n in range(20))
+    spec = TableSpec(1, pops, (ServiceSpec("s", figures.acquire("service"), tuple(pools)),), (RouteSpec("r", 0),))
+    table = Table(spec, figures)
+    assert cpu_of(lambda: Table(spec, figures, table)) < cpu_of(lambda: Table(spec, figures)) / 10
+
+
+def cpu_of(work):
+    """The least of several: what else the machine does only adds."""
+    times = []
+    for _ in range(7):
+        began = time.thread_time()
+        work()
+        times.append(time.thread_time() - began)
+    return min(times)
 
 
 def test_memory_that_is_out_is_an_error_and_leaves_nothing():

@@ -102,3 +102,27 @@ def test_all_are_due_in_turn(n):
 def test_a_pool_that_was_never_worked_on_has_no_time_to_make_up_for():
     assert PoolState().worked_at == math.inf
     assert PoolState().share == 0
+
+
+def test_with_the_next_table_only_the_pools_that_changed_are_others():
+    config, world, rows = config_of(), World(), Rows(Figures(1))
+    one, two, three, four = (
+        Known(identity(f"192.0.2.{n}", pop=pop), State.READY, Origin.STATIC) for n, pop in enumerate(["fra", *["nyc"] * 3])
+    )
+    world.describe(("shop", "fra"), [one])
+    world.describe(("shop", "nyc"), [two, three])
+    built = build(config, world, rows, 1)
+    found = agenda_of(config, built.spec, False, lambda key: PoolState(), lambda pop: Filling())
+    fra, nyc = found.pools
+    found.endpoints_seen[:] = type(found.endpoints_seen)("Q", [7, 8, 9])
+    world.describe(("shop", "nyc"), [two, four, three])
+    again = build(config, world, rows, 2, before=built)
+    assert found.renew(again.spec) == [nyc]
+    assert found.pools == [fra, nyc] and found.spec is again.spec
+    assert list(found.endpoint_rows) == [rows.endpoint(each.identity) for each in (one, two, four, three)]
+    assert list(found.endpoints_seen) == [7, 8, 0, 9]
+    assert found.endpoint_pools == [fra, nyc, nyc, nyc]
+    assert list(nyc.endpoint_rows) == list(found.endpoint_rows[1:])
+    world.describe(("shop", "fra"), [])
+    assert found.renew(build(config, world, rows, 3, before=again).spec) == [fra]
+    assert found.endpoint_pools == [nyc] * 3 and list(found.endpoints_seen) == [8, 0, 9]

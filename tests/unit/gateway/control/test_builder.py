@@ -8,7 +8,7 @@ from gateway.config import Service
 from gateway.control.affinity import cookie_value
 from gateway.control.builder import build, fallbacks_of, rules_of
 from gateway.control.rows import Rows
-from gateway.control.world import World
+from gateway.control.world import Known, Origin, World
 from k8s import State
 from routing_core import PRIOR, AffinitySpec, Figures, RuleSpec, Table, explain
 from tests.unit.gateway.control.helpers import TWO_POPS, config_of, known
@@ -350,3 +350,54 @@ def test_who_terminates_is_never_preferred(rows):
     world.describe(FRA, zoned("b", "a", state=State.SERVING_TERMINATING))
     pool = build(config_of(text, gateway="{zone: a}"), world, rows, 1).spec.services[0].pools[0]
     assert (len(pool.endpoints), pool.n_preferred, pool.is_last_resort) == (2, 0, True)
+
+
+# One build after another
+
+
+def test_what_did_not_change_is_the_same_object_and_what_did_is_told(rows):
+    config, world = config_of(), World()
+    one, two, three = known("192.0.2.1"), known("192.0.2.2"), known("192.0.2.3")
+    world.describe(FRA, [one])
+    world.describe(NYC, [replace(each, identity=each.identity._replace(pop="nyc")) for each in (two, three)])
+    first = build(config, world, rows, 1)
+    nyc = world.pools[NYC]
+    four = Known(nyc[0].identity._replace(address="192.0.2.4"), State.READY, Origin.STATIC)
+    world.describe(NYC, [nyc[0], four])
+    second = build(config, world, rows, 2, before=first)
+    assert second.spec.generation == 2
+    assert second.parts[FRA] is first.parts[FRA]
+    assert second.spec.pops is first.spec.pops and second.spec.routes is first.spec.routes
+    assert second.parts[NYC].spec.endpoints[0] is first.parts[NYC].spec.endpoints[0]
+    (change,) = second.since(first)
+    assert (change.pool, [each[0] for each in change.came], change.went) == (NYC, [four], [nyc[1].identity])
+    assert second.used == build(config, world, rows, 2).used
+    assert second.spec == build(config, world, rows, 2).spec
+    third = build(config, world, rows, 3, before=second)
+    assert third.spec.services[0] is second.spec.services[0] and third.since(second) == []
+
+
+@pytest.mark.parametrize("what", ["drain", "configuration"])
+def test_a_drain_or_another_configuration_builds_all(rows, what):
+    config, world = config_of(), World()
+    world.describe(FRA, [known("192.0.2.1")])
+    first = build(config, world, rows, 1)
+    if what == "drain":
+        world.drained = {"fra"}
+    else:
+        config = config_of()
+    second = build(config, world, rows, 2, before=first)
+    assert second.parts[FRA] is not first.parts[FRA]
+    assert second.spec.pops[0].is_drained is (what == "drain")
+
+
+def test_who_is_only_known_otherwise_came_and_did_not_go(rows):
+    config, world = config_of(), World()
+    one = known("192.0.2.1")
+    world.describe(FRA, [one])
+    first = build(config, world, rows, 1)
+    world.describe(FRA, [replace(one, zone="z")])
+    second = build(config, world, rows, 2, before=first)
+    (change,) = second.since(first)
+    assert ([each[0].zone for each in change.came], change.went) == (["z"], [])
+    assert second.parts[FRA].spec.endpoints is first.parts[FRA].spec.endpoints

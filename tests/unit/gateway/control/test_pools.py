@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -237,6 +238,25 @@ def test_a_cluster_that_is_not_followed():
     gateway, backend = with_cluster(FakeCluster())
     del gateway.sources.clusters["nyc"]
     assert source_of(gateway, backend) == Source("kubernetes", None, "not followed yet")
+
+
+def test_a_pop_of_which_all_that_is_left_is_going_away_is_degraded_while_that_serves():
+    gateway = gateway_of()
+    admit(gateway)
+    pool = ("shop", "fra")
+    leaving = [replace(one, state=State.SERVING_TERMINATING) for one in gateway.world.pools[pool]]
+    gateway.world.describe(pool, leaving)
+    gateway.publisher.publish()
+    gateway.refresh.turn(gateway.config, gateway.publisher.table.spec)
+    (fra, _) = describe(gateway)["pops"]
+    assert (fra["availability"], fra["state"]) == (0, "degraded")
+    for _ in range(3):
+        gateway.gates.judge(leaving[0].identity, False, 0)
+    assert describe(gateway)["pops"][0]["state"] == "down"
+    gateway.world.describe(pool, [replace(leaving[0], state=State.TERMINATING)])
+    gateway.publisher.publish()
+    gateway.refresh.turn(gateway.config, gateway.publisher.table.spec)
+    assert describe(gateway)["pops"][0]["state"] == "down"
 
 
 def test_names_are_as_old_as_their_oldest_answer():

@@ -1,8 +1,17 @@
+import random
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gateway.control import publisher as module
 from gateway.control.affinity import cookie_value
+from gateway.control.agenda import PoolState, agenda_of
+from gateway.control.builder import build
+from gateway.control.ejections import Ejections
+from gateway.control.headroom import Filling
 from gateway.control.publisher import COALESCE_S
+from gateway.control.refresh import Refresh
 from gateway.control.world import Known, Origin
 from gateway.dataplane import Counters, Worker
 from geoip import Locator
@@ -190,3 +199,42 @@ def test_rows_are_given_back_when_no_worker_can_reach_them(nothing_left):
     publisher.collect()
     assert gone == [("endpoint", identity("192.0.2.1"))]
     worker.close()
+
+
+# One table after another
+
+
+members = st.dictionaries(st.integers(1, 5), st.sampled_from(State), max_size=5)
+steps = st.lists(st.tuples(st.sampled_from(["fra", "nyc"]), members, st.sampled_from(["", "drain", "reload"])), min_size=1, max_size=8)
+
+
+@settings(max_examples=100, deadline=None)
+@given(steps)
+def test_what_is_built_upon_the_last_table_is_what_all_of_it_anew_would_be(played):
+    config = config_of()
+    publisher = publisher_of(
+        config, Clock(), on_collect=lambda gone: [publisher.gates.forget(one) for kind, one in gone if kind == "endpoint"]
+    )
+    refresh = Refresh(publisher.figures, publisher.rows, publisher.gates, publisher.clock)
+    ejections = Ejections(publisher.figures, publisher.gates, publisher.clock, random.Random(1))
+    for pop, states, what in played:
+        known = [Known(identity(f"192.0.2.{n}", pop=pop), state, Origin.KUBERNETES) for n, state in states.items()]
+        publisher.world.describe(("shop", pop), known)
+        if what == "drain":
+            publisher.world.drained ^= {pop}
+        publisher.publish_config(config_of(), publisher.locator) if what == "reload" else publisher.publish()
+        spec, rows = publisher.table.spec, publisher.rows
+        anew = build(publisher.config, publisher.world, rows, spec.generation)
+        assert spec == anew.spec
+        assert rows.rows.keys() - rows.retired.keys() == anew.used
+        selected = {one.identity for one, _, _ in anew.selected}
+        gates = publisher.gates
+        assert {one for of_pool in gates.chosen.values() for one in of_pool} == selected
+        assert {one for one, gate in gates.all.items() if not gate.is_parked} == selected
+        refresh.turn(publisher.config, spec)
+        ejections.turn(publisher.config, spec)
+        whole = agenda_of(publisher.config, spec, True, lambda key: PoolState(), lambda pop: Filling())
+        assert refresh._agenda.endpoint_rows == whole.endpoint_rows
+        assert [pool.pop for pool in refresh._agenda.endpoint_pools] == [pool.pop for pool in whole.endpoint_pools]
+        assert {gate.identity for pool in ejections.pools.values() for gate in pool.members} == selected
+        publisher.collect()

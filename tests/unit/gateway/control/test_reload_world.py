@@ -44,20 +44,24 @@ class Model:
         self.use(world)
 
     def use(self, world):
+        # PoPs with the same way to the API have one cluster, for as long as one of them has it.
+        asked = {kind for kind in world.values() if isinstance(kind, str)}
+        self.said = {kind: said for kind, said in self.said.items() if kind in asked}
         for pop in PLACES:
             kind = world.get(pop)
-            if kind is None or kind != self.world.get(pop):
-                self.said.pop(pop, None)  # of the cluster that was asked before
             if kind is None:
                 self.pools.pop(pop, None)
             elif not isinstance(kind, str):
                 self.pools[pop] = {NAMES.get(one, one) for one in kind}
             else:
-                self.pools.setdefault(pop, set())  # else as it was, until the cluster has spoken
+                self.pools.setdefault(pop, set())  # as it was, until the cluster has spoken
+                self.pools[pop] = self.said.get(kind, self.pools[pop])
         self.world = world
 
-    def say(self, pop, addresses):
-        self.pools[pop] = set(addresses)
+    def say(self, kind, addresses):
+        self.said[kind] = set(addresses)
+        for pop in [pop for pop, its in self.world.items() if its == kind]:
+            self.pools[pop] = set(addresses)
 
 
 class Trial(Scene):
@@ -155,7 +159,7 @@ async def step(trial, model, kind, *what):
     elif kind == "say" and isinstance(model.world.get(what[0]), str):
         trial.sources.clusters[what[0]].cluster.say(KEY, *(pod(one, uid=one) for one in sorted(what[1])))
         trial.publisher.publish()
-        model.say(what[0], what[1])
+        model.say(model.world[what[0]], what[1])
     await settle()
     trial.clock.advance(1)
     trial.publisher.collect()

@@ -74,3 +74,13 @@ def test_absence_counts_from_the_first_table_without(rows):
     rows.keep([], generation=9)
     assert rows.collect(oldest=4) == []
     assert rows.collect(oldest=5) == [("endpoint", "a")]
+
+
+def test_what_changed_is_told_without_all_the_others(rows):
+    for name in "abc":
+        rows.endpoint(name)
+    rows.keep([("endpoint", name) for name in "abc"], generation=1)
+    rows.change([], [("endpoint", "a"), ("endpoint", "b")], generation=2)
+    rows.change([("endpoint", "b")], [], generation=3)
+    assert rows.collect(oldest=3) == [("endpoint", "a")]
+    assert rows.find("endpoint", "b") is not None

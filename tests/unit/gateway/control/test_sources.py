@@ -65,7 +65,7 @@ class FakeCluster:
 
     def say(self, key, *endpoints):
         self.known[key] = endpoints
-        self.on_change(self)
+        self.on_change(self, [key])
 
 
 def pod(address, state=State.READY, uid="u1"):
@@ -188,7 +188,7 @@ def test_a_cluster_that_loses_sight_keeps_what_was_known():
         (fra, _) = scene.made
         fra.say(KEY, pod("10.0.0.1"))
         fra.error = "unreachable"
-        fra.on_change(fra)
+        fra.on_change(fra, [KEY])
         assert scene.addresses("fra") == ["10.0.0.1:8080"]
         assert scene.sources.age_s(FRA) == 1.5
         assert scene.sources.age_s(("shop", "sin")) is None
@@ -324,7 +324,7 @@ def test_the_real_cluster_takes_a_kubeconfig_that_is_broken_for_a_fault_to_tell(
     async def scenario():
         changed = asyncio.Event()
         tasks = Tasks()
-        cluster = new_cluster("fra", access, [KEY], lambda cluster: changed.set())
+        cluster = new_cluster("fra", access, [KEY], lambda cluster, keys: changed.set())
         tasks.start("cluster", cluster.run())
         async with asyncio.timeout(10):
             while cluster.error is None:
@@ -334,3 +334,53 @@ def test_the_real_cluster_takes_a_kubeconfig_that_is_broken_for_a_fault_to_tell(
         return cluster.error
 
     assert str(path) in asyncio.run(scenario())
+
+
+def test_pops_with_one_way_to_the_api_share_a_cluster():
+    async def scenario(scene):
+        text = TEXT.replace("context: nyc", "context: fra")
+        scene.config = config_of(text)
+        scene.sources.apply(scene.config)
+        (cluster,) = scene.made
+        assert cluster.name == "fra, nyc"
+        assert cluster.services == [KEY, ServiceKey("shop", "web", 80)]
+        assert scene.sources.cluster("fra") is scene.sources.cluster("nyc") is cluster
+        cluster.say(KEY, pod("192.0.2.9"))
+        assert (scene.addresses("fra"), scene.addresses("nyc")) == (["192.0.2.9:8080"], [])
+        cluster.say(ServiceKey("shop", "web", 80), pod("192.0.2.8"))
+        assert scene.addresses("nyc") == ["192.0.2.8:8080"]
+        assert scene.sources.unsynced(30.0) == []
+        # One that parts from the other gets a cluster of its own; what the PoPs know stays.
+        scene.sources.apply(config_of(TEXT))
+        assert [one.name for one in scene.made] == ["fra, nyc", "nyc"]
+        assert scene.sources.cluster("fra") is cluster and cluster.services == [KEY]
+        assert scene.addresses("nyc") == ["192.0.2.8:8080"]
+        # One that joins is told at once what its cluster knows already.
+        scene.made[1].say(ServiceKey("shop", "web", 80), pod("192.0.2.7"))
+        scene.sources.apply(config_of(text.replace("port: 80}", "port: http}")))
+        assert scene.addresses("nyc") == ["192.0.2.9:8080"]
+        await settle()
+        await scene.sources.stop()
+
+    play(scenario)
+
+
+def test_an_endpoint_that_is_the_same_object_stays_the_same_and_what_is_refused_comes_and_goes():
+    async def scenario(scene):
+        scene.sources.apply(scene.config)
+        fra = scene.made[0]
+        one, two, bad = pod("192.0.2.1"), pod("192.0.2.2"), pod("127.0.0.1")
+        fra.say(KEY, bad, one)
+        (known,) = scene.world.pools[FRA]
+        fra.say(KEY, bad, one, two)
+        assert scene.world.pools[FRA][0] is known
+        assert [str(refused) for refused in scene.world.refused[FRA]] == ["127.0.0.1:8080"]
+        fra.say(KEY, two)
+        assert scene.addresses("fra") == ["192.0.2.2:8080"]
+        assert scene.world.refused[FRA] == {}
+        fra.say(KEY, bad, two)
+        assert list(scene.world.refused[FRA].values()) == ["loopback"]
+        await settle()
+        await scene.sources.stop()
+
+    play(scenario)

@@ -15,10 +15,12 @@ def test_identity_is_written_as_it_is_reached():
     assert str(Identity("s", "p", "", "/run/x", 0)) == "unix:/run/x"
 
 
-def test_news_is_told_from_the_same_in_another_order():
+def test_news_is_told_from_the_same():
     world = World()
     assert world.describe(POOL, [known("192.0.2.1"), known("192.0.2.2")])
-    assert not world.describe(POOL, [known("192.0.2.2"), known("192.0.2.1")])
+    mark = world.marks[POOL]
+    assert not world.describe(POOL, [known("192.0.2.1"), known("192.0.2.2")])
+    assert world.marks[POOL] is mark
     assert world.describe(POOL, [known("192.0.2.1")])
     assert world.describe(POOL, [])
     assert not world.describe(POOL, [])
@@ -107,3 +109,22 @@ def test_tally_names_every_state():
 def test_terminating_is_both_kinds(state):
     assert known(state=state).is_terminating
     assert not known().is_terminating
+
+
+def test_whatever_a_table_has_of_a_pool_has_another_mark_when_it_changes():
+    world, other = World(), ("shop", "nyc")
+    one = known("192.0.2.1", State.UNREADY)
+    world.describe(other, [])
+    world.describe(POOL, [one])
+    marks = [world.marks[POOL]]
+    late = known("192.0.2.2", State.UNREADY)
+    world.describe(POOL, [one, late])
+    marks.append(world.marks[POOL])
+    world.count(late.identity)
+    marks.append(world.marks[POOL])
+    assert len(set(map(id, marks))) == 3
+    before = world.marks[other]
+    copied = world.successor([POOL, other])
+    assert (copied.marks[POOL], copied.marks[other]) == (marks[-1], before)
+    copied.describe(POOL, [])
+    assert world.marks[POOL] is marks[-1]
