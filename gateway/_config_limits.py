@@ -206,7 +206,8 @@ class Config(Section):
     debug_headers: Flag = False
     """Whether answers say `x-isochrone-pop` and `x-isochrone-reason`. They tell clients how your network is made."""
     state_dir: Annotated[Path, units.FOLDER] | None = None
-    """A folder for what must outlive this process (the drains of PoPs, a key); created at start if absent, for its user alone (0700)."""
+    """A folder for what must outlive this process (the drains of PoPs, a key, the last endpoints of each cluster); created at start if
+    absent, for its user alone (0700). What others may write is not read, nor is a key that others may read."""
     affinity_key: File | None = None
     """A file with the key that signs affinity cookies, 16 bytes at least; give the same to all gateways that a client may meet. Absent: a
     key is kept in `state_dir`, as `affinity.key`; without that one is made at start, and cookies end with the process."""

@@ -15,14 +15,15 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from gateway.config import Address, Config, Loaded
-from gateway.control import drains
+from gateway.config import Address, Config, KubernetesAccess, Loaded
+from gateway.control import drains, last_words
 from gateway.control.affinity import load_key
 from gateway.control.awake import Awake
 from gateway.control.beat import INTERVAL_S, Beat
 from gateway.control.ejections import Ejections
 from gateway.control.gates import Gates
 from gateway.control.geo import Geo
+from gateway.control.last_words import LastWords
 from gateway.control.lifecycle import Event, Lifecycle, Phase
 from gateway.control.listeners import How, Listeners
 from gateway.control.probes import Probe, Prober, probe
@@ -38,6 +39,7 @@ from gateway.control.tasks import Tasks
 from gateway.control.workers import WorkerHands, Workers
 from gateway.control.world import Identity, World
 from gateway.dataplane import Counters
+from k8s import Cluster, ServiceKey
 from routing_core import Figures
 
 logger = logging.getLogger("isochrone.gateway")
@@ -109,8 +111,16 @@ class Gateway:
         self.snapshots = self.publisher.snapshots
         self.geo.on_locator = self.publisher.publish_locator
         self.resolver = Resolver(self.tasks, clock, self._on_names, resolve)
+        self.last_words = LastWords(last_words.path_of(config), clock, self._followed)
         self.sources = Sources(
-            self.world, self.resolver, self.tasks, clock, self.publisher.request, make_cluster or cluster_maker(), self._own
+            self.world,
+            self.resolver,
+            self.tasks,
+            clock,
+            self.publisher.request,
+            make_cluster or cluster_maker(),
+            self._own,
+            self.last_words,
         )
         self.drains = drains.PopDrains(self.publisher, self.figures, clock, drains.path_of(config))
         self.lifecycle = Lifecycle(config.drain, WorkerHands(self.workers, self.snapshots, self.listeners), clock)
@@ -166,6 +176,7 @@ class Gateway:
         self.sources.apply(self.config)
         self.publisher.publish()
         self.tasks.repeat("beat", self.beat.turn, INTERVAL_S)
+        self.tasks.repeat("last words", self.last_words.turn, last_words.LOOK_S)
         self.tasks.repeat("geoip", self._watch_databases, 0.0)
         while self.ready.obstacles() and not self.lifecycle.done.is_set():
             await asyncio.sleep(WAIT_S)
@@ -187,6 +198,7 @@ class Gateway:
             except Exception:  # the others have something to put away too
                 logger.exception("part does not stop", extra={"part": type(part).__name__})
         self.publisher.stop()
+        await self.last_words.turn()
         await self.tasks.stop(STOP_S)
         if has_ended:
             self.workers.close()
@@ -210,6 +222,9 @@ class Gateway:
 
     def _own(self) -> list[Address]:
         return [*self.own, *(address for one in self.listeners.all for address in one.addresses)]
+
+    def _followed(self) -> list[tuple[KubernetesAccess, Cluster, list[ServiceKey]]]:
+        return self.sources.followed()
 
     def _on_names(self) -> None:
         self.sources.on_names()

@@ -41,7 +41,7 @@ def load_key(config: Config) -> bytes:
     path = config.state_dir / FILE
     if not path.exists():  # one that is there is enough: the folder may be read-only by now
         _make(path)
-    return _read(path)
+    return _read(path, is_ours=True)
 
 
 def cookie_value(key: bytes, pop: str) -> str:
@@ -57,9 +57,10 @@ def _make(path: Path) -> None:
         raise KeyUnusable(f"affinity key {path}: can't be made: {error.strerror or error}") from error
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, *, is_ours: bool = False) -> bytes:
+    """Of a file that the configuration names its owner decides who else may read it: several gateways have it."""
     try:
-        key = path.read_bytes()
+        key = kept.read(path, is_secret=True) if is_ours else path.read_bytes()
     except OSError as error:
         raise KeyUnusable(f"affinity key {path}: {error.strerror or error}") from error
     if len(key) < LEAST_BYTES:

@@ -58,7 +58,7 @@ def load(path: Path | None) -> set[str]:
     if path is None:
         return set()
     try:
-        names = json.loads(path.read_bytes())["drained"]
+        names = json.loads(kept.read(path))["drained"]
     except FileNotFoundError:
         return set()
     except OSError as error:

@@ -1,12 +1,30 @@
-"""Kept: a file of `state_dir`, written whole or not at all, for nobody else to read. Must not know what is in it."""
+"""Kept: a file of `state_dir`, written whole or not at all, for nobody else to read. Must not know what is in it.
+
+What others may have written is not read: it says where requests go. Nor is a key that others may have read.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+
+def read(path: Path, *, is_secret: bool = False) -> bytes:
+    """OSError where it can't be read, or somebody else could have written it; or read it, where it is secret. Root and this process's
+    user are nobody else; a group is."""
+    with open(path, "rb") as file:
+        found = os.fstat(file.fileno())
+        if found.st_uid not in (0, os.geteuid()):
+            raise PermissionError(errno.EPERM, "it belongs to somebody else")
+        if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO if is_secret else stat.S_IWGRP | stat.S_IWOTH):
+            what = "read or write" if is_secret else "write"
+            raise PermissionError(errno.EPERM, f"others may {what} it (mode {stat.S_IMODE(found.st_mode):04o}): chmod 600")
+        return file.read()
 
 
 def write(path: Path, content: bytes) -> None:

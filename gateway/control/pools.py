@@ -32,6 +32,7 @@ class Source:
     kind: str  # "addresses" (of the configuration), "names" (resolved), "kubernetes"
     age_s: float | None = None  # since it was last heard; None: never, or addresses
     error: str | None = None  # what is wrong with it now, in one line
+    kept: bool = False  # it has not answered this process: what it said to the last one, from `state_dir`
 
 
 def kind_of(backend: Backend) -> str:
@@ -57,8 +58,14 @@ def source_of(gateway: Gateway, backend: Backend) -> Source:
 
 def source_age_s(gateway: Gateway, backend: Backend) -> float | None:
     """Seconds since the Kubernetes API behind a pool was heard; None: never, or there is none."""
-    cluster, key = gateway.sources.cluster(backend.pop), key_of(backend)
-    return None if cluster is None or key is None else cluster.age_s(gateway.clock(), key)
+    key = key_of(backend)
+    return None if key is None else gateway.sources.age_s(backend.pop, key)
+
+
+def is_kept(gateway: Gateway, backend: Backend) -> bool | None:
+    """Whether a cluster's endpoints are those that it named to the last process; None: the source is no cluster."""
+    key = key_of(backend)
+    return None if key is None else gateway.sources.is_kept(backend.pop, key)
 
 
 def _cluster(gateway: Gateway, backend: Backend) -> Source:
@@ -67,7 +74,7 @@ def _cluster(gateway: Gateway, backend: Backend) -> Source:
         return Source("kubernetes", None, "not followed yet")
     age_s = source_age_s(gateway, backend)
     error = cluster.error or cluster.problem(key) or (None if cluster.is_synced(key) else "no answer yet")
-    return Source("kubernetes", None if age_s is None else rounded(age_s), error)
+    return Source("kubernetes", None if age_s is None else rounded(age_s), error, gateway.sources.is_kept(backend.pop, key))
 
 
 def endpoint_state(known: Known, is_selectable: bool, gate: Gate | None) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from gateway.config import Address, Backend, Config, KubernetesAccess, Pop, Service
+from gateway.control.last_words import LastWords
 from gateway.control.others import keys_of, places_of_others
 from gateway.control.refusals import OWN_LISTENERS, Refusals
 from gateway.control.resolver import Resolver
@@ -77,6 +78,7 @@ class Sources:
     on_change: Callable[[float], None]  # with the seconds in which further changes may still be gathered
     make_cluster: NewCluster = field(default_factory=cluster_maker)
     own: Callable[[], Iterable[Address]] = tuple  # where this gateway listens
+    last_words: LastWords | None = None  # what clusters said to the last process
     clusters: dict[str, _Running] = field(default_factory=dict)  # by PoP; several may have the same
     _config: Config | None = None
     _backends: dict[tuple[str, ServiceKey], list[tuple[Service, Backend]]] = field(default_factory=dict)  # by PoP and key
@@ -94,12 +96,13 @@ class Sources:
         self._describe_static(config, world)
         by_access = {one.access: one for one in self.clusters.values()}
         for pop in config.pops:
-            running = by_access.get(pop.kubernetes) if pop.kubernetes is not None else None
-            if running is not None:
-                for service in config.services:
-                    for backend in service.backends:
-                        if backend.pop == pop.name:
-                            self._describe_pool(running.cluster, service, backend, world, Refusals(self.own()), _Read())
+            if pop.kubernetes is None:
+                continue
+            running = by_access.get(pop.kubernetes)
+            for service in config.services:
+                for backend in service.backends:
+                    if backend.pop == pop.name and (key := key_of(backend)) is not None:
+                        self._foresee(running, pop.kubernetes, key, service, backend, world)
         return world
 
     def follow(self, config: Config) -> None:
@@ -126,7 +129,12 @@ class Sources:
         for pop, running in self.clusters.items():
             if running.cluster.synced or running.is_stale:
                 continue
-            if self.clock() - running.began >= deadline_s:
+            age_s = self._kept_age_s(running)
+            if age_s is not None and running.cluster.error is not None:
+                running.is_stale = True
+                extra = {"pop": pop, "error": running.cluster.error, "age_s": round(age_s, 1)}
+                logger.warning("cluster does not answer: its endpoints are those it last named", extra=extra)
+            elif self.clock() - running.began >= deadline_s:
                 running.is_stale = True
                 logger.warning("cluster stale: no first answer in time", extra={"pop": pop, "error": running.cluster.error})
             else:
@@ -138,21 +146,58 @@ class Sources:
         running = self.clusters.get(pop)
         return running.cluster if running is not None else None
 
-    def age_s(self, pool: PoolKey) -> float | None:
-        """Seconds since the source of this pool was heard; None: never, or it needs none (addresses in the configuration)."""
-        key = self._key(pool)
-        running = self.clusters.get(pool[1])
-        return running.cluster.age_s(self.clock(), key) if key is not None and running is not None else None
+    def age_s(self, pop: str, key: ServiceKey) -> float | None:
+        """Seconds since the cluster in a PoP was heard of this Service, by this process or the last one; None: never."""
+        running = self.clusters.get(pop)
+        if running is None:
+            return None
+        kept_s = self._kept_s(running, key)
+        return running.cluster.age_s(self.clock(), key) if kept_s is None else kept_s
+
+    def is_kept(self, pop: str, key: ServiceKey) -> bool:
+        """Whether its endpoints are those that the cluster named to the last process."""
+        running = self.clusters.get(pop)
+        return running is not None and self._kept_s(running, key) is not None
+
+    def followed(self) -> list[tuple[KubernetesAccess, Cluster, list[ServiceKey]]]:
+        """Each cluster once, with the way to it and what is wanted of it."""
+        found = {one.access: (one.access, one.cluster, [k for at, k in self._backends if at in pops]) for one, pops in self._shared()}
+        return list(found.values())
 
     async def stop(self) -> None:
         for running in self.clusters.values():  # one that several have is cancelled once
             await cancel(running.task)
 
-    def _key(self, pool: PoolKey) -> ServiceKey | None:
-        if self._config is None:
+    def _shared(self) -> list[tuple[_Running, list[str]]]:
+        """Each cluster with its PoPs."""
+        pops: dict[KubernetesAccess, list[str]] = {}
+        for pop, running in self.clusters.items():
+            pops.setdefault(running.access, []).append(pop)
+        return [(self.clusters[those[0]], those) for those in pops.values()]
+
+    def _foresee(
+        self, running: _Running | None, access: KubernetesAccess, key: ServiceKey, service: Service, backend: Backend, world: World
+    ) -> None:
+        """A pool as its cluster has it; where that has not spoken, and nobody else has, as it had it in the last process."""
+        refusals, pool = Refusals(self.own()), (service.name, backend.pop)
+        if running is not None and running.cluster.is_synced(key):
+            _describe(running.cluster.endpoints(key), pool, backend, world, refusals, _Read())
+        elif pool not in world.pools and self.last_words is not None and (word := self.last_words.of(access, key)) is not None:
+            _describe(word.endpoints, pool, backend, world, refusals, _Read())
+
+    def _kept_s(self, running: _Running, key: ServiceKey) -> float | None:
+        """How long ago a cluster that has not spoken yet spoke to the last process; None: it has spoken, or had not."""
+        if self.last_words is None or running.cluster.is_synced(key):
             return None
-        found = (b for s in self._config.services for b in s.backends if (s.name, b.pop) == pool)
-        return next((key for b in found if (key := key_of(b)) is not None), None)
+        return self.last_words.age_s(running.access, key)
+
+    def _kept_age_s(self, running: _Running) -> float | None:
+        """Likewise of all that it has not spoken of; None where it had not spoken of one of these."""
+        pops = {pop for pop, one in self.clusters.items() if one is running}
+        keys = {key for pop, key in self._backends if pop in pops and not running.cluster.is_synced(key)}
+        ages = [self._kept_s(running, key) for key in keys]
+        known = [age for age in ages if age is not None]
+        return max(known) if known and len(known) == len(ages) else None
 
     def _follow_clusters(self, config: Config) -> None:
         pops: dict[KubernetesAccess, list[str]] = {}
@@ -179,10 +224,12 @@ class Sources:
         for pop, running in self.clusters.items():
             if running.cluster is not cluster:
                 continue
-            for key in keys:
+            # What it has not spoken of yet stays as it was (fail static).
+            for key in filter(cluster.is_synced, keys):
                 for service, backend in self._backends.get((pop, key), ()):
-                    read = self._read.setdefault((service.name, pop), _Read())
-                    is_news |= self._describe_pool(cluster, service, backend, self.world, refusals, read)
+                    one = (service.name, pop)
+                    read = self._read.setdefault(one, _Read())
+                    is_news |= _describe(cluster.endpoints(key), one, backend, self.world, refusals, read)
         # The reflectors have gathered changes for 10 ms: no second wait.
         if is_news:
             self.on_change(0.0)
@@ -219,24 +266,19 @@ class Sources:
                 is_news |= world.describe(pool, known, {one: cause for one, cause in found.items() if cause is not None})
         return is_news
 
-    @staticmethod
-    def _describe_pool(cluster: Cluster, service: Service, backend: Backend, world: World, refusals: Refusals, read: _Read) -> bool:
-        """The last word of a cluster on a pool. What it has not spoken of yet stays as it was (fail static). `read`: of the last time, with
-        the same configuration; it becomes that of now."""
-        wanted = key_of(backend)
-        if wanted is None or not cluster.is_synced(wanted):
-            return False
-        pool = service.name, backend.pop
-        before, now = read.endpoints, cluster.endpoints(wanted)
-        came = [now[place] for place in places_of_others(now, before)]
-        for key, one in zip(keys_of(came), came, strict=True):
-            _take(read, pool, key, one, backend, refusals)
-        for key in keys_of(before[place] for place in places_of_others(before, now)):
-            del read.known[key]
-            read.refused.pop(key, None)
-        read.endpoints = now
-        known = filter(None, map(read.known.__getitem__, keys_of(now)))
-        return world.describe(pool, known, dict(read.refused.values()))
+
+def _describe(endpoints: tuple[Endpoint, ...], pool: PoolKey, backend: Backend, world: World, refusals: Refusals, read: _Read) -> bool:
+    """The last word of a cluster on a pool. `read`: of the last time, with the same configuration; it becomes that of now."""
+    before = read.endpoints
+    came = [endpoints[place] for place in places_of_others(endpoints, before)]
+    for key, one in zip(keys_of(came), came, strict=True):
+        _take(read, pool, key, one, backend, refusals)
+    for key in keys_of(before[place] for place in places_of_others(before, endpoints)):
+        del read.known[key]
+        read.refused.pop(key, None)
+    read.endpoints = endpoints
+    known = filter(None, map(read.known.__getitem__, keys_of(endpoints)))
+    return world.describe(pool, known, dict(read.refused.values()))
 
 
 def _take(read: _Read, pool: PoolKey, key: int, one: Endpoint, backend: Backend, refusals: Refusals) -> None:

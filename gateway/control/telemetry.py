@@ -26,7 +26,7 @@ from gateway.control.access_log import AccessLog
 from gateway.control.ejections import RULE_NAMES
 from gateway.control.exposition import family, histogram, join, label_text
 from gateway.control.lifecycle import Phase
-from gateway.control.pools import endpoint_states, in_flight_by_pop, pool_headroom, pools_in_use, source_age_s, tally
+from gateway.control.pools import endpoint_states, in_flight_by_pop, is_kept, pool_headroom, pools_in_use, source_age_s, tally
 from routing_core import BUCKETS_MS, PoolFigures
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class PoolReading:
     ejections: dict[str, int]  # of its endpoints since the start, by rule
     headroom: float | None  # None: no capacity
     source_age_s: float | None
+    is_kept: bool | None  # see Source.kept; None: its source is no cluster
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +199,13 @@ class Reading:
             ((labels, pool.source_age_s) for labels, pool, _ in pools if pool.source_age_s is not None),
             is_open,
         )
+        yield from family(
+            "isochrone_source_kept",
+            "gauge",
+            "1 while a pool's endpoints are those that its Kubernetes API named to the last process, for it has not answered this one.",
+            ((labels, float(pool.is_kept)) for labels, pool, _ in pools if pool.is_kept is not None),
+            is_open,
+        )
 
     def _of_gateway(self) -> Iterator[Metric]:
         figures, counted = self.counted["figures"], self.counted
@@ -306,7 +314,8 @@ class Telemetry:
             figures = gateway.figures.read_pool(pool.row)
             free = pool_headroom(pops[backend.pop], in_flight[backend.pop], backend, figures["in_flight"])
             ejections = {cause: gateway.ejections.counts[service.name, backend.pop, cause] for cause in RULE_NAMES.values()}
-            yield PoolReading(service.name, backend.pop, figures, tally(states, n_refused), ejections, free, source_age_s(gateway, backend))
+            states_count, age_s = tally(states, n_refused), source_age_s(gateway, backend)
+            yield PoolReading(service.name, backend.pop, figures, states_count, ejections, free, age_s, is_kept(gateway, backend))
 
     def _log_dropped(self, counted: Counted) -> dict[str, int]:
         logs = [part for part in self.gateway.parts if isinstance(part, AccessLog)]

@@ -66,7 +66,7 @@ async def heal(plane: Plane, backup: Path) -> None:
 
     async with Api(lambda: ClusterAccess.load(kubeconfig=str(plane.kubeconfig)), time.monotonic) as api:
         timing = Timing(read_s=(3.0, 3.5))
-        reflector = Reflector(api, PATH, EndpointSlice, SELECTOR, lambda: None, timing=timing, rng=random.Random(1))
+        reflector = Reflector(api, PATH, EndpointSlice, SELECTOR, lambda _: None, timing=timing, rng=random.Random(1))
         await reflector.turn()
         assert address() == "10.0.0.39"
         await asyncio.to_thread(plane.end)

@@ -159,3 +159,12 @@ def test_it_differs_for_each_pop_and_key():
     pops, keys = ["fra", "fr", "fra2", "nyc", "a.b"], [b"k" * 16, b"k" * 17, b"l" * 16]
     macs = {cookie_value(key, pop).rsplit(".", 1)[1] for key in keys for pop in pops}
     assert len(macs) == len(pops) * len(keys)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o620, 0o604])
+def test_a_key_of_the_folder_that_others_may_read_or_write_is_refused(tmp_path, mode):
+    config = config_with(state_dir=tmp_path)
+    load_key(config)
+    (tmp_path / FILE).chmod(mode)
+    with pytest.raises(KeyUnusable, match=r"affinity key .*/affinity.key: others may read or write it \(mode 06[0-9]{2}\): chmod 600$"):
+        load_key(config)

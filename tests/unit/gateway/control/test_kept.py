@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from gateway.control.kept import write
+from gateway.control.kept import read, write
 
 
 def test_the_file_is_replaced_whole_and_is_private(tmp_path):
@@ -29,3 +29,39 @@ def test_a_failure_leaves_what_was_there_and_nothing_else(tmp_path, monkeypatch)
         write(path, b"after")
     assert path.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("mode", "is_secret", "fault"),
+    [
+        (0o600, True, None),
+        (0o400, True, None),
+        (0o644, False, None),
+        (0o640, True, "others may read or write it (mode 0640): chmod 600"),
+        (0o604, True, "others may read or write it (mode 0604): chmod 600"),
+        (0o602, False, "others may write it (mode 0602): chmod 600"),
+        (0o660, False, "others may write it (mode 0660): chmod 600"),
+    ],
+)
+def test_what_others_may_touch_is_not_read(tmp_path, mode, is_secret, fault):
+    path = tmp_path / "x"
+    write(path, b"content")
+    path.chmod(mode)
+    if fault is None:
+        assert read(path, is_secret=is_secret) == b"content"
+    else:
+        with pytest.raises(PermissionError) as refused:
+            read(path, is_secret=is_secret)
+        assert refused.value.strerror == fault
+
+
+def test_what_belongs_to_somebody_else_is_not_read(tmp_path, monkeypatch):
+    path = tmp_path / "x"
+    write(path, b"content")
+    monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+    if path.stat().st_uid == 0:
+        assert read(path) == b"content"  # root's is anybody's to trust
+        path.chmod(0o600)
+        os.chown(path, 12345, 12345)
+    with pytest.raises(PermissionError, match="somebody else"):
+        read(path)

@@ -118,7 +118,7 @@ def test_all_pops_with_the_words_of_the_contract():
     )
     assert (nyc["state"], nyc["estimate_ms"], nyc["in_flight"]) == ("active", 80.0, 3)
     assert nyc["services"][0]["endpoints"]["admitting"] == 2
-    assert nyc["services"][0]["source"] == {"kind": "addresses", "age_s": None, "error": None}
+    assert nyc["services"][0]["source"] == {"kind": "addresses", "age_s": None, "error": None, "kept": False}
     assert json.loads(json.dumps(said)) == said
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.config import Address
+from gateway.control.last_words import LastWord, LastWords, way_of
 from gateway.control.resolver import Resolver
 from gateway.control.sources import Sources, names_of, new_cluster
 from gateway.control.tasks import Tasks
@@ -190,8 +191,8 @@ def test_a_cluster_that_loses_sight_keeps_what_was_known():
         fra.error = "unreachable"
         fra.on_change(fra, [KEY])
         assert scene.addresses("fra") == ["10.0.0.1:8080"]
-        assert scene.sources.age_s(FRA) == 1.5
-        assert scene.sources.age_s(("shop", "sin")) is None
+        assert scene.sources.age_s("fra", KEY) == 1.5
+        assert scene.sources.age_s("sin", KEY) is None
         assert scene.sources.cluster("fra") is fra
         assert scene.sources.cluster("sin") is None
         await scene.sources.stop()
@@ -380,6 +381,57 @@ def test_an_endpoint_that_is_the_same_object_stays_the_same_and_what_is_refused_
         assert scene.world.refused[FRA] == {}
         fra.say(KEY, bad, two)
         assert list(scene.world.refused[FRA].values()) == ["loopback"]
+        await settle()
+        await scene.sources.stop()
+
+    play(scenario)
+
+
+def with_last_words(scene, *endpoints, heard_s_ago=60.0):
+    """As the process before wrote them, for `shop/web` in fra."""
+    scene.sources.last_words = words = LastWords(None, scene.clock, wall=lambda: 1000.0)
+    words.words[way_of(scene.config.pops[0].kubernetes), KEY] = LastWord(endpoints, 1000.0 - heard_s_ago)
+
+
+def test_what_a_cluster_told_the_last_process_holds_until_it_speaks(caplog):
+    async def scenario(scene):
+        with_last_words(scene, pod("192.0.2.1"), pod("127.0.0.1"))
+        scene.sources.apply(scene.config)
+        fra, nyc = scene.made
+        fra.age = nyc.age = None
+        assert (scene.addresses("fra"), scene.addresses("nyc")) == (["192.0.2.1:8080"], [])
+        assert list(scene.world.refused[FRA].values()) == ["loopback"]
+        assert (scene.sources.is_kept("fra", KEY), scene.sources.age_s("fra", KEY)) == (True, 60.0)
+        assert not scene.sources.is_kept("nyc", ServiceKey("shop", "web", 80))
+        # It is waited for like the others, until it is known that nobody answers.
+        assert scene.sources.unsynced(30.0) == ["fra", "nyc"]
+        fra.error = nyc.error = "cannot connect"
+        assert scene.sources.unsynced(30.0) == ["nyc"]
+        (said,) = [record for record in caplog.records if record.getMessage().startswith("cluster does not answer")]
+        assert (said.pop, said.age_s, said.error) == ("fra", 60.0, "cannot connect")
+        # A reload changes nothing about that.
+        scene.sources.apply(config_of(TEXT))
+        assert scene.addresses("fra") == ["192.0.2.1:8080"]
+        fra.error, fra.age = None, 0.0
+        fra.say(KEY, pod("192.0.2.9"))
+        assert scene.addresses("fra") == ["192.0.2.9:8080"]
+        assert (scene.sources.is_kept("fra", KEY), scene.sources.age_s("fra", KEY)) == (False, 0.0)
+        await settle()
+        await scene.sources.stop()
+
+    play(scenario)
+
+
+def test_words_of_another_way_or_service_are_not_this_ones():
+    async def scenario(scene):
+        with_last_words(scene, pod("192.0.2.1"))
+        scene.config = config_of(TEXT.replace("context: fra", "context: elsewhere"))
+        scene.sources.apply(scene.config)
+        assert scene.addresses("fra") == []
+        assert [(access.context, keys) for access, _, keys in scene.sources.followed()] == [
+            ("elsewhere", [KEY]),
+            ("nyc", [ServiceKey("shop", "web", 80)]),
+        ]
         await settle()
         await scene.sources.stop()
 
