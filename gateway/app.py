@@ -23,6 +23,7 @@ from gateway.control.beat import INTERVAL_S, Beat
 from gateway.control.ejections import Ejections
 from gateway.control.gates import Gates
 from gateway.control.geo import Geo
+from gateway.control.inherited import Inherited
 from gateway.control.last_words import LastWords
 from gateway.control.lifecycle import Event, Lifecycle, Phase
 from gateway.control.listeners import How, Listeners
@@ -71,17 +72,20 @@ class Gateway:
         *,
         parts: Sequence[NewPart] = (),
         listeners: Listeners | None = None,
+        inherited: Inherited | None = None,
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
         ask: Probe = probe,
         resolve: Lookup = lookup,
         make_cluster: NewCluster | None = None,
     ) -> None:
-        """`load` reads the configuration again, for a reload. `listeners`: sockets that are open already; absent, run() binds them."""
+        """`load` reads the configuration again, for a reload. `listeners`: sockets that are open already; absent, run() opens them: those
+        of `inherited` by their names, the others by their addresses."""
         self.clock = clock
         self.awake = awake = Awake(clock)
         self.started_at = clock()
         self.listeners = listeners or Listeners()
+        self.inherited = inherited or Inherited()
         self.own: list[Address] = []  # where parts listen
         self.tasks = Tasks()
         self.figures = Figures(n_workers(config))
@@ -153,12 +157,12 @@ class Gateway:
         begun: list[Part] = []
         try:
             if not self.listeners.all:
-                self.listeners.all += Listeners.open(
-                    ((one.name, one.bind) for one in self.config.listeners), How.of(self.config.listeners)
-                ).all
+                wanted = ((one.name, one.bind) for one in self.config.listeners)
+                self.listeners.all += Listeners.open(wanted, How.of(self.config.listeners), self.inherited.open).all
             for part in self.parts:
                 await part.start()
                 begun.append(part)
+            self.inherited.check_all_taken()
             await self._begin()
             await self.lifecycle.done.wait()
         finally:
@@ -192,6 +196,7 @@ class Gateway:
     async def _end(self, begun: list[Part]) -> None:
         has_ended = await self.workers.stop(STOP_S)
         self.listeners.close()
+        self.inherited.close()
         for part in reversed(begun):
             try:
                 await part.stop()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import resource
 import signal
 from collections.abc import Sequence
@@ -35,18 +36,20 @@ def run(args: argparse.Namespace) -> int:
     import uvloop
 
     from gateway.app import Gateway
+    from gateway.control.inherited import Inherited
     from gateway.control.logs import set_up
     from gateway.loading import load
 
     hangups: list[int] = []  # since the file was read, until the loop runs
     signal.signal(signal.SIGHUP, lambda number, _: hangups.append(number))
+    inherited = Inherited.of(os.environ)
     loaded = load(args.config)
     set_up(loaded.config.log)
     for warning in loaded.warnings:
         logging.getLogger("isochrone.config").warning("%s", warning)
     raise_descriptors()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        gateway = Gateway(loaded.config, lambda: load(args.config), parts=parts())
+        gateway = Gateway(loaded.config, lambda: load(args.config), parts=parts(), inherited=inherited)
         runner.run(serve(gateway, hangups))
     return 0
 

@@ -147,7 +147,7 @@ class Admin:
             web.post("/reload", self.reload),
         ]
         bind = gateway.config.admin.bind
-        self.server = Server("admin", bind, application(routes, guard(bind, load_token(gateway.config.admin.token))))
+        self.server = Server("admin", bind, application(routes, guard(bind, load_token(gateway.config.admin.token))), gateway.inherited)
 
     async def start(self) -> None:
         await self.server.start()

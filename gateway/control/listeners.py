@@ -4,7 +4,7 @@ Owns addresses, socket options and the files of unix sockets. Must not know who 
 
 Bound at once, so that an address in use is the first thing said; listening only from `listen()` on, when the gateway can
 serve. Until then a client or a load balancer is refused, which it understands, instead of waiting in a queue that nobody
-empties. A socket may also come from outside already open (`Listener` takes any): nothing here assumes that it was bound here.
+empties. A socket may also come from outside already open (`inherited`): nothing here assumes that it was bound here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import os
 import pwd
 import socket
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -95,12 +95,18 @@ class Listeners:
     all: list[Listener] = field(default_factory=list)
 
     @classmethod
-    def open(cls, wanted: Iterable[tuple[str, Address]], how: Mapping[str, How] | None = None) -> Listeners:
-        """Bind every one, `how` by its name; StartError in one line for the first that can't be, and none is left open."""
+    def open(
+        cls,
+        wanted: Iterable[tuple[str, Address]],
+        how: Mapping[str, How] | None = None,
+        open_one: Callable[[str, Address, How], Listener] | None = None,
+    ) -> Listeners:
+        """Bind every one (or what else `open_one` does), `how` by its name; StartError in one line for the first that can't be, and none is
+        left open."""
         opened = cls()
         try:
             for name, address in wanted:
-                opened.all.append(bind(name, address, (how or {}).get(name, PLAIN)))
+                opened.all.append((open_one or bind)(name, address, (how or {}).get(name, PLAIN)))
         except BaseException:
             opened.close()
             raise

@@ -17,7 +17,8 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from gateway.config import Address
-from gateway.control.listeners import Listener, bind
+from gateway.control.inherited import Inherited
+from gateway.control.listeners import BACKLOG, Listener
 from gateway.control.scrapes import Scrapes
 from gateway.control.telemetry import Telemetry
 from gateway.errors import IsochroneError
@@ -107,8 +108,9 @@ class Conversation(web.RequestHandler):
 class Server:
     """One HTTP listener: bound by `start`, closed by `stop`."""
 
-    def __init__(self, name: str, address: Address, app: web.Application) -> None:
+    def __init__(self, name: str, address: Address, app: web.Application, inherited: Inherited | None = None) -> None:
         self.name, self.address = name, address
+        self._inherited = inherited or Inherited()
         # Whoever leaves has his request cancelled: nothing is done for nobody. What must be done whole is a task of its own.
         self._runner = web.AppRunner(
             app,
@@ -122,14 +124,14 @@ class Server:
 
     async def start(self) -> None:
         """StartError when the address can't be bound. Afterwards `address` is the real one, also where port 0 was asked for."""
-        listener = self._listener = bind(self.name, self.address)
+        listener = self._listener = self._inherited.open(self.name, self.address)
         try:
-            if listener.address.is_unix:
+            if listener.address.is_unix and not listener.is_shared:
                 os.chmod(listener.address.host, UNIX_MODE)  # before it listens: nobody can have connected yet
             await self._runner.setup()
             loop = asyncio.get_running_loop()
             create = loop.create_unix_server if listener.address.is_unix else loop.create_server
-            self._server = await create(self._protocol, sock=listener.socket)
+            self._server = await create(self._protocol, sock=listener.socket, backlog=BACKLOG)
         except BaseException:
             listener.close()
             raise
@@ -208,7 +210,9 @@ class Status:
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
         status = gateway.config.status
-        self.server = None if status is None else Server("status", status.bind, application(StatusAnswers(gateway).routes()))
+        self.server = (
+            None if status is None else Server("status", status.bind, application(StatusAnswers(gateway).routes()), gateway.inherited)
+        )
 
     async def start(self) -> None:
         if self.server is not None:

@@ -76,6 +76,7 @@ def test_the_folder_keeps_one_that_only_its_owner_reads(tmp_path):
 
 def test_one_that_is_there_is_read_even_where_nothing_can_be_written(tmp_path, monkeypatch):
     (tmp_path / FILE).write_bytes(b"old" * LEAST_BYTES)
+    (tmp_path / FILE).chmod(0o600)
     (tmp_path / f".{FILE}.left").write_bytes(b"")  # of a process that was killed on the way
 
     def read_only(**_):
@@ -132,6 +133,7 @@ def test_who_loses_the_race_reads_the_winners(tmp_path, monkeypatch):
 
     def lose(name, path):
         path.write_bytes(b"winner" * 4)
+        path.chmod(0o600)
         link(name, path)
 
     monkeypatch.setattr(os, "link", lose)

@@ -164,4 +164,4 @@ def test_sources_and_age_are_told_of_the_service_alone(situation):
     )
     said = explain(aged, "10.1.0.1", "eu.example.com")
     assert said["table"]["age_s"] == 3.205
-    assert said["sources"] == {"nyc": {"kind": "kubernetes", "age_s": 12.0, "error": "403"}}
+    assert said["sources"] == {"nyc": {"kind": "kubernetes", "age_s": 12.0, "error": "403", "kept": False}}

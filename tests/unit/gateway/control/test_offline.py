@@ -27,9 +27,9 @@ def test_what_nobody_asked_counts_as_there_and_is_not_named():
     assert all(one["available"] and one["availability"] == 1.0 for one in fra["candidates"])
     assert explain(situation, "10.2.0.1")["decision"]["endpoint"] is None
     assert fra["sources"] == {
-        "fra": {"kind": "kubernetes", "age_s": None, "error": NOT_ASKED},
-        "nyc": {"kind": "names", "age_s": None, "error": NOT_ASKED},
-        "sin": {"kind": "names", "age_s": None, "error": NOT_ASKED},
+        "fra": {"kind": "kubernetes", "age_s": None, "error": NOT_ASKED, "kept": False},
+        "nyc": {"kind": "names", "age_s": None, "error": NOT_ASKED, "kept": False},
+        "sin": {"kind": "names", "age_s": None, "error": NOT_ASKED, "kept": False},
     }
     assert len(faults) == 1
     assert "none.mmdb" in faults[0]
