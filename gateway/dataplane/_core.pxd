@@ -20,7 +20,7 @@ from routing_core._figures cimport EndpointColumn, EndpointGate
 from routing_core._location cimport Location
 from routing_core._random cimport Random
 from routing_core._steer cimport Decision, Weighed
-from routing_core._table cimport Endpoint, Pool, Pop, Route, Service
+from routing_core._table cimport Endpoint, Pool, Pop, Route, Service, Target
 
 cdef enum:
     SMALL_BYTES = 8192          # a buffer for heads and small bodies
@@ -174,13 +174,22 @@ cdef struct Note:           # what the access log wants of the request; text in 
     uint32_t trace_length
     char *text              # owned, SMALL_BYTES; NULL: not logged
 
+cdef struct Remains:        # what a tunnel still needs of its table at its end: its own copy, with rows that outlive tables
+    Route route
+    Target target
+    Service service
+    Pop pop
+    Pool pool
+    Endpoint endpoint
+
 cdef struct Exchange:
     Exchange *next          # first, as Spares want it: in the free list, or in an endpoint's queue
     ExchangeState state
     Connection *downstream
     Connection *upstream    # NULL when there is none
     UpstreamPool *queue     # where it is QUEUED
-    const Snapshot *snapshot    # held
+    const Snapshot *snapshot    # held; NULL: a tunnel that has remains instead
+    Remains *remains        # owned, texts behind it; what would point into the table points here; NULL: the snapshot is held
     const Route *route      # NULL: not routed
     const Service *service  # in which it counts as in flight, and whose budget its retries draw on; NULL: it goes nowhere
     const Pop *kept         # by the client's cookie; NULL: it has none

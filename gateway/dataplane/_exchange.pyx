@@ -12,6 +12,7 @@ from gateway.dataplane._head cimport CAUSE_HEAD_TOO_LARGE, METHOD_HEAD, is_idemp
 from gateway.dataplane._life cimport *
 from gateway.dataplane._linux cimport SHUT_WR, SO_ERROR, SOL_SOCKET, getsockopt, shutdown
 from gateway.dataplane._pools cimport *
+from gateway.dataplane._remains cimport keep_remains
 from gateway.dataplane._reply cimport compose_reply
 from gateway.dataplane._snapshot cimport has_closed
 from gateway.dataplane._waits cimport settle_deadlines, wait_for
@@ -413,6 +414,7 @@ cdef void begin_tunnel(Core *core, Exchange *exchange) noexcept nogil:
     exchange.up.keeps = False
     begin_body(&exchange.up)
     begin_body(&exchange.down)
+    keep_remains(core, exchange)
 
 
 cdef bint drive_down(Core *core, Exchange *exchange) noexcept nogil:

@@ -10,6 +10,7 @@ from gateway.dataplane._head cimport METHOD_HEAD
 from gateway.dataplane._holders cimport leave_holder, mark_busy, mark_calm
 from gateway.dataplane._linux cimport SHUT_WR, SOL_SOCKET, setsockopt, shutdown
 from gateway.dataplane._pools cimport dequeue, drop_upstream, put_back
+from gateway.dataplane._remains cimport free_remains
 from gateway.dataplane._snapshot cimport hold, let_go
 from gateway.dataplane._tally cimport give_place
 from gateway.dataplane._waits cimport end_waits
@@ -107,7 +108,9 @@ cdef void end(Core *core, Exchange *exchange) noexcept nogil:
     downstream.exchange = NULL
     mark_calm(downstream)
     give_place(core.tally, exchange.place)
-    let_go(exchange.snapshot, core.number)
+    if exchange.snapshot != NULL:
+        let_go(exchange.snapshot, core.number)
+    free_remains(exchange)
     close_buffer(core, &exchange.up.head)
     close_buffer(core, &exchange.down.head)
     if exchange.note.text != NULL:

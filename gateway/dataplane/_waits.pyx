@@ -68,5 +68,5 @@ cdef void settle_deadlines(Core *core, Exchange *exchange) noexcept nogil:
             set_due(core, exchange.upstream, upstream_due(exchange))
     elif exchange.up.has_moved or exchange.down.has_moved:
         exchange.up.has_moved = exchange.down.has_moved = False
-        set_deadline(core, exchange.downstream, exchange.snapshot.settings.tunnel_idle_ms)
-        set_deadline(core, exchange.upstream, exchange.snapshot.settings.tunnel_idle_ms)
+        set_deadline(core, exchange.downstream, core.snapshot.settings.tunnel_idle_ms)
+        set_deadline(core, exchange.upstream, core.snapshot.settings.tunnel_idle_ms)

@@ -2,6 +2,7 @@
 
 import array
 import fcntl
+import select
 import termios
 
 import pytest
@@ -96,6 +97,7 @@ def test_an_upstream_is_not_late_while_its_client_reads_little(patient):
     fill(patient, upstream)
 
     def read_a_little():
+        select.select([client], [], [], 5)
         assert received(client)
         fill(patient, upstream)
 
