@@ -2,8 +2,9 @@
 
 A row has a column per worker, written by that worker only, read by anyone; and a gate, written by control only.
 All are relaxed 64-bit atomics; no cache line has two writers but a service's debt, which is written only while
-something is owed. Rows live in blocks that never move, so a table holds plain pointers into them. A row is used again
-only after every worker has seen a newer table and nothing is in flight on it: control's duty, see Figures.release.
+something is owed, and an endpoint's share, which is written as connections to it begin, end and are waited for. Rows
+live in blocks that never move, so a table holds plain pointers into them. A row is used again only after every worker
+has seen a newer table and nothing is in flight on it: control's duty, see Figures.release.
 Must not know tables, sockets or clocks.
 """
 from libc.stdint cimport int64_t, uint8_t, uint64_t
@@ -37,7 +38,7 @@ cdef enum RetryOutcome:
     RETRY_REFUSED_UNSAFE    # not idempotent, or body gone, or bytes were answered
     N_RETRY_OUTCOMES
 
-# --- An endpoint (two cache lines a worker: what a choice reads, and what is only counted) ---
+# --- An endpoint (three cache lines a worker: what a choice reads, what is only counted, and what is read where someone waits) ---
 cdef struct EndpointColumn:
     int64_t in_flight           # exchanges that have this endpoint
     int64_t connections         # open, idle ones included
@@ -55,13 +56,21 @@ cdef struct EndpointColumn:
     int64_t bad_by              # errors and server errors by group, see add_to_group
     int64_t good_by             # all other answers likewise
     int64_t tunnels             # of those in flight
+    int64_t waits_since_ms      # who waits here first, by the clock; 0: nobody
+    int64_t unused[7]
 
-cdef struct EndpointGate:       # one cache line
+cdef struct EndpointShare:      # one cache line: what workers have of its limits; all write it, none for an exchange on a pooled connection
+    int64_t n_open              # connections, tunnels apart
+    int64_t n_waiting           # exchanges that wait for one
+    int64_t unused[6]
+
+cdef struct EndpointGate:       # two cache lines; the first is control's
     int64_t state               # GateState
     int64_t forgiven            # connect failures (sum of the columns) that a successful probe has outdated
     int64_t weight              # of SCALE: slow start
     int64_t has_answered        # whether its last probe was answered, whatever the answer said; before the first one: no
     int64_t unused[4]
+    EndpointShare share
 
 # --- A pool: one service in one PoP ---
 cdef struct PoolColumn:

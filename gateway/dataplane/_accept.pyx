@@ -7,16 +7,21 @@ from posix.fcntl cimport F_DUPFD_CLOEXEC, fcntl
 from posix.unistd cimport close
 
 from gateway.dataplane._client cimport is_trusted, read_peer, write_address
-from gateway.dataplane._connection cimport enter_idle, oldest_idle, open_connection, set_deadline, watch_peer
+from gateway.dataplane._connection cimport enter_idle, open_connection, set_deadline, watch_peer
 from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport *
 from gateway.dataplane._doors cimport comes_back, enter_doors, leave_doors, stays
-from gateway.dataplane._holders cimport enter_holder, may_have_more, most_held
-from gateway.dataplane._life cimport abort, close_downstream
+from gateway.dataplane._holders cimport enter_holder, may_have_more
 from gateway.dataplane._linux cimport *
+from gateway.dataplane._room cimport make_room, make_room_anywhere
 from gateway.dataplane._snapshot cimport CLOSING, orders_of
 from gateway.dataplane._tally cimport TALLIED_CONNECTIONS, give_place
-from routing_core._atomic cimport add_own, load_acquire
+from routing_core._atomic cimport add_own, add_shared, load_acquire, load_relaxed
+
+
+cdef enum:
+    RESERVE = 32            # descriptors
+    MANY = 1 << 30
 
 
 cdef Connection *welcome(Core *core, int fd, int listener, const uint8_t *address) noexcept nogil:
@@ -41,29 +46,14 @@ cdef Connection *welcome(Core *core, int fd, int listener, const uint8_t *addres
     downstream.peer_length = <uint8_t>write_address(downstream.peer, downstream.peer_text)
     downstream.generation = core.snapshot.generation
     downstream.is_trusted = is_trusted(core.snapshot.settings, downstream.peer)
-    core.n_open[listener] += 1
     add_own(&core.column.idle[listener], 1)
     add_own(&core.column.n_open, 1)
+    add_shared(&core.doors.doors[listener].n_open, 1)
     count(core.column, ACCEPTED)
     enter_holder(core, downstream)
     enter_idle(core, downstream)
     set_deadline(core, downstream, core.snapshot.settings.request_head_ms)
     return downstream
-
-
-cdef bint make_room(Core *core, int listener, const uint8_t *newcomer) noexcept nogil:
-    """For a new connection of the same listener. Of the client that holds most one goes, or the one that has been idle for longest."""
-    cdef Connection *downstream = most_held(core, listener, newcomer)
-    if downstream == NULL:
-        downstream = oldest_idle(core, listener)
-    if downstream == NULL:
-        return False
-    if downstream.exchange != NULL:
-        abort(core, downstream.exchange, GATEWAY_SIDE)
-    else:
-        close_downstream(core, downstream)
-    count(core.column, EVICTED)
-    return True
 
 
 cdef void lift_bound(Core *core, int fd, uint16_t family) noexcept nogil:
@@ -122,9 +112,9 @@ cdef bint accept_one(Core *core, Connection *listener) noexcept nogil:
             stop_accepting(core)    # or this event would come again at once, for nothing; the next tick tries anew
         return False
     read_peer(&peer, address)
-    if core.n_open[number] >= core.snapshot.settings.max_connections:
+    if load_relaxed(&core.doors.doors[number].n_open) >= core.snapshot.settings.max_connections:
         count_cause(core.column, CAUSE_TOO_MANY_CONNECTIONS)
-        if not make_room(core, number, address):
+        if not make_room_anywhere(core, number, address):
             close(fd)
             return True
     if fd >= core.accept_limit:     # what is left is for those who look after the gateway
@@ -156,6 +146,13 @@ cdef void on_knock(Core *core, Connection *listener) noexcept nogil:
     listener.is_readable = core.is_accepting and accept_one(core, listener) and stays(core, listener)
 
 
+cdef void accept_more(Core *core) noexcept nogil:
+    cdef int i
+    for i in range(MAX_LISTENERS):
+        if core.listeners[i].is_readable:
+            on_knock(core, &core.listeners[i])
+
+
 cdef void try_doors(Core *core) noexcept nogil:
     cdef int i
     core.may_hold = 0
@@ -171,3 +168,10 @@ cdef void drain_backlog(Core *core) noexcept nogil:
             while accept_one(core, &core.listeners[i]):
                 pass
     stop_accepting(core)
+
+
+cdef tuple limits_of(int64_t n_descriptors, int n_workers):
+    """Where workers stop to accept, and to reach upstreams: admin and status answer also when clients have taken all."""
+    cdef int64_t limit = min(n_descriptors, <int64_t>MANY) if n_descriptors >= 0 else <int64_t>MANY
+    cdef int64_t reserve = min(RESERVE + 2 * n_workers, limit // 4)    # each worker may be one over
+    return limit - reserve, limit - reserve // 2

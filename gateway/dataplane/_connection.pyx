@@ -8,6 +8,7 @@ from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport CLOSED, count
 from gateway.dataplane._linux cimport *
 from gateway.dataplane._timers cimport arm, disarm
+from routing_core._atomic cimport add_own
 from routing_core._memory cimport BUFFER, CONNECTION, EXCHANGE, Kind, give, take, take_unset
 
 
@@ -197,6 +198,7 @@ cdef void enter_idle(Core *core, Connection *downstream) noexcept nogil:
     downstream.newer = ring
     ring.older.newer = downstream
     ring.older = downstream
+    add_own(&core.column.resting[downstream.listener], 1)
 
 
 cdef void leave_idle(Core *core, Connection *downstream) noexcept nogil:
@@ -204,6 +206,7 @@ cdef void leave_idle(Core *core, Connection *downstream) noexcept nogil:
         downstream.older.newer = downstream.newer
         downstream.newer.older = downstream.older
         downstream.older = downstream.newer = NULL
+        add_own(&core.column.resting[downstream.listener], -1)
 
 
 cdef Connection *oldest_idle(Core *core, int listener) noexcept nogil:

@@ -16,7 +16,7 @@ from gateway.dataplane._tally cimport Tally
 from gateway.dataplane._timers cimport Timer, Wheel
 from geoip._cache cimport Cache
 from routing_core._endpoints cimport Heed
-from routing_core._figures cimport EndpointColumn, EndpointGate
+from routing_core._figures cimport EndpointColumn, EndpointGate, EndpointShare
 from routing_core._location cimport Location
 from routing_core._random cimport Random
 from routing_core._steer cimport Decision, Weighed
@@ -188,6 +188,7 @@ cdef struct Exchange:
     Connection *downstream
     Connection *upstream    # NULL when there is none
     UpstreamPool *queue     # where it is QUEUED
+    int64_t queued_ms       # since when, by the clock
     const Snapshot *snapshot    # held; NULL: a tunnel that has remains instead
     Remains *remains        # owned, texts behind it; what would point into the table points here; NULL: the snapshot is held
     const Route *route      # NULL: not routed
@@ -242,9 +243,11 @@ cdef struct UpstreamPool:   # a worker's connections to one endpoint
     Exchange *last_waiting
     int32_t n_idle
     int32_t n_open          # tunnels apart
+    int32_t row
     int32_t n_waiting
     int64_t raced_ms        # when the last close race began, see is_close_race; 0: none yet
     const EndpointGate *gate
+    EndpointShare *share    # of its limits; all workers'
     EndpointColumn *columns
 
 cdef struct Core:
@@ -275,7 +278,6 @@ cdef struct Core:
     int accept_limit        # descriptors from here on are not for clients
     int upstream_limit      # nor from here on for upstreams
     Connection *over        # a downstream of such a number all the same: it shows once one is accepted; none is until it has moved
-    int32_t n_open[MAX_LISTENERS]           # downstream connections
     Connection idle[MAX_LISTENERS]  # heads of the rings of idle downstreams
     Holders *holders        # owned
     Connection *resumed         # in this turn

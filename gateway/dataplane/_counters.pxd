@@ -64,13 +64,23 @@ cdef struct Column:         # whole cache lines, so that no line has two writers
     int64_t n_open                      # clients' connections now
     int64_t takes                       # whether it accepts: not without descriptors, nor behind the end of a drain
     int64_t unused[3]
+    int64_t most[MAX_LISTENERS]         # connections of the client that holds most of a listener's, see _holders; one alone may be left out
+    int64_t resting[MAX_LISTENERS]      # connections that may go for others: without a request, or a part of one
 
 cdef struct Door:           # one cache line: a listener, to all workers
     int64_t members                     # bits, by worker: who is told of new connections, see _doors
-    int64_t unused[7]
+    int64_t n_open                      # clients' connections, of all workers
+    int64_t unused[6]
+
+cdef struct Desk:           # whole cache lines: what others ask of a worker, see _calls
+    void *core                          # of Core, atomic; NULL: no such worker, or it is gone
+    int64_t is_called
+    int64_t rows                        # bits: pools that it is to look at
+    int64_t unused[5]
+    int64_t wanted[MAX_LISTENERS]       # connections that it is to close for others'
 
 cdef struct Doors:
-    void *cores[MAX_WORKERS]            # of Core, atomic; NULL: no such worker, or it is gone
+    Desk desks[MAX_WORKERS]
     Door doors[MAX_LISTENERS]
 
 # Inline, in the interface: a call through another module's pointer would cost more than the add.

@@ -14,7 +14,7 @@ The thread that invites writes another worker's epoll, which the kernel locks; n
 from libc.errno cimport EEXIST, errno
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 
-from gateway.dataplane._account cimport clock_us
+from gateway.dataplane._calls cimport is_turning
 from gateway.dataplane._connection cimport watch
 from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport Column
@@ -24,7 +24,6 @@ from routing_core._atomic cimport clear_bits, is_replaced, load_pointer, load_re
 cdef enum:
     SLACK = 4               # more than the least that nobody minds: a change of the door costs two system calls
     SLACK_SHARE = 16        # and this part of the least
-    SILENT_MS = 300         # three ticks: such a worker hangs, or is not let run
 
 
 cdef inline int64_t bit_of(int worker) noexcept nogil:
@@ -71,12 +70,11 @@ cdef void leave_doors(Core *core) noexcept nogil:
 cdef int least_loaded(const Core *core, int64_t *least) noexcept nogil:
     """Of the others that accept, and turn; -1: there is none."""
     cdef const Column *column
-    cdef int64_t now_ms = clock_us(core) // 1000
     cdef int worker, found = -1
     least[0] = INT64_MAX
     for worker in range(core.n_workers):
         column = column_of(core, worker)
-        if (worker != core.number and load_relaxed(&column.takes) and now_ms - load_relaxed(&column.beat_ms) < SILENT_MS
+        if (worker != core.number and load_relaxed(&column.takes) and is_turning(core, worker)
                 and load_relaxed(&column.n_open) < least[0]):
             least[0] = load_relaxed(&column.n_open)
             found = worker
@@ -86,7 +84,7 @@ cdef int least_loaded(const Core *core, int64_t *least) noexcept nogil:
 cdef bint invite(Core *core, int worker, int listener) noexcept nogil:
     """False: it can't be told."""
     cdef int64_t *members = &core.doors.doors[listener].members
-    cdef Core *other = <Core *>load_pointer(&core.doors.cores[worker])
+    cdef Core *other = <Core *>load_pointer(&core.doors.desks[worker].core)
     if load_relaxed(members) & bit_of(worker):
         return True
     if other == NULL or not enter(other, &other.listeners[listener]):

@@ -88,7 +88,7 @@ cdef void attempt(Core *core, Exchange *exchange) noexcept nogil:
             return
 
 
-cdef bint attempt_at(Core *core, Exchange *exchange, const Endpoint *endpoint, bint is_full) noexcept nogil:
+cdef bint attempt_at(Core *core, Exchange *exchange, const Endpoint *endpoint, bint is_at_limit) noexcept nogil:
     """False: failed at once, and another is to be chosen."""
     cdef UpstreamPool *pool = pool_of(core, endpoint)
     cdef Connection *upstream = NULL
@@ -96,14 +96,16 @@ cdef bint attempt_at(Core *core, Exchange *exchange, const Endpoint *endpoint, b
     if pool == NULL:
         refuse(core, exchange, 503, CAUSE_NO_MEMORY, False)
         return True
-    if is_full or (pool.first_waiting != NULL and not exchange.is_its_turn):
+    if is_at_limit or (pool.first_waiting != NULL and not exchange.is_its_turn):
         return wait_at(core, exchange, pool)
     if not exchange.wants_fresh:
         upstream = borrow(core, pool, not is_idempotent(exchange.method))
     if upstream == NULL:
-        if pool.n_open >= core.snapshot.settings.max_upstream and not make_room(core, pool):
+        if (others_are_first(core, pool) and not exchange.is_its_turn) or not take_place(core, pool):
             return wait_at(core, exchange, pool)
         upstream = reach(core, pool, endpoint, &lack)
+        if upstream == NULL:
+            give_place_back(pool)
     if lack == LACKS_ROOM:
         return wait_at(core, exchange, pool)
     exchange.n_attempts += 1
@@ -126,24 +128,16 @@ cdef bint attempt_at(Core *core, Exchange *exchange, const Endpoint *endpoint, b
     return True
 
 
-cdef bint make_room(Core *core, UpstreamPool *pool) noexcept nogil:
-    """A fresh connection is wanted where only pooled ones are left: one of them goes."""
-    if pool.idle == NULL:
-        return False
-    drop_upstream(core, pool.idle)
-    return True
-
-
 cdef bint wait_at(Core *core, Exchange *exchange, UpstreamPool *pool) noexcept nogil:
     """False: no room to wait here, but another PoP may have some."""
-    if pool.n_waiting >= core.snapshot.settings.max_queue and not exchange.is_its_turn:
+    if not enqueue(core, pool, exchange):
         if next_pool(core, exchange):
             return False
         refuse(core, exchange, 503, CAUSE_QUEUE_FULL, False)
         return True
     move(core, exchange, QUEUED)
-    enqueue(core, pool, exchange)
     set_deadline(core, exchange.downstream, exchange.snapshot.settings.queue_ms)
+    ask_for_idle(core, pool)
     return True
 
 
@@ -152,9 +146,8 @@ cdef void resume_queued(Core *core, Exchange *exchange) noexcept nogil:
     cdef UpstreamPool *pool = exchange.queue
     cdef Connection *downstream = exchange.downstream
     cdef int64_t deadline_ms = downstream.deadline_ms
-    cdef bint is_full = pool.idle == NULL and pool.n_open >= core.snapshot.settings.max_upstream
     # A gate that has shut meanwhile is no place to wait at.
-    if pool.first_waiting != exchange or (is_full and is_admitting(pool.gate, pool.columns, core.n_workers)):
+    if pool.first_waiting != exchange or (is_full(core, pool) and is_admitting(pool.gate, pool.columns, core.n_workers)):
         return
     dequeue(core, exchange)
     exchange.is_its_turn = True
@@ -162,7 +155,9 @@ cdef void resume_queued(Core *core, Exchange *exchange) noexcept nogil:
     if downstream.exchange == exchange and exchange.state == QUEUED:
         set_deadline(core, downstream, deadline_ms - core.now_ms)   # the wait is one, however often it is looked at
     if exchange.queue != pool:
-        wake_first(core, pool)                  # there may be room for more than one
+        pass_on(core, pool)                     # there may be room for more than one
+        if pool.first_waiting != NULL:
+            ask_for_idle(core, pool)
 
 
 cdef void begin_sending(Core *core, Exchange *exchange) noexcept nogil:

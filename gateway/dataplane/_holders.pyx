@@ -10,6 +10,7 @@ from gateway.dataplane._client cimport is_trusted, is_v4
 from gateway.dataplane._core cimport *
 from gateway.dataplane._settings cimport Settings
 from gateway.dataplane._tally cimport TALLIED_CONNECTIONS, Tallied, give_place, take_place
+from routing_core._atomic cimport store_relaxed
 from routing_core._memory cimport HOLDER, give, take
 from routing_core._random cimport mixed, next_u64
 
@@ -111,7 +112,8 @@ cdef void rank_out(Holders *holders, Holder *holder) noexcept nogil:
         ranking.first[rank_of(holder.n)] = holder.upper
 
 
-cdef void recount(Holders *holders, Holder *holder, int by) noexcept nogil:
+cdef void recount(Core *core, Holder *holder, int by) noexcept nogil:
+    cdef Holders *holders = core.holders
     cdef Ranking *ranking = &holders.rankings[holder.listener]
     rank_out(holders, holder)
     holder.n += by
@@ -119,6 +121,7 @@ cdef void recount(Holders *holders, Holder *holder, int by) noexcept nogil:
         rank_in(holders, holder)
     while ranking.top > 0 and ranking.first[ranking.top] == NULL:
         ranking.top -= 1
+    store_relaxed(&core.column.most[holder.listener], ranking.first[ranking.top].n if ranking.top > 0 else 0)
 
 
 # --- Connections ---
@@ -174,7 +177,7 @@ cdef void enter_holder(Core *core, Connection *downstream) noexcept nogil:
         holder.n = 1
         rank_in(core.holders, holder)
     else:
-        recount(core.holders, holder, 1)
+        recount(core, holder, 1)
     downstream.holder = holder
     append(&holder.calm, downstream)
 
@@ -186,7 +189,7 @@ cdef void leave_holder(Core *core, Connection *downstream) noexcept nogil:
         return
     downstream.holder = NULL
     remove(&holder.busy if downstream.is_busy else &holder.calm, downstream)
-    recount(core.holders, holder, -1)
+    recount(core, holder, -1)
     if holder.n == 0:
         link = slot_of(core.holders, holder.prefix, holder.listener)
         while link[0] != holder:
@@ -222,16 +225,19 @@ cdef void mark_calm(Connection *downstream) noexcept nogil:
         downstream.is_busy = False
 
 
-cdef Connection *most_held(Core *core, int listener, const uint8_t *newcomer) noexcept nogil:
+cdef int32_t held_by(const Core *core, int listener, const uint8_t *address) noexcept nogil:
     cdef uint8_t prefix[16]
-    cdef Ranking *ranking = &core.holders.rankings[listener]
-    cdef Holder *most = ranking.first[ranking.top]
-    cdef Holder *own
+    cdef Holder *holder
+    client_prefix(core, address, prefix)
+    holder = find_holder(core.holders, prefix, listener)
+    return holder.n if holder != NULL else 0
+
+
+cdef Connection *most_held(Core *core, int listener, const uint8_t *newcomer) noexcept nogil:
+    cdef Holder *most = core.holders.rankings[listener].first[core.holders.rankings[listener].top]
     if most == NULL or most.n < 2:
         return NULL
-    client_prefix(core, newcomer, prefix)
-    own = find_holder(core.holders, prefix, listener)
     if most.calm.first != NULL:
         return most.calm.first
     # To cut what runs must make it fairer: with one more the new client still has less than the other is left with, or as much.
-    return most.busy.first if own == NULL or own.n + 2 <= most.n else NULL
+    return most.busy.first if held_by(core, listener, newcomer) + 2 <= most.n else NULL

@@ -14,7 +14,7 @@ from gateway.dataplane._remains cimport free_remains
 from gateway.dataplane._snapshot cimport hold, let_go
 from gateway.dataplane._tally cimport give_place
 from gateway.dataplane._waits cimport end_waits
-from routing_core._atomic cimport add_own
+from routing_core._atomic cimport add_own, add_shared
 from routing_core._memory cimport EXCHANGE, take
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -167,8 +167,8 @@ cdef void linger_on(Core *core, Connection *downstream) noexcept nogil:
 cdef void close_downstream(Core *core, Connection *downstream) noexcept nogil:
     if downstream.state != DEAD:
         add_own(&core.column.idle[downstream.listener], -1)
-        core.n_open[downstream.listener] -= 1
         add_own(&core.column.n_open, -1)
+        add_shared(&core.doors.doors[downstream.listener].n_open, -1)
         if downstream == core.over:
             core.over = NULL
         leave_holder(core, downstream)

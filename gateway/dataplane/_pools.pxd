@@ -1,9 +1,9 @@
-"""Pools: a worker's connections to upstream endpoints, and the exchanges that wait for one.
+"""Pools: a worker's connections to upstream endpoints, and the exchanges that wait for one; with what all workers may have of both.
 
 Reused newest first, so that the rest can age; one that the peer has ended is noticed before reuse.
 Must not know what an exchange does with a connection.
 """
-from libc.stdint cimport int32_t
+from libc.stdint cimport int64_t
 
 from gateway.dataplane._core cimport Connection, Core, Exchange, UpstreamPool
 from routing_core._table cimport Endpoint
@@ -17,10 +17,15 @@ cdef enum Lack:
 cdef UpstreamPool *pool_of(Core *core, const Endpoint *endpoint) noexcept nogil
 # The newest idle connection that is still alive, taken out; NULL when there is none. careful: asks the socket itself.
 cdef Connection *borrow(Core *core, UpstreamPool *pool, bint careful) noexcept nogil
-# A new connection, CONNECTING or, when it is there at once, SERVING_UPSTREAM; NULL: failed at once,
+# A place among the connections that the endpoint may have, of all workers'; a pooled one may go for it. False: there is none.
+cdef bint take_place(Core *core, UpstreamPool *pool) noexcept nogil
+cdef void give_place_back(UpstreamPool *pool) noexcept nogil
+# Neither a pooled connection nor a place.
+cdef bint is_full(const Core *core, const UpstreamPool *pool) noexcept nogil
+# In the place that was taken, a new connection, CONNECTING or, when it is there at once, SERVING_UPSTREAM; NULL: failed at once,
 # or not yet possible, for what is lacking.
 cdef Connection *reach(Core *core, UpstreamPool *pool, const Endpoint *endpoint, Lack *lack) noexcept nogil
-# A connection made elsewhere joins the pool's accounts.
+# A connection joins the pool's accounts.
 cdef void adopt(Core *core, UpstreamPool *pool, Connection *upstream) noexcept nogil
 # Back into the pool. The gate may say that it is of no more use: then it is closed.
 cdef void put_back(Core *core, Connection *upstream) noexcept nogil
@@ -30,11 +35,20 @@ cdef void drop_upstream(Core *core, Connection *upstream) noexcept nogil
 cdef void set_apart(Core *core, Connection *upstream) noexcept nogil
 # The first of those who wait is looked at again in this turn.
 cdef void wake_first(Core *core, UpstreamPool *pool) noexcept nogil
-cdef void enqueue(Core *core, UpstreamPool *pool, Exchange *exchange) noexcept nogil
+# Who waits goes on: the first one here, or at another worker, which is called.
+cdef void pass_on(Core *core, UpstreamPool *pool) noexcept nogil
+# Whether someone has waited longer at another worker.
+cdef bint others_are_first(const Core *core, const UpstreamPool *pool) noexcept nogil
+# Where all places are taken: another worker gives up a connection that it does not use.
+cdef void ask_for_idle(Core *core, UpstreamPool *pool) noexcept nogil
+# False: as many wait as may, at all workers.
+cdef bint enqueue(Core *core, UpstreamPool *pool, Exchange *exchange) noexcept nogil
 cdef void dequeue(Core *core, Exchange *exchange) noexcept nogil
 # Once a tick: closes idle connections to endpoints that take no more; wakes those who wait where there is room again; lists whom
 # next_in_vain() is to give.
 cdef void tend_pools(Core *core) noexcept nogil
+# The same at once, of the rows that another worker has called for.
+cdef void tend_called(Core *core, int64_t rows) noexcept nogil
 # The next connection in use to tell that its endpoint is silent; NULL: all have been told since the last tick.
 cdef Connection *next_in_vain(Core *core) noexcept nogil
 # Whether a request could be asked there now, without a wait for its connection.

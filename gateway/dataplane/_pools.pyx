@@ -1,14 +1,16 @@
 """Pools lie in blocks by endpoint row, made on demand; a row outlives the tables that name it."""
 from libc.errno cimport EADDRNOTAVAIL, EAGAIN, EINPROGRESS, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
-from libc.stdint cimport int32_t
+from libc.stdint cimport INT64_MAX, int32_t, int64_t
 from posix.unistd cimport close
 
+from gateway.dataplane._account cimport clock_us
+from gateway.dataplane._calls cimport N_ROW_BITS, call_for_pool, is_turning
 from gateway.dataplane._connection cimport bury, open_connection, resume_later, set_deadline
 from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport UPSTREAM_OPENED, UPSTREAM_REUSED, count
 from gateway.dataplane._linux cimport *
-from routing_core._atomic cimport add_own
-from routing_core._figures cimport is_admitting, is_silent
+from routing_core._atomic cimport add_own, add_shared, is_replaced, load_relaxed, store_relaxed
+from routing_core._figures cimport EndpointColumn, EndpointShare, is_admitting, is_silent
 from routing_core._memory cimport POOLS, give, take
 
 
@@ -24,7 +26,9 @@ cdef UpstreamPool *pool_of(Core *core, const Endpoint *endpoint) noexcept nogil:
             return NULL
         core.pools[row // BLOCK_POOLS] = block
     block += row % BLOCK_POOLS
+    block.row = row
     block.gate = endpoint.gate
+    block.share = <EndpointShare *>&endpoint.gate.share
     block.columns = endpoint.columns
     return block
 
@@ -136,6 +140,9 @@ cdef void put_back(Core *core, Connection *upstream) noexcept nogil:
     if upstream.is_ending or upstream.is_readable or not is_admitting(pool.gate, pool.columns, core.n_workers):
         drop_upstream(core, upstream)
         return
+    if is_owed(core, pool):     # who it goes to makes one of its own
+        drop_upstream(core, upstream)
+        return
     end_use(upstream)
     upstream.state = POOLED
     upstream.next = pool.idle
@@ -144,7 +151,7 @@ cdef void put_back(Core *core, Connection *upstream) noexcept nogil:
     pool.idle = upstream
     pool.n_idle += 1
     set_deadline(core, upstream, core.snapshot.settings.upstream_idle_ms)
-    wake_first(core, pool)
+    pass_on(core, pool)
 
 
 cdef void drop_upstream(Core *core, Connection *upstream) noexcept nogil:
@@ -154,17 +161,19 @@ cdef void drop_upstream(Core *core, Connection *upstream) noexcept nogil:
     end_use(upstream)
     if not upstream.is_apart:
         pool.n_open -= 1
+        add_shared(&pool.share.n_open, -1)
     core.n_upstream -= 1
     add_own(&pool.columns[core.number].connections, -1)
     bury(core, upstream)
-    wake_first(core, pool)
+    pass_on(core, pool)
 
 
 cdef void set_apart(Core *core, Connection *upstream) noexcept nogil:
     end_use(upstream)
     upstream.is_apart = True
     upstream.pool.n_open -= 1
-    wake_first(core, upstream.pool)
+    add_shared(&upstream.pool.share.n_open, -1)
+    pass_on(core, upstream.pool)
 
 
 cdef void wake_first(Core *core, UpstreamPool *pool) noexcept nogil:
@@ -172,7 +181,106 @@ cdef void wake_first(Core *core, UpstreamPool *pool) noexcept nogil:
         resume_later(core, pool.first_waiting.downstream)
 
 
-cdef void enqueue(Core *core, UpstreamPool *pool, Exchange *exchange) noexcept nogil:
+# --- Limits: the gateway's ---
+
+cdef bint is_taken(int64_t *cell, int64_t limit) noexcept nogil:
+    cdef int64_t seen = load_relaxed(cell)
+    while seen < limit:
+        if is_replaced(cell, seen, seen + 1):
+            return True
+        seen = load_relaxed(cell)
+    return False
+
+
+cdef bint take_place(Core *core, UpstreamPool *pool) noexcept nogil:
+    cdef int64_t limit = core.snapshot.settings.max_upstream
+    if is_taken(&pool.share.n_open, limit):
+        return True
+    if pool.idle == NULL:
+        return False
+    drop_upstream(core, pool.idle)      # a fresh connection is wanted where only pooled ones are left: one of them goes
+    return is_taken(&pool.share.n_open, limit)
+
+
+cdef void give_place_back(UpstreamPool *pool) noexcept nogil:
+    add_shared(&pool.share.n_open, -1)
+
+
+cdef inline bint has_place(const Core *core, const UpstreamPool *pool) noexcept nogil:
+    return load_relaxed(&pool.share.n_open) < core.snapshot.settings.max_upstream
+
+
+cdef bint is_full(const Core *core, const UpstreamPool *pool) noexcept nogil:
+    return pool.idle == NULL and not has_place(core, pool)
+
+
+cdef int next_in_line(const Core *core, const UpstreamPool *pool) noexcept nogil:
+    """The worker at which someone has waited longest for the endpoint; -1: none. This one comes first by a part of the longest wait, for
+    another has to make a connection: so that all have their turn in good time, and connections move seldom."""
+    cdef int64_t own = load_relaxed(&pool.columns[core.number].waits_since_ms)
+    cdef int64_t least = own - core.snapshot.settings.queue_ms // (4 * core.n_workers) if own else INT64_MAX
+    cdef int64_t since
+    cdef int worker, found = core.number if own else -1
+    for worker in range(core.n_workers):
+        since = load_relaxed(&pool.columns[worker].waits_since_ms)
+        if worker != core.number and 0 < since < least and is_turning(core, worker):
+            least = since
+            found = worker
+    return found
+
+
+cdef bint others_are_first(const Core *core, const UpstreamPool *pool) noexcept nogil:
+    cdef int worker
+    if load_relaxed(&pool.share.n_waiting) <= pool.n_waiting:
+        return False
+    worker = next_in_line(core, pool)
+    return worker >= 0 and worker != core.number
+
+
+cdef bint is_owed(const Core *core, const UpstreamPool *pool) noexcept nogil:
+    """Whether a connection without exchange goes, for one that another worker is to make."""
+    return others_are_first(core, pool) and not has_place(core, pool)
+
+
+cdef void pass_on(Core *core, UpstreamPool *pool) noexcept nogil:
+    if load_relaxed(&pool.share.n_waiting) == 0:
+        return
+    if others_are_first(core, pool) and has_place(core, pool):
+        call_for_pool(core, next_in_line(core, pool), pool.row)
+    else:
+        wake_first(core, pool)
+
+
+cdef void ask_for_idle(Core *core, UpstreamPool *pool) noexcept nogil:
+    """Connections that another worker does not use count as well: it is to give one."""
+    cdef const EndpointColumn *column
+    cdef int64_t n_idle, most = 0
+    cdef int worker, found = -1
+    if has_place(core, pool):
+        return
+    for worker in range(core.n_workers):
+        column = &pool.columns[worker]
+        n_idle = load_relaxed(&column.connections) - load_relaxed(&column.in_flight)
+        if worker != core.number and n_idle > most:
+            most = n_idle
+            found = worker
+    if found >= 0:
+        call_for_pool(core, found, pool.row)
+
+
+# --- Who waits ---
+
+cdef void publish_first(Core *core, UpstreamPool *pool) noexcept nogil:
+    store_relaxed(&pool.columns[core.number].waits_since_ms, pool.first_waiting.queued_ms if pool.first_waiting != NULL else 0)
+
+
+cdef bint enqueue(Core *core, UpstreamPool *pool, Exchange *exchange) noexcept nogil:
+    if exchange.is_its_turn:
+        add_shared(&pool.share.n_waiting, 1)
+    elif is_taken(&pool.share.n_waiting, core.snapshot.settings.max_queue):
+        exchange.queued_ms = clock_us(core) // 1000
+    else:
+        return False
     exchange.queue = pool
     exchange.next = NULL
     if pool.first_waiting == NULL:
@@ -185,6 +293,8 @@ cdef void enqueue(Core *core, UpstreamPool *pool, Exchange *exchange) noexcept n
         pool.last_waiting = exchange
     pool.n_waiting += 1
     core.n_queued += 1
+    publish_first(core, pool)
+    return True
 
 
 cdef void dequeue(Core *core, Exchange *exchange) noexcept nogil:
@@ -205,6 +315,8 @@ cdef void dequeue(Core *core, Exchange *exchange) noexcept nogil:
         pool.last_waiting = before
     pool.n_waiting -= 1
     core.n_queued -= 1
+    add_shared(&pool.share.n_waiting, -1)
+    publish_first(core, pool)
     exchange.queue = NULL
     exchange.next = NULL
 
@@ -213,6 +325,9 @@ cdef void tend_pool(Core *core, UpstreamPool *pool) noexcept nogil:
     if pool.idle != NULL and not is_admitting(pool.gate, pool.columns, core.n_workers):
         while pool.idle != NULL:
             drop_upstream(core, pool.idle)
+    if pool.idle != NULL and is_owed(core, pool):
+        drop_upstream(core, pool.idle)
+    pass_on(core, pool)
     wake_first(core, pool)
     if pool.used != NULL and pool.n_in_vain == 0 and is_silent(pool.gate):
         pool.n_in_vain = pool.n_open - pool.n_idle
@@ -238,7 +353,7 @@ cdef Connection *next_in_vain(Core *core) noexcept nogil:
 cdef bint has_room(Core *core, const Endpoint *endpoint) noexcept nogil:
     cdef UpstreamPool *pool = pool_of(core, endpoint)
     return (pool != NULL and pool.first_waiting == NULL
-            and (pool.idle != NULL or pool.n_open < core.snapshot.settings.max_upstream))
+            and (pool.idle != NULL or (has_place(core, pool) and not others_are_first(core, pool))))
 
 
 cdef void tend_pools(Core *core) noexcept nogil:
@@ -250,6 +365,18 @@ cdef void tend_pools(Core *core) noexcept nogil:
         if core.pools[block] != NULL:
             for i in range(BLOCK_POOLS):
                 if core.pools[block][i].columns != NULL:
+                    tend_pool(core, &core.pools[block][i])
+
+
+cdef void tend_called(Core *core, int64_t rows) noexcept nogil:
+    cdef int block
+    cdef int i
+    if rows == 0:
+        return
+    for block in range(N_BLOCKS):
+        if core.pools[block] != NULL:
+            for i in range(BLOCK_POOLS):
+                if rows >> (block * BLOCK_POOLS + i) % <int>N_ROW_BITS & 1 and core.pools[block][i].columns != NULL:
                     tend_pool(core, &core.pools[block][i])
 
 

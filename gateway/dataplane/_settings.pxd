@@ -27,19 +27,19 @@ cdef struct Settings:
     int64_t queue_ms
     int64_t tunnel_idle_ms
     int64_t linger_ms           # after the last answer: wait for the client's end
-    # limits
+    # limits, of the whole gateway
     uint32_t head_bytes
     int32_t max_fields
     Manners manners
     int64_t body_bytes          # 0: none
     int64_t body_rate           # bytes a second that a client must send or read in the long run; 0: any
-    int32_t max_connections     # per listener and worker
-    int32_t max_upstream        # connections per endpoint and worker
+    int32_t max_connections     # per listener
+    int32_t max_upstream        # connections per endpoint
     int32_t v4_bits             # of an address that are one client's
     int32_t v6_bits
-    int64_t client_connections  # of one client, in the whole gateway; 0: no cap
+    int64_t client_connections  # of one client; 0: no cap
     int64_t client_exchanges
-    int32_t max_queue           # exchanges waiting per endpoint and worker
+    int32_t max_queue           # exchanges waiting per endpoint
     # retries
     int32_t max_retries
     BudgetTerms budget

@@ -13,11 +13,6 @@ _UNDERSCORES = ("refuse", "drop", "pass")        # in the order of Underscores
 _MAX_HEAD_BYTES = 60 * 1024      # a head, and what is added to it, must fit a large buffer
 
 
-def _split(int64_t limit, int64_t n_workers) -> int:
-    """A worker's part of a limit of the whole gateway: rounded up, at least 1."""
-    return max(1, -(-limit // n_workers))
-
-
 @cython.final
 cdef class CompiledSettings:
     """The C form of Settings for one of n_workers."""
@@ -54,9 +49,9 @@ cdef class CompiledSettings:
         self.settings.manners.takes_non_ascii = settings.takes_non_ascii
         self.settings.body_bytes = settings.body_bytes
         self.settings.body_rate = settings.body_rate
-        self.settings.max_connections = _split(settings.connections_per_listener, n_workers)
-        self.settings.max_upstream = _split(settings.connections_per_endpoint, n_workers)
-        self.settings.max_queue = _split(settings.queue_per_endpoint, n_workers)
+        self.settings.max_connections = settings.connections_per_listener
+        self.settings.max_upstream = settings.connections_per_endpoint
+        self.settings.max_queue = settings.queue_per_endpoint
         for name, most in (("v4_bits", 32), ("v6_bits", 128)):
             if not 1 <= getattr(settings, name) <= most:
                 raise ValueError(f"{name}: must be from 1 to {most}, got {getattr(settings, name)}")

@@ -8,8 +8,10 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport close, read, write
 
-from gateway.dataplane._accept cimport has_descriptors, on_knock, start_accepting, stop_accepting, try_doors, welcome
+from gateway.dataplane._accept cimport (
+    accept_more, has_descriptors, limits_of, on_knock, start_accepting, stop_accepting, try_doors, welcome)
 from gateway.dataplane._account cimport Record, as_dict, clock_us
+from gateway.dataplane._calls cimport is_called, take_rows
 from gateway.dataplane._client cimport parse_address
 from gateway.dataplane._connection cimport *
 from gateway.dataplane._core cimport *
@@ -21,20 +23,18 @@ from gateway.dataplane._holders cimport free_holders, open_holders
 from gateway.dataplane._leaving cimport leave_silent
 from gateway.dataplane._life cimport abort, close_downstream
 from gateway.dataplane._linux cimport *
-from gateway.dataplane._pools cimport adopt, drop_upstream, free_pools, pool_of, put_back, tend_pools
+from gateway.dataplane._pools cimport adopt, drop_upstream, free_pools, pool_of, put_back, tend_called, tend_pools
 from gateway.dataplane._request cimport on_late_head, receive
 from gateway.dataplane._ring cimport close_ring, oldest, open_ring, release
+from gateway.dataplane._room cimport make_room_for_others
 from gateway.dataplane._snapshot cimport CLOSING, SEALED, Snapshots, leave, look
 from gateway.dataplane._timers cimport Timer, advance, expire_all, start
 from geoip._cache cimport close_cache, open_cache
-from routing_core._atomic cimport add_own, load_acquire, store_pointer, store_relaxed, store_release
+from routing_core._atomic cimport add_own, add_shared, load_acquire, store_pointer, store_relaxed, store_release
 from routing_core._figures cimport Figures
 from routing_core._memory cimport WORKER, give, take
 from routing_core._random cimport seed as seed_random
 from routing_core._table cimport Endpoint
-
-_RESERVE = 32                    # descriptors
-_MANY = 1 << 30
 
 
 cdef enum:
@@ -220,10 +220,8 @@ cdef void handle_events(Core *core) noexcept nogil:
     cdef Connection *connection
     cdef int i
     cdef int end = min(core.n_handled + BATCH, core.n_events)
-    if core.n_handled > 0 and core.is_accepting:    # who is waiting to be accepted gets as much of a worker that has many events in hand
-        for i in range(MAX_LISTENERS):
-            if core.listeners[i].is_readable:
-                on_knock(core, &core.listeners[i])
+    if core.n_handled > 0:      # who is waiting to be accepted gets as much of a worker that has many events in hand
+        accept_more(core)
     for i in range(core.n_handled, end):
         connection = heard_of(core.events[i].data.u64)
         if connection != NULL:
@@ -242,6 +240,9 @@ cdef void turn(Core *core, int64_t now_us) noexcept nogil:
     store_relaxed(&core.column.generation, core.snapshot.generation)
     resume_postponed(core)
     handle_events(core)
+    if is_called(core):
+        make_room_for_others(core)
+        tend_called(core, take_rows(core))
     resume_all(core)
     advance(&core.wheel, core.now_ms, on_due, core)
     if core.now_ms - core.ticked_ms >= <int64_t>WAIT_MS:
@@ -373,7 +374,7 @@ cdef class Worker:
             core.listeners[listener].fd = fd
             core.listeners[listener].state = LISTENING
             core.listeners[listener].listener = listener
-        store_pointer(&core.doors.cores[number], core)
+        store_pointer(&core.doors.desks[number].core, core)
         error = start_accepting(core)
         if error:
             raise OSError(error, "worker: listener")
@@ -389,7 +390,7 @@ cdef class Worker:
         self.still_core()
         if core.doors != NULL:
             stop_accepting(core)
-            store_pointer(&core.doors.cores[core.number], NULL)
+            store_pointer(&core.doors.desks[core.number].core, NULL)
         close_all(core)
         leave(core.board, core.number)
         close_cache(core.geo)
@@ -475,6 +476,7 @@ cdef class Worker:
         if upstream == NULL:
             raise OSError(errno, "worker: adopt")
         adopt(core, pool, upstream)
+        add_shared(&pool.share.n_open, 1)
         upstream.is_writable = True
         put_back(core, upstream)
 
@@ -491,10 +493,3 @@ cdef class Worker:
                 return records
             records.append(as_dict(<const Record *>bytes_at))
             release(self.core.log, length)
-
-
-cdef tuple limits_of(int64_t n_descriptors, int n_workers):
-    """Where workers stop to accept, and to reach upstreams: admin and status answer also when clients have taken all."""
-    cdef int64_t limit = min(n_descriptors, _MANY) if n_descriptors >= 0 else _MANY
-    cdef int64_t reserve = min(_RESERVE + 2 * n_workers, limit // 4)    # each worker may be one over
-    return limit - reserve, limit - reserve // 2

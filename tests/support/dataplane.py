@@ -14,7 +14,7 @@ NOWHERE = 9  # a port that refuses
 
 class Bench:
     """Two PoPs with one endpoint each, one service, one route; clients stand in Frankfurt. pops: further fields of their specs; service:
-    of the services'. A second service has the same endpoints, and pools of its own."""
+    of the services'. Several workers turn in one thread. A second service has the same endpoints, and pools of its own."""
 
     def __init__(
         self,
@@ -27,10 +27,11 @@ class Bench:
         pops=({}, {}),
         services=("shop",),
         service=None,
+        n_workers=1,
         **pool,
     ):
-        self.figures = Figures(1)
-        self.counters = Counters(1)
+        self.figures = Figures(n_workers)
+        self.counters = Counters(n_workers)
         self.rows = [[self.figures.acquire("endpoint") for _ in pop] for pop in endpoints]
         self.pop_rows = [self.figures.acquire("pop") for _ in endpoints]
         self.services = {name: (self.figures.acquire("service"), [self.figures.acquire("pool") for _ in endpoints]) for name in services}
@@ -42,10 +43,14 @@ class Bench:
         self.routes = routes or (RouteSpec("all", 0),)
         self.pool = pool
         self.locator = Locator(overrides=[Override("127.0.0.0/8", *location), Override("203.0.113.0/24", *NYC)] if location else [])
-        self.compiled = CompiledSettings(self.settings, 1)
+        self.compiled = CompiledSettings(self.settings, n_workers)
         self.snapshots = Snapshots(self.table(), self.locator, self.compiled)
         doors = [(door.fileno(), number) for number, door in enumerate(listeners)]
-        self.worker = Worker(0, self.snapshots, self.figures, self.counters, doors, now_us=self.now_us, log_bytes=log_bytes)
+        self.workers = [
+            Worker(number, self.snapshots, self.figures, self.counters, doors, now_us=self.now_us, log_bytes=log_bytes)
+            for number in range(n_workers)
+        ]
+        self.worker = self.workers[0]
         self.ends = [*listeners]
 
     def table(self, endpoints=None, generation=1):
@@ -84,15 +89,15 @@ class Bench:
         self.ends.append(ours)
         return ours, theirs.detach()
 
-    def client(self, address="127.0.0.1", is_tcp=False):
+    def client(self, address="127.0.0.1", is_tcp=False, worker=0):
         ours, theirs = self.pair(is_tcp)
-        self.worker.adopt_downstream(theirs, address)
+        self.workers[worker].adopt_downstream(theirs, address)
         return ours
 
-    def upstream(self, pop=0, number=0, is_tcp=False):
+    def upstream(self, pop=0, number=0, is_tcp=False, worker=0):
         """The far end of a pooled connection to an endpoint."""
         ours, theirs = self.pair(is_tcp)
-        self.worker.adopt_upstream(theirs, self.rows[pop][number])
+        self.workers[worker].adopt_upstream(theirs, self.rows[pop][number])
         return ours
 
     def ask(self, client, upstream, request=None):
@@ -144,7 +149,7 @@ class Bench:
 
     def reload(self, settings):
         """Other settings, looked at by the worker."""
-        self.settings, self.compiled = settings, CompiledSettings(settings, 1)
+        self.settings, self.compiled = settings, CompiledSettings(settings, len(self.workers))
         self.publish()
 
     def forgive(self):
@@ -152,10 +157,12 @@ class Bench:
         for row in (row for rows in self.rows for row in rows):
             self.figures.set_endpoint(row, forgiven=self.figures.read_endpoint(row)["connect_failures"])
 
-    def turn(self, after_ms=0, turns=1):
+    def turn(self, after_ms=0, turns=1, workers=None):
+        """All workers one after the other, or those of these numbers."""
         self.now_us += after_ms * 1000
         for _ in range(turns):
-            self.worker.turn(self.now_us)
+            for worker in self.workers if workers is None else (self.workers[number] for number in workers):
+                worker.turn(self.now_us)
 
     def pass_ms(self, ms):
         """Time goes by in steps, as a worker's sleep is bounded."""
@@ -164,7 +171,8 @@ class Bench:
             ms -= 100
 
     def close(self):
-        self.worker.close()
+        for worker in self.workers:
+            worker.close()
         for end in self.ends:
             end.close()
         self.__dict__.clear()  # pytest keeps the bench for a while; its memory must not stay with it

@@ -33,23 +33,6 @@ def test_the_largest_of_everything():
     CompiledSettings(Settings(trusted=("0.0.0.0/0", "::/0", "192.0.2.7", "2001:db8::/33"), log_share=-1.0), 64)
 
 
-@pytest.mark.parametrize(("n_workers", "least"), [(1, 3), (2, 2), (64, 1)])
-def test_limits_are_split_over_the_workers_and_rounded_up(make_bench, n_workers, least):
-    bench = make_bench()
-    bench.compiled = CompiledSettings(Settings(connections_per_endpoint=3, queue_per_endpoint=1), n_workers)
-    bench.publish()
-    upstreams = [bench.upstream() for _ in range(4)]
-    for upstream in upstreams[least:]:
-        upstream.close()
-    bench.turn()
-    clients = [bench.client() for _ in range(least + 1)]
-    for client in clients:
-        client.send(REQUEST)
-        bench.turn()
-    assert sum(received(upstream) is not None for upstream in upstreams[:least]) == least
-    assert bench.figures.read_pool(bench.pool_rows[0])["in_flight"] == least
-
-
 @pytest.mark.parametrize(("retries", "attempts"), [(0, 1), (1, 2), (2, 3), (3, 4)])
 def test_retries(make_bench, retries, attempts):
     bench = make_bench(Settings(max_retries=retries), endpoints=(tuple((f"127.0.0.{i}", 9) for i in range(1, 7)), ()))

@@ -1,0 +1,56 @@
+"""A cell a worker that the others write, and a byte to its eventfd where it has not been called already. A call that is lost is made up
+for by the tick."""
+from libc.stdint cimport int64_t, uint64_t
+from posix.unistd cimport write
+
+from gateway.dataplane._account cimport clock_us
+from gateway.dataplane._core cimport *
+from gateway.dataplane._counters cimport Desk
+from routing_core._atomic cimport add_shared, is_replaced, load_pointer, load_relaxed, set_bits, store_relaxed
+
+cdef enum:
+    SILENT_MS = 300         # three ticks: such a worker hangs, or is not let run
+
+
+cdef void wake(Desk *desk) noexcept nogil:
+    cdef uint64_t one = 1
+    cdef Core *other = <Core *>load_pointer(&desk.core)
+    if is_replaced(&desk.is_called, 0, 1) and other != NULL:
+        write(other.wake.fd, &one, sizeof(one))
+
+
+cdef void call_for_room(Core *core, int worker, int listener) noexcept nogil:
+    add_shared(&core.doors.desks[worker].wanted[listener], 1)
+    wake(&core.doors.desks[worker])
+
+
+cdef void call_for_pool(Core *core, int worker, int row) noexcept nogil:
+    set_bits(&core.doors.desks[worker].rows, <int64_t>1 << row % <int>N_ROW_BITS)
+    wake(&core.doors.desks[worker])
+
+
+cdef bint is_called(Core *core) noexcept nogil:
+    cdef int64_t *cell = &core.doors.desks[core.number].is_called
+    if not load_relaxed(cell):
+        return False
+    store_relaxed(cell, 0)      # before what it is about is taken: what is asked from here on is another call
+    return True
+
+
+cdef int64_t take_all(int64_t *cell) noexcept nogil:
+    cdef int64_t seen = load_relaxed(cell)
+    while seen and not is_replaced(cell, seen, 0):
+        seen = load_relaxed(cell)
+    return seen
+
+
+cdef int64_t take_rows(Core *core) noexcept nogil:
+    return take_all(&core.doors.desks[core.number].rows)
+
+
+cdef int64_t take_wanted(Core *core, int listener) noexcept nogil:
+    return take_all(&core.doors.desks[core.number].wanted[listener])
+
+
+cdef bint is_turning(const Core *core, int worker) noexcept nogil:
+    return clock_us(core) // 1000 - load_relaxed(&(core.column + (worker - core.number)).beat_ms) < SILENT_MS

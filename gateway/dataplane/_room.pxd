@@ -1,0 +1,15 @@
+"""Room: which connection goes for a new one, where there are as many as may be.
+
+Must not know how one is accepted.
+"""
+from libc.stdint cimport uint8_t
+
+from gateway.dataplane._core cimport Core
+
+# Of this worker's connections to a listener one goes: of the client that holds most, or the one that has been idle for longest. False:
+# there is none.
+cdef bint make_room(Core *core, int listener, const uint8_t *newcomer) noexcept nogil
+# The same of all workers' connections; another worker's goes within a turn of it.
+cdef bint make_room_anywhere(Core *core, int listener, const uint8_t *newcomer) noexcept nogil
+# What others have called for.
+cdef void make_room_for_others(Core *core) noexcept nogil

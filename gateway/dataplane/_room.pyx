@@ -1,0 +1,66 @@
+"""A worker knows its own connections, and of the others how many the client has there that holds most, and how many are idle. Those that
+it has called for are taken off. New connections are even over the workers, so that a client's are as well."""
+from libc.stdint cimport int64_t, uint8_t
+from libc.string cimport memset
+
+from gateway.dataplane._calls cimport call_for_room, is_turning, take_wanted
+from gateway.dataplane._connection cimport oldest_idle
+from gateway.dataplane._core cimport *
+from gateway.dataplane._counters cimport EVICTED, Column, count
+from gateway.dataplane._holders cimport held_by, most_held
+from gateway.dataplane._life cimport abort, close_downstream
+from routing_core._atomic cimport load_relaxed
+
+
+cdef bint make_room(Core *core, int listener, const uint8_t *newcomer) noexcept nogil:
+    cdef Connection *downstream = most_held(core, listener, newcomer)
+    if downstream == NULL:
+        downstream = oldest_idle(core, listener)
+    if downstream == NULL:
+        return False
+    if downstream.exchange != NULL:
+        abort(core, downstream.exchange, GATEWAY_SIDE)
+    else:
+        close_downstream(core, downstream)
+    count(core.column, EVICTED)
+    return True
+
+
+cdef int64_t offer_of(const Core *core, int worker, int listener, bint of_most) noexcept nogil:
+    """How many the client has that holds most there, or how many are idle."""
+    cdef const Column *column = core.column + (worker - core.number)
+    cdef int64_t n = load_relaxed(&column.most[listener]) if of_most else load_relaxed(&column.resting[listener])
+    return n - load_relaxed(&core.doors.desks[worker].wanted[listener])
+
+
+cdef bint call_who_offers_most(Core *core, int listener, bint of_most, int64_t at_least) noexcept nogil:
+    cdef int64_t offer, best = at_least - 1
+    cdef int worker, found = -1
+    for worker in range(core.n_workers):
+        if worker != core.number and is_turning(core, worker):
+            offer = offer_of(core, worker, listener, of_most)
+            if offer > best:
+                best = offer
+                found = worker
+    if found >= 0:
+        call_for_room(core, found, listener)
+    return found >= 0
+
+
+cdef bint make_room_anywhere(Core *core, int listener, const uint8_t *newcomer) noexcept nogil:
+    # As most_held(): one of a client that would still have as many as the new one's then; and more than one that could go here.
+    cdef int64_t here = max(load_relaxed(&core.column.most[listener]), 1)
+    return (call_who_offers_most(core, listener, True, max(here + 1, <int64_t>held_by(core, listener, newcomer) + 2))
+            or make_room(core, listener, newcomer)
+            or call_who_offers_most(core, listener, False, 1))
+
+
+cdef void make_room_for_others(Core *core) noexcept nogil:
+    cdef uint8_t nobody[16]
+    cdef int64_t wanted
+    cdef int listener
+    memset(nobody, 0, 16)       # the caller has judged who it is for
+    for listener in range(MAX_LISTENERS):
+        wanted = take_wanted(core, listener)
+        while wanted > 0 and make_room(core, listener, nobody):
+            wanted -= 1
