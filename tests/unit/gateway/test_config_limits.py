@@ -33,6 +33,8 @@ def test_defaults_are_those_of_the_data_plane():
         "max_retries": config.retries.max,
         "budget_share": config.retries.budget_share,
         "budget_floor_per_s": config.retries.budget_floor,
+        "underscores": config.requests.underscores,
+        "takes_non_ascii": config.requests.non_ascii == "pass",
         "trusted": config.client_ip.trusted_proxies,
         "forwarded_hops": config.client_ip.forwarded_hops,
         "forwarded_header": config.client_ip.header,
