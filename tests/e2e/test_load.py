@@ -39,6 +39,7 @@ def at(number: int) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 def test_a_drained_pod_costs_nothing_when_its_clients_can_move(backends: list[Program], tmp_path: Path) -> None:
     old, new = backends
     start(old)

@@ -44,6 +44,7 @@ class Plane(ControlPlane):
         self.etcd.stop()
 
 
+@pytest.mark.heavy
 def test_a_copy_heals_after_its_server_went_back(assets: Path, tmp_path: Path) -> None:
     plane = Plane("restored", 14, tmp_path / "plane", assets)
     try:

@@ -99,6 +99,7 @@ def test_what_the_command_leaves_behind_ends_with_it() -> None:
 
 
 @pytest.mark.cluster
+@pytest.mark.heavy
 def test_kill_9_leaves_no_process_of_a_cluster(assets: Path, tmp_path: Path) -> None:
     with start(sys.executable, "-c", CLUSTER, str(tmp_path), str(assets)) as sandbox:
         assert sandbox.stdout is not None

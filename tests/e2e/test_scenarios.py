@@ -123,6 +123,7 @@ def test_rolling_restart_of_one_cluster(run: int, fra: ControlPlane, start: Star
     assert set(report.by_cluster()) == {"fra"}, "the nearest PoP was there all the time"
 
 
+@pytest.mark.heavy
 @five_runs
 def test_scale_to_zero_and_back(run: int, fra: ControlPlane, start: Start, under_load: Any) -> None:
     gateway = start()
@@ -237,6 +238,7 @@ def test_death_of_a_whole_pop(run: int, fra: ControlPlane, start: Start, under_l
 
 
 # Outages of an API server come last, and only nyc's: its controllers come back by their own backoff, and nothing after this waits for them.
+@pytest.mark.heavy
 @pytest.mark.parametrize(("outage_s", "run"), [(5.0, 1), *(pytest.param(30.0, number, marks=pytest.mark.long) for number in range(1, 6))])
 def test_an_api_server_is_gone_while_the_other_cluster_rolls(
     outage_s: float, run: int, fra: ControlPlane, nyc: ControlPlane, start: Start, under_load: Any
@@ -260,6 +262,7 @@ def test_an_api_server_is_gone_while_the_other_cluster_rolls(
     assert before | pod_names(fra, NAME) | pod_names(nyc, NAME) <= set(report.by_pod())
 
 
+@pytest.mark.heavy
 @five_runs
 def test_a_gateway_starts_without_an_api_server(run: int, nyc: ControlPlane, start: Start, under_load: Any) -> None:
     nyc.stop_api()

@@ -45,7 +45,7 @@ def answering(answer):
 
 @pytest.mark.skipif(bool(LACKING), reason=f"BENCH NOT TRIED: no {', '.join(LACKING)}: apt-get install nginx-light haproxy wrk")
 @pytest.mark.alone
-@pytest.mark.long
+@pytest.mark.heavy
 def test_quick_run_measures_every_proxy_that_is_here(tmp_path):
     ran = subprocess.run(
         [sys.executable, str(RUNNER), "--quick", "--results", str(tmp_path)], capture_output=True, text=True, timeout=300, cwd=tmp_path

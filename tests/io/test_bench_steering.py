@@ -338,7 +338,7 @@ def test_stretches_of_records():
 
 @pytest.mark.slow
 @pytest.mark.alone
-@pytest.mark.long
+@pytest.mark.heavy
 def test_processes_do_what_is_simulated():
     agreement = compare(Measured(DATA / "wondernetwork-2018-11").setting(12), SHORT)
     assert agreement.n_failed == 0

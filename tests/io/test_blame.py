@@ -63,7 +63,15 @@ def standing(folder, first_byte="60s"):
 
 
 @pytest.mark.parametrize(
-    ("pauses", "first_byte"), [((0.5,), "600ms"), ((2.0,), "600ms"), ((0.2,) * 5, "600ms"), ((1.0,), "60s"), ((5.0,), "60s")], ids=str
+    ("pauses", "first_byte"),
+    [
+        ((2.0,), "600ms"),
+        *(
+            pytest.param(*more, marks=pytest.mark.heavy)
+            for more in (((0.5,), "600ms"), ((0.2,) * 5, "600ms"), ((1.0,), "60s"), ((5.0,), "60s"))
+        ),
+    ],
+    ids=str,
 )
 def test_the_pop_that_carried_the_traffic_keeps_it(tmp_path, pauses, first_byte):
     """Over a machine that moves, or is starved."""

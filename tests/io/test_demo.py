@@ -122,6 +122,7 @@ def test_however_it_ends_nothing_is_left(number, tmp_path, monkeypatch):
         assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.heavy
 def test_a_terminal_keeps_it_up_until_it_is_told():
     """No picture of a terminal, only that it is one: the rest is as above."""
     ours, theirs = os.openpty()

@@ -48,6 +48,7 @@ def half_heads(port: int) -> list[socket.socket]:
     return clients
 
 
+@pytest.mark.heavy
 def test_half_heads_take_what_fits_them_and_leave_nothing(tmp_path, descriptors):
     with served(tmp_path, CONFIG) as gateway:
         for _ in range(20):
