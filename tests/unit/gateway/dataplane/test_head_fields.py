@@ -1,5 +1,6 @@
 """Fields of heads: those that are refused, those that mean something, and what they cost."""
 
+import math
 import time
 
 import pytest
@@ -234,13 +235,15 @@ def test_values_are_judged_octet_by_octet(value: bytes) -> None:
     assert (verdict == WHOLE) == clean or (value.startswith(b"\r\n") or b"\r\n" in value)
 
 
-def least_s(text, rounds=30):
-    times = []
+def least_s(*texts, rounds=50):
+    """The least time of each, taken in turns: what else the machine does falls on all alike."""
+    least = [math.inf] * len(texts)
     for _ in range(rounds):
-        began = time.perf_counter()
-        assert parsing.request(text)[0] == WHOLE
-        times.append(time.perf_counter() - began)
-    return min(times)
+        for number, text in enumerate(texts):
+            began = time.perf_counter()
+            assert parsing.request(text)[0] == WHOLE
+            least[number] = min(least[number], time.perf_counter() - began)
+    return least
 
 
 def test_connection_options_cost_what_a_head_costs() -> None:
@@ -250,5 +253,5 @@ def test_connection_options_cost_what_a_head_costs() -> None:
     others = [b"x" * 360 + b"%02d" % i for i in range(40, 80)]
     _, named = parsing.request(with_host(b"Connection: " + b",".join(others), b"Connection: " + names[7].upper(), *fields))
     assert [field[0] for field in named["fields"] if field[3]] == [names[7]]
-    half, whole = (least_s(with_host(b"Connection: " + b",".join(others[:n]), *fields[:n])) for n in (20, 40))
+    half, whole = least_s(*(with_host(b"Connection: " + b",".join(others[:n]), *fields[:n]) for n in (20, 40)))
     assert whole < 3 * half, "each option read with each field would be four times as much"
