@@ -2,8 +2,8 @@
 
 All do the same for a request: match its host, add the forwarded fields, pass on the ids that the hop in front gave it, choose one of
 two endpoints over pooled connections. /record goes to a recorder of the bench. Each is one worker, with idle times and buffers that
-suit the load, as its own documentation advises (HAProxy: small buffers, bodies by splice); Isochrone has everything on but the access
-log: six PoPs, a city database, a location for each request behind a trusted hop, probes, retries, metrics.
+suit the load, as its own documentation advises (HAProxy twice: small buffers and splice, and large buffers); Isochrone has everything on
+but the access log: six PoPs, a city database, a location for each request behind a trusted hop, probes, retries, metrics.
 """
 
 from __future__ import annotations
@@ -77,6 +77,7 @@ HAPROXY = """
 global
   maxconn {maxconn}
   nbthread 1
+  {buffers}
 defaults
   mode http
   timeout connect 2s
@@ -85,7 +86,7 @@ defaults
   timeout http-keep-alive 75s
   timeout server 60s
   option http-keep-alive
-  option splice-auto
+  {splice}
   http-reuse always
 frontend web
   bind 127.0.0.1:{port} backlog 4096
@@ -215,7 +216,18 @@ def nginx_proxy(site: Site, name: str) -> list[str]:
 def haproxy(site: Site, name: str) -> list[str]:
     path = site.folder / f"{name}.cfg"
     maxconn = min(16384, (descriptors() - 100) // 3)  # two each, and pipes
-    path.write_text(HAPROXY.format(port=site.ports[name], backends=site.backends, recorder=site.recorder, host=HOST, maxconn=maxconn))
+    is_large = name == "haproxy-64k"
+    path.write_text(
+        HAPROXY.format(
+            port=site.ports[name],
+            backends=site.backends,
+            recorder=site.recorder,
+            host=HOST,
+            maxconn=maxconn,
+            buffers="tune.bufsize 65536" if is_large else "",
+            splice="" if is_large else "option splice-auto",
+        )
+    )
     return ["-db", "-f", str(path)]
 
 

