@@ -278,12 +278,14 @@ class Cluster:
     def _publish(self) -> None:
         self._publishing = None
         changed = []
+        unheard: set[SliceSource] = set()  # moved to another watch, whose first list may say nothing of them
         for key, known in self._to_resolve():
             before = known.said
-            self._resolve(key, known)
+            if not self._resolve(key, known):
+                unheard.add(key.source)
             if known.said != before:
                 changed.append(key)
-        self._moved = set()
+        self._moved = unheard
         error = self.error
         if error != self._logged:
             self._logged = error
@@ -301,14 +303,16 @@ class Cluster:
         waiting = [key for key, known in self._keys.items() if not known.is_synced and key.source not in self._moved]
         return [(key, self._keys[key]) for key in (*moved, *waiting)]
 
-    def _resolve(self, key: ServiceKey, known: _Known) -> None:
+    def _resolve(self, key: ServiceKey, known: _Known) -> bool:
+        """False: what it would go by has not come yet."""
         if not all(one.is_synced for one in self._reflectors(key)):
-            return
+            return False
         known.is_synced = True
         slices = self._pieces.get(key.source, {})
         port, problem = self._port(key, slices.values())
         known.joined.follow(slices, self._ports(known, port, slices))
         known.problem = f"{key.namespace}/{key.service}: {problem}" if problem else None
+        return True
 
     @staticmethod
     def _ports(known: _Known, port: str | None, slices: Mapping[str, EndpointSlice]) -> dict[str, str]:

@@ -7,6 +7,7 @@ import secrets
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 from gateway.control.blocking import in_thread
 from gateway.control.listeners import Listeners
@@ -94,8 +95,8 @@ class Workers:
 
     def close(self) -> None:
         """Give back what ended workers hold. Their log records are gone afterwards."""
-        for worker, thread in zip(self.all, self._threads, strict=True):
-            if not thread.is_alive():
+        for worker, thread in zip_longest(self.all, self._threads):
+            if thread is None or not thread.is_alive():  # None: the start failed before it had one
                 worker.close()
 
 

@@ -6,7 +6,7 @@ from posix.unistd cimport write
 from gateway.dataplane._account cimport clock_us
 from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport Desk
-from routing_core._atomic cimport add_shared, is_replaced, load_pointer, load_relaxed, set_bits, store_relaxed
+from routing_core._atomic cimport add_shared, is_replaced, load_pointer, load_relaxed, set_bits
 
 cdef enum:
     SILENT_MS = 300         # three ticks: such a worker hangs, or is not let run
@@ -31,10 +31,8 @@ cdef void call_for_pool(Core *core, int worker, int row) noexcept nogil:
 
 cdef bint is_called(Core *core) noexcept nogil:
     cdef int64_t *cell = &core.doors.desks[core.number].is_called
-    if not load_relaxed(cell):
-        return False
-    store_relaxed(cell, 0)      # before what it is about is taken: what is asked from here on is another call
-    return True
+    # Before what it is about is taken: what is asked from here on is another call. A plain store could be seen after those reads.
+    return load_relaxed(cell) and is_replaced(cell, 1, 0)
 
 
 cdef int64_t take_all(int64_t *cell) noexcept nogil:

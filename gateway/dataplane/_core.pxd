@@ -97,7 +97,8 @@ cdef struct Connection:
     int64_t opened_us
     bint is_apart           # a tunnel's: not one of those that its pool may have
     bint is_reused          # has served an exchange before this one
-    int64_t lent_in         # while which events were in hand; 0: with a look at its socket
+    int64_t lent_in         # while which events were in hand; 0: with a look at its socket. Of a pooled one: came back ahead of its own
+    int64_t heard_in        # while which events its own was handled
 
 cdef struct Line:           # of connections, those that entered it first come first; not owned
     Connection *first

@@ -162,7 +162,7 @@ cdef Pumped refill(Core *core, Flow *flow, Connection *source) noexcept nogil:
 cdef Pumped pump(Core *core, Flow *flow, Connection *source, Connection *sink, bint is_last) noexcept nogil:
     cdef Pumped pumped
     cdef Pumped judged
-    if flow.is_fast and core.n_sent > ALONE_BYTES:
+    if flow.is_fast and core.n_sent > ALONE_BYTES and sink.is_writable and (flow.ready or source.is_readable):
         return PUMP_GO_ON
     if flow.sent_in != core.n_turns:
         flow.sent_in = core.n_turns

@@ -70,10 +70,12 @@ cdef void end_use(Connection *upstream) noexcept nogil:
 cdef Connection *borrow(Core *core, UpstreamPool *pool, bint careful) noexcept nogil:
     cdef Connection *upstream
     cdef char byte = 0
-    cdef bint looks = careful or core.is_crowded
+    cdef bint looks
     while pool.idle != NULL:
         upstream = pool.idle
-        # A peer that closes, or speaks unasked, just now is seen by its socket before epoll tells.
+        # A peer that closes, or speaks unasked, just now is seen by its socket before epoll tells. One that came back ahead of its event
+        # would have that taken for the next answer.
+        looks = careful or core.is_crowded or upstream.lent_in == core.told
         if looks and (recv(upstream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 or errno != EAGAIN):
             drop_upstream(core, upstream)
             continue
@@ -144,6 +146,7 @@ cdef void put_back(Core *core, Connection *upstream) noexcept nogil:
         drop_upstream(core, upstream)
         return
     end_use(upstream)
+    upstream.lent_in = 0 if upstream.heard_in == core.told else core.told
     upstream.state = POOLED
     upstream.next = pool.idle
     if pool.idle != NULL:
@@ -229,12 +232,17 @@ cdef int next_in_line(const Core *core, const UpstreamPool *pool) noexcept nogil
     return found
 
 
-cdef bint others_are_first(const Core *core, const UpstreamPool *pool) noexcept nogil:
+cdef int other_in_line(const Core *core, const UpstreamPool *pool) noexcept nogil:
+    """The worker that comes before this one; -1: none. A moment later it may be another, or none: ask once."""
     cdef int worker
     if load_relaxed(&pool.share.n_waiting) <= pool.n_waiting:
-        return False
+        return -1
     worker = next_in_line(core, pool)
-    return worker >= 0 and worker != core.number
+    return worker if worker != core.number else -1
+
+
+cdef bint others_are_first(const Core *core, const UpstreamPool *pool) noexcept nogil:
+    return other_in_line(core, pool) >= 0
 
 
 cdef bint is_owed(const Core *core, const UpstreamPool *pool) noexcept nogil:
@@ -243,10 +251,12 @@ cdef bint is_owed(const Core *core, const UpstreamPool *pool) noexcept nogil:
 
 
 cdef void pass_on(Core *core, UpstreamPool *pool) noexcept nogil:
+    cdef int worker
     if load_relaxed(&pool.share.n_waiting) == 0:
         return
-    if others_are_first(core, pool) and has_place(core, pool):
-        call_for_pool(core, next_in_line(core, pool), pool.row)
+    worker = other_in_line(core, pool)
+    if worker >= 0 and has_place(core, pool):
+        call_for_pool(core, worker, pool.row)
     else:
         wake_first(core, pool)
 
@@ -261,7 +271,7 @@ cdef void ask_for_idle(Core *core, UpstreamPool *pool) noexcept nogil:
     for worker in range(core.n_workers):
         column = &pool.columns[worker]
         n_idle = load_relaxed(&column.connections) - load_relaxed(&column.in_flight)
-        if worker != core.number and n_idle > most:
+        if worker != core.number and n_idle > most and is_turning(core, worker):
             most = n_idle
             found = worker
     if found >= 0:
@@ -342,6 +352,8 @@ cdef Connection *next_in_vain(Core *core) noexcept nogil:
         pool = core.silent
         if pool.n_in_vain > 0 and pool.used != NULL and is_silent(pool.gate):
             pool.n_in_vain -= 1
+            if pool.n_in_vain == 0:     # off the list at once: tend_pool() puts it there again, and must not find it there
+                core.silent = pool.next_silent
             upstream = pool.used
             pool.used = upstream.newer
             return upstream

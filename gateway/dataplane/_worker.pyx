@@ -93,6 +93,7 @@ cdef bint is_stale(const Connection *upstream) noexcept nogil:
 
 
 cdef void on_upstream(Core *core, Connection *upstream, uint32_t events) noexcept nogil:
+    upstream.heard_in = core.told
     if upstream.state == POOLED:
         if not is_stale(upstream):
             drop_upstream(core, upstream)   # an end, or an answer nobody asked for
@@ -197,6 +198,7 @@ cdef void tick(Core *core) noexcept nogil:
     """Housekeeping, every 100 ms."""
     core.ticked_ms = core.now_ms
     tend_pools(core)
+    make_room_for_others(core)      # what a lost call asked for
     trim_spares(core)
     if core.phase == <int64_t>CLOSING or core.phase == <int64_t>SEALED:
         close_idle(core)

@@ -1,6 +1,7 @@
 import asyncio
 import logging
 import threading
+import time
 
 import pytest
 
@@ -34,7 +35,13 @@ def native_names():
 
 
 def wait_beats(workers):
-    while not all(workers.counters.read()["beats_ms"]):
+    """Until each thread has its name and has turned since."""
+    end = time.monotonic() + 5
+    while not {"worker-0", "worker-1"} <= native_names():
+        assert time.monotonic() < end, native_names()
+    since_ms = time.monotonic() * 1000
+    while min(workers.counters.read()["beats_ms"]) < since_ms:
+        assert time.monotonic() < end, workers.counters.read()["beats_ms"]
         workers.wake()
 
 

@@ -66,6 +66,20 @@ def test_what_may_be_repeated_goes_to_the_next_pop(bench, request_):
     bench.assert_at_rest()
 
 
+@pytest.mark.parametrize("n", [TOLD, 2 * TOLD])
+def test_a_pool_whose_last_is_told_with_a_turn_is_told_again_in_the_next(bench, n):
+    """It was at the head of the list still when the next tick put it there: a ring, and a worker that never came out of it."""
+    stay = [waiting(bench, POST) for _ in range(n)]
+    set_gate(bench, "silent")
+    bench.turn(100)
+    for _ in range(4):
+        bench.turn(100)
+    for client, far in stay:
+        far.send(ANSWER)
+        bench.turn()
+        assert received(client) == ANSWER
+
+
 @pytest.mark.parametrize("state", ["shut", "probing", "admitting"])
 def test_a_gate_that_is_not_silent_ends_nothing(bench, state):
     """Ejected, unwell by its own word, held back, on its way out: it may answer yet."""
