@@ -157,6 +157,7 @@ def test_pods_that_stop_at_once_cost_no_get(run: int, fra: ControlPlane, start: 
     assert len(report.by_pod()) >= 9
 
 
+@pytest.mark.heavy
 @five_runs
 def test_gateways_behind_one_name_are_rolled(run: int, start: Start, under_load: Any) -> None:
     old, other = start("old", HOSTS[0]), start("other", HOSTS[1])

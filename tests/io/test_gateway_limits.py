@@ -138,6 +138,7 @@ def test_a_thousand_onto_one_endpoint_of_eight_connections(tmp_path: Path, upstr
         assert upstream.n_served == n * times and upstream.most == 8
 
 
+@pytest.mark.heavy
 def test_nobody_starves_where_there_are_fewer_connections_than_workers(tmp_path: Path, upstream: Counting) -> None:
     """Clients of all workers keep asking: each gets on, and none waits a multiple of what all wait."""
     n, times = 80, 20

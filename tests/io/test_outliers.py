@@ -78,6 +78,7 @@ class Crowd:
                 await asyncio.sleep(0.01)
 
 
+@pytest.mark.heavy
 def test_of_eleven_endpoints_one_that_hangs_costs_less_than_one_request_in_a_thousand(tmp_path):
     """Buoyant's test of 2016, shorter: one endpoint takes 2 s where one is allowed. They had 95 % of success with round robin, 99 % with
     the least loaded, 99.9 % with peak EWMA. Four clients: no more hang at once. Whoever hung is the slowest known, and left alone; what
