@@ -163,3 +163,12 @@ def publisher_of(config: Config, clock: Clock, **more: Any) -> Publisher:
     locator = Locator(overrides=overrides_of(config), pins=pins_of(config))
     more.setdefault("on_select", lambda gates: None)
     return Publisher(config, World(), Rows(figures), figures, gates, locator, clock, **more)
+
+
+def serving(bench, *chosen):
+    """A bench whose gateway serves, its endpoints found good at the start."""
+    bench.select(*chosen)
+    for one in chosen:
+        bench.judge(one, True)
+    bench.gates.begin()
+    return bench

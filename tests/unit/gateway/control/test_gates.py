@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from gateway.control import gates as module
 from gateway.control.gates import GATE_STATES, SEEN_S, TRANSITIONS, Event, State, is_admitting, transition
 from gateway.control.world import Origin
-from tests.unit.gateway.control.helpers import Bench, config_of, identity
+from tests.unit.gateway.control.helpers import Bench, config_of, identity, serving
 
 ONE, TWO = identity("192.0.2.1"), identity("192.0.2.2")
 
@@ -16,15 +16,6 @@ ONE, TWO = identity("192.0.2.1"), identity("192.0.2.2")
 @pytest.fixture
 def bench():
     return Bench(config_of().services[0])
-
-
-def serving(bench, *chosen):
-    """A bench whose gateway serves, its endpoints found good at the start."""
-    bench.select(*chosen)
-    for one in chosen:
-        bench.judge(one, True)
-    bench.gates.begin()
-    return bench
 
 
 # The table

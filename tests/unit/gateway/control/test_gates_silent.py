@@ -4,7 +4,7 @@ import pytest
 
 from gateway.control.gates import SEEN_S, State
 from routing_core._testing import add_to_endpoint
-from tests.unit.gateway.control.helpers import Bench, config_of, identity
+from tests.unit.gateway.control.helpers import Bench, config_of, identity, serving
 
 ONE, TWO = identity("192.0.2.1"), identity("192.0.2.2")
 
@@ -12,15 +12,6 @@ ONE, TWO = identity("192.0.2.1"), identity("192.0.2.2")
 @pytest.fixture
 def bench():
     return Bench(config_of().services[0])
-
-
-def serving(bench, *chosen):
-    """A bench whose gateway serves, its endpoints found good at the start."""
-    bench.select(*chosen)
-    for one in chosen:
-        bench.judge(one, True)
-    bench.gates.begin()
-    return bench
 
 
 def eject(bench, one):
