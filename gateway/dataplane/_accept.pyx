@@ -96,6 +96,12 @@ cdef bint has_descriptors(Core *core) noexcept nogil:
     return 0 <= fd < core.accept_limit
 
 
+cdef bint has_knocked(int fd) noexcept nogil:
+    """The kernel looks for a free descriptor before it looks for a connection: without one, accept4 fails though nobody is there."""
+    cdef pollfd listener = pollfd(fd=fd, events=POLLIN)
+    return poll(&listener, 1, 0) == 1
+
+
 cdef bint accept_one(Core *core, Connection *listener) noexcept nogil:
     cdef sockaddr_storage peer
     cdef uint32_t size = sizeof(peer)
@@ -104,7 +110,7 @@ cdef bint accept_one(Core *core, Connection *listener) noexcept nogil:
     cdef int number = listener.listener
     cdef int fd = accept4(listener.fd, <sockaddr *>&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
     if fd < 0:
-        if errno == EMFILE or errno == ENFILE:
+        if (errno == EMFILE or errno == ENFILE) and has_knocked(listener.fd):
             count_cause(core.column, CAUSE_NO_DESCRIPTORS)
             memset(address, 0, 16)      # whose it is shows only once it is accepted
             if make_room(core, number, address):

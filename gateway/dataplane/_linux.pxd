@@ -12,6 +12,13 @@ cdef extern from "<sys/epoll.h>" nogil:
     int epoll_ctl(int epoll, int op, int fd, epoll_event *event) noexcept
     int epoll_wait(int epoll, epoll_event *events, int size, int timeout_ms) noexcept
 
+cdef extern from "<poll.h>" nogil:
+    enum: POLLIN
+    struct pollfd:
+        int fd
+        short events
+    int poll(pollfd *fds, unsigned long n, int timeout_ms) noexcept
+
 cdef extern from "<sys/eventfd.h>" nogil:
     enum: EFD_CLOEXEC, EFD_NONBLOCK
     int eventfd(unsigned int value, int flags) noexcept

@@ -279,13 +279,17 @@ CLOSES = """
     bench.turn(turns=2)
     assert bench.figures_read["accepted"] >= 3, "the idle one made room, and the loop went on"
 """
+NOBODY = """
+    bench.pass_ms(1000)
+    assert received(idle[0]) is None and not bench.causes, "nobody goes for nobody"
+"""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("then", [EVICTS, REACHES, STOPS, CLOSES], ids=["evicts", "reaches", "stops", "closes"])
+@pytest.mark.parametrize("then", [EVICTS, REACHES, STOPS, CLOSES, NOBODY], ids=["evicts", "reaches", "stops", "closes", "nobody"])
 def test_out_of_descriptors(then):
     code = (
-        f"WAITING = {0 if then in (REACHES, STOPS) else 3}\n"
+        f"WAITING = {0 if then in (REACHES, STOPS, NOBODY) else 3}\n"
         + textwrap.dedent(STARVED)
         + textwrap.dedent(then)
         + "\nfor end in hogs: end.close()\nlate.close()\nbench.close()\n"
