@@ -129,7 +129,14 @@ class Gateway:
         self.drains = drains.PopDrains(self.publisher, self.figures, clock, drains.path_of(config))
         self.lifecycle = Lifecycle(config.drain, WorkerHands(self.workers, self.snapshots, self.listeners), clock)
         self.ready = Ready(
-            self.lifecycle, self.geo, self.sources, self.prober, self.workers, lambda: self.config.kubernetes.sync_deadline, clock
+            self.lifecycle,
+            self.geo,
+            self.sources,
+            self.publisher,
+            self.prober,
+            self.workers,
+            lambda: self.config.kubernetes.sync_deadline,
+            clock,
         )
         self.reloader = Reload(load, self.publisher, self.sources, self.resolver, self.geo, [self._on_config])
         self.beat = Beat(

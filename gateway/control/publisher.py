@@ -65,6 +65,11 @@ class Publisher:
         """Of the table in use. Snapshots are counted apart: a new locator or new settings keep the table."""
         return self.table.spec.generation
 
+    @property
+    def is_due(self) -> bool:
+        """Whether something has changed since this table."""
+        return self._planned is not None
+
     def request(self, coalesce_s: float = COALESCE_S) -> None:
         """Something changed: a new table within `coalesce_s` (0 where the source has gathered changes already). When building takes
         longer than that, no more than half of the time goes into it."""

@@ -1,8 +1,8 @@
 """Ready: may traffic be sent here, and if not, why not. Owns the list of conditions; must not know who asks.
 
-Ready is a table, databases open, every cluster synced once or called stale by its deadline, and the first probe round done. Once
-it was true only the lifecycle and a worker that hangs take it back (the connections that it was given wait for nobody): a database or
-a cluster that fails later is no reason to send all traffic away.
+Ready is databases open, every cluster synced once or called stale by its deadline, a table of all that they said, and the first
+probe round done. Once it was true only the lifecycle and a worker that hangs take it back (the connections that it was given wait for
+nobody): a database or a cluster that fails later is no reason to send all traffic away.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from gateway.control.geo import Geo
 from gateway.control.lifecycle import Lifecycle, Phase
 from gateway.control.probes import Prober
+from gateway.control.publisher import Publisher
 from gateway.control.sources import Sources
 from gateway.control.workers import Workers
 
@@ -28,6 +29,7 @@ class Ready:
     lifecycle: Lifecycle
     geo: Geo
     sources: Sources
+    publisher: Publisher
     prober: Prober
     workers: Workers
     sync_deadline_s: Callable[[], float]
@@ -45,6 +47,8 @@ class Ready:
         waiting += [f"cluster in {pop}: not synced yet" for pop in self.sources.unsynced(self.sync_deadline_s())]
         waiting += [f"name {name}: not resolved yet" for name, answer in self.sources.resolver.answers.items() if answer.is_new]
         if not self._has_probed:
+            if self.publisher.is_due and not self._is_late:
+                waiting.append("table: what was last said is not in it yet")
             unjudged = self.prober.unjudged
             if unjudged and not self._is_late:
                 waiting.append(f"first probe round: {len(unjudged)} endpoints to go")

@@ -30,7 +30,7 @@ RESOLVE_S = 3.0  # for names that are new; the swap waits no longer
 class Outcome:
     is_done: bool
     lines: tuple[str, ...] = ()  # why not, one fault a line
-    warnings: tuple[str, ...] = ()  # what `check` says of the one in use now, one a line
+    warnings: tuple[str, ...] = ()  # what `check` says of the one in use now, and what only this process can know, one a line
 
     @property
     def result(self) -> str:
@@ -116,7 +116,7 @@ class Reload:
 
     def _swap(self, loaded: Loaded, prepared: Prepared) -> Outcome:
         """All is tried before the one step that changes anything; nothing fails after it."""
-        config, warnings = loaded.config, tuple(map(str, loaded.warnings))
+        config, warnings = loaded.config, (*map(str, loaded.warnings), *self._unresolved(loaded.config))
         locator = prepared.locator()
         self.publisher.publish_config(config, locator, self.sources.plan(config))
         self.sources.follow(config)
@@ -127,6 +127,16 @@ class Reload:
             logger.warning("%s", warning)
         logger.info("reloaded", extra={"table": self.publisher.generation, "warnings": len(warnings)})
         return Outcome(True, warnings=warnings)
+
+    def _unresolved(self, config: Config) -> list[str]:
+        """Names that no name server has answered yet."""
+        answers = {name: self.resolver.answers[name] for name in sorted(names_of(config))}
+        return [
+            f"{name}: no address for this name yet ({answer.error or f'no answer within {RESOLVE_S:g} s'}); "
+            "a backend of which no endpoint is known keeps those it had"
+            for name, answer in answers.items()
+            if answer.answered_at is None
+        ]
 
     def _refuse(self, lines: list[str]) -> Outcome:
         for line in lines:

@@ -258,8 +258,8 @@ class Sources:
                         cause = refusals.cause(address, one.port, allow) if is_name else None
                         identity = Identity(*pool, "", address, one.port)
                         found[identity] = cause and found.get(identity, cause)  # one word for it is enough
-                if not found and pool not in world.pools:
-                    continue  # no name resolved yet: the first answer is the first word
+                if not found:
+                    continue  # no name has an answer yet, which is no word: what was known stays
                 # In one order, however a name server shuffles its answer.
                 taken = sorted(one for one, cause in found.items() if cause is None)
                 known = [Known(one, State.READY, Origin.STATIC) for one in taken]

@@ -15,12 +15,13 @@ def scene():
         lifecycle=SimpleNamespace(phase=Phase.STARTING, state="starting"),
         geo=SimpleNamespace(missing=["city.mmdb: not loaded yet"], has_looked=False),
         sources=SimpleNamespace(waiting=["fra"], asked=[], resolver=SimpleNamespace(answers={"web": Answer()})),
+        publisher=SimpleNamespace(is_due=False),
         workers=SimpleNamespace(silent=[]),
         prober=SimpleNamespace(unjudged=[identity(), identity("192.0.2.2")]),
         clock=Clock(),
     )
     parts.sources.unsynced = lambda deadline: parts.sources.asked.append(deadline) or parts.sources.waiting
-    ready = Ready(parts.lifecycle, parts.geo, parts.sources, parts.prober, parts.workers, lambda: 30.0, parts.clock)
+    ready = Ready(parts.lifecycle, parts.geo, parts.sources, parts.publisher, parts.prober, parts.workers, lambda: 30.0, parts.clock)
     return ready, parts
 
 
@@ -102,7 +103,8 @@ def test_the_first_round_has_an_end(scene, caplog):
     ready, parts = scene
     settle(parts)
     parts.prober.unjudged = [identity()]
-    assert ready.obstacles() == ["first probe round: 1 endpoints to go"]
+    parts.publisher.is_due = True  # without end: a cluster that changes all the time
+    assert ready.obstacles() == ["table: what was last said is not in it yet", "first probe round: 1 endpoints to go"]
     parts.clock.advance(FIRST_ROUND_S)
     assert ready.obstacles() == []
     assert "first probe round not done in time" in caplog.text
@@ -127,6 +129,10 @@ def test_the_first_round_is_over_only_when_all_endpoints_can_be_known(scene):
     parts.sources.resolver.answers.clear()
     assert ready.obstacles() == ["first probe round: 1 endpoints to go"]
     parts.prober.unjudged = []
+    parts.publisher.is_due = True  # with endpoints that no probe knows of yet
+    assert ready.obstacles() == ["table: what was last said is not in it yet"]
+    parts.publisher.is_due = False
     assert ready.obstacles() == []
     parts.prober.unjudged = [identity()]  # came later
+    parts.publisher.is_due = True
     assert ready.obstacles() == []

@@ -31,6 +31,8 @@ class Scene:
         self.publisher.publish()
 
     async def ask(self, name):
+        if name == "nowhere.example.com":
+            raise OSError("unknown")
         return ("192.0.2.77",)
 
     def load(self):
@@ -74,6 +76,17 @@ def test_names_that_are_new_are_resolved_before_the_swap():
         assert scene.addresses() == ["192.0.2.77", "192.0.2.2", "192.0.2.3"]
 
     play(scenario, config_of(TWO_POPS.replace("192.0.2.1:80", "web.example.com:80")))
+
+
+def test_a_name_without_an_answer_empties_no_pool_and_is_told():
+    async def scenario(scene):
+        outcome = await scene.reload.run()
+        assert outcome.is_done and scene.addresses() == ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
+        assert outcome.warnings == (
+            "nowhere.example.com: no address for this name yet (unknown); a backend of which no endpoint is known keeps those it had",
+        )
+
+    play(scenario, config_of(TWO_POPS.replace("192.0.2.1:80", "nowhere.example.com:80")))
 
 
 FAULTS = ConfigError([Fault("x.yaml", 3, "pops.fra.lat", "must be a number"), Fault("x.yaml", 9, "routes", "must be a list")])

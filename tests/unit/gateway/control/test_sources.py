@@ -139,6 +139,21 @@ def test_a_pool_of_names_alone_has_its_first_word_with_the_first_answer():
     play(scenario)
 
 
+def test_a_name_that_nobody_answered_yet_takes_away_no_endpoints():
+    async def scenario(scene):
+        scene.sources.apply(scene.config)
+        before = scene.addresses("sin")
+        named = '["new.example.com:81"]'
+        scene.sources.apply(config_of(TEXT.replace('["192.0.2.1:80", "web.example.com:81", "unix:/run/x", "[2001:db8::1]:82"]', named)))
+        assert scene.addresses("sin") == before
+        scene.answers["new.example.com"] = ("192.0.2.9",)
+        scene.resolver.turn()
+        await settle()
+        assert scene.addresses("sin") == ["192.0.2.9:81"]
+
+    play(scenario)
+
+
 def test_each_cluster_has_a_task_and_says_what_it_knows():
     async def scenario(scene):
         scene.sources.apply(scene.config)
