@@ -243,3 +243,4 @@ class Gateway:
 
     def _on_config(self, config: Config) -> None:
         self.lifecycle.drain = config.drain
+        self.prober.replan()

@@ -16,6 +16,7 @@ import logging
 import random
 import re
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -28,7 +29,7 @@ from routing_core import Figures
 
 logger = logging.getLogger("isochrone.health")
 
-MAX_AT_ONCE = 256  # descriptors that probes may hold
+MAX_AT_ONCE = 512  # descriptors that probes may hold; those of one PoP half of it
 MAX_READ_BYTES = 65_536  # of an answer: read so that the endpoint sees its answer taken, not a reset
 FULL_S = 0.02  # until a full queue is tried again
 OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
@@ -48,6 +49,7 @@ class Result:
     is_silent: bool = False
 
 
+_Due = tuple[float, int, Identity]
 Probe = Callable[[Identity, Health], Awaitable[Result]]
 
 
@@ -128,12 +130,14 @@ class Prober:
     rng: random.Random
     on_connect: Callable[[PoolKey, float], None]  # a pool's path: seconds of one connect
     ask: Probe = probe
-    # When an endpoint is due: a heap of (time, number, identity), the entry with the latest number counts.
-    _due: list[tuple[float, int, Identity]] = field(default_factory=list)
-    _numbers: dict[Identity, int] = field(default_factory=dict)
+    # When an endpoint is due, by PoP: a heap of (time, number, identity), the entry that is in `_planned` counts.
+    _due: dict[str, list[_Due]] = field(default_factory=dict)
+    _planned: dict[Identity, _Due] = field(default_factory=dict)
     _count: int = 0
     _running: set[Identity] = field(default_factory=set)
+    _n_running: Counter[str] = field(default_factory=Counter)  # by PoP
     _again: set[Identity] = field(default_factory=set)  # asked for while their probe was running
+    late_s: float = 0.0  # how long the longest has waited for its turn
     _is_short: bool = False  # of descriptors or the like: said once
 
     def ask_soon(self, gate: Gate) -> None:
@@ -148,21 +152,44 @@ class Prober:
             self.ask_soon(gate)
 
     def turn(self) -> int:
-        """Start the probes that are due, as many as may run at once. Returns how many were started."""
-        now = self.clock()
-        started = 0
-        while self._due and self._due[0][0] <= now and len(self._running) < MAX_AT_ONCE:
-            _, number, identity = heapq.heappop(self._due)
-            if self._numbers.get(identity) != number:
-                continue  # planned anew since
-            del self._numbers[identity]
-            gate = self.gates.all.get(identity)
-            if gate is None or gate.is_parked:
-                continue  # select() has it probed when it comes back
-            self._running.add(identity)
-            self.tasks.start(f"probe {identity.service} {identity.pop} {identity}", self._probe(gate))
-            started += 1
+        """Start the probes that are due, as many as may run at once. Returns how many were started.
+
+        A PoP has no more places than are left free: endpoints that swallow what they are sent hold theirs for the whole timeout, and
+        thousands of these must not keep the probes of other PoPs waiting (Choudhury and Hahne, dynamic queue length thresholds, 1998).
+        """
+        now, started, late_s = self.clock(), 0, 0.0
+        for pop in list(self._due):
+            due = self._due[pop]
+            while due and due[0][0] <= now:
+                at, _, identity = due[0]
+                if self._planned.get(identity) == due[0]:
+                    if self._n_running[pop] >= MAX_AT_ONCE - len(self._running):
+                        late_s = max(late_s, now - at)
+                        break
+                    del self._planned[identity]
+                    started += self._start(identity)
+                heapq.heappop(due)  # or it was planned anew since
+            if not due:
+                del self._due[pop]
+        self.late_s = late_s
         return started
+
+    def replan(self) -> None:
+        """Intervals may be others now: who would wait for longer than a whole one has its turn within that."""
+        now = self.clock()
+        for identity, (at, _, _) in list(self._planned.items()):
+            gate = self.gates.all.get(identity)
+            if gate is not None and at > now + (longest := gate.service.health.interval * (1 + gate.service.health.jitter)):
+                self._plan(identity, now + longest * self.rng.random())
+
+    def _start(self, identity: Identity) -> bool:
+        gate = self.gates.all.get(identity)
+        if gate is None or gate.is_parked:
+            return False  # select() has it probed when it comes back
+        self._running.add(identity)
+        self._n_running[identity.pop] += 1
+        self.tasks.start(f"probe {identity.service} {identity.pop} {identity}", self._probe(gate))
+        return True
 
     @property
     def unjudged(self) -> list[Identity]:
@@ -177,6 +204,7 @@ class Prober:
             result = await self.ask(identity, gate.service.health)
         finally:
             self._running.discard(identity)
+            self._n_running[identity.pop] -= 1
             if result is None:
                 self._plan(identity, self.clock() + gate.service.health.confirm_interval)
         if result.connect_s is not None:
@@ -205,8 +233,8 @@ class Prober:
 
     def _plan(self, identity: Identity, at: float) -> None:
         self._count += 1
-        self._numbers[identity] = self._count
-        heapq.heappush(self._due, (at, self._count, identity))
+        self._planned[identity] = due = (at, self._count, identity)
+        heapq.heappush(self._due.setdefault(identity.pop, []), due)
 
     def _say_short(self, result: Result) -> None:
         if not self._is_short:

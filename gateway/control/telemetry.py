@@ -67,6 +67,7 @@ class Reading:
     generation: int
     table_age_s: float
     build_s: float
+    probes_late_s: float
     reloads: dict[str, int]  # by result
     reload_times: dict[str, float]  # by result: of the last, Unix time; 0: none yet
 
@@ -244,6 +245,8 @@ class Reading:
         yield _gauge("isochrone_table_generation", "Of the table that routes; it grows with each change.", value=self.generation)
         yield _gauge("isochrone_table_age_seconds", "Since the table was built.", value=self.table_age_s)
         yield _gauge("isochrone_table_build_seconds", "What the last build took.", value=self.build_s)
+        late = "How long the probe waits that waits longest for its turn; some places are each PoP's own."
+        yield _gauge("isochrone_probes_late_seconds", late, value=self.probes_late_s)
         yield _counted("isochrone_config_reloads", "Configurations read again, by what came of it.", "result", self.reloads)
         last = "Of the last configuration put in use (the first one by the start) or refused, Unix time; 0: none yet."
         times = _gauge("isochrone_config_reload_timestamp_seconds", last, "result")
@@ -301,6 +304,7 @@ class Telemetry:
             generation=table.generation,
             table_age_s=max(0.0, now - gateway.publisher.built_at),
             build_s=gateway.publisher.build_s,
+            probes_late_s=gateway.prober.late_s,
             reloads=dict(gateway.reloader.counts),
             reload_times=dict(gateway.reloader.ended_at),
         )

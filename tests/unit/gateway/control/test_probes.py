@@ -209,11 +209,15 @@ class Asked:
         self.at = []
         self.result = Result(True, "fine", 0.001)
         self.gate = None
+        self.silent = []
 
     async def __call__(self, target, health):
         self.at.append((self.clock(), target))
         if self.gate is not None:
             await self.gate.wait()
+        began = self.clock()
+        while target in self.silent and self.clock() - began < 2.0:
+            await asyncio.sleep(0)
         if isinstance(self.result, BaseException):
             raise self.result
         return self.result
@@ -324,16 +328,55 @@ def test_no_verdict_changes_nothing_is_tried_again_soon_and_said_once(caplog):
 
 def test_no_more_at_once_than_descriptors_allow(monkeypatch):
     async def scenario():
-        monkeypatch.setattr(module, "MAX_AT_ONCE", 2)
+        monkeypatch.setattr(module, "MAX_AT_ONCE", 4)
         bench, prober, asked, _, _ = scene()
         asked.gate = asyncio.Event()
         everyone = [identity(f"192.0.2.{n}") for n in range(1, 6)]
         begin(bench, prober, *everyone)
         await turns(bench, prober, 0.5)
-        assert len(asked.at) == 2
+        assert len(asked.at) == 2  # of one PoP
         asked.gate.set()
         await turns(bench, prober, 0.5)
         assert {target for _, target in asked.at} == set(everyone)
+
+    asyncio.run(scenario())
+
+
+def test_endpoints_that_swallow_probes_delay_those_of_no_other_pop(monkeypatch):
+    async def scenario():
+        monkeypatch.setattr(module, "MAX_AT_ONCE", 16)
+        bench, prober, asked, _, _ = scene()
+        asked.silent = [identity(f"192.0.2.{n}", pop=pop) for pop in ("fra", "nyc") for n in range(1, 100)]
+        well = identity("192.0.2.1", pop="sin")
+        begin(bench, prober, *asked.silent, well)
+        await turns(bench, prober, 200)
+        waits = [b - a for a, b in itertools.pairwise(asked.times(well))]
+        assert 17 <= len(waits) and max(waits) <= 11.3, "its interval, with jitter"
+        assert prober.late_s > 1.0, "theirs are late, which is told"
+        asked.silent.clear()
+        await turns(bench, prober, 60)
+        assert prober.late_s == 0.0
+        n = len(asked.at)
+        await turns(bench, prober, 20)
+        assert len(asked.at) - n >= 199, "and all have their turn"
+
+    asyncio.run(scenario())
+
+
+def test_a_shorter_interval_is_in_use_at_once():
+    async def scenario():
+        bench, prober, asked, _, _ = scene()
+        everyone = [identity(f"192.0.2.{n}") for n in range(1, 50)]
+        begin(bench, prober, *everyone)
+        await turns(bench, prober, 3)
+        n = len(asked.at)
+        for gate in bench.gates.all.values():
+            gate.service = gate.service.model_copy(update={"health": Health(interval="1s")})
+        prober.replan()
+        prober.replan()
+        await turns(bench, prober, 1.2)
+        assert len(asked.at) - n >= 49, "each within the new interval"
+        assert len({at for at, _ in asked.at[n : n + 49]}) >= 5, "and not all at once"
 
     asyncio.run(scenario())
 
