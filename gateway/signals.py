@@ -9,13 +9,15 @@ import signal
 
 
 def hold() -> None:
-    """SIGTERM and SIGINT are the end, at once and in order: nothing is open yet. SIGHUP is nothing: the file is yet to be read."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    """SIGTERM and SIGINT are the end, at once and in order: nothing is open yet. SIGHUP is nothing: the file is yet to be read.
+    Nor are those that other servers are upgraded with: unhandled they would be the end, without a drain."""
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(0))
 
 
 def drop() -> None:
     """The end is under way and has its exit status. Python gives every handler of its own back to the system before it ends."""
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)

@@ -12,7 +12,8 @@ import logging
 import os
 import resource
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from gateway.app import Gateway, NewPart
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+logger = logging.getLogger("isochrone.signals")
 
 
 def register(subparsers: Subparsers) -> None:
@@ -71,15 +74,28 @@ async def serve(gateway: Gateway, hangups: Sequence[int] = ()) -> None:
     def reload() -> None:
         gateway.tasks.start("reload", gateway.reload())
 
+    actions: dict[int, Callable[[], object]] = {
+        signal.SIGTERM: gateway.terminate,
+        signal.SIGINT: gateway.terminate,
+        signal.SIGHUP: reload,
+        signal.SIGUSR1: partial(say_nothing_done, "SIGUSR1"),
+        signal.SIGUSR2: partial(say_nothing_done, "SIGUSR2"),
+    }
+
     def handle(number: int, _: object) -> None:
         if not loop.is_closed():
-            loop.call_soon_threadsafe(reload if number == signal.SIGHUP else gateway.terminate)
+            loop.call_soon_threadsafe(actions[number])
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in actions:
         signal.signal(number, handle)
     if hangups:
         loop.call_soon(reload)
     await gateway.run()
+
+
+def say_nothing_done(name: str) -> None:
+    """What nginx and HAProxy are upgraded or asked to reopen their logs with."""
+    logger.warning("%s does nothing: SIGHUP reloads, SIGTERM drains; to upgrade, start a second gateway, then drain this one", name)
 
 
 def raise_descriptors() -> None:

@@ -69,11 +69,15 @@ class Listener:
         return [self.address, Address("0.0.0.0", self.address.port)] if self.is_dual else [self.address]
 
     def close(self) -> None:
-        """Close this process's descriptor. The file of a unix socket goes if it is still ours: a successor may have put its own there."""
+        """Close this process's descriptor, and no longer be found."""
+        self._remove_file()
+        self.socket.close()
+
+    def _remove_file(self) -> None:
+        """Of a unix socket, if it is still ours: a successor may have put its own there."""
         if self.inode is not None and self.inode == _inode(self.address.host):
             os.unlink(self.address.host)
         self.inode = None
-        self.socket.close()
 
     def refuse_new(self) -> None:
         """Take no connection that has not begun. Those in the queue or in their handshake come through, so closing afterwards
@@ -81,7 +85,9 @@ class Listener:
 
         The kernel drops what has come further than the listener allows (RFC 5082), before it becomes a connection. Unlike a packet
         filter that needs no right. A connection whose handshake ends after this inherits it: who accepts one gives it 0 back.
+        A unix socket whose file is gone is found by nobody.
         """
+        self._remove_file()
         if self.socket.family in (socket.AF_INET, socket.AF_INET6) and not self.is_shared:
             self.socket.setsockopt(socket.IPPROTO_IP, IP_MINTTL, FROM_THIS_LINK)  # of an IPv6 socket: for IPv4 clients, if it takes them
             if self.socket.family == socket.AF_INET6:
@@ -219,10 +225,19 @@ def _is_stale(path: str) -> bool:
         try:
             probe.connect(path)
         except ConnectionRefusedError:
-            return True
+            return not _is_bound(path)
         except OSError:  # a full queue, no permission: somebody's
             return False
     return False
+
+
+def _is_bound(path: str) -> bool:
+    """Whether a process has it that does not listen yet, as a gateway that waits for its first answers: unix(7), /proc/net/unix."""
+    try:
+        lines = Path("/proc/net/unix").read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return False
+    return any(line.endswith(f" {path}") for line in lines)
 
 
 def _inode(path: str) -> tuple[int, int] | None:

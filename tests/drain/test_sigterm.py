@@ -5,7 +5,9 @@ import os
 import signal
 import socket
 import tempfile
+import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,39 @@ def test_without_any_right_nobody_is_reset_at_the_end(pops, host, is_dual):
             assert load.faults == []
             assert load.turned_away == 24
             assert "can't hold" not in gateway.log
+
+
+def test_nobody_who_found_a_unix_socket_is_reset_at_the_end(tmp_path, pops):
+    path = tmp_path / "s"
+    text = CONFIG.replace("lameduck: 1s", "lameduck: 0s").replace('bind: "127.0.0.1:{port}"}}', f'bind: "unix:{path}"}}}}')
+    faults, answers = [], Counter()
+    with served(tmp_path, text, wait=False, fra=pops[0].address, nyc=pops[1].address) as gateway:
+        gateway.wait_log('"listening"')
+
+        def ask_on():
+            while gateway.process.poll() is None:
+                with socket.socket(socket.AF_UNIX) as client:
+                    client.settimeout(20)
+                    try:
+                        client.connect(str(path))
+                    except (ConnectionRefusedError, FileNotFoundError):
+                        answers["refused"] += 1
+                        continue
+                    try:
+                        client.sendall(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+                        answers[client.recv(15).decode()] += 1
+                    except OSError as error:
+                        faults.append(repr(error))
+
+        clients = [threading.Thread(target=ask_on) for _ in range(6)]
+        for client in clients:
+            client.start()
+        eventually(lambda: answers["HTTP/1.1 200 OK"] >= 100 or faults, "all are served")
+        gateway.signal(signal.SIGTERM)
+        assert gateway.wait_exit() == 0
+        for client in clients:
+            client.join()
+    assert faults == [] and set(answers) == {"HTTP/1.1 200 OK", "refused"}
 
 
 def load_of_posts(load):

@@ -94,3 +94,11 @@ def test_as_the_first_process_of_a_container(tmp_path, pid_1, delay_s):
         assert catches(pid, signal.SIGTERM)
         os.kill(pid, signal.SIGTERM)
         assert gateway.wait_exit() == 0
+
+
+def test_signals_that_upgrade_other_servers_end_nothing(tmp_path):
+    with backends("fra", "nyc") as (fra, nyc), served(tmp_path, fra=fra.address, nyc=nyc.address) as gateway:
+        for name in ("SIGUSR1", "SIGUSR2"):
+            gateway.signal(signal.Signals[name])
+            gateway.wait_log(f"{name} does nothing")
+        assert gateway.get("/")[0] == 200

@@ -10,14 +10,16 @@ def run(program, *words):
     return subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, timeout=20)
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 0), (signal.SIGHUP, 7)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 0), (signal.SIGHUP, 7), (signal.SIGUSR1, 7), (signal.SIGUSR2, 7)]
+)
 def test_held_signals_end_in_order_or_do_nothing(number, status):
     program = f"import os, sys; from gateway import signals; signals.hold(); os.kill(os.getpid(), {int(number)}); sys.exit(7)"
     done = run(program)
     assert (done.returncode, done.stderr) == (status, "")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
 def test_an_end_under_way_keeps_its_status(number):
     """To the last moment, in which Python has given its handlers back."""
     program = f"""if True:

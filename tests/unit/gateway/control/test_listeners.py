@@ -125,9 +125,20 @@ def test_unix_socket_with_somebody_behind_it_is_in_use(tmp_path):
     first.close()
 
 
-def test_of_two_that_start_at_once_on_a_unix_socket_one_ends(tmp_path):
+def test_a_unix_socket_that_does_not_listen_yet_is_in_use(tmp_path):
     address = Address(str(tmp_path / "s"), 0)
-    first = Listeners.open([("u", address)])  # bound, and not listening yet: looks like a dead process's
+    first = Listeners.open([("u", address)])  # nobody answers behind it, as behind a dead process's
+    with pytest.raises(StartError, match=r"listener v: unix:.*/s is already in use"):
+        bind("v", address)
+    first.listen()
+    connect(address).close()
+    first.close()
+
+
+def test_of_two_that_start_at_once_and_can_not_see_each_other_one_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr("gateway.control.listeners._is_bound", lambda path: False)  # another network namespace
+    address = Address(str(tmp_path / "s"), 0)
+    first = Listeners.open([("u", address)])
     second = Listeners.open([("u", address)])
     second.listen()
     with pytest.raises(StartError, match=r"listener u: unix:.*/s was taken by another process"):
@@ -248,6 +259,21 @@ def test_a_shared_socket_is_not_held_back():
     listeners.refuse_new()
     connect(listeners.all[0].address).close()  # the other process goes on
     listeners.close()
+
+
+def test_a_unix_socket_that_takes_nobody_new_is_not_found(tmp_path):
+    path = str(tmp_path / "s")
+    listeners = Listeners.open([("u", Address(path, 0))])
+    listeners.listen()
+    with connect(Address(path, 0)):
+        listeners.refuse_new()
+        with pytest.raises(FileNotFoundError):
+            connect(Address(path, 0))
+        listeners.all[0].socket.accept()[0].close()  # who is in the queue comes through
+    successor = Listeners.open([("u", Address(path, 0))])
+    listeners.close()
+    assert os.path.exists(path)
+    successor.close()
 
 
 def test_refuse_new_says_when_the_kernel_cannot(caplog):

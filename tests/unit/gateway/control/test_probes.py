@@ -351,7 +351,7 @@ def test_endpoints_that_swallow_probes_delay_those_of_no_other_pop(monkeypatch):
         begin(bench, prober, *asked.silent, well)
         await turns(bench, prober, 200)
         waits = [b - a for a, b in itertools.pairwise(asked.times(well))]
-        assert 17 <= len(waits) and max(waits) <= 11.3, "its interval, with jitter"
+        assert len(waits) >= 17 and max(waits) <= 11.3, "its interval, with jitter"
         assert prober.late_s > 1.0, "theirs are late, which is told"
         asked.silent.clear()
         await turns(bench, prober, 60)
