@@ -49,7 +49,7 @@ class Candidate(NamedTuple):
     endpoint: Endpoint
     said: Conditions  # with nothing left unset
     family: str
-    version: int | None  # of the slice; None: not a number, so not comparable
+    version: int | None  # of the slice that it was read in; None: not a number, so not comparable
 
 
 def port_name(service: Service | None, port: int) -> tuple[str | None, str | None]:
@@ -76,17 +76,37 @@ def known_ports(slices: Iterable[EndpointSlice]) -> list[str]:
     return sorted({p.name or "" for s in slices for p in s.ports or () if (p.protocol or "TCP") == "TCP"})
 
 
-def candidates(piece: EndpointSlice, port: str) -> list[Candidate]:
-    """What one slice says of the endpoints behind the port named `port` ("" is a legal name).
+def port_number(piece: EndpointSlice, port: str) -> int | None:
+    """Where the endpoints of a slice are reached behind the port named `port` ("" is a legal name).
 
-    Nothing from a slice of type FQDN (deprecated, without semantics), without that port, or with the port's number left
-    open (there is nothing to connect to); an endpoint whose address is not of the slice's type is passed over.
+    None, and none of them is read, in a slice of type FQDN (deprecated, without semantics), without that port, or with the port's number
+    left open (there is nothing to connect to).
     """
-    version = int(v) if (v := piece.metadata.resource_version or "").isdecimal() and len(v) < 40 else None
     number = next((p.port for p in piece.ports or () if (p.name or "") == port and (p.protocol or "TCP") == "TCP"), None)
-    if number is None or not 0 < number < 65536 or piece.address_type not in IPV4_FIRST:
+    return None if number is None or not 0 < number < 65536 or piece.address_type not in IPV4_FIRST else number
+
+
+def version_of(piece: EndpointSlice) -> int | None:
+    return int(v) if (v := piece.metadata.resource_version or "").isdecimal() and len(v) < 40 else None
+
+
+def candidate(endpoint: SliceEndpoint, port: int, family: str, version: int | None) -> Candidate | None:
+    """What a slice says of one endpoint; None: its address is not of the slice's type, and it is passed over."""
+    # Only the first address has a meaning.
+    if not endpoint.addresses or (address := _address(endpoint.addresses[0], family)) is None:
+        return None
+    said = _effective(endpoint.conditions or _NO_CONDITIONS)
+    uid = (endpoint.target_ref.uid if endpoint.target_ref else None) or ""
+    found = Endpoint(address, port, uid, endpoint.zone or None, _state(said), _hint_zones(endpoint))
+    return Candidate((address, port), found, said, family, version)
+
+
+def candidates(piece: EndpointSlice, port: str) -> list[Candidate]:
+    """What one slice says of its endpoints behind the port named `port`."""
+    number, version = port_number(piece, port), version_of(piece)
+    if number is None:
         return []
-    return [c for e in piece.endpoints or () if (c := _candidate(e, number, piece.address_type, version)) is not None]
+    return [c for e in piece.endpoints or () if (c := candidate(e, number, piece.address_type, version)) is not None]
 
 
 def merge(found: Iterable[Candidate], families: Sequence[str] = IPV4_FIRST) -> tuple[Endpoint, ...]:
@@ -136,16 +156,6 @@ def select(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
 
 
 _NO_CONDITIONS = Conditions()
-
-
-def _candidate(endpoint: SliceEndpoint, port: int, family: str, version: int | None) -> Candidate | None:
-    # Only the first address has a meaning.
-    if not endpoint.addresses or (address := _address(endpoint.addresses[0], family)) is None:
-        return None
-    said = _effective(endpoint.conditions or _NO_CONDITIONS)
-    uid = (endpoint.target_ref.uid if endpoint.target_ref else None) or ""
-    found = Endpoint(address, port, uid, endpoint.zone or None, _state(said), _hint_zones(endpoint))
-    return Candidate((address, port), found, said, family, version)
 
 
 def _hint_zones(endpoint: SliceEndpoint) -> tuple[str, ...]:

@@ -37,6 +37,8 @@ class Figures:
     def read_endpoint_outcomes(self, row: int) -> tuple[int, int, int, int, int, int, int]:
         """answers, errors, first_bytes, first_byte_us, server_errors of read_endpoint(); and by groups of client networks, a byte each
         which begins anew after 255, those that were bad (errors and server errors) and those that were good."""
+    def failed_connects(self, rows: array[int], seen: array[int]) -> list[int]:
+        """Places in `rows`, of endpoints, where connect_failures of read_endpoint() is other than in `seen`, which then has it."""
     def moved(self, rows: array[int], seen: array[int]) -> list[int]:
         """Places in `rows` where something is other than at the last call with this `seen`, which has as many items and starts as zeros: of
         a pool's row what read_pool_times() and read_pool_outcomes() answer, of an endpoint's whether it admits, and whether

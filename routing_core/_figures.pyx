@@ -344,6 +344,20 @@ cdef class Figures:
                 places.append(i)
         return places
 
+    def failed_connects(self, const int32_t[::1] rows not None, uint64_t[::1] seen not None) -> list:
+        """Places in `rows`, of endpoints, where connect_failures of read_endpoint() is other than in `seen`, which then has it."""
+        cdef uint64_t found
+        cdef Py_ssize_t i
+        if rows.shape[0] != seen.shape[0]:
+            raise ValueError(f"seen: must have {rows.shape[0]} items, got {seen.shape[0]}")
+        places = []
+        for i in range(rows.shape[0]):
+            found = <uint64_t>sum_cells(&self.endpoint_columns(rows[i]).connect_failures, ENDPOINT_CELLS, self.n_workers)
+            if found != seen[i]:
+                seen[i] = found
+                places.append(i)
+        return places
+
     def count_admitting(self, const int32_t[::1] rows not None) -> int:
         """How many of these endpoints admit."""
         cdef Py_ssize_t i

@@ -9,7 +9,7 @@ import math
 from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from itertools import islice, repeat
+from itertools import islice
 from operator import attrgetter
 
 from gateway.config import Config, Service
@@ -17,6 +17,7 @@ from gateway.control.backlog import Backlog
 from gateway.control.estimates import PathTime, ServiceTime
 from gateway.control.headroom import Capacity, Filling
 from gateway.control.networks import Window
+from gateway.control.others import ends_of
 from gateway.control.pacing import Versions
 from gateway.control.penalties import Penalty, Terms
 from gateway.control.ramps import Ramp
@@ -140,15 +141,22 @@ class Agenda:
         at = 0  # of the pool's first endpoint
         for pool, built in zip(self.pools, (pool for service in spec.services for pool in service.pools), strict=True):
             if pool.spec is not built:
-                until = at + len(pool.endpoint_rows)
-                seen = dict(zip(pool.endpoint_rows, self.endpoints_seen[at:until], strict=True))
-                pool.spec, pool.endpoint_rows = built, array("i", map(_row_of, built.endpoints))
-                self.endpoint_rows[at:until] = pool.endpoint_rows
-                self.endpoint_pools[at:until] = [pool] * len(pool.endpoint_rows)
-                self.endpoints_seen[at:until] = array("Q", map(seen.get, pool.endpoint_rows, repeat(0)))
+                self._renew(pool, built, at)
                 changed.append(pool)
             at += len(pool.endpoint_rows)
         return changed
+
+    def _renew(self, pool: Pool, built: PoolSpec, at: int) -> None:
+        """`at`: of the pool's first endpoint. Those at its beginning and its end that are as they were are not looked at."""
+        n_before = len(pool.endpoint_rows)
+        first, last = ends_of(built.endpoints, pool.spec.endpoints)
+        begin, end = at + first, at + n_before - last
+        seen = dict(zip(self.endpoint_rows[begin:end], self.endpoints_seen[begin:end], strict=True))
+        rows = array("i", map(_row_of, built.endpoints[first : len(built.endpoints) - last]))
+        pool.spec = built
+        pool.endpoint_rows[first : n_before - last] = self.endpoint_rows[begin:end] = rows
+        self.endpoint_pools[begin:end] = [pool] * len(rows)
+        self.endpoints_seen[begin:end] = array("Q", [seen.get(row, 0) for row in rows])
 
     def take(self, most: int | None) -> list[Pool]:
         """The longest waiting; they wait no more."""

@@ -14,7 +14,7 @@ from itertools import chain
 from gateway import config as configured
 from gateway.config import Affinity, Backend, Config, Pop, Route, Rule, Service
 from gateway.control.affinity import cookie_value
-from gateway.control.others import keys_of, places_of_others
+from gateway.control.others import derived, others
 from gateway.control.rows import Key, Rows
 from gateway.control.settings import capacity_of, home_of
 from gateway.control.world import Identity, Known, PoolKey, World
@@ -74,9 +74,10 @@ def endpoint_key(identity: Identity) -> Key:
 
 def _change(pool: PoolKey, before: Part, after: Part) -> Change:
     """What stayed is the same object, and is not looked at."""
-    came = after.selected(places_of_others(after.known, before.known))
+    new, old = others(after.known, before.known)
+    came = after.selected(new)
     names = {known.identity for known, _, _ in came}
-    gone = (before.known[place].identity for place in places_of_others(before.known, after.known))
+    gone = (before.known[place].identity for place in old)
     return Change(pool, came, [identity for identity in gone if identity not in names])
 
 
@@ -125,17 +126,15 @@ def build(config: Config, world: World, rows: Rows, generation: int, affinity_ke
 
 def _build_again(before: Built, world: World, rows: Rows, generation: int) -> Built:
     """Of the same configuration, and with the same drains."""
-    config = before.config
-    building = _Building(config, world, rows, {pop.name: n for n, pop in enumerate(config.pops)}, {}, before.parts)
-    services = []
-    for service, built in zip(config.services, before.spec.services, strict=True):
-        keys = [(service.name, backend.pop) for backend in service.backends]
-        if all(before.parts[key].mark is world.marks.get(key) for key in keys):
-            building.parts.update((key, before.parts[key]) for key in keys)
-            services.append(built)
-        else:
-            services.append(_service(service, building))
-    spec = replace(before.spec, generation=generation, services=tuple(services))
+    config, marks = before.config, world.marks
+    changed = {service for (service, pop), part in before.parts.items() if part.mark is not marks.get((service, pop))}
+    numbers = {pop.name: n for n, pop in enumerate(config.pops)}
+    building = _Building(config, world, rows, numbers, {}, before.parts, before.parts.copy())
+    services = tuple(
+        _service(service, building) if service.name in changed else built
+        for service, built in zip(config.services, before.spec.services, strict=True)
+    )
+    spec = replace(before.spec, generation=generation, services=services)
     return Built(config, spec, before.drained, building.parts, before.others)
 
 
@@ -193,14 +192,15 @@ def _part(service: Service, backend: Backend, building: _Building) -> Part:
 
 def _endpoints(selectable: Sequence[Known], before: Part | None, rows: Rows) -> tuple[EndpointSpec, ...]:
     """What is known as it was is the same object, and all of them the same tuple, which the table has compiled."""
-    old = () if before is None else before.known
-    made = {} if before is None else dict(zip(keys_of(old), before.spec.endpoints, strict=True))
-    found = list(map(made.get, keys_of(selectable)))
-    for place in places_of_others(selectable, old):
-        identity = selectable[place].identity
-        found[place] = EndpointSpec(rows.endpoint(identity), identity.address, identity.port)
-    endpoints = tuple(filter(None, found))  # none is None any more
-    return before.spec.endpoints if before is not None and before.spec.endpoints == endpoints else endpoints
+
+    def make(known: Known) -> EndpointSpec:
+        identity = known.identity
+        return EndpointSpec(rows.endpoint(identity), identity.address, identity.port)
+
+    if before is None:
+        return tuple(map(make, selectable))
+    endpoints = derived(selectable, before.known, before.spec.endpoints, make)
+    return before.spec.endpoints if before.spec.endpoints == endpoints else endpoints
 
 
 def _routes(route: Route, building: _Building) -> list[RouteSpec]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from gateway import config as configured
 from gateway.config import Config
 from gateway.control.gates import Gate, Gates, State
-from gateway.control.others import places_of_others
+from gateway.control.others import others
 from gateway.control.outliers import Counts, Ejection, Outliers, Record, Rules
 from gateway.control.world import Identity, PoolKey
 from routing_core import Figures, PoolSpec, TableSpec
@@ -117,8 +117,9 @@ class Ejections:
     @staticmethod
     def _remember(pool: Pool, members: list[Gate]) -> None:
         """Who is in the pool now, and who came and went."""
-        pool.came += [members[place] for place in places_of_others(members, pool.members)]
-        pool.went += [pool.members[place].identity for place in places_of_others(pool.members, members)]
+        came, went = others(members, pool.members)
+        pool.came += [members[place] for place in came]
+        pool.went += [pool.members[place].identity for place in went]
         pool.members = members
 
     def _meet(self, pool: Pool, rules: Rules, now: float) -> None:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from gateway.config import Service
+from gateway.control.looks import Looks
 from gateway.control.world import Identity, Origin, PoolKey
 from routing_core import Figures
 
@@ -26,7 +27,6 @@ Selected = tuple[Identity, int, Service, Origin]  # an endpoint that may be chos
 
 FIRST_WEIGHT = 0.1  # of a returning endpoint; grows to 1 over the service's slow_start
 SEEN_S = 0.1  # after a table is published each worker has looked at it: that is the longest that one sleeps
-LOOKS_PER_TURN = 1000  # endpoints looked at each turn: bounds the cost of a turn, all are seen in turns
 
 
 class State(enum.Enum):
@@ -191,7 +191,10 @@ class Gates:
     all: dict[Identity, Gate] = field(default_factory=dict)
     chosen: dict[PoolKey, dict[Identity, Gate]] = field(default_factory=dict)  # of the last table; the others are parked
     is_starting: bool = True  # until serving begins nobody ramps: all are new alike
-    _next_look: int = 0
+    looks: Looks = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.looks = Looks(self.figures)
 
     def select(self, selected: Iterable[Selected]) -> list[Gate]:
         """The endpoints of a new table that may be chosen, all of them. Newcomers get a gate, others are parked. Returns who needs a
@@ -208,12 +211,13 @@ class Gates:
     def change(self, pool: PoolKey, came: Sequence[Selected], went: Iterable[Identity]) -> list[Gate]:
         """Likewise, of one pool: who came, among them perhaps some who were there already, and who went. The others stay."""
         now = self.clock()
-        before = self.chosen.get(pool, {})
-        chosen = self.chosen[pool] = before.copy()
+        chosen, gone = self.chosen.setdefault(pool, {}), []
         for identity in went:
             if (gate := chosen.pop(identity, None)) is not None:  # gone already where a publish broke off half-way
                 gate.is_parked, gate.parked_at = True, now
-        inherits = not chosen and self._has_moved(before, came)
+                self.looks.ask(gate)
+                gone.append(gate)
+        inherits = not chosen and self._has_moved(gone, came)
         begun = []
         for identity, row, service, origin in came:
             known = self.all.get(identity)
@@ -229,6 +233,7 @@ class Gates:
         if not gate.is_parked:
             return False
         gate.is_parked = gate.is_left = False
+        self.looks.ask(gate)
         gate.good_run = gate.bad_run = gate.silent_run = 0
         self.figures.set_endpoint(gate.row, state=gate.shown)
         self._apply(gate, Event.RETURNED, now)
@@ -236,7 +241,8 @@ class Gates:
 
     def forget(self, identity: Identity) -> None:
         """Its row is given back."""
-        self.all.pop(identity, None)
+        if (gate := self.all.pop(identity, None)) is not None:
+            self.looks.drop(gate)
 
     def judge(
         self,
@@ -285,12 +291,10 @@ class Gates:
         """Look for failed connects and move ramps on. Returns those that a probe must confirm now."""
         now = self.clock()
         doubted = []
-        for gate in self._slice():
+        for gate in self.looks.take():
             if gate.is_parked:
                 self._leave(gate, now)
-                continue
-            gate.connect_failures = self.figures.read_endpoint(gate.row)["connect_failures"]
-            if gate.connect_failures > gate.forgiven and is_admitting(gate.state):
+            elif gate.connect_failures > gate.forgiven and is_admitting(gate.state):
                 gate.good_run = 0
                 self._apply(gate, Event.CONNECT_FAILED, now)
                 doubted.append(gate)
@@ -301,6 +305,7 @@ class Gates:
                 else:
                     gate.weight = FIRST_WEIGHT + (1 - FIRST_WEIGHT) * (now - gate.since) / slow_start
                     self.figures.set_endpoint(gate.row, weight=gate.weight)
+                    self.looks.ask(gate)
         return doubted
 
     def begin(self) -> None:
@@ -313,21 +318,15 @@ class Gates:
         if not gate.is_left and now - gate.parked_at >= SEEN_S:
             gate.is_left = True
             self.figures.set_endpoint(gate.row, state="shut")
+        elif not gate.is_left:
+            self.looks.ask(gate)
 
-    def _slice(self) -> list[Gate]:
-        gates = list(self.all.values())
-        if len(gates) <= LOOKS_PER_TURN:
-            return gates
-        first = self._next_look % len(gates)
-        self._next_look = first + LOOKS_PER_TURN
-        return (gates + gates)[first : first + LOOKS_PER_TURN]
-
-    def _has_moved(self, before: dict[Identity, Gate], came: Sequence[Selected]) -> bool:
+    def _has_moved(self, gone: Iterable[Gate], came: Sequence[Selected]) -> bool:
         """Whether these, of whom nobody is known, are in the place of those of a pool that took traffic: a name that stands for other
         addresses now. By their gates as they were before they were parked."""
         if self.is_starting or any(identity in self.all for identity, *_ in came):
             return False
-        return any(gate.would_take for gate in before.values())
+        return any(gate.would_take for gate in gone)
 
     def _appear(self, identity: Identity, row: int, service: Service, origin: Origin, inherits: bool, now: float) -> Gate:
         failures = self.figures.read_endpoint(row)["connect_failures"]
@@ -340,6 +339,7 @@ class Gates:
             state = State.RAMPING if origin is Origin.KUBERNETES else State.JOINING
         gate = Gate(identity, row, service, origin, state, now, forgiven=failures, connect_failures=failures)
         self._enter(gate, state, now)
+        self.looks.add(gate)
         return gate
 
     def _apply(self, gate: Gate, event: Event, now: float, **more: object) -> None:
@@ -370,4 +370,5 @@ class Gates:
         gate.weight = FIRST_WEIGHT if state is State.RAMPING and gate.service.slow_start > 0 else 1.0
         self.figures.set_endpoint(gate.row, state=gate.shown, forgiven=gate.forgiven, weight=gate.weight)
         if is_admitting(state):
+            self.looks.ask(gate)  # it may have failed while it took none, and its ramp goes on
             self.on_open(gate.identity)

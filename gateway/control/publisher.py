@@ -144,7 +144,7 @@ class Publisher:
         figures of an empty row it would take its whole share at once. `changes`: since the last table;
         None: it is another configuration."""
         before = self._built
-        has_new_pools = before is None or not built.parts.keys() <= before.parts.keys()
+        has_new_pools = changes is None and (before is None or not built.parts.keys() <= before.parts.keys())
         if changes is not None:
             begun = []
             for change in changes:
@@ -167,5 +167,8 @@ class Publisher:
         self._built = built
         self.on_select(begun)
         self.wake()
-        n_endpoints = sum(len(part.known) for part in built.parts.values())
-        logger.debug("table", extra={"generation": self.generation, "endpoints": n_endpoints, "build_ms": round(self.build_s * 1000, 1)})
+        if logger.isEnabledFor(logging.DEBUG):
+            n_endpoints = sum(len(part.known) for part in built.parts.values())
+            logger.debug(
+                "table", extra={"generation": self.generation, "endpoints": n_endpoints, "build_ms": round(self.build_s * 1000, 1)}
+            )

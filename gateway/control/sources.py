@@ -15,7 +15,7 @@ from functools import partial
 
 from gateway.config import Address, Backend, Config, KubernetesAccess, Pop, Service
 from gateway.control.last_words import LastWords
-from gateway.control.others import keys_of, places_of_others
+from gateway.control.others import derived, keys_of, others
 from gateway.control.refusals import OWN_LISTENERS, Refusals
 from gateway.control.resolver import Resolver
 from gateway.control.tasks import Tasks, cancel
@@ -48,11 +48,11 @@ def new_cluster(
 
 @dataclass(slots=True)
 class _Read:
-    """What became of the endpoints of a pool; by `keys_of` them, which are alive here."""
+    """What became of the endpoints of a pool."""
 
     endpoints: tuple[Endpoint, ...] = ()
-    known: dict[int, Known | None] = field(default_factory=dict)  # None: refused
-    refused: dict[int, tuple[Identity, str]] = field(default_factory=dict)  # and why
+    known: tuple[Known | None, ...] = ()  # of each of these; None: refused
+    refused: dict[int, tuple[Identity, str]] = field(default_factory=dict)  # and why; by `keys_of` them, which are alive here
 
 
 @dataclass(slots=True)
@@ -115,13 +115,14 @@ class Sources:
                     self._backends.setdefault((backend.pop, key), []).append((service, backend))
         self.resolver.want(names_of(config))
         self._follow_clusters(config)
-        self._tell()
+        self._told = {pool: told for pool, told in self._told.items() if pool in self.world.pools}
+        self._tell(self.world.refused)
 
     def on_names(self) -> None:
         """A name has other addresses now."""
         if self._config is not None and self._describe_static(self._config, self.world):
             self.on_change(0.010)
-        self._tell()
+        self._tell(self.world.refused)
 
     def unsynced(self, deadline_s: float) -> list[str]:
         """Clusters that the start still waits for. One silent for longer than the deadline is called stale and not waited for."""
@@ -221,6 +222,7 @@ class Sources:
 
     def _on_cluster(self, cluster: Cluster, keys: Collection[ServiceKey]) -> None:
         is_news, refusals = False, Refusals(self.own())
+        read: list[PoolKey] = []
         for pop, running in self.clusters.items():
             if running.cluster is not cluster:
                 continue
@@ -228,20 +230,21 @@ class Sources:
             for key in filter(cluster.is_synced, keys):
                 for service, backend in self._backends.get((pop, key), ()):
                     one = (service.name, pop)
-                    read = self._read.setdefault(one, _Read())
-                    is_news |= _describe(cluster.endpoints(key), one, backend, self.world, refusals, read)
+                    read.append(one)
+                    is_news |= _describe(cluster.endpoints(key), one, backend, self.world, refusals, self._read.setdefault(one, _Read()))
         # The reflectors have gathered changes for 10 ms: no second wait.
         if is_news:
             self.on_change(0.0)
-        self._tell()
+        self._tell(read)
 
-    def _tell(self) -> None:
-        """Log what is refused, once: a line a pool, for a slice may have thousands."""
-        for pool, refused in self.world.refused.items():
-            if new := [f"{one}: {cause}" for one, cause in refused.items() if one not in self._told.get(pool, {})]:
+    def _tell(self, pools: Iterable[PoolKey]) -> None:
+        """Log what is refused in these, once: a line a pool, for a slice may have thousands."""
+        for pool in pools:
+            refused, told = self.world.refused.get(pool, {}), self._told.get(pool, {})
+            self._told[pool] = refused
+            if new := [f"{one}: {cause}" for one, cause in refused.items() if one not in told]:
                 extra = {"service": pool[0], "pop": pool[1], "refused": len(refused), "for_example": sorted(new)[:MOST_TOLD]}
                 logger.warning("endpoints refused: not in allow of the backend", extra=extra)
-        self._told = dict(self.world.refused)
 
     def _describe_static(self, config: Config, world: World) -> bool:
         is_news, refusals = False, Refusals(self.own())
@@ -270,23 +273,22 @@ class Sources:
 def _describe(endpoints: tuple[Endpoint, ...], pool: PoolKey, backend: Backend, world: World, refusals: Refusals, read: _Read) -> bool:
     """The last word of a cluster on a pool. `read`: of the last time, with the same configuration; it becomes that of now."""
     before = read.endpoints
-    came = [endpoints[place] for place in places_of_others(endpoints, before)]
-    for key, one in zip(keys_of(came), came, strict=True):
-        _take(read, pool, key, one, backend, refusals)
-    for key in keys_of(before[place] for place in places_of_others(before, endpoints)):
-        del read.known[key]
-        read.refused.pop(key, None)
+    if read.refused:
+        for key in keys_of(before[place] for place in others(before, endpoints)[0]):
+            read.refused.pop(key, None)
+    read.known = derived(endpoints, before, read.known, partial(_take, read, pool, backend, refusals))
     read.endpoints = endpoints
-    known = filter(None, map(read.known.__getitem__, keys_of(endpoints)))
-    return world.describe(pool, known, dict(read.refused.values()))
+    return world.describe(pool, filter(None, read.known), dict(read.refused.values()))
 
 
-def _take(read: _Read, pool: PoolKey, key: int, one: Endpoint, backend: Backend, refusals: Refusals) -> None:
+def _take(read: _Read, pool: PoolKey, backend: Backend, refusals: Refusals, one: Endpoint) -> Known | None:
     known = Known(Identity(*pool, one.uid, one.address, one.port), one.state, Origin.KUBERNETES, one.zone, one.hint_zones)
     cause = refusals.cause(one.address, one.port, backend.allow)
-    read.known[key] = known if cause is None else None
-    if cause is not None:
-        read.refused[key] = known.identity, cause
+    if cause is None:
+        return known
+    (key,) = keys_of((one,))
+    read.refused[key] = known.identity, cause
+    return None
 
 
 def names_of(config: Config) -> set[str]:

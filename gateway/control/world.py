@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple
 
-from gateway.control.others import places_of_others
+from gateway.control.others import others
 from k8s import State
 
 PoolKey = tuple[str, str]  # service, PoP
@@ -65,6 +65,7 @@ class World:
     refused: dict[PoolKey, dict[Identity, str]] = field(default_factory=dict)
     # Another object whenever anything that a table has of the pool changed: who has built of this one need not build again.
     marks: dict[PoolKey, object] = field(default_factory=dict)
+    _totals: dict[PoolKey, int] = field(default_factory=dict)  # of those pools of which it is known; of thousands none is counted again
 
     def describe(self, pool: PoolKey, endpoints: Iterable[Known], refused: dict[Identity, str] | None = None) -> bool:
         """What a source now says of a pool, in an order that does not change by itself; whether that is news. The first word on a pool
@@ -78,16 +79,17 @@ class World:
         before = self.pools.get(pool, ())
         if not is_first and said == before:
             return False
-        self.pools[pool] = said
-        self.marks[pool] = object()
         # Of thousands a few are other objects than before; the others were counted, or not, back then.
-        fresh = [said[place] for place in places_of_others(said, before)]
-        gone = [before[place] for place in places_of_others(before, said)]
+        came, went = others(said, before)
+        fresh, gone = [said[place] for place in came], [before[place] for place in went]
+        total = self.total(pool) - self._count(gone)
+        self.pools[pool], self.marks[pool] = said, object()
         self.counted -= {known.identity for known in gone} - {known.identity for known in fresh}
         for known in fresh:
             # A static endpoint that comes later has nobody's word for it but our own probe's: see count().
             if is_first or (known.origin is Origin.KUBERNETES and known.state is State.READY):
                 self.counted.add(known.identity)
+        self._totals[pool] = total + self._count(fresh)
         return True
 
     def count(self, identity: Identity) -> bool:
@@ -95,7 +97,9 @@ class World:
         if identity in self.counted:
             return False
         self.counted.add(identity)
-        self.marks[identity.service, identity.pop] = object()
+        pool = identity.service, identity.pop
+        self.marks[pool] = object()
+        self._totals.pop(pool, None)
         return True
 
     def successor(self, pools: Iterable[PoolKey]) -> World:
@@ -110,7 +114,7 @@ class World:
     def become(self, other: World) -> None:
         """Know what the other one knows, and nothing else."""
         self.pools, self.drained, self.counted = other.pools, other.drained, other.counted
-        self.refused, self.marks = other.refused, other.marks
+        self.refused, self.marks, self._totals = other.refused, other.marks, other._totals
 
     def selectable(self, pool: PoolKey) -> tuple[Known, ...]:
         """Those that may be chosen: the ready; if none is, those that terminate but still serve (KEP-1669)."""
@@ -121,8 +125,14 @@ class World:
 
     def total(self, pool: PoolKey) -> int:
         """What availability counts: unready ones included, terminating ones and those that were never ready not."""
+        found = self._totals.get(pool)
+        if found is None:
+            found = self._totals[pool] = self._count(self.pools.get(pool, ()))
+        return found
+
+    def _count(self, endpoints: Iterable[Known]) -> int:
         counted, (leaving, left) = self.counted, TERMINATING
-        return sum([one.identity in counted for one in self.pools.get(pool, ()) if one.state is not leaving and one.state is not left])
+        return sum([one.identity in counted for one in endpoints if one.state is not leaving and one.state is not left])
 
     def tally(self, pool: PoolKey) -> dict[str, int]:
         """Endpoints by the state their source gives, for metrics and `/pops`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from k8s import _joined
 from k8s._joined import FEW, Joined
 from k8s.objects import Conditions, EndpointSlice, Metadata, SliceEndpoint, SlicePort, TargetRef
-from k8s.slices import resolve
+from k8s.slices import Candidate, resolve
 
 
 def piece(name: str, *endpoints: SliceEndpoint, version: int = 1, family: str = "IPv4", port: str = "http") -> EndpointSlice:
@@ -60,19 +62,41 @@ def test_after_any_changes_it_is_what_all_slices_mean(
             assert (joined.endpoints is before) == (joined.endpoints == before)
 
 
-def test_slices_that_did_not_change_are_not_read_and_equal_endpoints_stay_the_same_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Addresses of the endpoints that were read since it was cleared."""
+    found: list[str] = []
+    candidate = _joined.candidate
+
+    def watched(one: SliceEndpoint, *rest: Any) -> Candidate | None:
+        found.extend(one.addresses or ())
+        return candidate(one, *rest)
+
+    monkeypatch.setattr(_joined, "candidate", watched)
+    return found
+
+
+def test_what_did_not_change_is_not_read_and_equal_endpoints_stay_the_same_objects(read: list[str]) -> None:
     slices = [piece(f"s{n}", *(endpoint(f"10.0.{n}.{k}") for k in range(100))) for n in range(20)]
     joined = follow(Joined(), *slices)
     before = {one.address: one for one in joined.endpoints}
-    read = []
-    candidates = _joined.candidates
-    monkeypatch.setattr(_joined, "candidates", lambda found, port: read.append(found) or candidates(found, port))
+    read.clear()
     changed = piece("s7", *(endpoint(f"10.0.7.{k}", ready=k != 5) for k in range(100)), version=2)
     follow(joined, *slices[:7], changed, *slices[8:])
-    assert read == [changed]
+    assert read == ["10.0.7.5"]
     assert [one.address for one in joined.endpoints if before[one.address] is not one] == ["10.0.7.5"]
     follow(joined, *slices[:7], changed, *slices[8:])
-    assert read == [changed]
+    assert read == ["10.0.7.5"]
+
+
+def test_who_comes_and_goes_in_a_slice_has_the_others_not_read(read: list[str]) -> None:
+    those = [endpoint(f"10.0.0.{k}") for k in range(100)]
+    joined = follow(Joined(), piece("s", *those))
+    read.clear()
+    joined = follow(joined, piece("s", *those[:40], *those[41:], version=2))
+    assert read == [] and len(joined.endpoints) == 99
+    follow(joined, piece("s", *those[:40], *those[41:], endpoint("10.0.1.1"), version=3))
+    assert read == ["10.0.1.1"] and len(joined.endpoints) == 100
 
 
 def test_a_slice_whose_port_has_another_name_is_read_by_that() -> None:

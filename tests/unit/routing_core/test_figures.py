@@ -389,6 +389,19 @@ def test_an_endpoint_moved_when_it_admits_or_does_no_more():
     assert figures.count_admitting(rows) == 4
 
 
+def test_failed_connects_are_found_where_their_sum_is_another_one():
+    figures = Figures(2)
+    rows = array("i", [figures.acquire("endpoint") for _ in range(5)])
+    seen = zeros(5)
+    assert figures.failed_connects(rows, seen) == []
+    add_to_endpoint(figures, rows[1], 1, connect_failures=1, in_flight=1)
+    add_to_endpoint(figures, rows[4], 0, connect_failures=2)
+    add_to_endpoint(figures, rows[4], 1, connect_failures=3)
+    figures.set_endpoint(rows[4], forgiven=5)
+    assert figures.failed_connects(rows, seen) == [1, 4] and list(seen) == [0, 1, 0, 0, 5]
+    assert figures.failed_connects(rows, seen) == []
+
+
 def test_a_version_begins_as_the_one_before():
     figures = Figures(1)
     spec = TableSpec(
@@ -421,6 +434,8 @@ def pool_of(figures, pop):
     ("call", "error"),
     [
         (lambda figures, pool, endpoint: figures.moved(array("i", [pool, endpoint]), zeros(2)), IndexError),
+        (lambda figures, pool, endpoint: figures.failed_connects(array("i", [endpoint, pool]), zeros(2)), IndexError),
+        (lambda figures, pool, endpoint: figures.failed_connects(array("i", [endpoint]), zeros(2)), ValueError),
         (lambda figures, pool, endpoint: figures.moved(array("i", [endpoint, pool]), zeros(2)), IndexError),
         (lambda figures, pool, endpoint: figures.moved(array("i", [pool + 1]), zeros(1)), IndexError),
         (lambda figures, pool, endpoint: figures.moved(array("i", [pool]), zeros(2)), ValueError),

@@ -99,6 +99,12 @@ class FailingConnects:
     def read_endpoint(self, row: int) -> dict[str, object]:
         return {**self.figures.read_endpoint(row), "connect_failures": self.failures.get(row, 0), **self.busy.get(row, {})}
 
+    def failed_connects(self, rows: Any, seen: Any) -> list[int]:
+        places = [place for place, row in enumerate(rows) if self.failures.get(row, 0) != seen[place]]
+        for place in places:
+            seen[place] = self.failures.get(rows[place], 0)
+        return places
+
     def read_pool_times(self, row: int) -> tuple[object, ...]:
         seen = self.read_pool(row)
         return tuple(seen[name] for name in ("in_flight", "connect_us", "connects", "first_byte_us", "first_bytes", "waiting", "lay_us"))

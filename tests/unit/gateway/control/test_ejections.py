@@ -11,6 +11,7 @@ from gateway.control.gates import State
 from gateway.control.outliers import JITTER, Rules
 from gateway.control.world import Known, Origin
 from k8s import State as SourceState
+from routing_core._testing import add_to_endpoint
 from tests.unit.gateway.control.ejecting import BAD, GOOD, POOL, SET, Stage, text
 from tests.unit.gateway.control.helpers import config_of, identity
 
@@ -216,23 +217,11 @@ def test_what_a_panic_sends_to_the_dead_is_no_outlier(stage):
 
 
 def test_a_failed_connect_in_the_same_turn_goes_first(stage):
-    row = stage.gates.all[BAD].row
-    stage.gates.figures = FailedConnect(stage.publisher.figures, row)
+    add_to_endpoint(stage.publisher.figures, stage.gates.all[BAD].row, 0, connect_failures=1)
     stage.count(BAD, errors=9)
     stage.turn()
     assert stage.state() is State.DOUBTED
     assert stage.ejections.counts.total() == 0
-
-
-class FailedConnect:
-    def __init__(self, figures, row):
-        self.figures, self.row = figures, row
-
-    def __getattr__(self, name):
-        return getattr(self.figures, name)
-
-    def read_endpoint(self, row):
-        return {**self.figures.read_endpoint(row), "connect_failures": int(row == self.row)}
 
 
 # Tables come and go
