@@ -85,11 +85,7 @@ def judge(config: Config, root: Node, original: Node, file: str, lost: Collectio
     for n, route in enumerate(config.routes):
         _route(judging, n, route)
     if config.drain.deadline < config.drain.lameduck and "drain" not in lost:
-        deadline, lameduck = config.drain.deadline, config.drain.lameduck
-        if node_at(root, ("drain", "deadline")):
-            judging.note(("drain", "deadline"), f"must be at least lameduck, {lameduck}, got {str(deadline)!r}")
-        else:
-            judging.note(("drain", "lameduck"), f"must be at most deadline, {deadline}, got {str(lameduck)!r}")
+        judging.note(("drain", "deadline"), f"must be at least lameduck, {config.drain.lameduck}, got {str(config.drain.deadline)!r}")
     return judging.found
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
 from gateway import _config_units as units
-from gateway._config_model import Bind, ClientIp, File, Flag, Gateway, GeoIp, Listener, Pop, Section
+from gateway._config_model import Bind, ClientIp, File, Flag, Gateway, GeoIp, Listener, Pop, Section, fit
 from gateway._config_services import Service
 from gateway._config_steering import ChangeControl, Route
 from gateway._config_tree import Loc
 from gateway._config_units import Address, Duration, Size, choice, duration, size, whole
+
+AFTER_LAMEDUCK_S = 55  # for what still runs, where nobody says how long
 
 
 class Timeouts(Section):
@@ -121,9 +123,15 @@ class Drain(Section):
 
     lameduck: Annotated[Duration, duration("0s", "1h")] = Duration(5)
     """How long everyone is still served while /readyz says 503 and more and more answers say `Connection: close`. At least what it
-    takes for load balancers to look away: 20-30 s behind AWS ALB or NLB, twice the TTL behind DNS."""
+    takes for load balancers to look away: 20-30 s behind AWS ALB or NLB, twice the TTL behind DNS. At most `deadline`."""
     deadline: Annotated[Duration, duration("0s", "24h")] = Duration(60)
-    """From the signal to the end of what still runs; sooner when nothing does. At least `lameduck`."""
+    """From the signal to the end of what still runs; sooner when nothing does. Absent: 55 s more than `lameduck`."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        fit(self, "lameduck", min(self.lameduck, self.deadline))
+        fit(self, "deadline", Duration(self.lameduck + AFTER_LAMEDUCK_S))
+        return self
 
 
 class Admin(Section):

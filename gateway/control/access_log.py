@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import stat
 import threading
 import time
@@ -115,7 +116,10 @@ class LogFile:
         written = 0
         try:
             while written < len(data):
-                written += os.write(self._fd, data[written:])
+                try:
+                    written += os.write(self._fd, data[written:])
+                except BlockingIOError:  # standard output is shared, and whoever shares it may have made it so
+                    select.select([], [self._fd], [])
         except OSError as error:
             whole = bytes(data[:written]).count(b"\n") - (1 if self._is_torn and written else 0)
             self.dropped += len(lines) - whole

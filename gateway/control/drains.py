@@ -79,6 +79,7 @@ class PopDrains:
     _since: dict[str, float] = field(default_factory=dict)
     _running: set[str] = field(default_factory=set)  # drained, and something still runs there
     _kept: frozenset[str] = frozenset()  # what the file says
+    _given: dict[str, bool] = field(default_factory=dict)  # words that the file does not have yet: whether the PoP is drained
     _writing: threading.Lock = field(default_factory=threading.Lock)  # two at once: the older must not come last
 
     def __post_init__(self) -> None:
@@ -90,6 +91,7 @@ class PopDrains:
         self._check(pop)
         if pop not in self.publisher.world.drained:
             self._publish(self.publisher.world.drained | {pop})
+            self._given[pop] = True
             self._since[pop] = self.clock()
             self._running.add(pop)
             logger.info("pop drains", extra={"pop": pop, "in_flight": self.in_flight(pop)})
@@ -100,6 +102,7 @@ class PopDrains:
         self._check(pop)
         if pop in self.publisher.world.drained:
             self._publish(self.publisher.world.drained - {pop})
+            self._given[pop] = False
             self._since.pop(pop, None)
             self._running.discard(pop)
             logger.info("pop taken back", extra={"pop": pop})
@@ -120,10 +123,12 @@ class PopDrains:
         if self.path is None:
             return
         try:
-            self._kept = await in_thread("drains", self._write, KEEP_S)
+            self._kept, given = await in_thread("drains", self._write, KEEP_S)
         except OSError as error:  # TimeoutError is one
             reason = "the disk does not answer" if isinstance(error, TimeoutError) else error.strerror or str(error)
             logger.error("drains not kept: a restart forgets them", extra={"path": str(self.path), "error": reason})
+            return
+        self._given = {pop: word for pop, word in self._given.items() if given.get(pop) is not word}
 
     def turn(self) -> None:
         """Say once when a drain is through."""
@@ -149,12 +154,19 @@ class PopDrains:
             world.drained = before
             raise
 
-    def _write(self) -> frozenset[str]:
+    def _write(self) -> tuple[frozenset[str], dict[str, bool]]:
+        """Words that are not in the file yet go into what it says: another gateway may share it, and what was said to that one stays.
+        What the file then says, and which words those were."""
         assert self.path is not None
-        with self._writing:
-            drained = frozenset(self.publisher.world.drained)
+        with self._writing, kept.alone(self.path.parent):
+            given = dict(self._given)
+            try:
+                said = load(self.path)
+            except DrainsUnusable:
+                said = set(self.publisher.world.drained)
+            drained = frozenset(said - given.keys() | {pop for pop, is_drained in given.items() if is_drained})
             kept.write(self.path, json.dumps({"drained": sorted(drained)}).encode() + b"\n")
-            return drained
+            return drained, given
 
     def _check(self, pop: str) -> None:
         known = [one.name for one in self.publisher.config.pops]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import stat
 import tempfile
@@ -42,6 +43,17 @@ def make(path: Path, content: bytes) -> None:
     """Where there is none yet. Of several processes that make it at once one succeeds; whoever loses finds the winner's."""
     with _beside(path, content) as name, contextlib.suppress(FileExistsError):
         os.link(name, path)
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """No other process that asks likewise is in here meanwhile. Blocks until then."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -75,9 +75,15 @@ class Listener:
 
     def _remove_file(self) -> None:
         """Of a unix socket, if it is still ours: a successor may have put its own there."""
-        if self.inode is not None and self.inode == _inode(self.address.host):
-            os.unlink(self.address.host)
-        self.inode = None
+        mine, self.inode = self.inode, None
+        if mine is not None and mine == _inode(self.address.host):
+            try:
+                os.unlink(self.address.host)
+            except FileNotFoundError:
+                pass  # somebody was quicker
+            except OSError as error:  # the folder belongs to somebody else by now: the next start takes the file for a dead process's
+                extra = {"listener": self.name, "path": self.address.host, "error": error.strerror}
+                logger.warning("the file of a unix socket stays", extra=extra)
 
     def refuse_new(self) -> None:
         """Take no connection that has not begun. Those in the queue or in their handshake come through, so closing afterwards
@@ -198,6 +204,9 @@ def _bind_unix(name: str, address: Address, how: How) -> Listener:
 
 
 def _own(name: str, path: str, how: How) -> None:
+    """The mode first: of a file that belongs to somebody else only root sets it."""
+    if how.mode is not None:
+        os.chmod(path, int(how.mode, 8))
     if how.owner is not None:
         user, _, group = how.owner.partition(":")
         try:
@@ -209,8 +218,6 @@ def _own(name: str, path: str, how: How) -> None:
             os.chown(path, user_id, group_id)
         except OSError as error:
             raise StartError(f"listener {name}: owner {how.owner}: {error.strerror or error}") from error
-    if how.mode is not None:
-        os.chmod(path, int(how.mode, 8))
 
 
 def _is_stale(path: str) -> bool:

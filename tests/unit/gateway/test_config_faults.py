@@ -43,7 +43,7 @@ retries:
   budget_floor:
     - 1
 <<: {}
-drain: {lameduck: 2m}
+drain: {lameduck: 2m, deadline: 1m}
 state_dir: 5
 debug_headers: yes
 statos: {bind: "[::]:1"}
@@ -86,7 +86,7 @@ EXPECTED = [
     (28, "limits: must be a mapping with keys among head_bytes, fields"),
     (30, "retries.budget_floor: must be a whole number from 0 to 100000 a second, got a list"),
     (32, "<<: must not be merged into"),
-    (33, "drain.lameduck: must be at most deadline, 1m, got '2m'"),
+    (33, "drain.deadline: must be at least lameduck, 2m, got '1m'"),
     (34, "state_dir: must be the path of a folder, relative to the folder of the configuration, got 5"),
     (35, "debug_headers: must be true or false, got 'yes'"),
     (36, "statos: is no key here, did you mean status?"),

@@ -160,6 +160,22 @@ def test_a_pipe_that_nobody_reads_holds_nothing_up(file, tmp_path):
     assert file.dropped == 1
 
 
+def test_standard_output_that_does_not_block_is_waited_for(file, monkeypatch):
+    """A pipe is one description for all who have it: another of them may have made it so."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    monkeypatch.setattr(module, "STDOUT", writer)
+    file.follow("-")
+    lines = [b"%099d\n" % n for n in range(5000)]
+    writing = threading.Thread(target=file.write, args=(lines,))
+    writing.start()
+    with open(reader, "rb") as pipe:
+        assert [pipe.readline() for _ in lines] == lines
+    writing.join()
+    os.close(writer)
+    assert file.dropped == 0
+
+
 def test_all_workers_are_written_and_the_last_records_too(tmp_path):
     path = tmp_path / "access.log"
     gateway = gateway_of(parts=(lambda one: AccessLog(one, interval_s=3600),), access_log=f"{{path: {path}}}")

@@ -108,6 +108,29 @@ def test_the_word_outlives_the_process(tmp_path):
     assert [one.name for one in tmp_path.iterdir()] == ["drains.json"]
 
 
+def test_gateways_that_share_a_folder_keep_each_others_words(tmp_path):
+    path = tmp_path / "drains.json"
+    one, other = kept_scene(path), kept_scene(path)
+    one.drain("fra")
+    asyncio.run(one.keep())
+    other.drain("nyc")
+    asyncio.run(other.keep())
+    assert load(path) == {"fra", "nyc"}
+    other.undrain("nyc")
+    asyncio.run(other.keep())
+    assert load(path) == {"fra"}
+    other.drain("fra")
+    other.undrain("fra")  # the last word on a PoP holds, whoever was told
+    asyncio.run(other.keep())
+    one.drain("nyc")
+    asyncio.run(one.keep())
+    assert load(path) == {"nyc"}
+    path.write_text("{")
+    one.undrain("fra")
+    asyncio.run(one.keep())
+    assert load(path) == {"nyc"}, "what can't be read is written anew"
+
+
 def test_a_word_that_cannot_be_written_holds_and_says_so(tmp_path, caplog):
     drains = kept_scene(tmp_path / "gone" / "drains.json")
     drains.drain("fra")

@@ -227,6 +227,26 @@ def test_mode_and_owner_of_a_unix_socket(tmp_path, monkeypatch):
     one.close()
 
 
+def test_a_file_that_can_not_be_taken_away_stays_and_holds_nobody(tmp_path, monkeypatch, caplog):
+    listeners = Listeners.open([("u", Address(str(tmp_path / "s"), 0)), ("web", LOOPBACK)])
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    listeners.close()
+    assert [one.socket.fileno() for one in listeners.all] == [-1, -1]
+    assert [(record.message, record.error) for record in caplog.records] == [("the file of a unix socket stays", "Permission denied")]
+
+
+def test_the_mode_is_set_while_the_file_is_ours(tmp_path, monkeypatch):
+    steps = []
+    monkeypatch.setattr(os, "chown", lambda *_: steps.append("chown"))
+    monkeypatch.setattr(os, "chmod", lambda *_: steps.append("chmod"))
+    bind("u", Address(str(tmp_path / "s"), 0), How(mode="0660", owner="0")).close()
+    assert steps == ["chmod", "chown"]
+
+
 def test_an_owner_that_can_not_be(tmp_path, monkeypatch):
     """Nothing is left behind."""
     path = str(tmp_path / "s")
