@@ -1,11 +1,24 @@
 """The command `isochrone`, also `python -m gateway`. Its first act is to stand up to signals: see gateway.signals."""
 
+import os
 import sys
 
 from gateway import signals
 
+STANDARD = 0, 1, 2  # input, output, error
+
+
+def fill_standard() -> None:
+    """Where a standard stream is closed, whatever is opened next has its number, and gets what is written to it."""
+    for number in STANDARD:
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free is this one
+
 
 def main() -> int:
+    fill_standard()
     is_serve = next((word for word in sys.argv[1:] if not word.startswith("-")), None) == "serve"
     if is_serve:
         signals.hold()

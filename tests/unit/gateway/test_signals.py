@@ -59,6 +59,20 @@ def test_they_are_held_before_anything_is_imported_and_for_serve_alone(word, is_
     assert done.stdout == f"['gateway', 'gateway.__main__', 'gateway.signals'] {is_held}\n", done.stderr
 
 
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
+def test_a_closed_standard_stream_is_nobody_elses(closed):
+    program = f"""if True:
+        import os, sys
+        out = os.dup(1)
+        for number in {closed}:
+            os.close(number)
+        from gateway.__main__ import fill_standard
+        fill_standard()
+        os.write(out, " ".join(os.readlink(f"/proc/self/fd/{{number}}") for number in {closed}).encode())
+    """
+    assert run(program).stdout == " ".join(["/dev/null"] * len(closed))
+
+
 def test_the_installed_command_begins_there():
     with open(os.path.join(os.path.dirname(__file__), "../../../pyproject.toml")) as file:
         assert 'isochrone = "gateway.__main__:main"' in file.read()
