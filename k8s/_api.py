@@ -51,6 +51,11 @@ class Api:
         self._fault: K8sError | None = None  # of the last load, if that failed
         self._session: aiohttp.ClientSession | None = None
 
+    @property
+    def server(self) -> str | None:
+        """The fingerprint of whom it asks; None: nothing is loaded yet."""
+        return None if self._access is None else self._access.fingerprint
+
     async def __aenter__(self) -> Self:
         # Credentials and proxy come from the access, so nothing is taken from the environment or .netrc, and no cookie is kept.
         # No limit: each watch holds a connection for good, and one that had to queue would look like a silent server.

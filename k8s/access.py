@@ -10,6 +10,7 @@ The kubernetes package is imported on first use: it costs 240 ms and some 37 MiB
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import os
 import ssl
@@ -82,6 +83,8 @@ class ClusterAccess:
         self._reader: Blocking[str | None] = Blocking("k8s-token")
         # Equal for the same server: its address, and whom it must prove to be. Credentials and the proxy say nothing of it.
         self.identity: object = (self.server, tls_server_name, frozenset(tls.get_ca_certs(binary_form=True)) if tls else None)
+        # Likewise for one that is known from an earlier process.
+        self.fingerprint = _fingerprint(self.server, tls_server_name, tls)
 
     @classmethod
     def load(cls, *, context: str | None = None, kubeconfig: str | None = None, in_cluster: bool = False) -> ClusterAccess:
@@ -104,6 +107,11 @@ class ClusterAccess:
             except (AccessError, TimeoutError) as error:
                 logger.warning("%s: cannot read the token again, using the last one: %s", self.server, str(error) or "timed out")
         return {"Authorization": self._authorization} if self._authorization else {}
+
+
+def _fingerprint(server: str, tls_server_name: str | None, tls: ssl.SSLContext | None) -> str:
+    trusted = sorted(tls.get_ca_certs(binary_form=True)) if tls else None
+    return hashlib.sha256(repr((server, tls_server_name, trusted)).encode()).hexdigest()
 
 
 def _load_in_cluster() -> ClusterAccess:

@@ -58,6 +58,7 @@ class _Known:
 
     joined: Joined
     is_synced: bool = False
+    heard_at: float | None = None  # by a watch that another one has taken the place of
     problem: str | None = None
     port: str | None = None  # the name of the port
     old_port: str | None = None  # before a rename that not all slices have followed
@@ -138,14 +139,25 @@ class Cluster:
 
         A bookmark comes about each minute, so that up to 60 s is no sign of trouble.
         """
+        heard_at = self._heard_at(key)
+        if heard_at is None and key in self._keys:
+            heard_at = self._keys[key].heard_at
+        return None if heard_at is None else max(now - heard_at, 0.0)
+
+    def _heard_at(self, key: ServiceKey | None) -> float | None:
         contacts = [one.contact_at for one in self._reflectors(key)]
         heard = [at for at in contacts if at is not None]
-        return max(now - min(heard), 0.0) if heard and len(heard) == len(contacts) else None
+        return min(heard) if heard and len(heard) == len(contacts) else None
 
     @property
     def error(self) -> str | None:
         """What is wrong with the way to the API server, as one line; None: it streams."""
         return next((f"{one.path}: {one.error}" for one in self._reflectors() if one.error is not None), None)
+
+    @property
+    def server(self) -> str | None:
+        """Which API server this is, the same text in every process; None: not known yet."""
+        return self._api.server
 
     def problem(self, key: ServiceKey) -> str | None:
         """Why a Service that is known has no endpoints, where a wrong configuration is the likely cause; None else."""
@@ -173,6 +185,8 @@ class Cluster:
 
     def set_services(self, services: Collection[ServiceKey]) -> None:
         """What is watched from now on. Keys that stay keep what is known, Services that stay keep their watch."""
+        for key, known in self._keys.items():
+            known.heard_at = self._heard_at(key) or known.heard_at
         self._keys = {key: self._keys.get(key) or _Known(Joined(self._families)) for key in services}
         self._by_source = {}
         for key in self._keys:

@@ -123,7 +123,7 @@ class PopDrains:
         if self.path is None:
             return
         try:
-            self._kept, given = await in_thread("drains", self._write, KEEP_S)
+            given = await in_thread("drains", self._write, KEEP_S)
         except OSError as error:  # TimeoutError is one
             reason = "the disk does not answer" if isinstance(error, TimeoutError) else error.strerror or str(error)
             logger.error("drains not kept: a restart forgets them", extra={"path": str(self.path), "error": reason})
@@ -154,9 +154,9 @@ class PopDrains:
             world.drained = before
             raise
 
-    def _write(self) -> tuple[frozenset[str], dict[str, bool]]:
+    def _write(self) -> dict[str, bool]:
         """Words that are not in the file yet go into what it says: another gateway may share it, and what was said to that one stays.
-        What the file then says, and which words those were."""
+        Which words those were."""
         assert self.path is not None
         with self._writing, kept.alone(self.path.parent):
             given = dict(self._given)
@@ -166,7 +166,8 @@ class PopDrains:
                 said = set(self.publisher.world.drained)
             drained = frozenset(said - given.keys() | {pop for pop, is_drained in given.items() if is_drained})
             kept.write(self.path, json.dumps({"drained": sorted(drained)}).encode() + b"\n")
-            return drained, given
+            self._kept = drained  # here: whoever asked may have gone
+            return given
 
     def _check(self, pop: str) -> None:
         known = [one.name for one in self.publisher.config.pops]

@@ -32,6 +32,7 @@ WRITE_S = 5.0  # the end of the process waits no longer for the disk
 class LastWord(NamedTuple):
     endpoints: tuple[Endpoint, ...]
     heard_at: float  # Unix time
+    server: str = ""  # whose word it is: Cluster.server
 
 
 Way = tuple[str | None, str | None, bool]  # context, kubeconfig, in_cluster
@@ -49,6 +50,7 @@ class _Word(msgspec.Struct):
     port: str | int
     heard_at: float
     endpoints: tuple[Endpoint, ...]
+    server: str = ""
 
 
 _decoder = msgspec.json.Decoder(list[_Word])
@@ -71,7 +73,7 @@ def load(path: Path | None) -> Words:
         return {}
     return {
         ((one.context, one.kubeconfig, one.in_cluster), ServiceKey(one.namespace, one.service, one.port)): LastWord(
-            one.endpoints, one.heard_at
+            one.endpoints, one.heard_at, one.server
         )
         for one in found
     }
@@ -133,12 +135,14 @@ class LastWords:
             for key in keys:
                 age_s = cluster.age_s(self.clock(), key)
                 if cluster.is_synced(key) and age_s is not None:
-                    yield (way, key), LastWord(cluster.endpoints(key), self.wall() - age_s)
+                    yield (way, key), LastWord(cluster.endpoints(key), self.wall() - age_s, cluster.server or "")
                 elif (way, key) in self.words:
                     yield (way, key), self.words[way, key]
 
 
 def _write(path: Path | None, words: Words) -> None:
     assert path is not None
-    found = [_Word(*way, key.namespace, key.service, key.port, word.heard_at, word.endpoints) for (way, key), word in words.items()]
+    found = [
+        _Word(*way, key.namespace, key.service, key.port, word.heard_at, word.endpoints, word.server) for (way, key), word in words.items()
+    ]
     kept.write(path, msgspec.json.encode(found))

@@ -20,6 +20,7 @@ class FakeCluster:
     def __init__(self, **endpoints):
         self.known = dict(endpoints)
         self.age = 2.0
+        self.server = "one"
 
     def is_synced(self, key):
         return key.service in self.known
@@ -46,7 +47,7 @@ def test_what_was_said_is_there_for_the_next_process_with_its_age(tmp_path):
     Scene(path, FakeCluster(web=(ONE, TWO)), KEY, OTHER).turn()
     assert path.stat().st_mode & 0o777 == 0o600
     found = load(path)
-    assert found == {(way_of(FRA), key): LastWord((ONE, TWO), 999_998.0) for key in (KEY, OTHER)}
+    assert found == {(way_of(FRA), key): LastWord((ONE, TWO), 999_998.0, "one") for key in (KEY, OTHER)}
     later = Scene(path, FakeCluster())
     later.now += 3600
     assert later.words.age_s(FRA, KEY) == 3602
@@ -84,7 +85,7 @@ def test_a_word_lives_until_its_cluster_speaks_however_often_the_gateway_starts(
         scene.clock.advance(RENEW_S)
         scene.now += 500
         scene.turn()
-        assert load(path) == {(way_of(FRA), KEY): LastWord((ONE,), 999_998.0)}
+        assert load(path) == {(way_of(FRA), KEY): LastWord((ONE,), 999_998.0, "one")}
     scene.keys = ()  # nobody wants it any more
     scene.turn()
     assert load(path) == {}

@@ -7,7 +7,7 @@ import pytest
 from gateway.config import Address
 from gateway.control.last_words import LastWord, LastWords, way_of
 from gateway.control.resolver import Resolver
-from gateway.control.sources import Sources, names_of, new_cluster
+from gateway.control.sources import GONE_S, Sources, names_of, new_cluster
 from gateway.control.tasks import Tasks
 from gateway.control.world import Origin, World
 from k8s import Endpoint, ServiceKey, State
@@ -40,6 +40,7 @@ class FakeCluster:
         self.error = None
         self.is_running = False
         self.age = 1.5
+        self.server = "one"
 
     def set_services(self, services):
         self.services = list(services)
@@ -245,13 +246,16 @@ def test_a_reload_follows_what_is_wanted_and_leaves_the_rest_running():
         await settle()
         assert len(scene.made) == 3
         assert fra.is_running
-        assert fra.services == [ServiceKey("shop", "web", "other")]
-        assert not nyc.is_running
+        assert fra.services == [ServiceKey("shop", "web", "other"), KEY]
+        assert nyc.is_running  # nobody has spoken in its place
         assert scene.made[2].access.context == "other"
         assert scene.addresses("fra") == ["10.0.0.1:8080"]  # until it has spoken of the new port
         assert scene.addresses("nyc") == ["10.1.0.1:8080"]
+        scene.made[2].say(ServiceKey("shop", "web", 80), pod("10.2.0.1"))
+        await settle()
+        assert not nyc.is_running
         nyc.say(ServiceKey("shop", "web", 80))  # a late word of one that is no longer followed
-        assert scene.addresses("nyc") == ["10.1.0.1:8080"]
+        assert scene.addresses("nyc") == ["10.2.0.1:8080"]
         assert scene.world.drained == {"nyc"}
         scene.sources.apply(config_of())
         await settle()
@@ -369,10 +373,11 @@ def test_pops_with_one_way_to_the_api_share_a_cluster():
         # One that parts from the other gets a cluster of its own; what the PoPs know stays.
         scene.sources.apply(config_of(TEXT))
         assert [one.name for one in scene.made] == ["fra, nyc", "nyc"]
-        assert scene.sources.cluster("fra") is cluster and cluster.services == [KEY]
+        assert scene.sources.cluster("fra") is cluster and cluster.services == [KEY, ServiceKey("shop", "web", 80)]
         assert scene.addresses("nyc") == ["192.0.2.8:8080"]
         # One that joins is told at once what its cluster knows already.
         scene.made[1].say(ServiceKey("shop", "web", 80), pod("192.0.2.7"))
+        assert cluster.services == [KEY]
         scene.sources.apply(config_of(text.replace("port: 80}", "port: http}")))
         assert scene.addresses("nyc") == ["192.0.2.9:8080"]
         await settle()
@@ -405,7 +410,7 @@ def test_an_endpoint_that_is_the_same_object_stays_the_same_and_what_is_refused_
 def with_last_words(scene, *endpoints, heard_s_ago=60.0):
     """As the process before wrote them, for `shop/web` in fra."""
     scene.sources.last_words = words = LastWords(None, scene.clock, wall=lambda: 1000.0)
-    words.words[way_of(scene.config.pops[0].kubernetes), KEY] = LastWord(endpoints, 1000.0 - heard_s_ago)
+    words.words[way_of(scene.config.pops[0].kubernetes), KEY] = LastWord(endpoints, 1000.0 - heard_s_ago, "one")
 
 
 def test_what_a_cluster_told_the_last_process_holds_until_it_speaks(caplog):
@@ -414,14 +419,17 @@ def test_what_a_cluster_told_the_last_process_holds_until_it_speaks(caplog):
         scene.sources.apply(scene.config)
         fra, nyc = scene.made
         fra.age = nyc.age = None
-        assert (scene.addresses("fra"), scene.addresses("nyc")) == (["192.0.2.1:8080"], [])
+        # It is waited for like the others, until it is known that nobody answers: one failure is no outage.
+        assert scene.sources.unsynced(30.0) == ["fra", "nyc"]
+        fra.error = nyc.error = "cannot connect"
+        assert scene.sources.unsynced(30.0) == ["fra", "nyc"]
+        scene.clock.advance(GONE_S)
+        assert (scene.addresses("fra"), scene.changes) == ([], [])
+        assert scene.sources.unsynced(30.0) == ["nyc"]
+        assert (scene.addresses("fra"), scene.addresses("nyc"), scene.changes) == (["192.0.2.1:8080"], [], [0.0])
         assert list(scene.world.refused[FRA].values()) == ["loopback"]
         assert (scene.sources.is_kept("fra", KEY), scene.sources.age_s("fra", KEY)) == (True, 60.0)
         assert not scene.sources.is_kept("nyc", ServiceKey("shop", "web", 80))
-        # It is waited for like the others, until it is known that nobody answers.
-        assert scene.sources.unsynced(30.0) == ["fra", "nyc"]
-        fra.error = nyc.error = "cannot connect"
-        assert scene.sources.unsynced(30.0) == ["nyc"]
         (said,) = [record for record in caplog.records if record.getMessage().startswith("cluster does not answer")]
         assert (said.pop, said.age_s, said.error) == ("fra", 60.0, "cannot connect")
         # A reload changes nothing about that.
@@ -432,6 +440,85 @@ def test_what_a_cluster_told_the_last_process_holds_until_it_speaks(caplog):
         assert scene.addresses("fra") == ["192.0.2.9:8080"]
         assert (scene.sources.is_kept("fra", KEY), scene.sources.age_s("fra", KEY)) == (False, 0.0)
         await settle()
+        await scene.sources.stop()
+
+    play(scenario)
+
+
+def test_words_of_another_server_are_not_this_ones_and_without_a_reason_the_deadline_decides():
+    async def scenario(scene):
+        with_last_words(scene, pod("192.0.2.1"))
+        scene.sources.apply(scene.config)
+        fra, _ = scene.made
+        fra.server, fra.error = "two", "503"  # the same context, elsewhere now: its pods have the same addresses
+        scene.clock.advance(GONE_S)
+        assert "fra" in scene.sources.unsynced(30.0)
+        fra.server, fra.error = None, None  # swallows what it gets: not even who it is is known
+        assert "fra" in scene.sources.unsynced(30.0)
+        scene.clock.advance(30.0)
+        assert scene.sources.unsynced(30.0) == []
+        assert scene.addresses("fra") == ["192.0.2.1:8080"]
+        await settle()
+        await scene.sources.stop()
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("kubernetes: {namespace: shop, service: web, port: http}", "kubernetes: {namespace: prod, service: web, port: http}"),
+        ("lon: 8.68, kubernetes: {context: fra}", "lon: 8.68, kubernetes: {context: other}"),
+    ],
+)
+def test_who_is_asked_before_is_followed_until_who_is_asked_now_has_spoken(old, new):
+    async def scenario(scene):
+        scene.sources.apply(scene.config)
+        await settle()
+        fra = scene.made[0]
+        fra.say(KEY, pod("10.0.0.1"))
+        config = config_of(TEXT.replace(old, new))
+        scene.sources.apply(config)
+        await settle()
+        key = next(iter(scene.sources._wanted.values()))[1]
+        assert scene.addresses("fra") == ["10.0.0.1:8080"]
+        assert (scene.sources.is_kept("fra", key), scene.sources.age_s("fra", key)) == (True, 1.5)
+        assert fra.is_running and KEY in fra.services
+        fra.say(KEY, pod("10.0.0.2", uid="u2"))  # it rolls
+        assert scene.addresses("fra") == ["10.0.0.2:8080"]
+        scene.sources.apply(config)  # once more, with nobody wiser
+        fra.say(KEY, pod("10.0.0.3", uid="u3"))
+        assert scene.addresses("fra") == ["10.0.0.3:8080"]
+        now = scene.sources.cluster("fra")
+        now.say(key, pod("10.1.0.1", uid="v"))
+        assert scene.addresses("fra") == ["10.1.0.1:8080"]
+        assert not scene.sources.is_kept("fra", key)
+        await settle()
+        assert now.services == [key] and (now is fra or not fra.is_running)
+        fra.on_change(fra, [KEY])  # a last word on its way
+        assert scene.addresses("fra") == ["10.1.0.1:8080"]
+        await scene.sources.stop()
+
+    play(scenario)
+
+
+def test_a_cluster_is_followed_until_the_name_in_its_place_has_an_answer():
+    async def scenario(scene):
+        scene.sources.apply(scene.config)
+        fra = scene.made[0]
+        fra.say(KEY, pod("10.0.0.1"))
+        named = TEXT.replace("kubernetes: {namespace: shop, service: web, port: http}", 'endpoints: ["web.example.com:81"]')
+        scene.sources.apply(config_of(named))
+        await settle()
+        fra.say(KEY, pod("10.0.0.2", uid="u2"))
+        assert scene.addresses("fra") == ["10.0.0.2:8080"]
+        scene.answers["web.example.com"] = ("192.0.2.7",)
+        scene.clock.advance(60)
+        scene.resolver.turn()
+        await settle()
+        assert scene.addresses("fra") == ["192.0.2.7:81"]
+        await settle()
+        assert not fra.is_running
         await scene.sources.stop()
 
     play(scenario)
