@@ -17,6 +17,7 @@ import aiohttp
 import msgspec
 
 from k8s._blocking import Blocking
+from k8s._names import Names
 from k8s.access import ClusterAccess
 from k8s.errors import AccessError, ApiError, CutOffError, GarbageError, K8sError, UnreachableError
 from k8s.objects import Status
@@ -60,7 +61,7 @@ class Api:
         # Credentials and proxy come from the access, so nothing is taken from the environment or .netrc, and no cookie is kept.
         # No limit: each watch holds a connection for good, and one that had to queue would look like a silent server.
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, socket_factory=_connecting),
+            connector=aiohttp.TCPConnector(limit=0, socket_factory=_connecting, resolver=Names()),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             auto_decompress=True,

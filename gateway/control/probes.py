@@ -15,6 +15,7 @@ import heapq
 import logging
 import random
 import re
+import resource
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
@@ -23,13 +24,15 @@ from dataclasses import dataclass, field
 from gateway.config import Health
 from gateway.control.gates import Gate, Gates
 from gateway.control.patience import Patience
+from gateway.control.resolver import has_way
 from gateway.control.tasks import Tasks
 from gateway.control.world import Identity, PoolKey
 from routing_core import Figures
 
 logger = logging.getLogger("isochrone.health")
 
-MAX_AT_ONCE = 512  # descriptors that probes may hold; those of one PoP half of it
+MAX_AT_ONCE = 512  # those of one PoP half of it
+OF_DESCRIPTORS = 16  # and of all descriptors one in so many
 MAX_READ_BYTES = 65_536  # of an answer: read so that the endpoint sees its answer taken, not a reset
 FULL_S = 0.02  # until a full queue is tried again
 OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
@@ -67,7 +70,7 @@ async def probe(target: Identity, health: Health, clock: Callable[[], float] = t
         return Result(False, f"{what} within {health.timeout}", connect_s[0] if connect_s else None, is_silent=True)
     except OSError as error:
         what = error.strerror or str(error) or type(error).__name__
-        is_good = None if error.errno in OURS else False
+        is_good = None if error.errno in OURS and has_way(target.address) else False
         return Result(is_good, what, connect_s[0] if connect_s else None, is_silent=error.errno in NOBODY)
 
 
@@ -121,6 +124,11 @@ async def _finish(reader: asyncio.StreamReader) -> None:
         pass
 
 
+def most_of(n_descriptors: int) -> int:
+    """How many probes may run where there are so many descriptors: admin and whoever reads files needs some too."""
+    return max(2, min(MAX_AT_ONCE, n_descriptors // OF_DESCRIPTORS)) if n_descriptors >= 0 else MAX_AT_ONCE
+
+
 @dataclass(slots=True)
 class Prober:
     gates: Gates
@@ -137,6 +145,7 @@ class Prober:
     _running: set[Identity] = field(default_factory=set)
     _n_running: Counter[str] = field(default_factory=Counter)  # by PoP
     _again: set[Identity] = field(default_factory=set)  # asked for while their probe was running
+    most: int = field(default_factory=lambda: most_of(resource.getrlimit(resource.RLIMIT_NOFILE)[0]))  # at once
     late_s: float = 0.0  # how long the longest has waited for its turn
     _is_short: bool = False  # of descriptors or the like: said once
 
@@ -163,7 +172,7 @@ class Prober:
             while due and due[0][0] <= now:
                 at, _, identity = due[0]
                 if self._planned.get(identity) == due[0]:
-                    if self._n_running[pop] >= MAX_AT_ONCE - len(self._running):
+                    if self._n_running[pop] >= self.most - len(self._running):
                         late_s = max(late_s, now - at)
                         break
                     del self._planned[identity]

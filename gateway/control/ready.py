@@ -45,7 +45,8 @@ class Ready:
         """What the start still waits for before anyone is served. Each ends by a deadline."""
         waiting = [] if self.geo.has_looked or self._is_late else ["geoip: databases not read yet"]
         waiting += [f"cluster in {pop}: not synced yet" for pop in self.sources.unsynced(self.sync_deadline_s())]
-        waiting += [f"name {name}: not resolved yet" for name, answer in self.sources.resolver.answers.items() if answer.is_new]
+        if not self._is_late:
+            waiting += [f"name {name}: not resolved yet" for name, answer in self.sources.resolver.answers.items() if answer.is_new]
         if not self._has_probed:
             if self.publisher.is_due and not self._is_late:
                 waiting.append("table: what was last said is not in it yet")

@@ -7,6 +7,7 @@ know what an address is used for.
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import logging
 import socket
@@ -22,16 +23,31 @@ INTERVAL_S = 30.0
 RETRY_S = 5.0  # after a failure
 DEADLINE_S = 10.0  # glibc asks each server twice for 5 s
 
+NO_WAY = {errno.EAFNOSUPPORT, errno.ENETUNREACH, errno.EADDRNOTAVAIL}
+AT_ONCE = 32  # threads of look-ups
 Lookup = Callable[[str], Awaitable[tuple[str, ...]]]
 
 
 async def lookup(name: str) -> tuple[str, ...]:
-    """Every address of a name, by the machine's own resolver. OSError or TimeoutError when there is no answer."""
+    """Every address of a name that can be reached from here, by the machine's own resolver; all, where none can. OSError or TimeoutError
+    when there is no answer."""
 
     def ask() -> list[str]:
-        return [str(found[4][0]) for found in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)]
+        found = [str(found[4][0]) for found in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)]
+        return [address for address in found if has_way(address)] or found
 
     return tuple(await in_thread(f"resolve-{name}"[:15], ask, DEADLINE_S))
+
+
+def has_way(address: str) -> bool:
+    """Whether this machine can send to an address at all: it has the family, and a route. Sends nothing. A name has addresses of both
+    families, and many machines have no IPv6: those endpoints would count for ever as ones that are lost."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as asked:
+            asked.connect((address, 9))
+    except OSError as error:
+        return error.errno not in NO_WAY
+    return True
 
 
 @dataclass(slots=True)
@@ -57,11 +73,12 @@ class Resolver:
     on_change: Callable[[], None]
     ask: Lookup = lookup
     answers: dict[str, Answer] = field(default_factory=dict)
+    _n_asking: int = 0
 
     def want(self, names: Collection[str]) -> None:
         """The names that are of use from now on."""
         for name in names:
-            self.answers.setdefault(name, Answer())
+            self.answers.setdefault(name, Answer(due=self.clock()))
         for name in self.answers.keys() - set(names):
             del self.answers[name]
 
@@ -71,12 +88,14 @@ class Resolver:
         return answer.addresses if answer is not None else ()
 
     def turn(self) -> None:
-        """Begin the look-ups that are due. Each is on its own: a name that hangs holds up no other."""
+        """Begin the look-ups that are due, those first that have waited longest, so that names that hang hold up the others for no more
+        than a round: each is a thread of its own, of which a machine has only so many."""
         now = self.clock()
-        for name, answer in self.answers.items():
-            if answer.due <= now and not answer.is_asking:
-                answer.is_asking = True
-                self.tasks.start(f"resolve {name}", self._look_up(name, answer))
+        due = [(answer.due, name, answer) for name, answer in self.answers.items() if answer.due <= now and not answer.is_asking]
+        for _, name, answer in sorted(due)[: max(0, AT_ONCE - self._n_asking)]:
+            answer.is_asking = True
+            self._n_asking += 1
+            self.tasks.start(f"resolve {name}", self._look_up(name, answer))
 
     async def first(self, names: Collection[str], deadline_s: float) -> None:
         """Wait until each of `names` has an answer or has failed once, not longer than the deadline."""
@@ -94,7 +113,7 @@ class Resolver:
             addresses = tuple(sorted({str(ipaddress.ip_address(found)) for found in await self.ask(name)}))
             if not addresses:
                 raise OSError("no address")
-        except (OSError, TimeoutError, ValueError) as error:
+        except (OSError, TimeoutError, ValueError, RuntimeError) as error:  # RuntimeError: no thread can be started
             reason = "no answer in time" if isinstance(error, TimeoutError) else getattr(error, "strerror", None) or str(error)
             if answer.error != reason:
                 logger.warning("name not resolved", extra={"host": name, "error": reason, "kept": list(answer.addresses)})
@@ -103,6 +122,7 @@ class Resolver:
             return
         finally:
             answer.is_asking = False
+            self._n_asking -= 1
         answer.error, answer.answered_at = None, self.clock()
         answer.due = answer.answered_at + INTERVAL_S
         if addresses != answer.addresses:

@@ -10,7 +10,7 @@ import uvloop
 
 from gateway.config import Health
 from gateway.control import probes as module
-from gateway.control.probes import Prober, Result, probe
+from gateway.control.probes import Prober, Result, most_of, probe
 from gateway.control.tasks import Tasks
 from tests.unit.gateway.control.helpers import Bench, config_of, identity
 
@@ -158,6 +158,18 @@ def test_a_fault_of_this_machine_is_no_verdict(number, monkeypatch):
 
     monkeypatch.setattr(asyncio, "open_connection", fail)
     assert asyncio.run(probe(ONE, TCP)).is_good is None
+
+
+def test_a_family_that_this_machine_lacks_is_a_verdict(monkeypatch):
+    """The same number as where no port is left: the endpoint can't be reached from here, and waits for ever to be judged."""
+
+    async def fail(*_, **__):
+        raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+
+    monkeypatch.setattr(asyncio, "open_connection", fail)
+    assert asyncio.run(probe(ONE, TCP)).is_good is None
+    monkeypatch.setattr(module, "has_way", lambda address: False)
+    assert asyncio.run(probe(ONE, TCP)).is_good is False
 
 
 def test_a_refused_connect_is_a_verdict(monkeypatch):
@@ -326,10 +338,15 @@ def test_no_verdict_changes_nothing_is_tried_again_soon_and_said_once(caplog):
     assert [record.message for record in caplog.records].count("probes can't judge: the fault is on this side") == 1
 
 
-def test_no_more_at_once_than_descriptors_allow(monkeypatch):
+@pytest.mark.parametrize(("descriptors", "most"), [(-1, 512), (1_048_576, 512), (1024, 64), (200, 12), (20, 2)])
+def test_most_of_the_descriptors_are_for_others(descriptors, most):
+    assert most_of(descriptors) == most
+
+
+def test_no_more_at_once_than_descriptors_allow():
     async def scenario():
-        monkeypatch.setattr(module, "MAX_AT_ONCE", 4)
         bench, prober, asked, _, _ = scene()
+        prober.most = 4
         asked.gate = asyncio.Event()
         everyone = [identity(f"192.0.2.{n}") for n in range(1, 6)]
         begin(bench, prober, *everyone)
@@ -342,10 +359,10 @@ def test_no_more_at_once_than_descriptors_allow(monkeypatch):
     asyncio.run(scenario())
 
 
-def test_endpoints_that_swallow_probes_delay_those_of_no_other_pop(monkeypatch):
+def test_endpoints_that_swallow_probes_delay_those_of_no_other_pop():
     async def scenario():
-        monkeypatch.setattr(module, "MAX_AT_ONCE", 16)
         bench, prober, asked, _, _ = scene()
+        prober.most = 16
         asked.silent = [identity(f"192.0.2.{n}", pop=pop) for pop in ("fra", "nyc") for n in range(1, 100)]
         well = identity("192.0.2.1", pop="sin")
         begin(bench, prober, *asked.silent, well)

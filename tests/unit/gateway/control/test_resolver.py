@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import socket
 
 import pytest
@@ -158,3 +159,72 @@ def test_the_machines_own_resolver(monkeypatch):
     monkeypatch.setattr(module.socket, "getaddrinfo", fail)
     with pytest.raises(socket.gaierror):
         asyncio.run(lookup("nowhere.invalid"))
+
+
+def test_names_that_hang_hold_up_the_others_for_a_round_and_no_more_threads_than_that():
+    async def scenario():
+        resolver, names, clock, _, _ = scene()
+        everyone = [f"n{n:03d}" for n in range(100)]
+        names.answers["web"] = ("192.0.2.1",)
+        deadline = asyncio.Event()
+
+        async def ask(name):
+            names.asked.append(name)
+            if name != "web":
+                await deadline.wait()
+                raise TimeoutError
+            return names.answers[name]
+
+        resolver.ask = ask
+        resolver.want(everyone)
+        resolver.turn()
+        await settle()
+        assert len(names.asked) == module.AT_ONCE
+        resolver.want([*everyone, "web"])
+        for _ in range(4):
+            deadline.set()
+            await settle()
+            deadline.clear()
+            clock.advance(0.1)
+            resolver.turn()
+            await settle()
+        assert set(names.asked) == {*everyone, "web"} and resolver.addresses("web") == ("192.0.2.1",)
+        deadline.set()
+        await settle()
+
+    asyncio.run(scenario())
+
+
+def test_no_thread_is_a_failure_like_others():
+    async def scenario():
+        resolver, names, clock, _, _ = scene()
+        names.answers["web"] = RuntimeError("can't start new thread")
+        resolver.want(["web"])
+        resolver.turn()
+        await settle()
+        assert (resolver.answers["web"].error, resolver.answers["web"].due) == ("can't start new thread", clock() + RETRY_S)
+
+    asyncio.run(scenario())
+
+
+def test_of_a_name_only_what_can_be_reached_from_here_counts(monkeypatch):
+    both = [(socket.AF_INET6, 1, 6, "", ("2001:db8::1", 0, 0, 0)), (socket.AF_INET, 1, 6, "", ("127.0.0.1", 0))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: both)
+    ways = {"2001:db8::1": False, "127.0.0.1": True}
+    monkeypatch.setattr(module, "has_way", ways.__getitem__)
+    assert asyncio.run(lookup("web")) == ("127.0.0.1",)
+    ways["127.0.0.1"] = False  # no way anywhere: that will change, and is no word on the name
+    assert asyncio.run(lookup("web")) == ("2001:db8::1", "127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("number", "has"), [(errno.ENETUNREACH, False), (errno.EADDRNOTAVAIL, False), (errno.EAFNOSUPPORT, False), (errno.EMFILE, True)]
+)
+def test_a_way_is_a_family_and_a_route(monkeypatch, number, has):
+    assert module.has_way("127.0.0.1")
+
+    def fail(*_):
+        raise OSError(number, "no")
+
+    monkeypatch.setattr(socket, "socket", fail)
+    assert module.has_way("192.0.2.1") == has
