@@ -17,6 +17,7 @@ from gateway._config_tree import Loc, Node
 from gateway.errors import Fault
 
 _FAST_PACE = 0.5
+_LEAST_CLOSING_S = 1.0  # what is in its handshake comes through within that
 _MIN_KEY_BYTES = 16
 
 
@@ -31,6 +32,11 @@ def doubts(config: Config, root: Node, file: str) -> list[Fault]:
     if config.steering.pace > _FAST_PACE:
         judging.note(
             ("steering", "pace"), "most of a service's traffic may move within a second: gateways that share nothing swing together"
+        )
+    if config.drain.deadline - config.drain.lameduck < _LEAST_CLOSING_S and config.drain.deadline > 0:
+        judging.note(
+            ("drain", "deadline"),
+            f"within {_LEAST_CLOSING_S:g} s of lameduck, {config.drain.lameduck}: each drain cuts requests that run then",
         )
     _unused(judging)
     _tight(judging)

@@ -216,8 +216,10 @@ class Gateway:
             self.workers.close()
 
     async def _watch_databases(self) -> None:
+        began = self.clock()
         await self.geo.turn()
-        await asyncio.sleep(self.config.geoip.check_interval)
+        while self.clock() - began < self.config.geoip.check_interval:  # a reload may shorten it
+            await asyncio.sleep(min(1.0, self.config.geoip.check_interval))
 
     def _on_open(self, identity: Identity) -> None:
         if self.world.count(identity):

@@ -5,7 +5,7 @@ from k8s.access import ClusterAccess
 from k8s.cluster import Cluster, ServiceKey
 from k8s.errors import AccessError, ApiError, CutOffError, GarbageError, K8sError, UnreachableError
 from k8s.reflector import Timing
-from k8s.slices import Endpoint, State, select
+from k8s.slices import Endpoint, State, is_endpoint, select
 
 __all__ = [
     "AccessError",
@@ -21,5 +21,6 @@ __all__ = [
     "State",
     "Timing",
     "UnreachableError",
+    "is_endpoint",
     "select",
 ]

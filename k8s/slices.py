@@ -189,6 +189,12 @@ def _address(text: str, family: str) -> str | None:
         return None
 
 
+def is_endpoint(one: Endpoint) -> bool:
+    """Whether one that was written down is what a slice could have said."""
+    family = "IPv6" if ":" in one.address else "IPv4"
+    return 0 < one.port < 65536 and _address(one.address, family) == one.address
+
+
 def _one_family_a_pod(found: dict[tuple[str, int], Candidate], families: Sequence[str]) -> dict[tuple[str, int], Candidate]:
     ranks = {family: rank for rank, family in enumerate(families)}
     best: dict[str, int] = {}

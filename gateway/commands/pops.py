@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from gateway.commands._client import AdminClient, Unreachable, add_running, running
+from gateway.commands._client import AdminClient, Refusal, Unreachable, add_running, running
 from gateway.pops_text import HEADS, notes, rows
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def watch(client: AdminClient, as_json: bool, sleep: Callable[[float], object] =
     while True:
         try:
             text = shown(client, as_json)
-        except Unreachable as error:
+        except (Unreachable, Refusal) as error:
             text = f"{time.strftime('%H:%M:%S')} {error}"
         print(f"{CLEAR}{text}" if sys.stdout.isatty() and not as_json else text, flush=True)
         sleep(INTERVAL_S)
@@ -59,8 +59,11 @@ def shown(client: AdminClient, as_json: bool) -> str:
     said = client.get("/pops")
     if as_json:
         return json.dumps(said)
-    health = client.get("/healthz")
-    title = f"gateway {said.get('gateway', '')} at {client.url}: {health['state']}, table {said['table']['generation']}"
+    try:
+        state = client.get("/healthz")["state"]
+    except Refusal as error:
+        state = str(error)  # no worker turns: just then somebody wants to see the rest
+    title = f"gateway {said.get('gateway', '')} at {client.url}: {state}, table {said['table']['generation']}"
     return "\n".join([title, *table(said), *notes(said)])
 
 

@@ -19,7 +19,7 @@ import msgspec
 from gateway.config import Config, KubernetesAccess
 from gateway.control import kept
 from gateway.control.blocking import in_thread
-from k8s import Cluster, Endpoint, ServiceKey
+from k8s import Cluster, Endpoint, ServiceKey, is_endpoint
 
 logger = logging.getLogger("isochrone.sources")
 
@@ -65,6 +65,8 @@ def load(path: Path | None) -> Words:
         return {}
     try:
         found = _decoder.decode(kept.read(path))
+        if odd := [str(one.identity) for word in found for one in word.endpoints if not is_endpoint(one)]:
+            raise ValueError(f"no endpoint: {odd[0]}")
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:  # msgspec's are ValueErrors

@@ -1,5 +1,6 @@
 import asyncio
 import socket
+from types import SimpleNamespace
 
 import pytest
 
@@ -163,5 +164,29 @@ def test_sigterm_while_it_starts_is_the_end():
         async with asyncio.timeout(10):
             await running
         assert not gateway.workers.all
+
+    asyncio.run(scenario())
+
+
+def test_a_reload_that_has_databases_looked_at_more_often_is_heard_at_once():
+    async def scenario():
+        clock, looks = [0.0], []
+        geoip = SimpleNamespace(check_interval=86_400.0)
+
+        async def look():
+            looks.append(clock[0])
+
+        async def sleep(seconds):
+            assert seconds <= 1.0
+            clock[0] += seconds
+            if clock[0] == 3.0:
+                geoip.check_interval = 10.0
+
+        gateway = SimpleNamespace(clock=lambda: clock[0], geo=SimpleNamespace(turn=look), config=SimpleNamespace(geoip=geoip))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(asyncio, "sleep", sleep)
+            await Gateway._watch_databases(gateway)
+            await Gateway._watch_databases(gateway)
+        assert looks == [0.0, 10.0]
 
     asyncio.run(scenario())

@@ -33,6 +33,14 @@ def test_a_table_of_a_running_gateway(said, capsys):
     assert fra.index("100%") + 4 == heads.index("availability") + len("availability")  # numbers end in one line
 
 
+def test_a_gateway_of_which_no_worker_turns_is_shown_all_the_same(said, capsys):
+    with admin_api() as api:
+        api.answers = [(200, said), (503, {"error": "no worker turns: worker-0"})]
+        assert main(["pops", "--admin", api.url]) == 0
+    title, *rows = capsys.readouterr().out.splitlines()
+    assert "no worker turns: worker-0" in title and len(rows) == 3
+
+
 def test_json_is_what_the_gateway_said(said, capsys):
     with admin_api() as api:
         api.answers = [(200, said)]

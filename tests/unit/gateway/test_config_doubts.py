@@ -45,6 +45,9 @@ def pops(capacity):
     [
         {},
         {"steering": "{pace: 50%}"},
+        {"drain": "{lameduck: 5s, deadline: 6s}"},
+        {"drain": "{lameduck: 0s, deadline: 0s}"},
+        {"drain": "{lameduck: 1h}"},
         {"services": services(API and ", capacity: {requests_in_flight: 2}", n_endpoints=2), "pops": pops(2)},
         {"services": services(more=API), "routes": "[{split: [{service: shop}, {service: api}], split_sticky: true}]"},
         {"services": services(more=API).replace("name: shop,", "name: shop, on_unavailable: [api],")},
@@ -62,6 +65,10 @@ def test_no_doubt(more):
 @pytest.mark.parametrize(
     ("more", "words"),
     [
+        (
+            {"drain": "{lameduck: 5s, deadline: 5500ms}"},
+            "drain.deadline: within 1 s of lameduck, 5s: each drain cuts requests that run then",
+        ),
         ({"geoip": "{city: [/nowhere/a.mmdb], overrides: []}"}, "geoip.city[0]: there is no file /nowhere/a.mmdb now"),
         ({"geoip": "{asn: /nowhere/a.mmdb, city: /dev/null}"}, "geoip.asn: there is no file /nowhere/a.mmdb now"),
         ({"geoip": "{}"}, "geoip: no client's location will be known"),

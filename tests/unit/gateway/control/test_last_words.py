@@ -98,6 +98,17 @@ def test_a_file_that_is_none_is_said_and_left_aside(tmp_path, caplog, content):
     assert [record.getMessage() for record in caplog.records] == ["the last words of clusters are not used"]
 
 
+@pytest.mark.parametrize(("key", "value"), [("address", "host-1"), ("address", "10.0.0.1:80"), ("port", 0), ("port", 99999), ("port", -1)])
+def test_an_endpoint_that_is_none_is_a_damaged_file(tmp_path, caplog, key, value):
+    path = tmp_path / FILE
+    Scene(path, FakeCluster(web=(ONE, TWO))).turn()
+    words = json.loads(path.read_text())
+    words[0]["endpoints"][1][key] = value
+    path.write_text(json.dumps(words))
+    assert load(path) == {}
+    assert caplog.records[-1].error.startswith("no endpoint: ")
+
+
 def test_one_that_others_may_write_is_not_used(tmp_path, caplog):
     path = tmp_path / FILE
     Scene(path, FakeCluster(web=(ONE,))).turn()
