@@ -1,9 +1,11 @@
 import asyncio
 import logging
+import threading
 
 import pytest
 
 from gateway.control.geo import DatabasesRefused, Geo
+from geoip import DatabaseFiles
 from tests.unit.gateway.control.helpers import Clock, config_of
 from tests.unit.geoip.mmdb import city, write
 
@@ -124,3 +126,22 @@ def test_prepare_with_the_same_files_does_not_mind_that_one_is_broken_now(path):
     path.write_bytes(b"garbage")
     turns(geo, 3)
     assert asyncio.run(geo.prepare(config)).locator().locate("1.2.3.4").lat == 1
+
+
+def test_a_reload_leads_away_from_a_disk_that_hangs(path, tmp_path, monkeypatch):
+    path.write_bytes(ONE)
+    geo, _, _ = geo_of(path)
+    let_go, check, old = threading.Event(), DatabaseFiles.check, geo.files
+    monkeypatch.setattr(DatabaseFiles, "check", lambda files, now: let_go.wait(20) if files is old else check(files, now))
+
+    async def scenario():
+        looking = asyncio.create_task(geo.turn())
+        other = tmp_path / "other.mmdb"
+        other.write_bytes(TWO)
+        async with asyncio.timeout(10):
+            prepared = await geo.prepare(config_of(geoip=f"{{city: {other}}}"))
+        assert prepared.locator().locate("1.2.3.4").lat == 3
+        let_go.set()
+        await looking
+
+    asyncio.run(scenario())
