@@ -87,7 +87,8 @@ class Geo:
 
     async def prepare(self, config: Config) -> Prepared:
         """What another configuration needs. DatabasesRefused when it names a file that can't be used: then nothing has changed.
-        TimeoutError when reading takes too long. Files in use are not looked at: their disk may hang, and a reload may lead away from it."""
+        TimeoutError when reading takes too long. Files in use are not looked at:
+        their disk may hang, and a reload may lead away from it."""
         async with asyncio.timeout(DEADLINE_S):
             is_same = (config.geoip.city, config.geoip.asn) == (self.config.geoip.city, self.config.geoip.asn)
             files = self.files if is_same else _files_of(config)
