@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import multiprocessing
-import multiprocessing.connection
 import os
 import platform
 import statistics
@@ -20,6 +17,7 @@ from typing import Any
 
 from aiohttp import web
 
+from bench.k8s_server import LABEL, PER_SLICE, UNREADY, Pipe, event, listed, listen, piece, started, watch
 from gateway.app import Gateway
 from gateway.config import Health, parse
 from gateway.control.probes import Result
@@ -27,38 +25,10 @@ from gateway.control.world import Identity
 from k8s import Cluster, ClusterAccess
 
 STEP_S = 0.4
-PER_SLICE = 100
-LABEL = "kubernetes.io/service-name"
 
 
-def piece(service: int, number: int, version: int, unready: int = -1) -> dict[str, Any]:
-    """A slice as a real controller writes it, managed fields left out."""
-    return {
-        "kind": "EndpointSlice",
-        "apiVersion": "discovery.k8s.io/v1",
-        "metadata": {
-            "name": f"s{service}-{number}",
-            "namespace": "shop",
-            "resourceVersion": str(version),
-            "labels": {LABEL: f"s{service}", "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io"},
-        },
-        "addressType": "IPv4",
-        "endpoints": [
-            {
-                "addresses": [f"10.{service}.{number}.{place}"],
-                "conditions": {"ready": place != unready, "serving": place != unready, "terminating": False},
-                "targetRef": {"kind": "Pod", "namespace": "shop", "name": f"s{service}-{place}", "uid": f"{service}-{number}-{place}"},
-                "nodeName": f"node-{place % 20}",
-                "zone": f"eu-central-1{'abc'[place % 3]}",
-            }
-            for place in range(PER_SLICE)
-        ],
-        "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
-    }
-
-
-def serve(pipe: multiprocessing.connection.Connection, services: int, endpoints: int) -> None:
-    """The server's process. Who says a service and a slice has that slice change."""
+async def serve(pipe: Pipe, services: int, endpoints: int) -> None:
+    """The server. Who says a service and a slice has that slice change."""
     watches: list[tuple[str | None, web.StreamResponse]] = []
     version = 1_000_000
     flips = 0
@@ -70,16 +40,9 @@ def serve(pipe: multiprocessing.connection.Connection, services: int, endpoints:
     async def handle(request: web.Request) -> web.StreamResponse:
         only = wanted(request)
         if "watch" not in request.query:
-            items = [
-                piece(service, number, 100)
-                for service in range(services)
-                for number in range(endpoints // PER_SLICE)
-                if only in (None, f"s{service}")
-            ]
-            return web.json_response({"kind": "EndpointSliceList", "metadata": {"resourceVersion": str(version)}, "items": items})
-        response = web.StreamResponse()
-        response.enable_chunked_encoding()
-        await response.prepare(request)
+            named = [service for service in range(services) if only in (None, f"s{service}")]
+            return listed([piece(service, number, 100) for service in named for number in range(endpoints // PER_SLICE)], version)
+        response = await watch(request)
         watches.append((only, response))
         await asyncio.sleep(3600)
         return response
@@ -87,24 +50,14 @@ def serve(pipe: multiprocessing.connection.Connection, services: int, endpoints:
     async def change(service: int, number: int) -> None:
         nonlocal version, flips
         version, flips = version + 1, flips + 1
-        changed = piece(service, number, version, unready=7 if flips % 2 else -1)
-        line = json.dumps({"type": "MODIFIED", "object": changed}).encode() + b"\n"
+        line = event(piece(service, number, version, 7 if flips % 2 else None, UNREADY))
         for only, response in watches:
             if only in (None, f"s{service}"):
                 await response.write(line)
 
-    async def main() -> None:
-        app = web.Application()
-        app.router.add_get("/{path:.*}", handle)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        pipe.send(runner.addresses[0][1])
-        loop = asyncio.get_running_loop()
-        while True:
-            await change(*await loop.run_in_executor(None, pipe.recv))
-
-    asyncio.run(main())
+    await listen(pipe, handle)
+    while True:
+        await change(*await asyncio.get_running_loop().run_in_executor(None, pipe.recv))
 
 
 def configuration(services: int) -> str:
@@ -125,13 +78,8 @@ async def well(_: Identity, __: Health) -> Result:
     return Result(True, "well", 0.001, has_answered=True)
 
 
-async def measure(services: int, endpoints: int, rounds: int) -> dict[str, list[float]]:
+async def measure(pipe: Pipe, port: int, services: int, endpoints: int, rounds: int) -> dict[str, list[float]]:
     """Milliseconds of CPU time of each step: those in which one slice changed, and those in which none did."""
-    pipe, theirs = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs, services, endpoints), daemon=True)
-    server.start()
-    loop = asyncio.get_running_loop()
-    port = await loop.run_in_executor(None, pipe.recv)
     loaded = parse(configuration(services))
 
     def make(name: str, _: object, keys: list[Any], on_change: Any) -> Cluster:
@@ -158,8 +106,6 @@ async def measure(services: int, endpoints: int, rounds: int) -> dict[str, list[
         assert gateway.publisher.generation >= generation + rounds, "not each change made a table"
         gateway.terminate()
         gateway.terminate()
-    server.terminate()
-    server.join()
     return found
 
 
@@ -169,7 +115,8 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     print(f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}; CPU time of control for one changed slice")
     for services, endpoints in ((1, 100), (100, 100), (1, 10_000)):
-        found = asyncio.run(measure(services, endpoints, rounds))
+        with started(serve, services, endpoints) as (pipe, port):
+            found = asyncio.run(measure(pipe, port, services, endpoints, rounds))
         calm = statistics.median(found["calm"])
         costs = sorted(one - calm for one in found["changed"])
         print(

@@ -11,69 +11,30 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import multiprocessing
-import multiprocessing.connection
 import os
 import platform
 import resource
 import statistics
 import time
-from typing import Any
 
 import msgspec
 from aiohttp import web
 
+from bench.k8s_server import PER_SLICE, Pipe, event, listed, listen, piece, started, watch
 from k8s import Cluster, ClusterAccess, ServiceKey
 
-KEY = ServiceKey("shop", "web", "http")
-SLICES, PER_SLICE = 10, 100
+KEY = ServiceKey("shop", "s0", "http")
+SLICES = 10
 
 
-def piece(number: int, version: int, changed: int | None = None) -> dict[str, Any]:
-    """A slice as a real controller writes it, managed fields left out; endpoint `changed` is on its way out."""
-    return {
-        "kind": "EndpointSlice",
-        "apiVersion": "discovery.k8s.io/v1",
-        "metadata": {
-            "name": f"web-{number}",
-            "namespace": "shop",
-            "uid": f"0000-{number}",
-            "resourceVersion": str(version),
-            "labels": {"kubernetes.io/service-name": "web", "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io"},
-        },
-        "addressType": "IPv4",
-        "endpoints": [
-            {
-                "addresses": [f"10.{number}.0.{i}"],
-                "conditions": {"ready": i != changed, "serving": True, "terminating": i == changed},
-                "targetRef": {
-                    "kind": "Pod",
-                    "namespace": "shop",
-                    "name": f"web-7d4b9c-{i}",
-                    "uid": f"3f0c7c9e-{number:04}-{i:04}-a7c3-9d2e",
-                },
-                "nodeName": f"node-{i % 20}",
-                "zone": f"eu-central-1{'abc'[i % 3]}",
-            }
-            for i in range(PER_SLICE)
-        ],
-        "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
-    }
-
-
-def serve(pipe: multiprocessing.connection.Connection, per_event: int, changes_per_s: int, seconds: float) -> None:
-    """The server's process. Each event carries `per_event` changed endpoints of one slice."""
+async def serve(pipe: Pipe, per_event: int, changes_per_s: int, seconds: float) -> None:
+    """The server. Each event carries `per_event` changed endpoints of one slice."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         if "watch" not in request.query:
-            items = [piece(n, 100 + n) for n in range(SLICES)]
-            return web.json_response({"kind": "EndpointSliceList", "metadata": {"resourceVersion": "200"}, "items": items})
-        response = web.StreamResponse()
-        response.enable_chunked_encoding()
-        await response.prepare(request)
-        prepared = [
-            json.dumps({"type": "MODIFIED", "object": piece(n % SLICES, 1000 + n, n % PER_SLICE)}).encode() + b"\n" for n in range(200)
-        ]
+            return listed([piece(0, n, 100 + n) for n in range(SLICES)], 200)
+        response = await watch(request)
+        prepared = [event(piece(0, n % SLICES, 1000 + n, n % PER_SLICE)) for n in range(200)]
         events_per_s = changes_per_s / per_event
         started_at, sent = time.monotonic(), 0
         while (elapsed_s := time.monotonic() - started_at) < seconds:
@@ -81,29 +42,17 @@ def serve(pipe: multiprocessing.connection.Connection, per_event: int, changes_p
                 await response.write(prepared[sent % len(prepared)])
                 sent += 1
             await asyncio.sleep(0.001)
-        await response.write(json.dumps({"type": "MODIFIED", "object": piece(0, 999_999)}).encode() + b"\n")
+        await response.write(event(piece(0, 0, 999_999)))
         pipe.send(sent)
         await asyncio.sleep(3600)
         return response
 
-    async def main() -> None:
-        app = web.Application()
-        app.router.add_get("/{path:.*}", handle)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        pipe.send(runner.addresses[0][1])
-        await asyncio.sleep(3600)
-
-    asyncio.run(main())
+    await listen(pipe, handle)
+    await asyncio.sleep(3600)
 
 
-async def measure(per_event: int, seconds: float) -> dict[str, float]:
-    pipe, theirs = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs, per_event, 1000, seconds), daemon=True)
-    server.start()
+async def measure(pipe: Pipe, port: int) -> dict[str, float]:
     loop = asyncio.get_running_loop()
-    port = await loop.run_in_executor(None, pipe.recv)
     calls: list[float] = []
     cluster = Cluster("bench", lambda: ClusterAccess(f"http://127.0.0.1:{port}"), [KEY], lambda _, __: calls.append(time.monotonic()))
     # Not the cluster's own tasks: the one that runs it, ended below.
@@ -116,8 +65,6 @@ async def measure(per_event: int, seconds: float) -> dict[str, float]:
         cpu, wall = time.process_time() - before, time.monotonic() - wall
         task.cancel()
     assert len(cluster.endpoints(KEY)) == SLICES * PER_SLICE
-    server.terminate()
-    server.join()
     return {
         "events_per_s": sent / wall,
         "callbacks_per_s": len(calls) / wall,
@@ -132,15 +79,15 @@ def decode_ms() -> list[float]:
 
     decoder = msgspec.json.Decoder(ObjectList[EndpointSlice])
     text = json.dumps(
-        {"kind": "EndpointSliceList", "metadata": {"resourceVersion": "1"}, "items": [piece(n, n) for n in range(SLICES)]}
+        {"kind": "EndpointSliceList", "metadata": {"resourceVersion": "1"}, "items": [piece(0, n, n) for n in range(SLICES)]}
     ).encode()
     times: list[list[float]] = [[], []]
     for _ in range(50):
-        started = time.perf_counter()
+        begun = time.perf_counter()
         found = decoder.decode(text)
         decoded = time.perf_counter()
         resolve(found.items or (), "http")
-        times[0].append(1e3 * (decoded - started))
+        times[0].append(1e3 * (decoded - begun))
         times[1].append(1e3 * (time.perf_counter() - decoded))
     return [len(text) / 1024, *(statistics.median(one) for one in times)]
 
@@ -155,7 +102,8 @@ def main() -> None:
         f"list of {SLICES * PER_SLICE} endpoints ({size_kib:.0f} KiB): decode {list_ms:.2f} ms, resolve {resolve_ms:.2f} ms (median of 50)"
     )
     for per_event in (1, 10):
-        found = asyncio.run(measure(per_event, seconds))
+        with started(serve, per_event, 1000, seconds) as (pipe, port):
+            found = asyncio.run(measure(pipe, port))
         text = ", ".join(f"{name} {value:.1f}" for name, value in found.items())
         print(f"1000 endpoint changes/s, {per_event} in each event: {text}")
     print(f"peak RSS {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")

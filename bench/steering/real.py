@@ -20,7 +20,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import aiohttp
 import numpy as np
 
 from bench.proxy.peers import Running
@@ -30,6 +29,7 @@ from bench.steering.data import Floats, Setting
 from bench.steering.simulator import Simulation
 from bench.steering.site import HEALTH, LATENESS, WORK
 from gateway.config import parse
+from gateway.demo.client import Client, Fault
 
 N_POPS = 6
 N_WORKERS = 2
@@ -157,30 +157,35 @@ class _Run:
         self.folder = folder
         self.file = folder / "isochrone.yaml"
         self.ports = _free_ports(len(setting.pops) + 2)
+        self.clients: dict[int, Client] = {}  # by the port that is asked
         self.n_failed = 0
         self.lateness_s = 0.0
 
     async def play(self) -> dict[str, Floats]:
         """Shares by stage."""
         self.file.write_text(configuration(self.setting, self.times, True, self.ports))
-        connector = aiohttp.TCPConnector(limit=0)
-        async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(ANSWER_S)) as session:
-            with contextlib.ExitStack() as stack:
-                sites = {
-                    f"http://127.0.0.1:{port}{HEALTH}": stack.enter_context(
-                        self._started(f"site-{number}", "bench.steering.site", str(port), str(number))
-                    )
-                    for number, port in enumerate(self.ports[:-2])
-                }
-                for url, site in sites.items():
-                    await self._wait(session, url, site)
-                gateway = stack.enter_context(self._started("gateway", "gateway", "serve", "-c", str(self.file)))
-                await self._wait(session, f"http://127.0.0.1:{self.ports[-1]}/readyz", gateway)
-                counts = await self._stages(session)
-                for port in self.ports[:-2]:
-                    async with session.get(f"http://127.0.0.1:{port}{LATENESS}") as answer:
-                        self.lateness_s = max(self.lateness_s, float(await answer.text()))
+        with contextlib.ExitStack() as stack:
+            for port in self.ports:
+                self.clients[port] = stack.enter_context(contextlib.closing(Client(port, ANSWER_S)))
+            sites = [
+                stack.enter_context(self._started(f"site-{number}", "bench.steering.site", str(port), str(number)))
+                for number, port in enumerate(self.ports[:-2])
+            ]
+            for port, site in zip(self.ports, sites, strict=False):
+                await self._wait(port, HEALTH, site)
+            gateway = stack.enter_context(self._started("gateway", "gateway", "serve", "-c", str(self.file)))
+            await self._wait(self.ports[-1], "/readyz", gateway)
+            counts = await self._stages()
+            for port in self.ports[:-2]:
+                self.lateness_s = max(self.lateness_s, float(await self._told(port, "GET", LATENESS)))
         return {stage: of / of.sum() for stage, of in counts.items()}
+
+    async def _told(self, port: int, method: str, path: str) -> str:
+        """What it answers. RuntimeError when that is no 200."""
+        answer = await self.clients[port].ask(method, path)
+        if answer.status != 200:
+            raise RuntimeError(f"{method} {path}: {answer.status} {answer.body.decode()}")
+        return answer.body.decode()
 
     @contextlib.contextmanager
     def _started(self, name: str, *module: str) -> Iterator[Running]:
@@ -191,45 +196,40 @@ class _Run:
         finally:
             running.stop()
 
-    async def _wait(self, session: aiohttp.ClientSession, url: str, process: Running) -> None:
+    async def _wait(self, port: int, path: str, process: Running) -> None:
         """Until it answers 200. RuntimeError with what it wrote when it does not."""
         loop = asyncio.get_running_loop()
         end = loop.time() + START_S
         while loop.time() < end and process.process.poll() is None:
-            with contextlib.suppress(aiohttp.ClientError):
-                async with session.get(url) as answer:
-                    if answer.status == 200:
-                        return
+            with contextlib.suppress(Fault, RuntimeError):
+                await self._told(port, "GET", path)
+                return
             await asyncio.sleep(0.02)
         raise RuntimeError(f"{process.name} does not serve:\n{process.log.read_text()[-2000:]}")
 
-    async def _stages(self, session: aiohttp.ClientSession) -> dict[str, Floats]:
+    async def _stages(self) -> dict[str, Floats]:
         began = asyncio.get_running_loop().time()
         async with asyncio.TaskGroup() as together:
-            load = together.create_task(self._load(session, began))
-            found = {
-                stage: await self._stage(session, stage, began + begin, began + end) for stage, (begin, end) in self.times.stages.items()
-            }
+            load = together.create_task(self._load(began))
+            found = {stage: await self._stage(stage, began + begin, began + end) for stage, (begin, end) in self.times.stages.items()}
             load.cancel()
         return found
 
-    async def _stage(self, session: aiohttp.ClientSession, stage: str, begin: float, end: float) -> Floats:
+    async def _stage(self, stage: str, begin: float, end: float) -> Floats:
         """What each PoP was given in it. Ends with the change that comes after it."""
         now = asyncio.get_running_loop().time
         await asyncio.sleep(begin - now())
-        before = await self._decided(session)
+        before = await self._decided()
         await asyncio.sleep(end - now())
-        given = await self._decided(session) - before
+        given = await self._decided() - before
         if stage == "usual":
             self.file.write_text(configuration(self.setting, self.times, False, self.ports))
-            async with session.post(f"http://127.0.0.1:{self.ports[-1]}/reload") as answer:
-                answer.raise_for_status()
+            await self._told(self.ports[-1], "POST", "/reload")
         elif stage == "one short of room":
-            async with session.get(f"http://127.0.0.1:{self.ports[1]}/slowness/{SLOWNESS}") as answer:
-                answer.raise_for_status()
+            await self._told(self.ports[1], "GET", f"/slowness/{SLOWNESS}")
         return given
 
-    async def _load(self, session: aiohttp.ClientSession, began: float) -> None:
+    async def _load(self, began: float) -> None:
         """Poisson, whatever comes of it."""
         loop, rng, at = asyncio.get_running_loop(), random.Random(1), began
         async with asyncio.TaskGroup() as asking:
@@ -237,20 +237,18 @@ class _Run:
                 at += rng.expovariate(self.times.per_s)
                 await asyncio.sleep(max(0.0, at - loop.time()))
                 self.lateness_s = max(self.lateness_s, loop.time() - at)
-                asking.create_task(self._ask(session, rng.randrange(len(self.setting.clients))))
+                asking.create_task(self._ask(rng.randrange(len(self.setting.clients))))
 
-    async def _ask(self, session: aiohttp.ClientSession, client: int) -> None:
+    async def _ask(self, client: int) -> None:
         try:
-            async with session.get(f"http://127.0.0.1:{self.ports[-2]}/", headers={"X-Forwarded-For": f"{network_of(client)}.1"}) as answer:
-                await answer.read()
-                self.n_failed += answer.status != 200
-        except (aiohttp.ClientError, TimeoutError):
+            answer = await self.clients[self.ports[-2]].ask("GET", "/", {"x-forwarded-for": f"{network_of(client)}.1"})
+            self.n_failed += answer.status != 200
+        except Fault:
             self.n_failed += 1
 
-    async def _decided(self, session: aiohttp.ClientSession) -> Floats:
+    async def _decided(self) -> Floats:
         """How often each PoP was chosen since the gateway began."""
-        async with session.get(f"http://127.0.0.1:{self.ports[-1]}/metrics") as answer:
-            lines = (await answer.text()).splitlines()
+        lines = (await self._told(self.ports[-1], "GET", "/metrics")).splitlines()
         counts = dict.fromkeys((name_of(pop) for pop in self.setting.pops), 0)
         for line in lines:
             if match := DECIDED.match(line):

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from gateway.demo import children
+from gateway.demo import client as http
 from gateway.demo.places import Client, Pop
-from gateway.demo.traffic import Connection
 from gateway.errors import StartError
 
 START_S = 30.0
@@ -107,8 +107,7 @@ class Edge:
         self.log = folder / "gateway.log"
         self.config.write_text(text)
         self._child: subprocess.Popen[bytes] | None = None
-        self._connection = Connection(admin)
-        self._one_at_a_time = asyncio.Lock()
+        self._http = http.Client(admin, ADMIN_S)
 
     @property
     def url(self) -> str:
@@ -129,7 +128,7 @@ class Edge:
             await asyncio.sleep(POLL_S)
 
     def close(self) -> None:
-        self._connection.close()
+        self._http.close()
         if self._child is not None:
             children.end(self._child)
 
@@ -152,17 +151,15 @@ class Edge:
 
     async def _is_ready(self) -> bool:
         try:
-            async with asyncio.timeout(ADMIN_S):
-                return (await self._connection.ask("GET", "/readyz")).status == 200
-        except OSError:  # a timeout too
+            return (await self._http.ask("GET", "/readyz")).status == 200
+        except http.Fault:
             return False
 
     async def _ask(self, method: str, path: str) -> dict[str, Any]:
         try:
-            async with self._one_at_a_time, asyncio.timeout(ADMIN_S):
-                answer = await self._connection.ask(method, path)
-        except OSError as error:  # a timeout too
-            raise StartError(f"{method} {self.admin_url}{path}: {str(error) or 'no answer'}") from error
+            answer = await self._http.ask(method, path)
+        except http.Fault as fault:
+            raise StartError(f"{method} {self.admin_url}{path}: {fault}") from fault
         if answer.status != 200:
             raise StartError(f"{method} {self.admin_url}{path}: {answer.status} {answer.body.decode(errors='replace').strip()}")
         body: dict[str, Any] = json.loads(answer.body)

@@ -32,9 +32,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gateway.demo.client import BLOCK, Connection, Fault, Request
 from tests.e2e import payload
 from tests.e2e.processes import Program
-from tests.e2e.strict_client import BLOCK, Connection, Fault, Request, as_object
 
 KINDS = ("keepalive", "fresh", "upload", "download")
 REPORT_EVERY_S = 0.25
@@ -51,7 +51,7 @@ FAULTS_KEPT = 50
 
 @dataclass
 class Report:
-    """What the clients saw. `faults` are counted by FAULTS of strict_client.py, `details` holds the first of them in words."""
+    """What the clients saw. `faults` are counted by FAULTS of gateway/demo/client.py, `details` holds the first of them in words."""
 
     done: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))  # exchanges without a fault, by kind of client
     faults: dict[str, int] = field(default_factory=dict)
@@ -155,19 +155,18 @@ class Client:
     async def exchange(self, request: Request, pace: float = 0) -> bytes:
         """The body of a 2xx answer; `pod` is who gave it. Counting it is the caller's: the bytes may be wrong."""
         connection = await self.connected()
-        received = bytearray()
         own = {"connection": "close"} if self.kind == "fresh" else {}
         request.fields = {**self.load.fields, **own, **request.fields}
-        answer = await connection.exchange(request, received.extend, pace)
+        answer = await connection.exchange(request, pace)
         if not 200 <= answer.status < 300:
-            raise Fault("status", f"{request}: {answer.status} {bytes(received[:80])!r}")
+            raise Fault("status", f"{request}: {answer.status} {bytes(answer.body[:80])!r}")
         self.pod = answer.fields.get("x-pod", "?")
         if answer.is_last():
             self.load.report.closes_announced += self.kind != "fresh"
             self.hang_up()
         elif self.kind == "fresh":
             self.hang_up()
-        return bytes(received)
+        return bytes(answer.body)
 
     async def get(self) -> None:
         target = f"/get/{self.name}/{self.requests}"
@@ -200,6 +199,17 @@ class Client:
         if body != payload.piece(offset, DOWNLOAD_BYTES):
             raise Fault("wrong_bytes", f"GET {target}: {len(body)} bytes, not those asked for")
         self.load.report.count(self.kind, self.pod)
+
+
+def as_object(body: bytes) -> dict[str, object]:
+    """A JSON body. Fault `wrong_bytes` when it isn't an object."""
+    try:
+        found = json.loads(body)
+    except ValueError as nonsense:
+        raise Fault("wrong_bytes", f"no JSON: {body[:80]!r}") from nonsense
+    if not isinstance(found, dict):
+        raise Fault("wrong_bytes", f"no object: {body[:80]!r}")
+    return found
 
 
 async def upload_body(offset: int, length: int, chunked: bool) -> AsyncIterator[bytes]:

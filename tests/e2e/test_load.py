@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from gateway.demo.client import Fault
 from tests.e2e.load import Client, Generator, Load
 from tests.e2e.processes import Program, wait_until
-from tests.e2e.strict_client import Fault
 
 ADDRESSES = ("10.244.250.1", "10.244.250.2")
 

@@ -104,6 +104,16 @@ def upstream() -> Iterator[Counting]:
         yield one
 
 
+def ask_together(n: int, port: int, times: int) -> tuple[set[bytes], list[float]]:
+    """So many clients, so many times each: which answers there were, and how long each was waited for."""
+    waits_s: list[float] = []
+
+    async def all_ask() -> list[list[bytes]]:
+        return await asyncio.gather(*(ask(port, waits_s, times) for _ in range(n)))
+
+    return {line for each in asyncio.run(all_ask()) for line in each}, sorted(waits_s)
+
+
 async def ask(port: int, waits_s: list[float], times: int) -> list[bytes]:
     """The first line of each answer, over one connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -125,16 +135,11 @@ def test_a_thousand_onto_one_endpoint_of_eight_connections(tmp_path: Path, upstr
     n, times = 1000, 2
     limits = "{connections_per_endpoint: 8, queue_per_endpoint: 1000}"
     with served(tmp_path, CONFIG, fra=upstream.address, workers="8", limits=limits, queue="60s") as gateway:
-        waits_s: list[float] = []
-
-        async def all_ask() -> list[list[bytes]]:
-            return await asyncio.gather(*(ask(gateway.port, waits_s, times) for _ in range(n)))
-
         begin = time.monotonic()
-        lines = asyncio.run(all_ask())
+        answers, waits_s = ask_together(n, gateway.port, times)
         took_s = time.monotonic() - begin
-        print(f"\n{took_s:.1f} s, longest waits {sorted(waits_s)[-3:]}, at most {upstream.most} connections")
-        assert {line for each in lines for line in each} == {b"HTTP/1.1 200 OK"}
+        print(f"\n{took_s:.1f} s, longest waits {waits_s[-3:]}, at most {upstream.most} connections")
+        assert answers == {b"HTTP/1.1 200 OK"}
         assert upstream.n_served == n * times and upstream.most == 8
 
 
@@ -144,14 +149,9 @@ def test_nobody_starves_where_there_are_fewer_connections_than_workers(tmp_path:
     n, times = 80, 20
     limits = "{connections_per_endpoint: 2, queue_per_endpoint: 80}"
     with served(tmp_path, CONFIG, fra=upstream.address, workers="8", limits=limits, queue="4s") as gateway:
-        waits_s: list[float] = []
-
-        async def all_ask() -> list[list[bytes]]:
-            return await asyncio.gather(*(ask(gateway.port, waits_s, times) for _ in range(n)))
-
-        lines = asyncio.run(all_ask())
-        print(f"\nmean {sum(waits_s) / len(waits_s):.3f} s, longest {sorted(waits_s)[-3:]}, at most {upstream.most} connections")
-        assert {line for each in lines for line in each} == {b"HTTP/1.1 200 OK"}, "and none longer than `timeouts.queue`"
+        answers, waits_s = ask_together(n, gateway.port, times)
+        print(f"\nmean {sum(waits_s) / len(waits_s):.3f} s, longest {waits_s[-3:]}, at most {upstream.most} connections")
+        assert answers == {b"HTTP/1.1 200 OK"}, "and none longer than `timeouts.queue`"
         assert upstream.most == 2
 
 

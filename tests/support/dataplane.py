@@ -230,3 +230,29 @@ def pour(bench, source, sink, data, step=1 << 20, turns=2000):
         if not data and piece in (None, b""):
             break
     return got
+
+
+UPGRADE = b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n"
+SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n"
+SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: x\r\nconnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+
+
+def open_tunnel(bench, is_tcp=False):
+    """Both ends of what was an exchange and is a tunnel now."""
+    client, upstream = bench.client(is_tcp=is_tcp), bench.upstream(is_tcp=is_tcp)
+    sent = bench.ask(client, upstream, UPGRADE)
+    assert b"connection: upgrade\r\nUpgrade: websocket\r\n" in sent and b"keep-alive" not in sent
+    upstream.send(SWITCH)
+    bench.turn()
+    assert received(client) == SWITCHED
+    return client, upstream
+
+
+def to_and_fro(bench, client, upstream):
+    """Four bytes up a tunnel, five down."""
+    client.send(b"ping")
+    bench.turn()
+    assert received(upstream) == b"ping"
+    upstream.send(b"pong!")
+    bench.turn()
+    assert received(client) == b"pong!"

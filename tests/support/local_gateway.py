@@ -88,8 +88,8 @@ class Peer:
     """A process of peers.py: `backend`, or `client PORT SECONDS CONNECTIONS PAUSE_S`. It shares no GIL with the gateway, no sanitizer."""
 
     def __init__(self, *arguments: object) -> None:
-        command = [sys.executable, str(Path(__file__).with_name("peers.py")), *map(str, arguments)]
-        environment = {**os.environ, "LD_PRELOAD": "", "PYTHONMALLOC": ""}
+        command = [sys.executable, "-m", "tests.support.peers", *map(str, arguments)]
+        environment = {**os.environ, "LD_PRELOAD": "", "PYTHONMALLOC": "", "PYTHONPATH": str(Path(__file__).parents[2])}
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
         assert self.process.stdout is not None
         self.first_line = self.process.stdout.readline()

@@ -1,25 +1,23 @@
-"""Peers of a gateway, as processes: `peers.py backend`, `peers.py client PORT SECONDS CONNECTIONS PAUSE_S`.
+"""Peers of a gateway, as processes: `-m tests.support.peers backend`, `-m tests.support.peers client PORT SECONDS CONNECTIONS PAUSE_S`.
 
-A backend prints its port and answers until it is killed, or its standard input ends.
-A client asks on all its connections in turn, checks each answer
-byte by byte, and prints one line of JSON: n, bad, and times in ms. Needs nothing but the standard library.
+A backend prints its port and answers until it is killed, or its standard input ends. A client asks on all its connections in turn,
+compares each answer, and prints one line of JSON: n, bad, and times in ms.
 """
 
+import asyncio
 import json
 import selectors
 import socket
 import sys
 import time
 
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n" + b"x" * 100
-REQUEST = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"
+import uvloop
 
+from gateway.demo.client import Answer, Connection, Fault, Request
 
-def connect(port: int) -> socket.socket:
-    connection = socket.create_connection(("127.0.0.1", port))
-    connection.settimeout(10)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return connection
+BODY = b"x" * 100
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n" + BODY
+REQUEST = Request("GET", "/", {"Host": "a.example"})
 
 
 def backend() -> None:
@@ -49,34 +47,25 @@ def backend() -> None:
                 key.fileobj.close()
 
 
-def ask(connection: socket.socket) -> bool:
-    """Whether the answer to what was sent is right."""
-    answer = b""
-    while len(answer) < len(ANSWER):
-        data = connection.recv(65536)
-        if not data:
-            raise ConnectionError("ended")
-        answer += data
-    return answer == ANSWER
-
-
-def client(port: int, seconds: float, n_connections: int, pause_s: float) -> None:
-    connections = [connect(port) for _ in range(n_connections)]
+async def client(port: int, seconds: float, n_connections: int, pause_s: float) -> None:
+    connections = [await Connection.open("127.0.0.1", port) for _ in range(n_connections)]
     took: list[float] = []
     bad = 0
     print("started", flush=True)
+
+    async def ask(connection: Connection) -> None:
+        nonlocal bad
+        begin = time.monotonic()
+        bad += await connection.exchange(REQUEST) != Answer(200, {"content-length": "100"}, bytearray(BODY))
+        took.append(time.monotonic() - begin)
+
     end = time.monotonic() + seconds
     try:
         while time.monotonic() < end:
             for group in [[one] for one in connections] if pause_s else [connections]:  # else all at once, as many clients would
-                begin = time.monotonic()
-                for connection in group:
-                    connection.send(REQUEST)
-                for connection in group:
-                    bad += not ask(connection)
-                    took.append(time.monotonic() - begin)
-                time.sleep(pause_s)
-    except ConnectionError:
+                await asyncio.gather(*map(ask, group))
+                await asyncio.sleep(pause_s)
+    except Fault:
         bad += 1
     took = sorted(took) or [0.0]  # cut off before the first answer
     times = {f"p{percent}_ms": round(took[int(len(took) * percent / 100)] * 1000, 3) for percent in (50, 99)}
@@ -87,4 +76,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "backend":
         backend()
     else:
-        client(int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5]))
+        uvloop.run(client(int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5])))

@@ -3,8 +3,8 @@ import asyncio
 import pytest
 
 from gateway.demo import places
+from gateway.demo.client import Client, Fault
 from gateway.demo.stage import Stage
-from gateway.demo.traffic import Connection
 from gateway.errors import StartError
 
 pytestmark = pytest.mark.slow
@@ -12,11 +12,11 @@ PARIS = next(client for client in places.clients() if client.city == "Paris")
 
 
 async def ask(port):
-    connection = Connection(port)
+    client = Client(port, 5)
     try:
-        return (await connection.ask("GET", "/", {"x-forwarded-for": PARIS.address})).status
+        return (await client.ask("GET", "/", {"x-forwarded-for": PARIS.address})).status
     finally:
-        connection.close()
+        client.close()
 
 
 def test_a_pop_dies_refuses_and_comes_back_on_its_port(tmp_path):
@@ -27,14 +27,14 @@ def test_a_pop_dies_refuses_and_comes_back_on_its_port(tmp_path):
             await stage.start()
             assert await ask(port) == 200
             stage.kill("fra")
-            with pytest.raises(ConnectionRefusedError):
+            with pytest.raises(Fault, match="refused"):
                 await ask(port)
             await stage.revive("fra")
             assert stage.ports["fra"] == port
             assert await ask(port) == 200
         finally:
             stage.close()
-        with pytest.raises(ConnectionRefusedError):
+        with pytest.raises(Fault, match="refused"):
             await ask(port)
 
     asyncio.run(main())

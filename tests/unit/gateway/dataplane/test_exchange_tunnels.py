@@ -5,21 +5,7 @@ import socket
 import pytest
 
 from gateway.dataplane import Settings
-from tests.support.dataplane import ANSWER, PATTERN, REQUEST, pour, received, reset
-
-UPGRADE = b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n"
-SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n"
-SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: x\r\nconnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
-
-
-def open_tunnel(bench, is_tcp=False):
-    client, upstream = bench.client(is_tcp=is_tcp), bench.upstream(is_tcp=is_tcp)
-    sent = bench.ask(client, upstream, UPGRADE)
-    assert b"connection: upgrade\r\nUpgrade: websocket\r\n" in sent and b"keep-alive" not in sent
-    upstream.send(SWITCH)
-    bench.turn()
-    assert received(client) == SWITCHED
-    return client, upstream
+from tests.support.dataplane import ANSWER, PATTERN, REQUEST, SWITCH, SWITCHED, UPGRADE, open_tunnel, pour, received, reset, to_and_fro
 
 
 @pytest.fixture(params=[False, True], ids=["pair", "tcp"])
@@ -30,12 +16,7 @@ def tunnel(bench, request):
 def test_both_ways(bench, tunnel):
     client, upstream = tunnel
     for _ in range(3):
-        client.send(b"ping")
-        bench.turn()
-        assert received(upstream) == b"ping"
-        upstream.send(b"pong")
-        bench.turn()
-        assert received(client) == b"pong"
+        to_and_fro(bench, client, upstream)
     assert pour(bench, client, upstream, PATTERN) == PATTERN
     assert pour(bench, upstream, client, PATTERN) == PATTERN
 

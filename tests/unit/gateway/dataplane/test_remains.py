@@ -4,18 +4,9 @@ import pytest
 
 from gateway.dataplane import Settings
 from routing_core import RouteSpec, _memory
-from tests.support.dataplane import received
+from tests.support.dataplane import SWITCH, UPGRADE, open_tunnel, received, to_and_fro
 
 ROUTES = (RouteSpec("chat", 0),)
-
-
-def open_tunnel(bench):
-    client, upstream = bench.client(), bench.upstream()
-    bench.ask(client, upstream, b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: w\r\n\r\n")
-    upstream.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: w\r\n\r\n")
-    bench.turn()
-    assert received(client).startswith(b"HTTP/1.1 101 ")
-    return client, upstream
 
 
 def test_reloads_leave_no_table_behind_it(make_bench):
@@ -27,12 +18,7 @@ def test_reloads_leave_no_table_behind_it(make_bench):
     assert bench.snapshots.reclaim() == 0
     assert bench.snapshots.oldest() == bench.snapshots.generation
     for client, upstream in tunnels:
-        client.send(b"ping")
-        bench.turn()
-        assert received(upstream) == b"ping"
-        upstream.send(b"pong!")
-        bench.turn()
-        assert received(client) == b"pong!"
+        to_and_fro(bench, client, upstream)
     assert bench.figures.read_pool(bench.pool_rows[0])["in_flight"] == 5
     for client, upstream in tunnels:
         client.close()
@@ -64,8 +50,8 @@ def test_its_idleness_is_what_is_configured_now(make_bench):
 @pytest.mark.parametrize("grants", range(3))
 def test_without_memory_it_holds_its_table_on(bench, grants):
     client, upstream = bench.client(), bench.upstream()
-    bench.ask(client, upstream, b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: w\r\n\r\n")
-    upstream.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: w\r\n\r\n")
+    bench.ask(client, upstream, UPGRADE)
+    upstream.send(SWITCH)
     _memory.refuse(True, grants)
     try:
         bench.turn()

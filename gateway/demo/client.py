@@ -1,19 +1,22 @@
-"""A strict HTTP/1.1 client for load generators: it retries nothing, hides nothing, and names exactly how an exchange went wrong.
+"""A strict HTTP/1.1 client for whoever makes load: it retries nothing, hides nothing, and names exactly how an exchange went wrong.
 
-Owns one connection's bytes. Knows nothing of load, pods or gateways. Ready-made clients won't do here: they retry on their own, or report a
-cut body, a reset and an end of file alike.
+Owns the bytes of connections, and which of them is idle. Must not know load, PoPs or gateways. Ready-made clients won't do: they retry on
+their own, or report a cut body, a reset and an end of file alike.
 """
 
+from __future__ import annotations
+
 import asyncio
-import json
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+
+from gateway.control.tasks import Tasks
 
 BLOCK = 64 * 1024
 
 # The ways an exchange goes wrong: nobody listens; other trouble to connect; reset; closed before any byte of an answer; cut within an
-# answer; bytes that are no HTTP; not 2xx; not the bytes that were asked for; no end within the deadline.
+# answer; bytes that are no HTTP; not the status, not the bytes that were asked for (both for the caller to judge); no end in time.
 FAULTS = ("refused", "unreachable", "reset", "no_answer", "truncated", "malformed", "status", "wrong_bytes", "deadline")
 
 
@@ -26,7 +29,7 @@ class Fault(Exception):
         self.kind, self.detail = kind, detail
 
 
-@dataclass
+@dataclass(slots=True)
 class Request:
     """What is sent, as it is sent: `fields` must hold host and framing, `body` yields framed bytes."""
 
@@ -43,12 +46,11 @@ class Request:
         return f"{self.method} {self.target}"
 
 
-@dataclass
+@dataclass(slots=True)
 class Answer:
-    """An answer's head; the body went to the caller's `on_body`."""
-
     status: int
-    fields: dict[str, str]
+    fields: dict[str, str]  # by small letters
+    body: bytearray = field(default_factory=bytearray)
 
     def is_last(self) -> bool:
         """Whether the peer will take no further request on this connection."""
@@ -56,14 +58,14 @@ class Answer:
 
 
 class Connection:
-    """One connection to one address. After a Fault it is good for nothing but close()."""
+    """One connection to one address, for one exchange at a time. After a Fault it is good for nothing but close()."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
+    def __init__(self, raw: socket.socket, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.raw, self.reader, self.writer = raw, reader, writer
         self.exchanges = 0
 
     @classmethod
-    async def open(cls, host: str, port: int, receive_buffer: int | None = None) -> "Connection":
+    async def open(cls, host: str, port: int, receive_buffer: int | None = None) -> Connection:
         """Fault `refused` or `unreachable`. A small `receive_buffer` (bytes) makes the peer feel a slow reader soon."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         raw = socket.socket(family, socket.SOCK_STREAM)
@@ -73,7 +75,7 @@ class Connection:
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             await asyncio.get_running_loop().sock_connect(raw, (host, port))
-            return cls(*await asyncio.open_connection(sock=raw, limit=BLOCK))
+            return cls(raw, *await asyncio.open_connection(sock=raw, limit=BLOCK))
         except BaseException as trouble:  # a deadline's cancellation too must not leak the socket
             raw.close()
             if not isinstance(trouble, OSError):
@@ -82,40 +84,51 @@ class Connection:
             raise Fault(kind, f"{host}:{port}: {trouble}") from trouble
 
     def is_closed_by_peer(self) -> bool:
-        """Whether the peer has closed the idle connection, as far as is known here."""
-        return self.reader.at_eof()
+        """Whether the peer has closed the idle connection. The kernel is asked: a busy event loop hears of it late, and a request that is
+        sent meanwhile would look lost."""
+        try:
+            return self.reader.at_eof() or self.raw.recv(1, socket.MSG_PEEK) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
-    async def exchange(self, request: Request, on_body: Callable[[bytes], None], pace: float = 0) -> Answer:
+    async def exchange(self, request: Request, pace: float = 0) -> Answer:
         """One request and its whole answer, read at `pace` bytes a second (0: as fast as it comes). Fault for whatever goes wrong but a
         status, which the caller judges."""
-        sending = asyncio.create_task(self.send(request))
+        self.writer.write(request.head())
+        sending, tasks = None, Tasks()
+        if request.body is not None:
+            sending = tasks.start(f"body of {request}", self._send(request.body))
         try:
-            answer = await self.read_head()
-            await self.read_body(request, answer, on_body, pace)
+            answer = await self._read_head()
+            await self._read_body(request, answer, pace)
         except ConnectionError as cut:
             raise Fault("reset", f"{request}: {cut!r}, request {self.exchanges + 1} of this connection") from cut
         except asyncio.IncompleteReadError as cut:
             raise Fault("truncated", f"{request}: {cut}") from cut
-        except (ValueError, asyncio.LimitOverrunError) as nonsense:
+        except (ValueError, IndexError, asyncio.LimitOverrunError) as nonsense:
             raise Fault("malformed", f"{request}: {nonsense}") from nonsense
         finally:
-            sending.cancel()
-            sent = (await asyncio.gather(sending, return_exceptions=True))[0]
-        if sent is not None:
+            if sending is not None:
+                sending.cancel()
+                (is_unsent,) = await asyncio.gather(sending, return_exceptions=True)
+        if sending is not None and is_unsent:
             raise Fault("reset", f"{request}: answered {answer.status} before the body had been sent")
         self.exchanges += 1
         return answer
 
-    async def send(self, request: Request) -> None:
-        """That it can't be sent shows where the answer is read: an answer that came before counts."""
-        self.writer.write(request.head())
-        if request.body is not None:
-            async for block in request.body:
+    async def _send(self, body: AsyncIterator[bytes]) -> bool:
+        """Whether the peer took no more of it. Why shows where the answer is read: an answer that came before counts."""
+        try:
+            async for block in body:
                 self.writer.write(block)
                 await self.writer.drain()
-        await self.writer.drain()
+        except ConnectionError:
+            return True
+        return False
 
-    async def read_head(self) -> Answer:
+    async def _read_head(self) -> Answer:
         """The head of the final answer. ValueError when it is no HTTP/1.1."""
         while True:
             try:
@@ -132,16 +145,13 @@ class Connection:
             if answer.status >= 200:
                 return answer
 
-    async def read_body(self, request: Request, answer: Answer, on_body: Callable[[bytes], None], pace: float) -> None:
-        loop = asyncio.get_running_loop()
-        begin, seen = loop.time(), 0
+    async def _read_body(self, request: Request, answer: Answer, pace: float) -> None:
+        begin = asyncio.get_running_loop().time()
 
         async def take(block: bytes) -> None:
-            nonlocal seen
-            on_body(block)
-            seen += len(block)
+            answer.body += block
             if pace:
-                await asyncio.sleep(begin + seen / pace - loop.time())
+                await asyncio.sleep(begin + len(answer.body) / pace - asyncio.get_running_loop().time())
 
         if request.method == "HEAD" or answer.status in (204, 304):
             return
@@ -151,12 +161,11 @@ class Connection:
             while await self.reader.readuntil(b"\r\n") != b"\r\n":
                 pass  # trailers
         elif "content-length" in answer.fields:
-            left = int(answer.fields["content-length"])
-            while left:
+            length = int(answer.fields["content-length"])
+            while left := length - len(answer.body):
                 block = await self.reader.read(min(left, BLOCK if not pace else max(1, int(pace / 20))))
                 if not block:
                     raise asyncio.IncompleteReadError(b"", left)
-                left -= len(block)
                 await take(block)
         else:
             while block := await self.reader.read(BLOCK):
@@ -166,12 +175,43 @@ class Connection:
         self.writer.close()
 
 
-def as_object(body: bytes) -> dict[str, object]:
-    """A JSON body. Fault `wrong_bytes` when it isn't an object."""
-    try:
-        found = json.loads(body)
-    except ValueError as nonsense:
-        raise Fault("wrong_bytes", f"no JSON: {body[:80]!r}") from nonsense
-    if not isinstance(found, dict):
-        raise Fault("wrong_bytes", f"no object: {body[:80]!r}")
-    return found
+class Client:
+    """Asks one port of this machine, as much at a time as is wanted: each request takes a kept connection that is idle, or a new one.
+    One that the peer has closed meanwhile carried no request, and is let go; one on which a request failed never asks again."""
+
+    def __init__(self, port: int, deadline_s: float) -> None:
+        """deadline_s: of one request, its connection included."""
+        self._port, self._deadline_s = port, deadline_s
+        self._idle: list[Connection] = []
+
+    async def ask(self, method: str, target: str, fields: Mapping[str, str] | None = None) -> Answer:
+        """The whole answer, whatever its status; Fault when there is none."""
+        own = {"host": f"127.0.0.1:{self._port}", **({"content-length": "0"} if method == "POST" else {})}
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                connection = self._kept() or await Connection.open("127.0.0.1", self._port)
+                try:
+                    answer = await connection.exchange(Request(method, target, {**own, **(fields or {})}))
+                except BaseException:
+                    connection.close()
+                    raise
+        except TimeoutError as late:
+            raise Fault("deadline", f"{method} {target}: no end within {self._deadline_s:g} s") from late
+        if answer.is_last():
+            connection.close()
+        else:
+            self._idle.append(connection)
+        return answer
+
+    def close(self) -> None:
+        """What is idle; call it when nothing is under way."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def _kept(self) -> Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed_by_peer():
+                return connection
+            connection.close()
+        return None
