@@ -26,6 +26,8 @@ cdef struct RequestFacts:       # all pointers into the caller's memory, for the
 
 # NULL when no route matches (404).
 cdef const Route *match_route(const TableData *table, const RequestFacts *facts) noexcept nogil
-# Control's side, called by Table while it builds: compiled matcher into one block, freed by free_matcher.
-cdef const void *build_matcher(object spec, const TableData *table) except NULL
+# Control's side, called by Table while it builds: the routes of a TableSpec into one block, freed by free_matcher once for the table that
+# it was built for, and once for each that shares it because its routes are the same.
+cdef const void *build_matcher(object spec) except NULL
+cdef const void *share_matcher(const void *matcher) noexcept nogil
 cdef void free_matcher(const void *matcher) noexcept nogil

@@ -21,7 +21,7 @@ cdef struct Pair:
     Text value
 
 cdef struct Match:
-    const Route *route
+    int32_t route               # its number: tables of the same routes share their matches
     Text method                 # length 0: any
     const Pair *headers
     const Pair *query
@@ -57,6 +57,7 @@ cdef struct Matcher:
     const Site *sites           # [0] has no host
     const Group *groups         # [0] is none
     int32_t wildcard_labels     # most dots of a wildcard
+    int32_t n_tables            # that have it; control's
 
 cdef struct Suffix:
     uint64_t hash
@@ -203,15 +204,15 @@ cdef bint is_met(const Match *match, const RequestFacts *facts) noexcept nogil:
     return True
 
 
-cdef const Route *first_met(const Match *matches, int32_t n, const RequestFacts *facts) noexcept nogil:
+cdef const Match *first_met(const Match *matches, int32_t n, const RequestFacts *facts) noexcept nogil:
     cdef int32_t i
     for i in range(n):
         if is_met(&matches[i], facts):
-            return matches[i].route
+            return &matches[i]
     return NULL
 
 
-cdef const Route *match_exact(const Matcher *matcher, const Site *site, const RequestFacts *facts) noexcept nogil:
+cdef const Match *match_exact(const Matcher *matcher, const Site *site, const RequestFacts *facts) noexcept nogil:
     cdef uint64_t value = start_of_site(site.number)
     cdef uint32_t i
     cdef const Group *group
@@ -224,14 +225,14 @@ cdef const Route *match_exact(const Matcher *matcher, const Site *site, const Re
 
 
 # The longest prefix first; an element ends before a "/" and at the end of the path.
-cdef const Route *match_prefix(const Matcher *matcher, const Site *site, const RequestFacts *facts) noexcept nogil:
+cdef const Match *match_prefix(const Matcher *matcher, const Site *site, const RequestFacts *facts) noexcept nogil:
     cdef uint64_t hashes[MAX_DEPTH]
     cdef uint32_t lengths[MAX_DEPTH]
     cdef uint64_t value = start_of_site(site.number)
     cdef uint32_t i = 0
     cdef int32_t n = 0
     cdef const Group *group
-    cdef const Route *route
+    cdef const Match *match
     while n < site.depth and i < facts.path.length:
         value = add_byte(value, <unsigned char>facts.path.at[i])
         i += 1
@@ -243,25 +244,25 @@ cdef const Route *match_prefix(const Matcher *matcher, const Site *site, const R
         n -= 1
         group = find_group(matcher, hashes[n], site, False, facts.path.at, lengths[n])
         if group != NULL:
-            route = first_met(group.matches, group.n_matches, facts)
-            if route != NULL:
-                return route
+            match = first_met(group.matches, group.n_matches, facts)
+            if match != NULL:
+                return match
     return NULL
 
 
-cdef const Route *match_site(const Matcher *matcher, const Site *site, const RequestFacts *facts) noexcept nogil:
-    cdef const Route *route = NULL
+cdef const Match *match_site(const Matcher *matcher, const Site *site, const RequestFacts *facts) noexcept nogil:
+    cdef const Match *match = NULL
     if 0 < facts.path.length <= site.longest_exact:
-        route = match_exact(matcher, site, facts)
-    if route == NULL and site.depth > 0:
-        route = match_prefix(matcher, site, facts)
-    if route == NULL:
-        route = first_met(site.matches, site.n_matches, facts)
-    return route
+        match = match_exact(matcher, site, facts)
+    if match == NULL and site.depth > 0:
+        match = match_prefix(matcher, site, facts)
+    if match == NULL:
+        match = first_met(site.matches, site.n_matches, facts)
+    return match
 
 
 # The exact host, then its suffixes, the longest first.
-cdef const Route *match_host(const Matcher *matcher, const RequestFacts *facts) noexcept nogil:
+cdef const Match *match_host(const Matcher *matcher, const RequestFacts *facts) noexcept nogil:
     cdef char host[MAX_HOST]
     cdef char literal[MAX_LITERAL]
     cdef Suffix suffixes[MAX_LABELS]
@@ -271,7 +272,7 @@ cdef const Route *match_host(const Matcher *matcher, const RequestFacts *facts) 
     cdef int32_t n = 0
     cdef uint32_t i
     cdef const Site *site
-    cdef const Route *route = NULL
+    cdef const Match *match = NULL
     if length > 0 and at[length - 1] == c'.':
         length -= 1
     if length > 0 and at[0] == c'[':
@@ -290,19 +291,21 @@ cdef const Route *match_host(const Matcher *matcher, const RequestFacts *facts) 
             n += 1
     site = find_site(matcher, value, host, length)
     if site != NULL:
-        route = match_site(matcher, site, facts)
-    while route == NULL and n > 0:
+        match = match_site(matcher, site, facts)
+    while match == NULL and n > 0:
         n -= 1
         site = find_site(matcher, suffixes[n].hash, host + suffixes[n].start, length - suffixes[n].start)
         if site != NULL:
-            route = match_site(matcher, site, facts)
-    return route
+            match = match_site(matcher, site, facts)
+    return match
 
 
 cdef const Route *match_route(const TableData *table, const RequestFacts *facts) noexcept nogil:
     cdef const Matcher *matcher = <const Matcher *>table.matcher
-    cdef const Route *route = match_host(matcher, facts)
-    return route if route != NULL else match_site(matcher, &matcher.sites[0], facts)
+    cdef const Match *match = match_host(matcher, facts)
+    if match == NULL:
+        match = match_site(matcher, &matcher.sites[0], facts)
+    return &table.routes[match.route] if match != NULL else <const Route *>NULL
 
 
 # --- Control's side ---
@@ -384,10 +387,10 @@ cdef const Pair *keep_pairs(Filling *at, tuple pairs):
     return first
 
 
-cdef const Match *keep_matches(Filling *at, list matches, const TableData *table):
+cdef const Match *keep_matches(Filling *at, list matches):
     cdef const Match *first = at.match
     for number, method, headers, query in matches:
-        at.match.route = &table.routes[<int>number]
+        at.match.route = number
         at.match.method = keep(at, method)
         at.match.headers = keep_pairs(at, headers)
         at.match.query = keep_pairs(at, query)
@@ -424,7 +427,7 @@ cdef void keep_host(const Matcher *matcher, const Site *site):
     keep_slot(matcher.site_slots, matcher.site_mask, value, site.number)
 
 
-cdef void keep_site(Filling *at, const Matcher *matcher, Site *site, bytes host, dict paths, const TableData *table):
+cdef void keep_site(Filling *at, const Matcher *matcher, Site *site, bytes host, dict paths):
     cdef Text name = keep(at, host)
     cdef Text kept
     site.host = name.at
@@ -432,9 +435,9 @@ cdef void keep_site(Filling *at, const Matcher *matcher, Site *site, bytes host,
     for (is_exact, path), matches in paths.items():
         kept = keep(at, path)
         if path:
-            keep_group(at, matcher, site, is_exact, kept, keep_matches(at, matches, table), len(matches))
+            keep_group(at, matcher, site, is_exact, kept, keep_matches(at, matches), len(matches))
         else:
-            site.matches = keep_matches(at, matches, table)
+            site.matches = keep_matches(at, matches)
             site.n_matches = len(matches)
         if is_exact:
             site.longest_exact = max(site.longest_exact, kept.length)
@@ -442,7 +445,7 @@ cdef void keep_site(Filling *at, const Matcher *matcher, Site *site, bytes host,
             site.depth = max(site.depth, <int32_t>path.count(b"/"))
 
 
-cdef const void *build_matcher(object spec, const TableData *table) except NULL:
+cdef const void *build_matcher(object spec) except NULL:
     cdef dict sites = sort_matches(spec)
     cdef list groups = [(key, matches) for paths in sites.values() for key, matches in paths.items()]
     cdef list matches = [match for _, group in groups for match in group]
@@ -459,6 +462,7 @@ cdef const void *build_matcher(object spec, const TableData *table) except NULL:
         raise MemoryError
     cdef Filling at
     cdef Site *site = <Site *>(matcher + 1)
+    matcher.n_tables = 1
     matcher.sites = site
     matcher.site_mask = n_site_slots - 1
     matcher.group_mask = n_group_slots - 1
@@ -472,7 +476,7 @@ cdef const void *build_matcher(object spec, const TableData *table) except NULL:
     cdef int32_t number = 0
     for host, paths in sites.items():       # the site without a host comes first
         site.number = number
-        keep_site(&at, matcher, site, host, paths, table)
+        keep_site(&at, matcher, site, host, paths)
         if number > 0:
             keep_host(matcher, site)
         if host.startswith(b"."):
@@ -482,5 +486,12 @@ cdef const void *build_matcher(object spec, const TableData *table) except NULL:
     return matcher
 
 
+cdef const void *share_matcher(const void *matcher) noexcept nogil:
+    (<Matcher *>matcher).n_tables += 1
+    return matcher
+
+
 cdef void free_matcher(const void *matcher) noexcept nogil:
-    give(TABLE, <void *>matcher)
+    (<Matcher *>matcher).n_tables -= 1
+    if (<Matcher *>matcher).n_tables == 0:
+        give(TABLE, <void *>matcher)

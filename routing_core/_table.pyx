@@ -7,21 +7,21 @@ cimport cython
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
+from routing_core._address cimport MAX_WEIGHT, fill_endpoint
 from routing_core._figures cimport Figures
-from routing_core._inet cimport AF_INET, AF_INET6, AF_UNIX, htons, inet_pton, sockaddr_in, sockaddr_in6, sockaddr_un
 from routing_core._location cimport unit_vector
 from routing_core._memory cimport TABLE, give, take
-from routing_core._routes cimport build_matcher, free_matcher
+from routing_core._routes cimport build_matcher, free_matcher, share_matcher
+from routing_core._splice cimport copy_endpoints, has_doubled, names_length, same_first, same_last
 
 from routing_core.spec import TableSpec
 
 cdef enum:
     MAX_ENDPOINTS = 1000000     # of one pool: keeps counts, and sums of them, far inside 32 bits
-    MAX_WEIGHT = 1000000
     MAX_POOL_WEIGHT = 1000
     MAX_RULES = 1000            # of one route
     MAX_TARGETS = 64
-    UNIX_PATH_BYTES = 107       # sun_path less its final NUL
+    MOST_SPLICED = 64           # endpoints that are new among old ones: each is compared with all
 
 globals()["MAX_POPS"] = MAX_POPS    # an enum of the .pxd is not seen from Python
 LEGS = ("client-pop", "gateway-pop")    # index is Leg
@@ -111,71 +111,61 @@ cdef int fill_pop(Arena *arena, Pop *pop, object spec, int32_t position, bytes n
     return 0
 
 
-cdef int fill_address(Address *out, str address, object port, object spec) except -1:
-    cdef sockaddr_in *v4 = <sockaddr_in *>out.bytes
-    cdef sockaddr_in6 *v6 = <sockaddr_in6 *>out.bytes
-    cdef sockaddr_un *local = <sockaddr_un *>out.bytes
-    cdef bytes text = address.encode()
-    if b"\0" in text:
-        raise ValueError(f"{spec!r}: address must not have a NUL character")
-    if text.startswith(b"/"):
-        if len(text) > UNIX_PATH_BYTES:
-            raise ValueError(f"{spec!r}: path of a unix socket must have at most {UNIX_PATH_BYTES} bytes, got {len(text)}")
-        if port != 0:
-            raise ValueError(f"{spec!r}: port of a unix socket must be 0, got {port!r}")
-        local.sun_family = AF_UNIX
-        memcpy(local.sun_path, <const char *>text, len(text))
-        out.length = sizeof(sockaddr_un)
-        return 0
-    if type(port) is not int or not 1 <= port <= 65535:
-        raise ValueError(f"{spec!r}: port must be a whole number from 1 to 65535, got {port!r}")
-    if inet_pton(AF_INET, <const char *>text, &v4.sin_addr) == 1:
-        v4.sin_family = AF_INET
-        v4.sin_port = htons(port)
-        out.length = sizeof(sockaddr_in)
-        return 0
-    if inet_pton(AF_INET6, <const char *>text, &v6.sin6_addr) == 1:
-        v6.sin6_family = AF_INET6
-        v6.sin6_port = htons(port)
-        out.length = sizeof(sockaddr_in6)
-        return 0
-    raise ValueError(f"{spec!r}: address must be an IPv4 or IPv6 address or the /path of a unix socket, got {address!r}")
-
-
-cdef int fill_endpoint(Endpoint *out, char **text, object spec, bytes name, Figures figures) except -1:
-    cdef object weight = spec.weight
-    cdef int row = spec.row
-    if type(weight) is not int or not 1 <= weight <= MAX_WEIGHT:
-        raise ValueError(f"{spec!r}: weight must be a whole number from 1 to {MAX_WEIGHT}, got {weight!r}")
-    fill_address(&out.address, spec.address, spec.port, spec)
-    out.name = keep_text(text, name)
-    out.row = row
-    out.weight = weight
-    out.gate = figures.endpoint_gate(row)
-    out.columns = figures.endpoint_columns(row)
+cdef int reserve(Members out, size_t n_text) except -1:
+    out.endpoints = <Endpoint *>take(TABLE, out.count * sizeof(Endpoint) + n_text)
+    if out.endpoints == NULL:
+        raise MemoryError
     return 0
+
+
+cdef int compile_all(Members out, Figures figures, str what) except -1:
+    cdef set seen = set()
+    cdef list names = [name_bytes(endpoint.name, what + " endpoints", seen) for endpoint in out.spec]
+    cdef char *text
+    cdef Py_ssize_t place
+    if len({endpoint.row for endpoint in out.spec}) < len(out.spec):
+        raise ValueError(f"{what}: endpoints of one pool must have rows of their own")
+    reserve(out, <size_t>sum(map(len, names)))
+    text = <char *>(out.endpoints + out.count)
+    for place, endpoint in enumerate(out.spec):
+        fill_endpoint(out.endpoints + place, &text, endpoint, names[place], figures)
+    return 0
+
+
+cdef bint splice(Members out, Members before, Figures figures, str what) except -1:
+    """Of thousands a change moves a few: what stands before and behind these is copied. False: nothing was done, they are too many, or not
+    all different."""
+    cdef Py_ssize_t first = same_first(out.spec, before.spec), last = same_last(out.spec, before.spec, first)
+    cdef int32_t n = out.count - <int32_t>(first + last)
+    cdef const Endpoint *behind = before.endpoints + before.count - last
+    cdef list names
+    cdef char *text
+    cdef Py_ssize_t k
+    if n > MOST_SPLICED:
+        return False
+    names = [name_bytes(endpoint.name, what + " endpoints", set()) for endpoint in out.spec[first:first + n]]
+    reserve(out, names_length(before.endpoints, <int32_t>first) + <size_t>sum(map(len, names)) + names_length(behind, <int32_t>last))
+    text = copy_endpoints(out.endpoints, before.endpoints, <int32_t>first, <char *>(out.endpoints + out.count))
+    for k in range(n):
+        fill_endpoint(out.endpoints + first + k, &text, out.spec[first + k], names[k], figures)
+    copy_endpoints(out.endpoints + first + n, behind, <int32_t>last, text)
+    if not has_doubled(out.endpoints, out.count, <int32_t>first, n):
+        return True
+    give(TABLE, out.endpoints)
+    out.endpoints = NULL
+    return False
 
 
 @cython.final
 cdef class Members:
-    """What is compiled of `PoolSpec.endpoints`, with their names behind them."""
+    """What is compiled of `PoolSpec.endpoints`, with their names behind them. `before`: compiled of some of these with the same figures."""
 
-    def __cinit__(self, tuple spec not None, Figures figures not None, str what not None):
-        cdef set seen = set()
-        cdef list names = [name_bytes(endpoint.name, what + " endpoints", seen) for endpoint in spec]
-        cdef char *text
-        cdef Py_ssize_t place
+    def __cinit__(self, tuple spec not None, Figures figures not None, str what not None, Members before=None):
         self.spec = spec
         self.count = <int32_t>whole(len(spec), 0, MAX_ENDPOINTS, what + " endpoints")
-        if len({endpoint.row for endpoint in spec}) < len(spec):
-            raise ValueError(f"{what}: endpoints of one pool must have rows of their own")
-        self.endpoints = <Endpoint *>take(TABLE, self.count * sizeof(Endpoint) + <size_t>sum(map(len, names)))
-        if self.endpoints == NULL:
-            raise MemoryError
-        text = <char *>(self.endpoints + self.count)
         try:
-            for place, endpoint in enumerate(spec):
-                fill_endpoint(self.endpoints + place, &text, endpoint, names[place], figures)
+            if before is None or not splice(self, before, figures, what):
+                compile_all(self, figures, what)
         except (IndexError, OverflowError) as error:      # a row that is none
             raise ValueError(str(error)) from error
 
@@ -366,12 +356,19 @@ cdef int fill_pin(Arena *arena, TableData *data, object pops, int32_t position) 
     return 0
 
 
-cdef dict members_of(object spec, Figures figures, dict before):
-    """The endpoints of all pools by the id of their spec, those that a table has compiled before as they are."""
-    cdef dict found = {}
+cdef dict members_of(object spec, Figures figures, Table before):
+    """The endpoints of all pools by the id of their spec. Those that a table has compiled before as they are, or others of the same pool,
+    are not compiled anew."""
+    cdef dict found = {}, old = {}, by_row = {}
+    if before is not None and before.figures is figures:
+        old = before.members
+        by_row = {pool.row: id(pool.endpoints) for service in before.spec.services for pool in service.pools}
     for number, service in enumerate(spec.services):
-        for one in {id(pool.endpoints): pool.endpoints for pool in service.pools}.items():
-            found[one[0]] = found.get(one[0]) or before.get(one[0]) or Members(one[1], figures, f"services[{number}] ({service.name})")
+        for pool in service.pools:
+            key = id(pool.endpoints)
+            if key not in found:
+                found[key] = old.get(key) or Members(
+                    pool.endpoints, figures, f"services[{number}] ({service.name})", old.get(by_row.get(pool.row)))
     return found
 
 
@@ -489,11 +486,15 @@ cdef class Table:
             raise TypeError(f"spec: must be a TableSpec, got {type(spec).__name__}")
         self.spec = spec
         self.figures = figures
-        self.members = members_of(spec, figures, before.members if before is not None and before.figures is figures else {})
+        self.members = members_of(spec, figures, before)
         self.data = build(spec, figures, self.members)
-        self.data.matcher = build_matcher(spec, self.data)
+        if before is not None and before.spec.routes is spec.routes:
+            self.data.matcher = share_matcher(before.data.matcher)
+        else:
+            self.data.matcher = build_matcher(spec)
 
     def __dealloc__(self):
         if self.data != NULL:
-            free_matcher(self.data.matcher)
+            if self.data.matcher != NULL:
+                free_matcher(self.data.matcher)
             give(TABLE, self.data)

@@ -191,3 +191,16 @@ def address_of(Table table not None, int service, int pool, int endpoint) -> byt
     """The sockaddr that connect() would take."""
     cdef const Endpoint *asked = &table.data.services[service].pools[pool].endpoints[endpoint]
     return (<const char *>asked.address.bytes)[:asked.address.length]
+
+
+def endpoints_of(Table table not None, int service, int pool) -> list:
+    """All that is compiled of each: name, sockaddr, row, weight, and where its figures are."""
+    cdef const Pool *asked = &table.data.services[service].pools[pool]
+    cdef const Endpoint *one
+    cdef int k
+    found = []
+    for k in range(asked.n_endpoints):
+        one = &asked.endpoints[k]
+        found.append((one.name.at[:one.name.length], address_of(table, service, pool, k), one.row, one.weight,
+                      <size_t>one.gate, <size_t>one.columns))
+    return found

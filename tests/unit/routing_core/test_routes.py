@@ -1,8 +1,12 @@
+import dataclasses
+import gc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing_core import Figures, RouteSpec, match
+from routing_core import Figures, RouteSpec, Table, match
+from routing_core._memory import live_blocks
 from tests.unit.routing_core.tables import table_of
 
 LABELS = st.sampled_from(["a", "b", "shop", "com"])
@@ -226,3 +230,18 @@ def test_wrong_matches_are_refused(route):
 def test_too_many_headers_in_a_question_are_refused():
     with pytest.raises(ValueError, match="headers"):
         found([RouteSpec("r", 0)], headers=[("a", "b")] * 129)
+
+
+def test_tables_of_the_same_routes_share_their_matches_which_outlive_each(nothing_left):
+    figures = Figures(1)
+    routes = [RouteSpec(f"r{n}", 0, hosts=(f"h{n}.example.com",)) for n in range(50)]
+    table = table_of(figures, routes=routes)
+    blocks = live_blocks()["table"]
+    after = Table(dataclasses.replace(table.spec, generation=2), figures, table)
+    assert live_blocks()["table"] - blocks == 1  # the block of its own
+    del table
+    gc.collect()
+    assert [match(after, f"h{n}.example.com", "/") for n in (0, 49)] == [0, 49]
+    other = Table(dataclasses.replace(after.spec, routes=after.spec.routes[::-1]), figures, after)
+    assert [match(other, f"h{n}.example.com", "/") for n in (0, 49)] == [49, 0]
+    del after, other

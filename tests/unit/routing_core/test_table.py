@@ -1,13 +1,8 @@
 import dataclasses
 import gc
-import ipaddress
-import socket
-import struct
 import time
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from routing_core import (
     MAX_POPS,
@@ -24,65 +19,13 @@ from routing_core import (
     explain,
 )
 from routing_core._memory import live_blocks, refuse
-from routing_core._testing import address_of
 from tests.unit.routing_core.tables import spec_of, table_of
-
-
-def with_endpoint(**changes):
-    figures = Figures(1)
-    spec = spec_of(figures)
-    pool = spec.services[0].pools[0]
-    endpoint = dataclasses.replace(pool.endpoints[0], **changes)
-    return with_pool(spec, endpoints=(endpoint, *pool.endpoints[1:])), figures
 
 
 def with_pool(spec, **changes):
     service = spec.services[0]
     pools = (dataclasses.replace(service.pools[0], **changes), *service.pools[1:])
     return dataclasses.replace(spec, services=(dataclasses.replace(service, pools=pools),))
-
-
-def address(text, port):
-    spec, figures = with_endpoint(address=text, port=port)
-    return address_of(Table(spec, figures), 0, 0, 0)
-
-
-@given(st.ip_addresses(v=4), st.integers(1, 65535))
-def test_ipv4_addresses_are_as_connect_takes_them(ip, port):
-    assert address(str(ip), port) == struct.pack("=H", socket.AF_INET) + struct.pack("!H", port) + ip.packed + bytes(8)
-
-
-@given(st.ip_addresses(v=6), st.integers(1, 65535))
-def test_ipv6_addresses_are_as_connect_takes_them(ip, port):
-    packed = struct.pack("=H", socket.AF_INET6) + struct.pack("!H", port) + bytes(4) + ip.packed + bytes(4)
-    assert address(str(ipaddress.IPv6Address(int(ip))), port) == packed
-
-
-@pytest.mark.parametrize("path", ["/a", "/run/app.sock", "/" + "x" * 106, "/m\u00fcnchen"])
-def test_unix_addresses_are_as_connect_takes_them(path):
-    assert address(path, 0) == struct.pack("=H", socket.AF_UNIX) + path.encode().ljust(108, b"\0")
-
-
-@pytest.mark.parametrize(
-    ("text", "port"),
-    [
-        ("", 80), ("localhost", 80), ("10.0.0", 80), ("10.0.0.256", 80), ("10.0.0.1 ", 80), ("10.0.0.1\0", 80),
-        ("[::1]", 80), ("fe80::1%lo", 80),
-        ("10.0.0.1", 0), ("10.0.0.1", 65536), ("10.0.0.1", -1), ("10.0.0.1", "80"), ("10.0.0.1", True), ("::1", 0),
-        ("/run/x", 1), ("/" + "x" * 107, 0), ("/a\0b", 0),
-    ],
-)  # fmt: skip
-def test_wrong_addresses_are_refused_with_what_came(text, port):
-    with pytest.raises(ValueError, match="must") as caught:
-        address(text, port)
-    assert "EndpointSpec" in str(caught.value)
-
-
-@pytest.mark.parametrize("changes", [{"weight": 0}, {"weight": 10**9}, {"weight": 1.5}, {"row": 10**6}, {"row": -1}, {"row": 2**40}])
-def test_wrong_endpoints_are_refused(changes):
-    spec, figures = with_endpoint(**changes)
-    with pytest.raises(ValueError, match=r"must|row|large|convert"):
-        Table(spec, figures)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +170,7 @@ def test_endpoints_that_are_the_same_are_compiled_once_and_outlive_the_table_tha
     more = dataclasses.replace(first, endpoints=(*first.endpoints, EndpointSpec(figures.acquire("endpoint"), "192.0.2.99", 80)))
     service = dataclasses.replace(spec.services[0], pools=(more, *others))
     after = Table(dataclasses.replace(spec, generation=2, services=(service,)), figures, table)
-    assert live_blocks()["table"] - blocks == 2 + len(others) + 1 + 2 + 1
+    assert live_blocks()["table"] - blocks == 2 + len(others) + 1 + 1 + 1  # more: the block, and the endpoints that are others
     del table
     gc.collect()
     assert live_blocks()["table"] - blocks == 2 + len(others) + 1
@@ -245,7 +188,7 @@ def test_rows_of_other_figures_are_compiled_anew(nothing_left):
     blocks = live_blocks()["table"]
     tables = [Table(spec, one)]
     tables.append(Table(spec, other, tables[0]))
-    assert live_blocks()["table"] - blocks == 2 * (2 + len(spec.services[0].pools))
+    assert live_blocks()["table"] - blocks == 2 * (1 + len(spec.services[0].pools)) + 1  # matches are of no figures
     del tables
 
 
