@@ -120,7 +120,8 @@ class Outliers(Section):
     come back by `slow_start`. Each rule can be switched off."""
 
     consecutive_errors: Annotated[int, whole(0, 1000, ", 0 for off")] = 5
-    """Gateway errors (502, 503, 504, resets, timeouts) without a good answer between them that eject at once (Envoy: 5)."""
+    """Gateway errors (502, 503, 504, resets, timeouts) without a good answer between them that eject at once (Envoy: 5), if most of the
+    client networks that ask the set have met them. So what one client asks for ejects nobody, unless it asks alone."""
     interval: Annotated[Duration, duration("1s", "1h")] = Duration(10)
     """How often an endpoint is compared with its set (Envoy: 10 s)."""
     eject: Annotated[Duration, duration("1s", "1h")] = Duration(30)
@@ -131,13 +132,13 @@ class Outliers(Section):
     """Share of a set that may be ejected at once; 0 for none. What is shut for other reasons does not count."""
     success_rate: Flag = True
     """Whether one is ejected whose share of good answers lies below its set's mean by 1.9 standard deviations (Envoy's factor), and by 5
-    points at least."""
+    points at least, if most of the client networks that ask the set have met errors there."""
     latency: Flag = True
     """Whether one is ejected whose mean time to first byte is over three times the median of its set, and 50 ms above it at least."""
     server_errors: Flag = True
     """Whether one is ejected of whose answers a share is 5xx, or none came (resets, timeouts), that lies three in ten above the others' of
-    its set, by more than chance explains, and that most of the client networks met which it answered. So what one client asks for ejects
-    nobody, nor what fails everywhere."""
+    its set, by more than chance explains, if most of the client networks that ask the set have met them there. So what one client asks
+    for ejects nobody, nor what fails everywhere."""
 
     @model_validator(mode="after")
     def _grows(self) -> Self:

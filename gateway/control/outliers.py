@@ -6,10 +6,14 @@ detection (consecutive gateway errors, success rate, ejection times that grow) a
 judges latency. At most a share of the set is ejected, rounded down: half of one is none, so an only endpoint always stays.
 
 How it works. Counts are cumulative; what they grew by in a turn is judged. A run of errors ejects at once. So does a share of errors,
-5xx among them, that neither chance nor the application explains: it lies far above that of the others over the same time, and most of
-the client networks that were answered there have met it. What one client asks for, wherever it is sent, is nobody's fault there. A sweep
+5xx among them, that neither chance nor the application explains: it lies far above that of the others over the same time. A sweep
 compares endpoints that had enough requests since the last one with each other. Counts of an ejected endpoint are of what was under way,
 or of a panic, and say nothing.
+
+What one client asks for, wherever it is sent, is nobody's fault there: errors eject only where they came to most client networks, of those
+that asked the whole pool over the last two sweeps. (Who fails as it is asked looks slow, so that nobody else is sent there, and only that
+client asks it.) Not to three of them: one who has three networks would eject. Where all eight groups ask alike, most of them have met a run
+after seven errors, not five. Where one network asks alone it is most, too: nobody else is hurt by the ejection, or helped without it.
 """
 
 from __future__ import annotations
@@ -111,6 +115,7 @@ class Record:
     earlier: Counts = NOTHING  # that of the sweep before
     is_whole: bool = False  # its base is the last sweep's, as the others'
     run: int = 0  # errors without a good answer between them
+    run_by: int = 0  # the groups that have met the run, a byte each
     times: int = 0  # ejected; one less for each interval without
     until: float | None = None  # None: not ejected
     restored_at: float = -math.inf
@@ -124,9 +129,10 @@ class Record:
             self.forget(counts)
             return False
         if counts.answers - counts.server_errors > before.answers - before.server_errors:  # what came first within a turn nobody knows
-            self.run = 0
+            self.run = self.run_by = 0
         else:
             self.run += counts.errors - before.errors
+            self.run_by |= since(counts.bad_by, before.bad_by)
         return counts.bad > before.bad
 
     def forget(self, counts: Counts) -> None:
@@ -137,6 +143,11 @@ class Record:
     @property
     def recent(self) -> Counts:
         return NOTHING if self.counts is None else self.counts.since(self.base)
+
+    @property
+    def lately(self) -> Counts:
+        """Over the last two sweeps."""
+        return NOTHING if self.counts is None else self.counts.since(self.earlier)
 
 
 def _is_other_row(before: Counts, counts: Counts) -> bool:
@@ -158,12 +169,14 @@ class Outliers:
         self._restore(rules.most(len(seen)), now, verdicts)
         if rules.consecutive_errors > 0:
             runs = [(self.records[one].run, one) for one in failing if self.records[one].run >= rules.consecutive_errors]
+            asked = self._asked() if runs else 0
             for run, identity in sorted(runs, key=lambda each: -each[0]):
-                self._eject(identity, f"{run} gateway errors in a row", rules, now, rng, verdicts)
+                if is_of_most(self.records[identity].run_by, asked):
+                    self._eject(identity, f"{run} gateway errors in a row", rules, now, rng, verdicts)
         if rules.server_errors and any(_is_suspect(self.records[one].recent) for one in failing):
             whole = {one: record for one, record in self.records.items() if record.is_whole and record.until is None}
             for identity, cause in failing_more({one: record.recent for one, record in whole.items()}).items():
-                if _is_everybodys(whole[identity]):
+                if is_of_most(whole[identity].lately.bad_by, self._asked()):
                     self._eject(identity, cause, rules, now, rng, verdicts)
         if self.swept_at is None:
             self.swept_at = now
@@ -197,6 +210,14 @@ class Outliers:
                 failing.append(identity)
         return failing
 
+    def _asked(self) -> int:
+        """The groups that any of the pool's endpoints answered, or failed, over the last two sweeps, a byte each."""
+        asked = 0
+        for record in self.records.values():
+            lately = record.lately
+            asked |= lately.bad_by | lately.good_by
+        return asked
+
     def _restore(self, most: int, now: float, verdicts: Verdicts) -> None:
         """Those whose time is over; and when the set has shrunk, or the rules have changed, those that are too many."""
         ejected = [(record.until, identity, record) for identity, record in self.records.items() if record.until is not None]
@@ -218,13 +239,15 @@ class Outliers:
         record.times = min(record.times + 1, max(1, math.ceil(rules.eject_max_s / rules.eject_s)))
         ejected_s = min(rules.eject_s * record.times, rules.eject_max_s)
         record.until = now + ejected_s * rng.uniform(1 - JITTER, 1 + JITTER)
-        record.run = 0
+        record.run = record.run_by = 0
         record.forget(record.counts or record.base)
         verdicts.ejected.append(Ejection(identity, record.until, cause))
 
     def _sweep(self, rules: Rules, now: float, rng: random.Random, verdicts: Verdicts) -> None:
         recent = {one: record.recent for one, record in self.records.items() if record.counts is not None}
         found = unsuccessful(recent) if rules.success_rate else {}
+        asked = self._asked() if found else 0
+        found = {identity: cause for identity, cause in found.items() if is_of_most(self.records[identity].lately.bad_by, asked)}
         if rules.latency:
             found = found | {identity: cause for identity, cause in slow(recent).items() if identity not in found}
         for identity, cause in found.items():
@@ -261,12 +284,6 @@ def failing_more(recent: Mapping[Identity, Counts]) -> dict[Identity, str]:
             break
         found[identity] = f"{share:.1%} of answers 5xx or none, where others have {usual:.1%}"
     return found
-
-
-def _is_everybodys(record: Record) -> bool:
-    """Whether what was bad came to most of the client networks that were answered there, over the last two sweeps."""
-    counts = (record.counts or NOTHING).since(record.earlier)
-    return is_of_most(counts.bad_by, counts.bad_by | counts.good_by)
 
 
 def unsuccessful(recent: Mapping[Identity, Counts]) -> dict[Identity, str]:

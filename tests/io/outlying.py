@@ -35,6 +35,7 @@ class Server(Backend):
 
     answers = 200  # to everything but probes
     failing_path = ""  # is answered 500
+    crashing_path = ""  # and this one with a reset
     delay_s = 0.0
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
@@ -45,6 +46,8 @@ class Server(Backend):
         if delay_s:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._dying.wait(), delay_s)
+        if request.path == self.crashing_path and request.transport is not None:
+            request.transport.abort()
         status = 500 if request.path == self.failing_path else self.answers
         return web.Response(text=self.name if status == 200 else "", status=status)
 

@@ -3,13 +3,15 @@
 import asyncio
 import contextlib
 import functools
+import itertools
 import re
+import time
 
 import pytest
 import uvloop
 
-from tests.io.outlying import CONFIG, endpoint, lines, standing
-from tests.io.serving import Load, eventually, served
+from tests.io.outlying import CONFIG, endpoint, lines, pool_of, standing
+from tests.io.serving import Client, Load, eventually, served
 
 pytestmark = pytest.mark.slow
 
@@ -36,6 +38,43 @@ def test_one_that_answers_503_is_ejected_and_returns(tmp_path):
         load.stop()
         assert load.answers.keys() == {"", "s0", "s1", "s2", "s3"}
         assert not lines(gateway, others[0], "ejected")
+
+
+def requests(gateway, n, path="/", network=7, method="GET"):
+    """One after another, from one client of that network. What they were answered."""
+    with contextlib.closing(Client(gateway.port)) as client:
+        return [client.ask(path, {"x-forwarded-for": f"203.0.{network}.1"}, method).status for _ in range(n)]
+
+
+def test_one_client_that_crashes_whoever_it_asks_ejects_nobody(tmp_path):
+    """Nor does it with three networks. But what fails everybody is ejected."""
+    with standing(tmp_path, 2, more="server_errors: false") as (gateway, servers):
+        for one in servers:
+            one.crashing_path = "/poison"
+        for network in range(20):
+            assert requests(gateway, 20, network=network) == [200] * 20
+        for network in (99, 100, 101):
+            assert requests(gateway, 20, "/poison", network, "POST") == [502] * 20
+        assert pool_of(gateway)["failures"] > 50  # a reset at once may be a close race
+        began = time.monotonic()
+        eventually(lambda: time.monotonic() - began >= 0.5, "it has been judged")
+        assert "endpoint is ejected" not in gateway.log
+        for one in servers:
+            one.answers = 503
+        n_bad = 0
+        for network in itertools.cycle(range(20)):
+            n_bad += requests(gateway, 2, network=network).count(503)
+            if "endpoint is ejected" in gateway.log:
+                break
+        assert n_bad < 200  # seven, and those until the next look
+
+
+def test_what_fails_the_only_client_that_asks_is_ejected(tmp_path):
+    with standing(tmp_path, 2, more="server_errors: false") as (gateway, servers):
+        for one in servers:
+            one.crashing_path = "/poison"
+        requests(gateway, 20, "/poison", method="POST")
+        eventually(lambda: "endpoint is ejected" in gateway.log, "one is ejected", 5)
 
 
 class Crowd:

@@ -70,7 +70,10 @@ class Stage:
             self.gates.judge(one, is_good, 0)
 
     def count(self, one, answers=0, errors=0, worker=0, first_byte_ms=10, server_errors=0, bad_by=0, good_by=0):
-        """What a worker counted, as it does: an attempt each, and of the endpoint what came of it."""
+        """What a worker counted, as it does: an attempt each, and of the endpoint what came of it. Where nothing is said of networks, all
+        is of one."""
+        if not (bad_by or good_by):
+            bad_by, good_by = int(errors + server_errors > 0), int(answers > server_errors)
         row = self.gates.all[one].row
         for place, grown in enumerate((answers, errors, answers, answers * first_byte_ms * 1000, server_errors, bad_by, good_by)):
             self.figures.endpoints[row][worker][place] += grown

@@ -9,10 +9,19 @@ TURN_S = 0.1
 SET = [Identity("shop", "fra", "", f"192.0.2.{i}", 80) for i in range(1, 11)]
 BAD, *GOOD = SET
 RULES = Rules()
+ALL = 0x0101010101010101  # of every group of networks one
+ONE = 0x01
 
 
 def plus(counts, more):
     return Counts(*(one + other for one, other in zip(counts, more, strict=True)))
+
+
+def of_one(counts):
+    """As workers count: what was answered, or failed, was some network's. Where a test says nothing of it, everybody is of one."""
+    if counts.bad_by or counts.good_by:
+        return counts
+    return counts._replace(bad_by=int(counts.bad > 0), good_by=int(counts.answers > counts.server_errors))
 
 
 class Scene:
@@ -32,7 +41,7 @@ class Scene:
         """One turn in which the counts of some have grown."""
         self.now += gap
         for one, counts in (grown or {}).items():
-            self.counts[one] = plus(self.counts[one], counts)
+            self.counts[one] = plus(self.counts[one], of_one(counts))
         verdicts = self.outliers.turn(self.counts, self.rules, self.now, self.rng)
         self.ejections += verdicts.ejected
         self.restored += verdicts.restored

@@ -88,7 +88,7 @@ def test_jitter_is_the_rngs():
 
 
 @pytest.mark.parametrize(
-    ("bad", "rule"), [({"answers": 70, "errors": 30}, "success_rate"), ({"answers": 100, "first_byte_ms": 900}, "latency")]
+    ("bad", "rule"), [({"answers": 80, "errors": 20}, "success_rate"), ({"answers": 100, "first_byte_ms": 900}, "latency")]
 )
 def test_a_sweep_finds_who_is_worse_than_the_others(stage, bad, rule):
     for _ in range(2):
@@ -113,7 +113,7 @@ def test_500s_eject_without_a_sweep(stage):
 
 
 def test_a_sweep_comes_also_when_nothing_moves_any_more(stage):
-    stage.count(BAD, answers=70, errors=30)
+    stage.count(BAD, answers=80, errors=20)
     for one in GOOD:
         stage.count(one, answers=100)
     stage.turn()

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.control.outliers import JITTER, Counts, Outliers, Rules
-from tests.unit.gateway.control.outlying import BAD, GOOD, SET, Scene, plus
+from tests.unit.gateway.control.outlying import ALL, BAD, GOOD, SET, Scene, plus
 
 # A run of errors
 
@@ -48,6 +48,47 @@ def test_silence_neither_ends_nor_grows_a_run():
     for _ in range(50):
         scene.turn({BAD: Counts(0, 0, 1, 9000)})  # the first byte of something that is not over
     assert scene.errors(BAD).ejected
+
+
+def groups(n):
+    """One of each of the first so many."""
+    return ALL >> 8 * (8 - n)
+
+
+@pytest.mark.parametrize(("n_asked", "n_needed"), [(1, 1), (2, 2), (3, 2), (5, 3), (8, 5)])
+def test_a_run_ejects_when_most_networks_have_met_it(n_asked, n_needed):
+    """Whoever asks anywhere in the pool counts: one client's run is its own, and so is that of who has a few networks."""
+    scene = Scene(*SET)
+    scene.turn({GOOD[0]: Counts(100, 0, good_by=groups(n_asked))})
+    for _ in range(10):
+        if n_needed > 1:
+            assert not scene.turn({BAD: Counts(0, 50, bad_by=groups(n_needed - 1))}).ejected
+    assert scene.turn({BAD: Counts(0, 5, bad_by=groups(n_needed))}).ejected
+
+
+def test_a_network_that_met_a_run_before_it_broke_has_not_met_the_next_one():
+    scene = Scene(*SET)
+    scene.turn({GOOD[0]: Counts(8, 0, good_by=ALL)})
+    scene.turn({BAD: Counts(0, 4, bad_by=groups(4))})
+    scene.turn({BAD: Counts(1, 0, good_by=1)})
+    last = 1 << 56
+    assert not scene.turn({BAD: Counts(0, 50, bad_by=last)}).ejected
+    assert scene.turn({BAD: Counts(0, 50, bad_by=groups(4))}).ejected
+
+
+def test_where_nobody_else_has_asked_for_two_sweeps_one_network_is_most():
+    scene = Scene(*SET)
+    scene.turn({GOOD[0]: Counts(8, 0, good_by=ALL)})
+    scene.turn({BAD: Counts(0, 9, bad_by=1)}, gap=10)
+    assert not scene.turn({BAD: Counts(0, 9, bad_by=1)}, gap=9.9).ejected
+    scene.turn(gap=0.2)
+    assert scene.turn({BAD: Counts(0, 1, bad_by=1)}).ejected
+
+
+def test_a_network_of_which_256_errors_came_has_met_them():
+    scene = Scene(*SET)
+    scene.turn({BAD: Counts(0, 2, bad_by=1)})
+    assert scene.turn({BAD: Counts(0, 254, bad_by=254)}).ejected
 
 
 def test_runs_are_each_endpoints_own():

@@ -3,10 +3,7 @@ import random
 import pytest
 
 from gateway.control.outliers import ERROR_ANSWERS, Counts, Rules, failing_more
-from tests.unit.gateway.control.outlying import BAD, SET, Scene
-
-ALL = 0x0101010101010101  # of every group one
-ONE = 0x01
+from tests.unit.gateway.control.outlying import ALL, BAD, ONE, SET, Scene
 
 
 def shared(*shares, n=100):

@@ -1,7 +1,11 @@
+from dataclasses import replace
+
 import pytest
 
 from gateway.control.outliers import JITTER, Counts, Rules, slow, unsuccessful
-from tests.unit.gateway.control.outlying import BAD, SET, Scene, rated, timed
+from tests.unit.gateway.control.outlying import ALL, BAD, ONE, SET, Scene, rated, timed
+
+SWEPT = Rules(server_errors=False)  # which would not wait for a sweep
 
 # Success rate
 
@@ -33,7 +37,7 @@ def test_who_had_few_requests_is_neither_judged_nor_counted():
 
 
 def test_a_sweep_ejects_by_success_rate():
-    scene = Scene(*SET[:5])
+    scene = Scene(*SET[:5], rules=SWEPT)
     for _ in range(20):  # each turn has good answers too: no run
         scene.turn(dict.fromkeys(SET[1:5], Counts(5, 0)) | {BAD: Counts(2, 3)})
     assert not scene.ejections
@@ -42,8 +46,17 @@ def test_a_sweep_ejects_by_success_rate():
     assert ejection.cause == "40.0% good answers, where an outlier is under 42.4%"
 
 
+@pytest.mark.parametrize("bad_by", [ONE, ALL])
+def test_errors_of_one_client_are_no_endpoints_lack_of_success(bad_by):
+    """Of endpoints that fail a fifth by one client's doing some fail a little more."""
+    scene = Scene(*SET[:5], rules=SWEPT)
+    poisoned = Counts(80, 20, bad_by=bad_by, good_by=ALL)
+    scene.turn(dict.fromkeys(SET[1:5], poisoned) | {BAD: Counts(75, 25, bad_by=bad_by, good_by=ALL)})
+    assert [one.identity for one in scene.turn(gap=10).ejected] == ([BAD] if bad_by == ALL else [])
+
+
 def test_each_sweep_judges_its_own_interval():
-    scene = Scene(*SET[:5], rules=Rules(max_share=1))
+    scene = Scene(*SET[:5], rules=replace(SWEPT, max_share=1))
     half = {one: Counts(counts.answers // 2, counts.errors // 2) for one, counts in rated(0, 1, 1, 1, 1, n=198).items()}
     half[BAD] = Counts(1, 98)
     assert not scene.sweep(half).ejected
@@ -51,7 +64,7 @@ def test_each_sweep_judges_its_own_interval():
 
 
 def test_between_two_sweeps_nobody_is_compared():
-    scene = Scene(*SET[:5])
+    scene = Scene(*SET[:5], rules=SWEPT)
     scene.sweep()
     grown = rated(1, 1, 1, 1, 0) | {SET[4]: Counts(10, 90)}
     assert not scene.turn(grown, gap=9.9).ejected
@@ -59,7 +72,7 @@ def test_between_two_sweeps_nobody_is_compared():
 
 
 def test_a_sweep_judges_nothing_of_before_the_return():
-    scene = Scene(*SET[:6], rules=Rules(eject_s=1))
+    scene = Scene(*SET[:6], rules=replace(SWEPT, eject_s=1))
     scene.turn(rated(1, 1, 1, 1, 1) | {SET[5]: Counts(10, 50)})
     lasts = scene.errors(SET[5], n=50).ejected[0].until - scene.now
     scene.turn(gap=lasts)
@@ -71,7 +84,7 @@ def test_a_sweep_judges_nothing_of_before_the_return():
 
 
 def test_a_newcomers_past_is_not_judged():
-    scene = Scene(*SET[:5])
+    scene = Scene(*SET[:5], rules=SWEPT)
     scene.turn(rated(1, 1, 1, 1, 1))
     scene.counts[SET[5]] = Counts(100, 900)
     scene.turn()
@@ -79,7 +92,7 @@ def test_a_newcomers_past_is_not_judged():
 
 
 def test_who_left_before_the_sweep_is_not_judged():
-    scene = Scene(*SET[:6])
+    scene = Scene(*SET[:6], rules=SWEPT)
     scene.turn(rated(1, 1, 1, 1, 1) | {SET[5]: Counts(10, 90)})
     del scene.counts[SET[5]]
     assert not scene.turn(gap=10).ejected
@@ -112,7 +125,7 @@ def test_who_answered_seldom_is_neither_judged_nor_counted():
 
 
 def test_a_sweep_ejects_by_latency():
-    scene = Scene(*SET[:4])
+    scene = Scene(*SET[:4], rules=SWEPT)
     [ejection] = scene.sweep(timed(900, 30, 40, 50)).ejected
     assert ejection == (BAD, ejection.until, "first byte after 900 ms, where the median is 45 ms")
     assert ejection.until - scene.now == pytest.approx(30, rel=JITTER)
@@ -122,16 +135,16 @@ def test_the_unsuccessful_go_before_the_slow_and_nobody_twice():
     grown = {one: Counts(100, 0, 100, 3_000_000) for one in SET[:6]}
     grown[SET[1]] = Counts(100, 0, 100, 90_000_000)
     grown[SET[2]] = Counts(30, 70, 30, 90_000_000)
-    scene = Scene(*SET[:6])
+    scene = Scene(*SET[:6], rules=SWEPT)
     unsuccessful_one, slow_one = scene.sweep(grown).ejected
     assert (unsuccessful_one.identity, slow_one.identity) == (SET[2], SET[1])
     assert "good answers" in unsuccessful_one.cause
     assert "first byte" in slow_one.cause
-    scene = Scene(*SET[:6], rules=Rules(max_share=0.2))
+    scene = Scene(*SET[:6], rules=replace(SWEPT, max_share=0.2))
     assert [one.identity for one in scene.sweep(grown).ejected] == [SET[2]]
 
 
-@pytest.mark.parametrize("rules", [Rules(success_rate=False), Rules(latency=False)])
+@pytest.mark.parametrize("rules", [replace(SWEPT, success_rate=False), replace(SWEPT, latency=False)])
 def test_each_rule_of_the_sweep_can_be_off(rules):
     grown = {one: Counts(100, 0, 100, 3_000_000) for one in SET[:6]}
     grown[SET[1]] = Counts(100, 0, 100, 90_000_000)
@@ -141,6 +154,6 @@ def test_each_rule_of_the_sweep_can_be_off(rules):
 
 
 def test_the_ejected_are_not_compared_with():
-    scene = Scene(*SET[:5])
+    scene = Scene(*SET[:5], rules=SWEPT)
     scene.eject(SET[4])
     assert not scene.sweep(rated(0, 1, 1, 1, 1)).ejected  # four are left
