@@ -98,6 +98,7 @@ cdef struct PoolColumn:
     int64_t limited_by          # those of 429
     int64_t bad_by              # failures and server errors
     int64_t unused[5]
+    int64_t held[GROUPS]        # of those in flight: they go on for as long as their client likes, by its group. See note_hold
 
 cdef struct PoolGate:           # three cache lines
     int64_t admit               # of SCALE: the share of requests it takes: availability * shed * ramp
@@ -111,7 +112,9 @@ cdef struct PoolGate:           # three cache lines
     # Estimates as they were published, the latest PACED_STEPS + 1: see pack_version.
     int64_t versions[N_VERSIONS]
     int64_t answering           # how many of its endpoints answer, see is_answering; for panics
-    int64_t unused[7]
+    int64_t spared              # of those in flight, what its capacity is not filled by: see beyond_part
+    int64_t spared_in_pop       # the same of its PoP's
+    int64_t unused[5]
 
 # --- A PoP: all services in it ---
 cdef struct PopColumn:          # one cache line a worker

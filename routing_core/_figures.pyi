@@ -34,6 +34,8 @@ class Figures:
         """attempts, failures, server_errors, rate_limited, retry_after_ms of read_pool()."""
     def read_pool_groups(self, row: int) -> tuple[int, int, int]:
         """By groups of client networks, a byte each which begins anew after 255: all answers, those of 429, failures and server errors."""
+    def read_held(self, rows: array[int]) -> tuple[int, ...]:
+        """Of these pools together, by groups of client networks: of those in flight, how many go on for as long as their client likes."""
     def read_endpoint_outcomes(self, row: int) -> tuple[int, int, int, int, int, int, int]:
         """answers, errors, first_bytes, first_byte_us, server_errors of read_endpoint(); and by groups of client networks, a byte each
         which begins anew after 255, those that were bad (errors and server errors) and those that were good."""
@@ -76,6 +78,8 @@ class Figures:
         samples: int | None = None,
         version: int | None = None,
         answering: int | None = None,
+        spared: int | None = None,
+        spared_in_pop: int | None = None,
     ) -> None:
         """Writes what is given into the gate; service_ms 0 and path_ms -1 mean unknown. The times, given together, go into the version
         of that number, into all of them without one. ValueError: nothing was written."""

@@ -315,6 +315,18 @@ cdef class Figures:
         cdef const PoolColumn *columns = self.pool_columns(row)
         return tuple([sum_groups(&columns.answered_by + i, POOL_CELLS, self.n_workers) for i in range(3)])
 
+    def read_held(self, const int32_t[::1] rows not None) -> tuple:
+        """Of these pools together, by groups of client networks: of those in flight, how many go on for as long as their client likes."""
+        cdef int64_t found[GROUPS]
+        cdef Py_ssize_t i
+        cdef int of
+        for of in range(GROUPS):
+            found[of] = 0
+        for i in range(rows.shape[0]):
+            for of in range(GROUPS):
+                found[of] += sum_cells(&self.pool_columns(rows[i]).held[of], POOL_CELLS, self.n_workers)
+        return tuple([found[of] for of in range(GROUPS)])
+
     def read_endpoint_outcomes(self, int row) -> tuple:
         """answers, errors, first_bytes, first_byte_us, server_errors of read_endpoint(); and by groups of client networks, a byte each
         which begins anew after 255, those that were bad (errors and server errors) and those that were good."""
@@ -412,6 +424,8 @@ cdef class Figures:
             "shed": load_relaxed(&gate.shed) / <double>SCALE,
             "ramp": load_relaxed(&gate.ramp) / <double>SCALE,
             "answering": load_relaxed(&gate.answering),
+            "spared": load_relaxed(&gate.spared),
+            "spared_in_pop": load_relaxed(&gate.spared_in_pop),
             "penalty_ms": load_relaxed(&gate.penalty_us) / 1000.0,
             "service_ms": load_relaxed(&gate.service_us) / 1000.0,
             "path_ms": -1.0 if load_relaxed(&gate.path_us) < 0 else load_relaxed(&gate.path_us) / 1000.0,
@@ -441,7 +455,7 @@ cdef class Figures:
             store_release(&gate.state, GATE_STATES.index(state))
 
     def set_pool(self, int row, *, admit=None, availability=None, shed=None, ramp=None, penalty_ms=None, service_ms=None, path_ms=None,
-                 samples=None, version=None, answering=None) -> None:
+                 samples=None, version=None, answering=None, spared=None, spared_in_pop=None) -> None:
         """Writes what is given into the gate; service_ms 0 and path_ms -1 mean unknown. The times, given together, go into the version
         of that number, into all of them without one. ValueError: nothing was written."""
         cdef PoolGate *gate = self.pool_gate(row)
@@ -454,6 +468,8 @@ cdef class Figures:
         cdef int64_t path_us = load_relaxed(&gate.path_us)
         cdef int64_t sample_count = 0 if samples is None else whole(samples, "samples")
         cdef int64_t answering_count = 0 if answering is None else whole(answering, "answering")
+        cdef int64_t spared_count = 0 if spared is None else whole(spared, "spared")
+        cdef int64_t spared_in_pop_count = 0 if spared_in_pop is None else whole(spared_in_pop, "spared_in_pop")
         cdef int slot
         if path_ms is not None:
             path_us = -1 if path_ms == -1 else whole(path_ms * 1000, "path_ms")
@@ -473,6 +489,10 @@ cdef class Figures:
             store_release(&gate.samples, sample_count)
         if answering is not None:
             store_release(&gate.answering, answering_count)
+        if spared is not None:
+            store_release(&gate.spared, spared_count)
+        if spared_in_pop is not None:
+            store_release(&gate.spared_in_pop, spared_in_pop_count)
         if service_ms is None and path_ms is None:
             return
         store_release(&gate.service_us, service_us)

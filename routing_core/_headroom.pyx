@@ -15,11 +15,11 @@ cdef double free_share(const Pool *pool, int n_workers) noexcept nogil:
     cdef int64_t in_pop = 0
     cdef int worker
     if pool.high > 0:
-        free = 1 - <double>in_flight_in(pool, n_workers) / pool.high
+        free = 1 - <double>(in_flight_in(pool, n_workers) - load_relaxed(&pool.gate.spared)) / pool.high
     if pool.pop.high > 0:
         for worker in range(n_workers):
             in_pop += load_relaxed(&pool.pop.columns[worker].in_flight)
-        free = min(free, 1 - <double>in_pop / pool.pop.high)
+        free = min(free, 1 - <double>(in_pop - load_relaxed(&pool.gate.spared_in_pop)) / pool.pop.high)
     return free
 
 

@@ -52,6 +52,8 @@ class PoolFigures(TypedDict):
     shed: float
     ramp: float
     answering: int
+    spared: int
+    spared_in_pop: int
     penalty_ms: float
     service_ms: float
     path_ms: float

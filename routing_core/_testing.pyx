@@ -58,8 +58,8 @@ def add_to_endpoint(Figures figures not None, int row, int worker, *, int64_t in
 
 def add_to_pool(Figures figures not None, int row, int worker, *, int64_t in_flight=0, int code=0, int reason=0, int64_t attempts=0,
                 int64_t failures=0, int64_t first_bytes=0, int64_t first_byte_us=0, int64_t waiting=0,
-                int64_t lay_us=0, bytes answered_by=b"", bytes limited_by=b"", bytes bad_by=b"") -> None:
-    """As a worker counts in its own column; code 0: none. By: whose, an address of 16 bytes."""
+                int64_t lay_us=0, bytes answered_by=b"", bytes limited_by=b"", bytes bad_by=b"", int held=0, int held_by=0) -> None:
+    """As a worker counts in its own column; code 0: none; held_by: of that group. By: whose, an address of 16 bytes."""
     cdef PoolColumn *own = &figures.pool_columns(row)[worker]
     add_own(&own.in_flight, in_flight)
     add_own(&own.attempts, attempts)
@@ -68,6 +68,7 @@ def add_to_pool(Figures figures not None, int row, int worker, *, int64_t in_fli
     add_own(&own.first_byte_us, first_byte_us)
     add_own(&own.waiting, waiting)
     add_own(&own.lay_us, lay_us)
+    add_own(&own.held[held_by], held)
     if code:
         add_own(&own.codes[slot_of_code(code)], 1)
         add_own(&own.reasons[reason], 1)

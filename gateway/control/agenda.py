@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 from operator import attrgetter
+from typing import NamedTuple
 
 from gateway.config import Config, Service
 from gateway.control.backlog import Backlog
@@ -29,6 +30,18 @@ _row_of = attrgetter("row")
 
 SWEEP_TURNS = 100  # by then all have been worked on: 10 s
 LEAST_SWEPT = 32  # a turn: where there are no more pools than that, all of them
+
+
+class Published(NamedTuple):
+    """By the names of Figures.set_pool."""
+
+    availability: float
+    shed: float
+    ramp: float
+    penalty_ms: float
+    answering: int
+    spared: int
+    spared_in_pop: int
 
 
 @dataclass(slots=True)
@@ -52,7 +65,8 @@ class PoolState:
     availability: float = 1.0
     is_left_out: bool = False  # drained automatically, for requests that may use any PoP
     ramped: float = 1.0  # the ramp's factor, relative to the other PoPs'
-    published: tuple[float, float, float, float, int] | None = None  # as it was last written
+    spared: int = 0  # of those in flight, what clients hold beyond their parts of its capacity
+    published: Published | None = None  # as it was last written
 
     @property
     def share(self) -> float:
@@ -99,7 +113,9 @@ class Bounded:
     capacity: Capacity
     filling: Filling
     numbers: list[int] = field(default_factory=list)  # of the pools in it
+    rows: array[int] = field(default_factory=lambda: array("i"))  # theirs
     shed: float = 1.0
+    spared: int = 0  # of those in flight, what clients hold beyond their parts of the capacity
 
 
 @dataclass(slots=True, eq=False)
@@ -213,3 +229,4 @@ def _add_pool(agenda: Agenda, group: Group, spec: PoolSpec, capacity: Capacity |
     group.pools.append(pool)
     if bounded is not None:
         bounded.numbers.append(pool.number)
+        bounded.rows.append(spec.row)

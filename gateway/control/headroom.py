@@ -7,11 +7,17 @@ capacity, the tighter one holds.
 Shedding must go by a fading mean, not by the count of the moment: all is taken at `low`, nothing at `high`, so the count of the moment,
 where answers take less than a turn, answers each turn with its opposite, and half of the capacity would stand idle. What must never be
 passed, `high`, the decision itself watches at the count of the moment.
+
+What a client holds (an upload that it dribbles, an answer that it does not read, a tunnel) lasts as long as it likes, so that one client
+could fill a PoP, and send all others elsewhere. To the PoP it is load all the same: it has a connection, often a thread. So it counts, but
+of one group of client networks only up to that group's part of the capacity. Where one network asks alone all of it counts: it takes
+nothing from anybody else.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 FILLING_TAU_S = 2.0  # at turns of 100 ms steady up to an offered load of seven times the capacity with watermarks at 80 % and 100 %
@@ -32,6 +38,14 @@ class Capacity:
         """The watermarks given as shares of `requests_in_flight`. Rounded down, a small capacity still takes one request."""
         most = max(1, _whole(requests_in_flight * high))
         return cls(high=most, low=min(_whole(requests_in_flight * low), most - 1))
+
+
+def beyond_part(held: Sequence[int], n_groups: int, capacity: Capacity) -> int:
+    """Of the requests that clients hold, by group, those beyond a group's part of the capacity, where so many groups are in sight."""
+    if n_groups < 2:
+        return 0
+    part = max(1, capacity.high // n_groups)
+    return sum(max(0, each - part) for each in held)
 
 
 Load = tuple[float, Capacity | None]  # requests in flight, and against what; None: without bound

@@ -43,6 +43,10 @@ class Window:
         """The next one. What is older than the last is forgotten."""
         self.earlier, self.base, self.began = self.base, cells, now
 
+    def asked(self, cells: tuple[int, ...]) -> int:
+        """The groups that were answered, a byte each."""
+        return since(cells[0], self.earlier[0])
+
     def is_limited(self, cells: tuple[int, ...]) -> bool:
         """Whether several networks, and most of those that were answered, were told to come later."""
         asked, limited, *_ = (since(cell, before) for cell, before in zip(cells, self.earlier, strict=True))

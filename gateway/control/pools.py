@@ -16,7 +16,7 @@ from gateway.control.headroom import headroom, least_headroom
 from gateway.control.settings import capacity_of, name_of
 from gateway.control.sources import key_of
 from gateway.control.world import Identity, Known, PoolKey, World
-from routing_core import PoolSpec
+from routing_core import PoolFigures, PoolSpec
 
 if TYPE_CHECKING:
     from gateway.app import Gateway
@@ -137,8 +137,9 @@ def in_flight_by_pop(gateway: Gateway) -> dict[str, int]:
     return {pop.name: 0 if pop.row is None else gateway.figures.read_pop(pop.row) for pop in gateway.publisher.table.spec.pops}
 
 
-def pool_headroom(pop: Pop, in_pop: int, backend: Backend, in_pool: int) -> float | None:
+def pool_headroom(pop: Pop, in_pop: int, backend: Backend, seen: PoolFigures) -> float | None:
     """The share of the tighter capacity that is free, as the decision sees it now. None: neither has one."""
+    in_pool, in_pop = seen["in_flight"] - seen["spared"], in_pop - seen["spared_in_pop"]
     return least_headroom((in_pool, capacity_of(backend.capacity)), (in_pop, capacity_of(pop.capacity)))
 
 
@@ -159,6 +160,7 @@ def _pop(gateway: Gateway, pop: Pop, in_flight: int, pools: list[tuple[Service, 
     is_down = not described or any(pool["availability"] <= 0 and not pool["endpoints"]["admitting"] for pool in described)
     estimates = [pool["estimate_ms"] for pool in described if pool["estimate_ms"] is not None]
     ages = [pool["source"]["age_s"] for pool in described if pool["source"]["age_s"] is not None]
+    spared = max((pool["spared_in_pop"] for pool in described), default=0)
     if progress is not None:
         state = "drained" if progress.is_done else "draining"
     elif is_down:
@@ -173,7 +175,7 @@ def _pop(gateway: Gateway, pop: Pop, in_flight: int, pools: list[tuple[Service, 
         "in_flight": in_flight,
         "capacity": _capacity(pop.capacity),
         "availability": availability,
-        "headroom": _rounded(headroom(in_flight, capacity_of(pop.capacity))),
+        "headroom": _rounded(headroom(in_flight - spared, capacity_of(pop.capacity))),
         "estimate_ms": max(estimates, default=None),
         "age_s": max(ages, default=None),
         "services": described,
@@ -205,10 +207,13 @@ def _pool(
         "admit": round(seen["admit"], 4),
         "shed": round(seen["shed"], 4),
         "ramp": round(seen["ramp"], 4),
-        "headroom": _rounded(pool_headroom(pop, in_pop, backend, seen["in_flight"])),
+        "headroom": _rounded(pool_headroom(pop, in_pop, backend, seen)),
         "capacity": _capacity(backend.capacity),
         "endpoints": tally(states, len(refused)),
         "in_flight": seen["in_flight"],
+        # What is not counted of these: of one client network beyond its part, the gateway waits for its clients.
+        "spared": seen["spared"],
+        "spared_in_pop": seen["spared_in_pop"],
         "attempts": seen["attempts"],
         "failures": seen["failures"] + seen["server_errors"],
         "server_errors": seen["server_errors"],

@@ -17,14 +17,16 @@ from __future__ import annotations
 import logging
 import math
 import operator
+from array import array
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from gateway.config import Config
-from gateway.control.agenda import Agenda, Group, Pool, PoolState, agenda_of
+from gateway.control.agenda import Agenda, Group, Pool, PoolState, Published, agenda_of
 from gateway.control.backlog import Backlog, Seen
 from gateway.control.gates import Gates
-from gateway.control.headroom import Filling, shed
+from gateway.control.headroom import Capacity, Filling, beyond_part, shed
+from gateway.control.networks import count
 from gateway.control.pacing import Pace, Slots, Versions, settle
 from gateway.control.penalties import Outcomes, Penalty
 from gateway.control.ramps import Stage, relative
@@ -202,10 +204,22 @@ class Refresh:
     def _fill(self, agenda: Agenda, before: float, now: float) -> None:
         """What each PoP with a capacity sheds, all services together."""
         for bounded in agenda.bounded.values():
-            share = shed(bounded.filling.add(self.figures.read_pop(bounded.row), bounded.capacity, now), bounded.capacity)
-            if share != bounded.shed and round(share * STEPS) != round(bounded.shed * STEPS):
+            spared = self._spared(bounded.rows, [agenda.pools[number] for number in bounded.numbers], bounded.capacity)
+            in_flight = self.figures.read_pop(bounded.row) - spared
+            share = shed(bounded.filling.add(max(0, in_flight), bounded.capacity, now), bounded.capacity)
+            if spared != bounded.spared or (share != bounded.shed and round(share * STEPS) != round(bounded.shed * STEPS)):
                 agenda.add(bounded.numbers, before)
-            bounded.shed = share
+            bounded.shed, bounded.spared = share, spared
+
+    def _spared(self, rows: array[int], pools: Collection[Pool], capacity: Capacity) -> int:
+        """What clients hold of these pools beyond their parts of the capacity: that fills it for nobody else."""
+        held = self.figures.read_held(rows)
+        if max(held) <= capacity.high // len(held):  # whoever else asks
+            return 0
+        asked = sum(1 << 8 * group for group, each in enumerate(held) if each)
+        for pool in pools:
+            asked |= pool.state.window.asked(self.figures.read_pool_groups(pool.spec.row))
+        return beyond_part(held, count(asked), capacity)
 
     def _work(self, agenda: Agenda, pool: Pool, now: float, has_begun: bool) -> None:
         """All that is published of one pool."""
@@ -220,7 +234,7 @@ class Refresh:
         first_byte_ms = state.service_time.mean_ms(now)
         if pool.since > state.worked_at:  # until then all was as it had been: what fades has faded to that
             if pool.capacity is not None:
-                state.filling.add(was[0], pool.capacity, pool.since)
+                state.filling.add(max(0, was[0] - state.spared), pool.capacity, pool.since)
             state.backlog.turn(Seen(was[5], 0, first_byte_ms or 0.0), pool.since)
         was_held_up, state.worked_at = state.worked_at < self.resumed_at(), now
         is_returning = state.ramp.stage is Stage.RETURNING
@@ -229,33 +243,36 @@ class Refresh:
         shed_by_both = 1.0 if pool.bounded is None else pool.bounded.shed
         is_filling = False
         if pool.capacity is not None:
+            state.spared = self._spared(array("i", [pool.spec.row]), (pool,), pool.capacity)
+            in_flight = max(0, in_flight - state.spared)
             mean = state.filling.add(in_flight, pool.capacity, now)
             shed_by_both = min(shed_by_both, shed(mean, pool.capacity))
-            is_filling = abs(mean - min(in_flight, pool.capacity.high)) > SETTLED
+            is_filling = state.spared > 0 or abs(mean - min(in_flight, pool.capacity.high)) > SETTLED
         # Answers of which nobody knows in what time they came say nothing of a queue.
         seen = None if was_held_up else Seen(waiting, answers, first_byte_ms or 0.0, (lay_us - was[6]) / 1000)
         penalty_ms = self._penalty_ms(pool, seen, now)
         # Who uses it although it is drained for most does so by its availability.
-        figures = state.availability, shed_by_both, 1.0 if state.is_left_out else state.ramped, penalty_ms, state.answering
-        if figures != state.published:
-            state.published = figures
-            self._publish(pool, *figures)
+        published = Published(
+            state.availability,
+            shed_by_both,
+            1.0 if state.is_left_out else state.ramped,
+            penalty_ms,
+            state.answering,
+            state.spared,
+            0 if pool.bounded is None else pool.bounded.spared,
+        )
+        if published != state.published:
+            state.published = published
+            self._publish(pool, published)
         has_written = self._publish_times(agenda, pool, first_byte_ms, now, has_begun)
         if answers == 0 and not has_written:
             self.figures.set_pool(pool.spec.row, samples=state.service_time.samples(now))
         if is_filling or is_returning or penalty_ms > 0:
             agenda.add((pool.number,), now)
 
-    def _publish(self, pool: Pool, availability: float, shed_by_both: float, ramped: float, penalty_ms: float, answering: int) -> None:
-        self.figures.set_pool(
-            pool.spec.row,
-            availability=availability,
-            shed=shed_by_both,
-            ramp=ramped,
-            admit=0.0 if availability <= 0 else max(availability * shed_by_both * ramped, LEAST),
-            penalty_ms=penalty_ms,
-            answering=answering,
-        )
+    def _publish(self, pool: Pool, published: Published) -> None:
+        admit = max(published.availability * published.shed * published.ramp, LEAST) if published.availability > 0 else 0.0
+        self.figures.set_pool(pool.spec.row, admit=admit, **published._asdict())
 
     def _penalty_ms(self, pool: Pool, seen: Seen | None, now: float) -> float:
         """What failures and refusals cost, and how long a new request would wait. `seen`: what the backlog is judged by, if it can be."""

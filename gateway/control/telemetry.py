@@ -316,7 +316,7 @@ class Telemetry:
             states = endpoint_states(gateway.world, gateway.gates.all, (service.name, backend.pop))
             n_refused = len(gateway.world.refused.get((service.name, backend.pop), ()))
             figures = gateway.figures.read_pool(pool.row)
-            free = pool_headroom(pops[backend.pop], in_flight[backend.pop], backend, figures["in_flight"])
+            free = pool_headroom(pops[backend.pop], in_flight[backend.pop], backend, figures)
             ejections = {cause: gateway.ejections.counts[service.name, backend.pop, cause] for cause in RULE_NAMES.values()}
             states_count, age_s = tally(states, n_refused), source_age_s(gateway, backend)
             yield PoolReading(service.name, backend.pop, figures, states_count, ejections, free, age_s, is_kept(gateway, backend))

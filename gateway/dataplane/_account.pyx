@@ -50,17 +50,25 @@ cdef void begin_attempt(Core *core, Exchange *exchange) noexcept nogil:
 
 
 cdef void end_attempt(Core *core, Exchange *exchange) noexcept nogil:
-    add_own(&exchange.endpoint.columns[core.number].in_flight, -1)
-    count_in_flight(core, exchange, -1)
+    # What is in flight last: where nothing is, a row may be another's.
     note_wait(core, exchange, False)
+    note_hold(core, exchange, False)
     if exchange.state == TUNNELLING:
         add_own(&exchange.endpoint.columns[core.number].tunnels, -1)
+    add_own(&exchange.endpoint.columns[core.number].in_flight, -1)
+    count_in_flight(core, exchange, -1)
 
 
 cdef void note_wait(Core *core, Exchange *exchange, bint is_waiting) noexcept nogil:
     if exchange.is_waiting != is_waiting:
         exchange.is_waiting = is_waiting
         add_own(&own_pool(core, exchange).waiting, 1 if is_waiting else -1)
+
+
+cdef void note_hold(Core *core, Exchange *exchange, bint is_held) noexcept nogil:
+    if exchange.is_held != is_held:
+        exchange.is_held = is_held
+        add_own(&own_pool(core, exchange).held[group_of(exchange.client)], 1 if is_held else -1)
 
 
 cdef void note_tunnel(Core *core, Exchange *exchange) noexcept nogil:

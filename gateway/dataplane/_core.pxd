@@ -210,6 +210,7 @@ cdef struct Exchange:
     bint wants_fresh        # no pooled connection: one has just failed
     bint has_sent           # a byte of this attempt has gone up
     bint is_waiting         # counted as one for whose answer the endpoint is waited for
+    bint is_held            # counted as one that goes on for as long as its client likes
     bint is_up_broken       # the upstream takes no more of the request: it may have answered
     Method method
     int minor               # of the client's HTTP/1

@@ -2,7 +2,7 @@
 from libc.stdint cimport int32_t, int64_t, uint32_t
 
 from gateway.dataplane._account cimport (
-    begin_attempt, clock_us, count_retry, note_connect, note_failure, note_pool_failure, note_tunnel, note_wait)
+    begin_attempt, clock_us, count_retry, note_connect, note_failure, note_hold, note_pool_failure, note_tunnel, note_wait)
 from gateway.dataplane._answer cimport *
 from gateway.dataplane._connection cimport *
 from gateway.dataplane._core cimport *
@@ -15,7 +15,7 @@ from gateway.dataplane._pools cimport *
 from gateway.dataplane._remains cimport keep_remains
 from gateway.dataplane._reply cimport compose_reply
 from gateway.dataplane._snapshot cimport has_closed
-from gateway.dataplane._waits cimport settle_deadlines, wait_for
+from gateway.dataplane._waits cimport is_for_client, settle_deadlines, wait_for
 from routing_core._budget cimport spend
 from routing_core._endpoints cimport ANSWERING_FIRST, ANSWERING_ONLY, AVAILABLE, FULL, Availability, choose_endpoint
 from routing_core._figures cimport *
@@ -297,6 +297,8 @@ cdef void reply(Core *core, Exchange *exchange, int status, bint close) noexcept
 cdef void drive(Core *core, Exchange *exchange) noexcept nogil:
     if relay(core, exchange):
         settle_deadlines(core, exchange)
+        if exchange.upstream != NULL:
+            note_hold(core, exchange, exchange.state == TUNNELLING or is_for_client(exchange))
 
 
 cdef bint relay(Core *core, Exchange *exchange) noexcept nogil:

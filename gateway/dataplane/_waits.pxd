@@ -3,7 +3,7 @@
 A wait goes on until a byte moves on its own flow: what happens on the other side, or the other way, is no sign of life of this one.
 Must not know what becomes of who is late.
 """
-from gateway.dataplane._core cimport Core, Exchange, Flow, Side
+from gateway.dataplane._core cimport CLIENT_SIDE, Core, Exchange, Flow, Side
 
 # The flow waits for that side, from now on or still. NO_SIDE: for nobody.
 cdef void wait_for(Core *core, Exchange *exchange, Flow *flow, Side side) noexcept nogil
@@ -11,3 +11,7 @@ cdef void wait_for(Core *core, Exchange *exchange, Flow *flow, Side side) noexce
 cdef void end_waits(Core *core, Exchange *exchange) noexcept nogil
 # What the connections' deadlines are by now. For an exchange under way, behind all that has moved.
 cdef void settle_deadlines(Core *core, Exchange *exchange) noexcept nogil
+
+# One of the flows waits for the client.
+cdef inline bint is_for_client(const Exchange *exchange) noexcept nogil:
+    return exchange.up.waits_for == CLIENT_SIDE or exchange.down.waits_for == CLIENT_SIDE

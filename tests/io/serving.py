@@ -148,6 +148,14 @@ class Backend:
                 await asyncio.sleep(0.02)
             await answer.write_eof()
             return answer
+        if "large" in request.query:  # a download of so many pieces, as fast as it is read
+            answer = web.StreamResponse()
+            await answer.prepare(request)
+            with contextlib.suppress(ConnectionError):
+                for _ in range(int(request.query["large"])):
+                    await answer.write(b"x" * 65536)
+                await answer.write_eof()
+            return answer
         return web.Response(text=self.name)
 
     def _doors(self) -> list[int]:

@@ -10,7 +10,7 @@ from http.client import HTTPConnection
 
 import pytest
 
-from tests.io.serving import Load, backends, eventually, served
+from tests.io.serving import Client, Load, backends, eventually, served
 
 pytestmark = pytest.mark.slow
 
@@ -18,16 +18,17 @@ CONFIG = """
 listeners: [{{name: web, bind: "127.0.0.1:{port}"}}]
 gateway: {{workers: 2, location: {{lat: 50.11, lon: 8.68}}}}
 pops:
-  - {{name: fra, lat: 50.11, lon: 8.68}}
+  - {{name: fra, lat: 50.11, lon: 8.68{pop}}}
   - {{name: nyc, lat: 40.71, lon: -74.01}}
   - {{name: tyo, lat: 35.68, lon: 139.69}}
 services:
   - name: shop
     health: {{path: /healthz, interval: 500ms, timeout: 500ms, confirm_interval: 100ms, down_after: 2}}
-    backends: [{{pop: fra, endpoints: ["{fra}"]}}, {{pop: nyc, endpoints: ["{nyc}"]}}, {{pop: tyo, endpoints: ["{tyo}"]}}]
+    backends: [{{pop: fra, endpoints: ["{fra}"]{pool}}}, {{pop: nyc, endpoints: ["{nyc}"]}}, {{pop: tyo, endpoints: ["{tyo}"]}}]
 routes: [{{service: shop}}]
 steering: {{pace: 100%}}
 timeouts: {{first_byte: {first_byte}, connect: 300ms}}
+client_ip: {{trusted_proxies: [127.0.0.0/8]}}
 admin: {{bind: "127.0.0.1:{admin}"}}
 log: {{format: json}}
 """
@@ -48,12 +49,12 @@ def lasts(seconds):
 
 
 @contextlib.contextmanager
-def standing(folder, first_byte="60s"):
+def standing(folder, first_byte="60s", pop="", pool=""):
     """A gateway, and what load it needs to know its PoPs: all at the nearest one."""
     with contextlib.ExitStack() as stack:
         sites = stack.enter_context(backends("fra", "nyc", "tyo"))
         names = {site.name: site.address for site in sites}
-        gateway = stack.enter_context(served(folder, CONFIG, first_byte=first_byte, **names))
+        gateway = stack.enter_context(served(folder, CONFIG, first_byte=first_byte, pop=pop, pool=pool, **names))
         load = Load(gateway.port).keep_alive(12, path="/?delay=0.04")
         load.wait_answers(300)
         assert set(load.answers) == {"fra"}
@@ -112,3 +113,42 @@ def test_stuck_uploads_are_no_backlog_of_the_pop(tmp_path):
         lasts(3.0)
         assert pool_of(gateway, "fra")["penalty_ms"] == 0
         assert set(load.answers) == {"fra"}, load.answers
+
+
+SPARED = {"pop": "spared_in_pop", "pool": "spared"}
+
+
+def upload():
+    """That never comes."""
+    return b"POST / HTTP/1.1\r\nhost: x\r\nx-forwarded-for: 203.0.113.9\r\ncontent-length: 100000\r\n\r\n" + b"x" * 10
+
+
+def download():
+    """That nobody reads."""
+    return b"GET /?large=400 HTTP/1.1\r\nhost: x\r\nx-forwarded-for: 203.0.113.9\r\n\r\n"
+
+
+@pytest.mark.parametrize("wants", [upload, download])
+@pytest.mark.parametrize("of", ["pop", "pool"])
+def test_bodies_that_one_client_holds_fill_a_capacity_for_nobody_else(tmp_path, wants, of):
+    """But they are load: that client's part of the capacity."""
+    with standing(tmp_path, **{of: ", capacity: {requests_in_flight: 24}"}) as (gateway, load), contextlib.ExitStack() as stuck:
+        load.stop()
+        polite = [stuck.enter_context(contextlib.closing(Client(gateway.port))) for _ in range(8)]
+
+        def ask():
+            return {client.ask("/", {"x-forwarded-for": f"198.51.{7 * n}.1"}).text for n, client in enumerate(polite)}
+
+        assert ask() == {"fra"}
+        for _ in range(24):
+            client = socket.socket()
+            stuck.enter_context(client)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(("127.0.0.1", gateway.port))
+            client.sendall(wants())
+        eventually(lambda: pool_of(gateway, "fra")["in_flight"] >= 23, "they are there")
+        eventually(lambda: pool_of(gateway, "fra")[SPARED[of]] >= 12, "it is seen who holds them")
+        for _ in range(30):
+            assert ask() == {"fra"}
+        (fra,) = [one for one in said(gateway)["pops"] if one["pop"] == "fra"]
+        assert 0 < fra["services"][0]["headroom"] < 0.95

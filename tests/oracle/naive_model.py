@@ -42,7 +42,8 @@ def is_available(site):
 
 def room(world, site):
     """The share of its capacity, or its PoP's, that is free."""
-    return min(1 - one.in_flight / one.high if one.high else 1.0 for one in (site, world.places[site.pop]))
+    both = (site, site.spared), (world.places[site.pop], site.spared_in_pop)
+    return min(1 - (one.in_flight - spared) / one.high if one.high else 1.0 for one, spared in both)
 
 
 def rule_of(world, client):

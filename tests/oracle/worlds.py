@@ -45,6 +45,8 @@ class Site:
     ramp: float = 1.0
     high: int = 0
     in_flight: int = 0
+    spared: int = 0  # of those
+    spared_in_pop: int = 0
     penalty: float = 0.0  # ms
     times: tuple[tuple[float, float], ...] = (
         (-1.0, 0.0),
@@ -128,6 +130,7 @@ def pool_of(figures: Figures, site: Site) -> PoolSpec:
     endpoints = tuple(EndpointSpec(figures.acquire("endpoint"), f"10.0.{site.pop}.{k + 1}", 80) for k in range(site.endpoints))
     row = figures.acquire("pool")
     figures.set_pool(row, admit=site.admit, availability=site.availability, shed=site.shed, ramp=site.ramp, penalty_ms=site.penalty)
+    figures.set_pool(row, spared=site.spared, spared_in_pop=site.spared_in_pop)
     for age in range(N_VERSIONS):
         path, service = site.time(age)
         figures.set_pool(row, path_ms=path, service_ms=service, version=N_VERSIONS - age)
@@ -184,6 +187,8 @@ def sites(draw, pop: int, on: frozenset[str]):
         ramp=draw(st.sampled_from([0.125, 1.0, 1.0])) if "health" in on else 1.0,
         high=draw(HIGHS) if "capacity" in on else 0,
         in_flight=draw(IN_FLIGHT),
+        spared=draw(st.sampled_from([0, 0, 1])) if "capacity" in on else 0,
+        spared_in_pop=draw(st.sampled_from([0, 0, 2])) if "capacity" in on else 0,
         penalty=draw(st.sampled_from([0.0, 0.0, 2.5])) if "times" in on else 0.0,
         times=draw(TIMES) if "times" in on else ((-1.0, 0.0),),
     )

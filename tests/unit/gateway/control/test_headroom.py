@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.control.headroom import FILLING_TAU_S, Capacity, Filling, headroom, least_headroom, least_shed, shed
+from gateway.control.headroom import FILLING_TAU_S, Capacity, Filling, beyond_part, headroom, least_headroom, least_shed, shed
 
 TURN_S = 0.1
 CAPACITY = Capacity(high=100, low=80)
@@ -122,3 +122,21 @@ def test_shedding_by_the_count_of_the_moment_would_not():
     seen = settled(1.5 * CAPACITY.high, lambda in_flight, now: in_flight)
     assert max(seen) == 150
     assert min(seen) == 0
+
+
+@pytest.mark.parametrize(
+    ("held", "n_groups", "beyond"),
+    [
+        ((60, 0, 0, 0, 0, 0, 0, 0), 8, 48),  # a part is 12
+        ((60, 12, 20, 0, 0, 0, 0, 0), 8, 56),
+        ((60, 0, 0, 0, 0, 0, 0, 0), 2, 10),
+        ((60, 0, 0, 0, 0, 0, 0, 0), 1, 0),  # it takes nothing from anybody
+        ((12,) * 8, 8, 0),
+    ],
+)
+def test_of_what_clients_hold_a_groups_part_counts(held, n_groups, beyond):
+    assert beyond_part(held, n_groups, CAPACITY) == beyond
+
+
+def test_of_the_least_capacity_everybody_has_a_part():
+    assert beyond_part((3, 0), 2, Capacity(high=1, low=0)) == 2

@@ -6,6 +6,7 @@ from gateway.control.builder import build
 from gateway.control.refresh import LEAST, STARTING_S
 from gateway.control.world import Known, Origin, World
 from k8s import State
+from routing_core._testing import add_to_pool
 from tests.unit.gateway.control.helpers import TWO_POPS, config_of, identity
 from tests.unit.gateway.control.refreshing import FRA, NYC, read, scene_of, started
 
@@ -49,6 +50,28 @@ def test_what_is_in_flight_sheds(pop, pool, in_pop, in_pool, shed):
     assert seen["admit"] == pytest.approx(max(shed, LEAST), abs=0.002)
     assert seen["admit"] > 0  # a PoP that is full is not dead
     assert read(bench, NYC)["shed"] == 1
+
+
+@pytest.mark.parametrize(("pop", "pool"), [(TEN, "null"), ("null", TEN)])
+@pytest.mark.parametrize(("n_others", "spared"), [(0, 0), (1, 4), (7, 8)])
+def test_what_one_network_holds_fills_no_more_than_its_part(pop, pool, n_others, spared):
+    config = config_of(with_capacity(pop, pool))
+    bench, refresh, spec, _ = scene_of(config)
+    row = bench.rows.pool(*FRA)
+    bench.figures.pools[row] = {"in_flight": 9}
+    bench.figures.pops[bench.rows.pop("fra")] = 9
+    add_to_pool(bench.figures.figures, row, 0, held=9, held_by=7)
+    bench.figures.groups[row] = (sum(1 << 8 * other for other in range(n_others)), 0, 0)
+    for _ in range(2):
+        bench.clock.advance(0.1)
+        refresh.turn(config, spec)
+    seen = bench.figures.figures.read_pool(row)
+    assert (seen["spared_in_pop"], seen["spared"]) == ((spared, 0) if pop != "null" else (0, spared))
+    assert seen["shed"] == pytest.approx(1 if spared else 0.5, abs=0.1)
+    add_to_pool(bench.figures.figures, row, 0, held=-9, held_by=7)
+    refresh.turn(config, spec)
+    seen = bench.figures.figures.read_pool(row)
+    assert seen["spared_in_pop"] == seen["spared"] == 0
 
 
 def test_shedding_goes_by_a_mean_that_fades():

@@ -1,5 +1,8 @@
 """What an exchange leaves behind: what endpoints and PoPs are chosen by."""
 
+import contextlib
+from array import array
+
 import pytest
 
 from gateway.dataplane import Settings
@@ -303,15 +306,20 @@ def waiting(bench, pop=0):
     return bench.figures.read_pool(bench.pool_rows[pop])["waiting"]
 
 
+def held(bench):
+    return sum(bench.figures.read_held(array("i", bench.pool_rows)))
+
+
 def test_what_waits_for_the_endpoint_and_what_for_its_client(bench):
     """An upload that is dribbled is no queue at the endpoint, nor is a download that is."""
     client, upstream = bench.client(), bench.upstream()
     client.send(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345")
     bench.turn()
     assert (waiting(bench), bench.figures.read_pool(bench.pool_rows[0])["in_flight"]) == (0, 1)
+    assert held(bench) == 1
     client.send(b"67890")
     bench.turn()
-    assert waiting(bench) == 1
+    assert (waiting(bench), held(bench)) == (1, 0)
     upstream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe")
     bench.turn()
     assert (waiting(bench), bench.figures.read_pool(bench.pool_rows[0])["in_flight"]) == (0, 1)
@@ -332,6 +340,33 @@ def test_an_endpoint_that_does_not_read_an_upload_is_waited_for(bench):
     upstream.close()
     bench.turn(turns=3)
     assert waiting(bench) == 0
+
+
+def test_a_client_that_does_not_read_holds_its_exchange(bench):
+    client, upstream = bench.client(), bench.upstream()
+    bench.ask(client, upstream)
+    upstream.setblocking(False)
+    upstream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n")
+    with contextlib.suppress(BlockingIOError):
+        for _ in range(200):
+            upstream.send(bytes(100_000))
+            bench.turn()
+    assert held(bench) == 1
+    client.close()
+    bench.turn(turns=3)
+    assert held(bench) == 0
+
+
+def test_a_tunnel_is_held_until_it_ends(bench):
+    client, upstream = bench.client(), bench.upstream()
+    bench.ask(client, upstream, UPGRADE)
+    upstream.send(SWITCH)
+    bench.turn()
+    assert held(bench) == 1
+    client.close()
+    upstream.close()
+    bench.turn(turns=3)
+    assert held(bench) == 0
 
 
 def test_what_is_being_connected_waits(bench):
