@@ -155,7 +155,11 @@ class Penalties(Section):
     failure: Annotated[Duration, duration("0s", "5m")] = Duration(5)
     """As what a failed connect, a reset or a timeout counts (Linkerd: 5 s); 0s for nothing."""
     server_errors: Flag = False
-    """Whether an answer of 5xx counts as a failure. Off: most are the request's own, and the same everywhere."""
+    """Whether an answer of 5xx counts as a failure wherever it comes from. Off: most are the request's own, and the same everywhere."""
+    compared: Flag = True
+    """Whether an answer of 5xx counts as a failure where the PoP gives far more of them than the service's other PoPs over the same 10 to
+    20 s: by three answers in ten, by more than chance explains, and to most of the client networks that it answers. Nothing is known of
+    others that have no requests: PoPs are compared only where each has its own clients."""
     rate_limited: Flag = True
     """Whether an answer of 429, or of 503 with Retry-After, counts its Retry-After, at most 1s, or `failure` without one, where several
     client networks (/24 or /48) are answered so, and most of those that ask. Else a PoP that turns everybody away looks fast. It is

@@ -205,7 +205,8 @@ def agenda_of(
             agenda.bounded[pop] = Bounded(of.row, capacity, filling_of(of.name))
     for service, built in zip(config.services, spec.services, strict=True):
         penalties = service.penalties
-        group = Group(service, Terms(penalties.failure * 1000, penalties.server_errors, penalties.rate_limited))
+        terms = Terms(penalties.failure * 1000, penalties.server_errors, penalties.rate_limited, penalties.compared)
+        group = Group(service, terms)
         agenda.groups.append(group)
         for backend, pool in zip(service.backends, built.pools, strict=True):
             _add_pool(agenda, group, pool, capacity_of(backend.capacity), state_of)

@@ -23,10 +23,12 @@ import random
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from gateway.control.networks import is_of_most, since
 from gateway.control.world import Identity
+
+Key = TypeVar("Key")  # whose counts are compared
 
 JITTER = 0.1  # of an ejection's time: endpoints that failed together don't return together
 # Success rate: Envoy's and A50's defaults. Where nearly all is well a deviation is tiny, so it must also be worth the loss of an endpoint.
@@ -265,14 +267,14 @@ def _is_suspect(recent: Counts) -> bool:
     return recent.total >= ERROR_ANSWERS and recent.bad >= ERROR_SHARE * recent.total
 
 
-def failing_more(recent: Mapping[Identity, Counts]) -> dict[Identity, str]:
+def failing_more(recent: Mapping[Key, Counts]) -> dict[Key, str]:
     """Those whose share of errors, 5xx among them, lies far above the others', the worst first, each with the cause."""
     counted = sorted(
         ((identity, counts.bad / counts.total, 1 / counts.total) for identity, counts in recent.items() if counts.total >= ERROR_ANSWERS),
         key=lambda each: -each[1],
     )
     shares, variances, n_others = sum(each[1] for each in counted), sum(each[2] for each in counted), len(counted)
-    found: dict[Identity, str] = {}
+    found: dict[Key, str] = {}
     for identity, share, variance in counted:
         shares, variances, n_others = shares - share, variances - variance, n_others - 1
         if n_others == 0:

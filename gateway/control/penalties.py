@@ -29,6 +29,7 @@ class Terms:
     failure_ms: float = 5000.0  # a failure, a 5xx, a 429
     server_errors: bool = False  # 5xx answers count
     rate_limited: bool = True  # 429 answers count
+    compared: bool = True  # 5xx answers count where a PoP gives far more of them than the others
 
 
 class Outcomes(NamedTuple):

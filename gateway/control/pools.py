@@ -222,6 +222,7 @@ def _pool(
         "path_ms": None if path_ms is None else round(path_ms, 3),
         "service_ms": round(seen["service_ms"], 3) if has_service_time else None,
         "penalty_ms": round(seen["penalty_ms"], 3),
+        "fails_more": gateway.refresh.fails_more((service.name, backend.pop)),
         "samples": seen["samples"],
         "source": asdict(source_of(gateway, backend)),
     }

@@ -2,7 +2,7 @@
 
 Owns `availability`, `shed`, `ramp`, `admit`, the penalty, the path and the service time of the live figures, and their pace. One turn,
 no wait; must not know how a probe is made. What each of these means is arithmetic of its own: `headroom`, `ramps`, `penalties`,
-`backlog`, `pacing`, `estimates`.
+`comparison`, `backlog`, `pacing`, `estimates`.
 
 How it works. A gateway may have thousands of pools, most of which have nothing to do in most turns. One scan in C says of which pools
 the counters moved, and which endpoints admit that did not, or the other way. What changes who is available is worked on in the same
@@ -19,14 +19,16 @@ import math
 import operator
 from array import array
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gateway.config import Config
 from gateway.control.agenda import Agenda, Group, Pool, PoolState, Published, agenda_of
 from gateway.control.backlog import Backlog, Seen
+from gateway.control.comparison import Comparison, counts_of
 from gateway.control.gates import Gates
 from gateway.control.headroom import Capacity, Filling, beyond_part, shed
 from gateway.control.networks import count
+from gateway.control.outliers import Counts
 from gateway.control.pacing import Pace, Slots, Versions, settle
 from gateway.control.penalties import Outcomes, Penalty
 from gateway.control.ramps import Stage, relative
@@ -73,10 +75,17 @@ class Refresh:
     resumed_at: Callable[[], float] = lambda: -math.inf  # when the last beat came late: see `awake`
     pools: dict[PoolKey, PoolState] = field(default_factory=dict)
     pops: dict[str, Filling] = field(default_factory=dict)
+    comparisons: dict[str, Comparison] = field(default_factory=dict)  # by service
     pace: Pace = field(default_factory=Pace)
     _began: float | None = None  # when serving began
     _turned: float = -math.inf  # when the last turn was
     _agenda: Agenda | None = None
+
+    def fails_more(self, pool: PoolKey) -> str | None:
+        """The cause, while it counts."""
+        service, pop = pool
+        comparison = self.comparisons.get(service)
+        return None if comparison is None or pool not in self.pools or self.pools[pool].penalty.is_free else comparison.failing.get(pop)
 
     def on_connect(self, pool: PoolKey, connect_s: float) -> None:
         """A probe's connect: the path as it is now."""
@@ -118,6 +127,7 @@ class Refresh:
 
     def forget(self, pool: PoolKey) -> None:
         self.pools.pop(pool, None)
+        self.comparisons.pop(pool[0], None)  # its others are compared anew
 
     def forget_pop(self, pop: str) -> None:
         self.pops.pop(pop, None)
@@ -291,10 +301,29 @@ class Refresh:
         else:
             is_limited = outcomes[3] > was[3] or state.penalty.later_ms > 0
             is_limited = is_limited and window.is_limited(self.figures.read_pool_groups(row))
-            penalty_ms = state.penalty.turn(Outcomes(*map(operator.sub, outcomes, was)), pool.group.terms, now, is_limited)
+            terms = pool.group.terms
+            if terms.compared and self._fails_more(pool, Outcomes(*outcomes), outcomes[1:3] != was[1:3], now):
+                terms = replace(terms, server_errors=True)
+            penalty_ms = state.penalty.turn(Outcomes(*map(operator.sub, outcomes, was)), terms, now, is_limited)
         if not pool.group.service.long_lived:
             penalty_ms += state.backlog.skip(now) if seen is None else state.backlog.turn(seen, now)
         return penalty_ms
+
+    def _fails_more(self, pool: Pool, outcomes: Outcomes, has_failed: bool, now: float) -> bool:
+        """Than the other PoPs of its service, as was found when one of them failed last."""
+        service = pool.group.service.name
+        comparison = self.comparisons.setdefault(service, Comparison())
+        if has_failed and comparison.is_due(pool.pop, outcomes, now):
+            before = comparison.failing
+            comparison.look({each.pop: self._counts(each) for each in pool.group.pools if each.may_take}, now)
+            for pop in comparison.failing.keys() - before.keys():
+                extra = {"service": service, "pop": pop, "cause": comparison.failing[pop]}
+                logger.warning("pool fails more than those of other PoPs", extra=extra)
+        return pool.pop in comparison.failing
+
+    def _counts(self, pool: Pool) -> Counts:
+        row = pool.spec.row
+        return counts_of(Outcomes(*self.figures.read_pool_outcomes(row)), self.figures.read_pool_groups(row))
 
     def _publish_times(self, agenda: Agenda, pool: Pool, first_byte_ms: float | None, now: float, has_begun: bool) -> bool:
         """The estimate, with what stands behind it, where that is to be written now."""

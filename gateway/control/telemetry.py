@@ -47,6 +47,7 @@ class PoolReading:
     headroom: float | None  # None: no capacity
     source_age_s: float | None
     is_kept: bool | None  # see Source.kept; None: its source is no cluster
+    fails_more: bool  # than the service's other PoPs
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +164,13 @@ class Reading:
             "gauge",
             "What failures, refusals and a backlog add to every estimate of the PoP.",
             ((labels, figures["penalty_ms"] / 1000) for labels, _, figures in pools),
+            is_open,
+        )
+        yield from family(
+            "isochrone_pop_fails_more",
+            "gauge",
+            "1 while answers of 5xx count in the PoP's penalty because the service's other PoPs give far fewer of them.",
+            ((labels, int(pool.fails_more)) for labels, pool, _ in pools),
             is_open,
         )
         yield from family(
@@ -319,7 +327,10 @@ class Telemetry:
             free = pool_headroom(pops[backend.pop], in_flight[backend.pop], backend, figures)
             ejections = {cause: gateway.ejections.counts[service.name, backend.pop, cause] for cause in RULE_NAMES.values()}
             states_count, age_s = tally(states, n_refused), source_age_s(gateway, backend)
-            yield PoolReading(service.name, backend.pop, figures, states_count, ejections, free, age_s, is_kept(gateway, backend))
+            fails_more = gateway.refresh.fails_more((service.name, backend.pop)) is not None
+            yield PoolReading(
+                service.name, backend.pop, figures, states_count, ejections, free, age_s, is_kept(gateway, backend), fails_more
+            )
 
     def _log_dropped(self, counted: Counted) -> dict[str, int]:
         logs = [part for part in self.gateway.parts if isinstance(part, AccessLog)]
