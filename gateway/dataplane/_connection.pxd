@@ -2,9 +2,11 @@
 
 Must not know what is said on a connection, nor what an exchange is.
 """
+from libc.errno cimport EAGAIN, errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from gateway.dataplane._core cimport Buffer, Connection, ConnectionState, Core, Spares
+from gateway.dataplane._linux cimport MSG_DONTWAIT, MSG_PEEK, recv
 
 cdef enum:
     NEVER_MS = 1 << 30          # from now: a deadline that is none
@@ -51,6 +53,11 @@ cdef enum Filled:
 
 # How long what has come last has lain in the socket before this turn, where the worker may have come late to it; 0: not, or nobody knows.
 cdef int64_t lay_us(const Core *core, const Connection *connection) noexcept nogil
+
+# A look at the socket itself, which knows before epoll tells: False where a byte has come, or an end.
+cdef inline bint would_block(const Connection *connection) noexcept nogil:
+    cdef char byte = 0
+    return recv(connection.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 and errno == EAGAIN
 
 # Reads once into the input buffer, which must be open and have room.
 cdef Filled fill(Connection *connection) noexcept nogil

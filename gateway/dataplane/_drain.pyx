@@ -2,11 +2,10 @@
 from libc.stdint cimport int64_t
 
 from gateway.dataplane._accept cimport drain_backlog, stop_accepting
-from gateway.dataplane._connection cimport leave_idle, oldest_idle, resume_later, set_deadline
+from gateway.dataplane._connection cimport leave_idle, oldest_idle, resume_later, set_deadline, would_block
 from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport FORCED_IDLE, FORCED_REQUEST, FORCED_TUNNEL
 from gateway.dataplane._life cimport abort, close_downstream, linger_on
-from gateway.dataplane._linux cimport MSG_DONTWAIT, MSG_PEEK, recv
 from gateway.dataplane._pools cimport drop_upstream
 from gateway.dataplane._snapshot cimport ABORTING, CLOSING, SEALED, orders_of
 from gateway.dataplane._timers cimport Timer, expire_all
@@ -51,20 +50,17 @@ cdef void end_idle(Core *core, Connection *downstream) noexcept nogil:
     if downstream.n_exchanges == 0:
         if downstream.deadline_ms > core.now_ms + core.snapshot.settings.linger_ms:
             set_deadline(core, downstream, core.snapshot.settings.linger_ms)
-    elif has_said_something(downstream):    # more is ready than one turn takes: its answer will announce the end
+    elif has_come(downstream):      # more is ready than one turn takes: an answer will announce the end. Or it has ended itself
         resume_later(core, downstream)
     else:
         linger_on(core, downstream)
 
 
-cdef bint has_said_something(Connection *downstream) noexcept nogil:
-    cdef char byte = 0
+cdef bint has_come(Connection *downstream) noexcept nogil:
     if downstream.input.begin < downstream.input.end:
         return True
-    if recv(downstream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0:
-        return False
-    downstream.is_readable = True
-    return True
+    downstream.is_readable = not would_block(downstream)
+    return downstream.is_readable
 
 
 cdef void cut_all(Core *core) noexcept nogil:

@@ -1,13 +1,12 @@
 """A gate that is silent ends no exchange: one goes when it may be repeated and somebody else would take it at once, or waits on."""
-from libc.errno cimport EAGAIN, errno
 from libc.stdint cimport int32_t
 
 from gateway.dataplane._account cimport note_failure, note_pool_failure
+from gateway.dataplane._connection cimport would_block
 from gateway.dataplane._core cimport *
 from gateway.dataplane._exchange cimport (
     attempt, attempt_at, begin_again, has_tries_left, is_paid_for, may_be_repeated, next_pool)
 from gateway.dataplane._life cimport release_upstream
-from gateway.dataplane._linux cimport MSG_DONTWAIT, MSG_PEEK, recv
 from gateway.dataplane._pools cimport has_room, next_in_vain
 from gateway.dataplane._snapshot cimport has_closed
 from routing_core._endpoints cimport ADMITTING_ONLY, ANSWERING_ONLY, AVAILABLE, choose_endpoint
@@ -19,8 +18,7 @@ cdef enum:
 
 cdef bint has_come(const Connection *upstream) noexcept nogil:
     """A byte, or an end, that no event has told yet."""
-    cdef char byte = 0
-    return upstream.state != CONNECTING and (recv(upstream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 or errno != EAGAIN)
+    return upstream.state != CONNECTING and not would_block(upstream)
 
 
 cdef bint may_leave(const Exchange *exchange) noexcept nogil:

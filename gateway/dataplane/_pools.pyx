@@ -5,7 +5,7 @@ from posix.unistd cimport close
 
 from gateway.dataplane._account cimport clock_us
 from gateway.dataplane._calls cimport N_ROW_BITS, call_for_pool, is_turning
-from gateway.dataplane._connection cimport bury, open_connection, resume_later, set_deadline
+from gateway.dataplane._connection cimport bury, open_connection, resume_later, set_deadline, would_block
 from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport UPSTREAM_OPENED, UPSTREAM_REUSED, count
 from gateway.dataplane._linux cimport *
@@ -69,14 +69,13 @@ cdef void end_use(Connection *upstream) noexcept nogil:
 
 cdef Connection *borrow(Core *core, UpstreamPool *pool, bint careful) noexcept nogil:
     cdef Connection *upstream
-    cdef char byte = 0
     cdef bint looks
     while pool.idle != NULL:
         upstream = pool.idle
         # A peer that closes, or speaks unasked, just now is seen by its socket before epoll tells. One that came back ahead of its event
         # would have that taken for the next answer.
         looks = careful or core.is_crowded or upstream.lent_in == core.told
-        if looks and (recv(upstream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 or errno != EAGAIN):
+        if looks and not would_block(upstream):
             drop_upstream(core, upstream)
             continue
         take_out(upstream)
@@ -134,11 +133,10 @@ cdef void adopt(Core *core, UpstreamPool *pool, Connection *upstream) noexcept n
 
 cdef void put_back(Core *core, Connection *upstream) noexcept nogil:
     cdef UpstreamPool *pool = upstream.pool
-    cdef char byte = 0
     upstream.exchange = NULL
     # Full reads leave the flag set: only the socket knows.
     if upstream.is_readable and not upstream.is_ending:
-        upstream.is_readable = recv(upstream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 or errno != EAGAIN
+        upstream.is_readable = not would_block(upstream)
     if upstream.is_ending or upstream.is_readable or not is_admitting(pool.gate, pool.columns, core.n_workers):
         drop_upstream(core, upstream)
         return

@@ -88,8 +88,7 @@ cdef void linger_on_late(Core *core, Connection *downstream) noexcept nogil:
 
 cdef bint is_stale(const Connection *upstream) noexcept nogil:
     """The event is of bytes that were read since it was told: who was put off goes on ahead of the events."""
-    cdef char byte = 0
-    return not upstream.is_ending and recv(upstream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 and errno == EAGAIN
+    return not upstream.is_ending and would_block(upstream)
 
 
 cdef void on_upstream(Core *core, Connection *upstream, uint32_t events) noexcept nogil:
