@@ -86,13 +86,10 @@ cdef Pumped send(Core *core, Flow *flow, Connection *source, Connection *sink, b
     """Sends head and ready bytes. PUMP_DONE: nothing is left to send."""
     cdef iovec vector[2]
     cdef Buffer *body = &source.input
-    cdef uint32_t head
+    cdef uint32_t head = flow.head.end - flow.head.begin
     cdef ssize_t sent = 0
     cdef Pumped pumped
-    while True:
-        head = flow.head.end - flow.head.begin
-        if head == 0 and flow.ready == 0:
-            return PUMP_DONE
+    while head > 0 or flow.ready > 0:
         if not sink.is_writable:
             return PUMP_WAIT_SINK
         vector[0].iov_base = flow.head.at + flow.head.begin
@@ -106,13 +103,16 @@ cdef Pumped send(Core *core, Flow *flow, Connection *source, Connection *sink, b
         flow.has_moved = True
         if sent < head:
             flow.head.begin += <uint32_t>sent
+            head -= <uint32_t>sent
             continue
         flow.head.begin = flow.head.end
         flow.n_sent += <uint32_t>sent
         core.n_sent += sent
         sent -= head
+        head = 0
         body.begin += <uint32_t>sent
         flow.ready -= <uint32_t>sent
+    return PUMP_DONE
 
 
 cdef Pumped send_head(Flow *flow, Connection *sink) noexcept nogil:

@@ -21,6 +21,13 @@ cdef extern from "_octets.h" nogil:
     const char *const registered_methods[]
     const char *const barred_trailers[]
 
+cdef extern from * nogil:
+    int trailing_zeros "__builtin_ctzll"(uint64_t value) noexcept       # not in C11; value must not be 0
+
+cdef extern from "<endian.h>" nogil:
+    uint64_t le64toh(uint64_t word) noexcept
+    uint64_t htobe64(uint64_t word) noexcept
+
 ctypedef const unsigned char *Octets
 
 # name is in lower case; octet is a token of as many octets.
@@ -35,17 +42,19 @@ cdef inline bint is_word(Octets octet, size_t length, const char *word) noexcept
     return length == strlen(word) and is_same(octet, word, length)
 
 # The first octet from at on that no value may have, or HTAB; end when there is none. Eight at a time: a byte below 0x20 borrows into
-# its top bit, and so does 0x7f after the exclusive or. What is found is exact up to the first hit, so the word is then looked at singly.
+# its top bit, and so does 0x7f after the exclusive or. Above the first hit a borrow may mark others; the first is exact.
 cdef inline Octets find_control(Octets at, Octets end) noexcept nogil:
     cdef uint64_t ones = 0x0101010101010101u
     cdef uint64_t tops = 0x8080808080808080u
     cdef uint64_t word = 0
-    cdef uint64_t deleted
+    cdef uint64_t deleted, found
     while end - at >= 8:
         memcpy(&word, at, 8)
+        word = le64toh(word)
         deleted = word ^ (ones * 0x7f)
-        if (((word - ones * 0x20) & ~word) | ((deleted - ones) & ~deleted)) & tops:
-            break
+        found = (((word - ones * 0x20) & ~word) | ((deleted - ones) & ~deleted)) & tops
+        if found:
+            return at + (trailing_zeros(found) >> 3)
         at += 8
     while at < end and at[0] >= 0x20 and at[0] != 0x7f:
         at += 1

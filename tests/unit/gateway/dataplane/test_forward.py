@@ -272,6 +272,7 @@ def test_max_forwards_counts_the_hops_of_options(bench, method, came, goes):
 
 def test_ids_differ_from_request_to_request(bench):
     seen = [sent_for(bench, b"Host: a")[1] for _ in range(20)]
+    assert set("".join(fields["x-request-id"] for fields in seen)) == set("0123456789abcdef")
     assert len({fields["x-request-id"] for fields in seen}) == len({fields["traceparent"] for fields in seen}) == 20
 
 

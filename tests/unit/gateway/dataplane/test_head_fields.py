@@ -90,6 +90,17 @@ def test_field_is_refused(status: int, cause: str, field: bytes) -> None:
     assert refused(with_host(field)) == (status, cause)
 
 
+@pytest.mark.parametrize("octet", [b"\x00", b"\x1f", b"\x7f", b"\t", b" ", b"~", b"\x80", b"\xff"])
+def test_an_octet_is_seen_at_every_place_in_a_value(octet: bytes) -> None:
+    """Values are looked at eight octets at a time."""
+    for before in range(1, 18):
+        value = b"a" * before + octet + b"\x80\x21" * 5
+        if octet in b"\x00\x1f\x7f":
+            assert refused(with_host(b"X: " + value)) == (400, "field_value")
+        else:
+            assert accepted(with_host(b"X: " + value))["fields"][1][:2] == (b"X", value)
+
+
 @pytest.mark.parametrize("value", [b"chunked", b"Chunked", b" CHUNKED\t"])
 def test_chunked(value: bytes) -> None:
     head = accepted(with_host(b"Transfer-Encoding:" + value))
