@@ -106,7 +106,6 @@ cdef bint accept_one(Core *core, Connection *listener) noexcept nogil:
     cdef sockaddr_storage peer
     cdef uint32_t size = sizeof(peer)
     cdef uint8_t address[16]
-    cdef int one = 1
     cdef int number = listener.listener
     cdef int fd = accept4(listener.fd, <sockaddr *>&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
     if fd < 0:
@@ -126,9 +125,7 @@ cdef bint accept_one(Core *core, Connection *listener) noexcept nogil:
     if fd >= core.accept_limit:     # what is left is for those who look after the gateway
         count_cause(core.column, CAUSE_NO_DESCRIPTORS)
         make_room(core, number, address)
-    lift_bound(core, fd, peer.ss_family)
-    if peer.ss_family != AF_UNIX:
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
+    lift_bound(core, fd, peer.ss_family)    # TCP_NODELAY it has from its listener
     welcome(core, fd, number, address)
     if core.over != NULL and not move_down(core, core.over):
         stop_accepting(core)

@@ -154,9 +154,10 @@ cdef void await_next(Core *core, Connection *downstream) noexcept nogil:
 
 cdef void linger_on(Core *core, Connection *downstream) noexcept nogil:
     # RFC 9112 9.6: half-close, then read until the client's end, or it may lose the answer to a reset: also when all that has come
-    # is read, for more may be on its way.
+    # is read, for more may be on its way. Not behind its end: what came before that is here, and once it is read, to close says the same.
     leave_idle(core, downstream)
-    shutdown(downstream.fd, SHUT_WR)
+    if not downstream.is_ending:
+        shutdown(downstream.fd, SHUT_WR)
     downstream.state = LINGERING
     close_buffer(core, &downstream.input)
     set_deadline(core, downstream, core.snapshot.settings.linger_ms)

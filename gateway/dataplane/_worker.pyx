@@ -61,7 +61,8 @@ cdef void on_downstream(Core *core, Connection *downstream, uint32_t events) noe
 
 
 cdef void linger_more(Core *core, Connection *downstream) noexcept nogil:
-    """Reads and forgets, so that the client gets to read the answer."""
+    """Reads and forgets, so that the client gets to read the answer. Up to its end: EPOLLHUP tells of that, and not of what lies before
+    it unread, on which a close would be a reset."""
     cdef char waste[4096]
     cdef ssize_t n
     cdef int rounds = 0

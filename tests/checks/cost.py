@@ -62,9 +62,11 @@ class Script:
         self.bench.worker.turn(self.bench.now_us)
         mark("turned")
 
-    def exchange(self, client: socket.socket, request: bytes, size: int) -> None:
-        """A request goes up, an answer with size bytes of body comes down whole."""
+    def exchange(self, client: socket.socket, request: bytes, size: int, ends: bool = False) -> None:
+        """A request goes up, an answer with size bytes of body comes down whole. ends: the client shuts its side behind the request."""
         client.send(request)
+        if ends:
+            client.shutdown(socket.SHUT_WR)
         self.turn()
         assert self.upstream.recv(1 << 16).endswith(b"\r\n\r\n")
         left, came = answer(size), b""
@@ -88,10 +90,18 @@ class Script:
             assert client.recv(1) == b""
         self.turn()
 
+    def client_ends_first(self) -> None:
+        """The same, but the client shuts its side right behind the request."""
+        with socket.create_connection(self.door.getsockname()) as client:
+            self.turn()
+            self.exchange(client, HEAD + b"Connection: close\r\n\r\n", 1000, ends=True)
+            assert client.recv(1) == b""
+
 
 SCRIPTS: dict[str, Callable[[Script], None]] = {
     "keep-alive": Script.keep_alive,
     "new connection": Script.new_connection,
+    "client ends first": Script.client_ends_first,
     "1 MiB": Script.mebibyte,
 }
 

@@ -27,6 +27,16 @@ def connect(address):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_what_is_accepted_sends_at_once(host):
+    """The data plane sets nothing on a connection: it has TCP_NODELAY from its listener."""
+    listeners = Listeners.open([("web", Address(host, 0))])
+    listeners.listen()
+    with connect(listeners.all[0].address), listeners.all[0].socket.accept()[0] as accepted:
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    listeners.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_tcp_is_bound_first_and_listens_when_told(host):
     listeners = Listeners.open([("web", Address(host, 0))])
     address = listeners.all[0].address
