@@ -80,6 +80,11 @@ class Limits(Section):
     """To one endpoint; further requests wait in its queue. Envoy's default. Tunnels (WebSocket) don't count."""
     queue_per_endpoint: Annotated[int, whole(0, 1_000_000)] = 128
     """Requests that wait for one endpoint; beyond it 503 with Retry-After."""
+    buffers: Annotated[Size | Literal["auto"], size("16MiB", "1024GiB", or_auto=True)] = "auto"
+    """Memory for what is read and not yet passed on, all clients and endpoints together. Half of it is for what is new: beyond that heads
+    wait in their sockets, bodies go through small buffers, and connections of the client that holds most are closed; the other half is for
+    requests under way, whose answers so never want for it. `auto`: a quarter of the memory that this process may have, by its machine
+    and its cgroup; `check` says how much that is."""
     per_client: PerClient = PerClient()
     """What one client may take."""
 

@@ -205,11 +205,13 @@ def duration(low: str, high: str) -> Leaf:
     )
 
 
-def size(low: str, high: str, *, or_none: bool = False) -> Leaf:
-    """`or_none`: 0 is legal beside the range, and means no limit."""
+def size(low: str, high: str, *, or_none: bool = False, or_auto: bool = False) -> Leaf:
+    """`or_none`: 0 is legal beside the range, and means no limit. `or_auto`: so is that word."""
     first, last = (int(matched(_SIZE, bound)[1]) * _UNITS_BYTES[matched(_SIZE, bound)[2]] for bound in (low, high))
 
-    def parse(raw: Any, _: Path) -> Size:
+    def parse(raw: Any, _: Path) -> Size | str:
+        if or_auto and raw == "auto":
+            return "auto"
         if type(raw) is int:
             value = raw
         else:
@@ -220,7 +222,8 @@ def size(low: str, high: str, *, or_none: bool = False) -> Leaf:
         return Size(value)
 
     legal = f"a size from {low} to {high}, such as 512B, 64KiB or 8MiB" + (", or 0 for no limit" if or_none else "")
-    return Leaf(parse, legal, {"anyOf": [{"type": "string", "pattern": f"^(?:{_SIZE})$"}, {"type": "integer", "minimum": 0}]})
+    schema: list[dict[str, Any]] = [{"type": "string", "pattern": f"^(?:{_SIZE})$"}, {"type": "integer", "minimum": 0}]
+    return Leaf(parse, "auto, or " + legal if or_auto else legal, {"anyOf": [{"const": "auto"}, *schema] if or_auto else schema})
 
 
 def share(low: float, high: float, legal: str = "") -> Leaf:

@@ -4,6 +4,7 @@ from libc.stdlib cimport free
 from libc.string cimport memset
 
 from routing_core._atomic cimport add_shared, load_relaxed, store_release
+from routing_core._pages cimport give_pages, take_pages
 
 cdef extern from "<stdlib.h>" nogil:
     void *aligned_alloc(size_t alignment, size_t size) noexcept
@@ -34,7 +35,7 @@ cdef void *take_unset(Kind kind, size_t size) noexcept nogil:
         if load_relaxed(&grants) <= 0:
             return NULL
         add_shared(&grants, -1)
-    block = aligned_alloc(LINE_BYTES, size)
+    block = take_pages(size) if kind == BUFFER else aligned_alloc(LINE_BYTES, size)
     if block != NULL:
         add_shared(&live[<int>kind], 1)
     return block
@@ -50,7 +51,10 @@ cdef void *take(Kind kind, size_t size) noexcept nogil:
 cdef void give(Kind kind, void *block) noexcept nogil:
     if block != NULL:
         add_shared(&live[<int>kind], -1)
-        free(block)
+        if kind == BUFFER:
+            give_pages(block)
+        else:
+            free(block)
 
 
 def live_blocks() -> dict:

@@ -11,6 +11,7 @@ from routing_core._endpoints cimport (ADMITTING_ONLY, ANSWERING_FIRST, AVAILABLE
 from routing_core._explain cimport fill_asked, route_of
 from routing_core._figures cimport EndpointColumn, Figures, PoolColumn, add_to_group, bucket_of_us, group_of, slot_of_code
 from routing_core._location cimport Location
+from routing_core._pages cimport give_pages, take_pages
 from routing_core._random cimport Random, seed as seed_random
 from routing_core._routes cimport RequestFacts, match_route
 from routing_core._steer cimport Asked, Decision, Weighed, steer
@@ -22,6 +23,15 @@ cdef enum:
     MAX_CLIENTS = 64
 
 AVAILABILITIES = ("available", "full", "no_endpoint_admits")    # index is Availability
+
+
+def take_block(size_t size) -> int:
+    """Its address."""
+    return <size_t>take_pages(size)
+
+
+def give_block(size_t address) -> None:
+    give_pages(<void *>address)
 
 
 def label_of_code(int code) -> str:

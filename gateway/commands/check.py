@@ -30,10 +30,13 @@ def run(args: argparse.Namespace) -> int:
     if args.schema:
         print(json.dumps(schema(), indent=2))
         return 0
+    from gateway.control.settings import buffer_bytes
     from gateway.loading import load
 
     loaded = load(args.config)
     for warning in loaded.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     print(effective(loaded.config), end="")
+    if loaded.config.limits.buffers == "auto":
+        print(f"# limits.buffers: auto is {buffer_bytes(loaded.config)} here")
     return 0

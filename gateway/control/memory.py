@@ -1,17 +1,18 @@
-"""Memory: what the data plane has given back goes on to the system.
+"""Memory: what the data plane has given back to the heap goes on to the system. Pages of buffers are not of it: they go at once.
 
-Workers give back buffers and exchanges some seconds after a burst, to the heap, which keeps the pages between those that are in use. One
-call hands them on, and takes a few milliseconds: here it is nobody's latency.
+The heap keeps the pages between blocks that are in use. One call hands them on; it takes milliseconds for each few MiB, so a thread makes
+it, and no beat waits.
 Must not know when a worker gives something back.
 """
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 
 import routing_core
 
-KINDS = ("buffer", "exchange", "table", "snapshot")
+KINDS = ("exchange", "table", "snapshot")
 TURNS = 20  # of the beat: two seconds
 BLOCKS = 32  # what is less than that is not worth the call
 
@@ -28,13 +29,15 @@ class Memory:
 
     most: int = field(default_factory=held)  # held since pages were last handed on
     turns: int = 0
+    thread: threading.Thread | None = None  # the last that handed some on
 
     def turn(self) -> None:
         self.turns += 1
-        if self.turns % TURNS:
+        if self.turns % TURNS or (self.thread is not None and self.thread.is_alive()):
             return
         now = held()
         if self.most - now >= BLOCKS:
-            routing_core.trim()
+            self.thread = threading.Thread(target=routing_core.trim, name="trim", daemon=True)
+            self.thread.start()
             self.most = now
         self.most = max(self.most, now)

@@ -6,11 +6,15 @@ import os
 import secrets
 
 from gateway import config as configured
-from gateway.config import Config
+from gateway.config import Config, Size
+from gateway.control.allowance import memory_bytes
 from gateway.control.headroom import Capacity
 from gateway.dataplane import Settings
 from geoip import Override, Pin
 from routing_core import MAX_WORKERS
+
+MIN_BUFFERS = 16 << 20
+BUFFERS_PART = 4  # of the memory that this process may have: tables, connections and what the system holds in sockets need some too
 
 # One for as long as this process serves, reloads and all. No machine's name: two gateways of one machine may stand in one another's way.
 _MADE_UP_NAME = f"isochrone-{secrets.token_hex(8)}"
@@ -37,6 +41,7 @@ def settings_of(config: Config) -> Settings:
         connections_per_listener=limits.connections,
         connections_per_endpoint=limits.connections_per_endpoint,
         queue_per_endpoint=limits.queue_per_endpoint,
+        buffer_bytes=buffer_bytes(config),
         v4_bits=limits.per_client.v4,
         v6_bits=limits.per_client.v6,
         client_connections=limits.per_client.connections,
@@ -79,6 +84,12 @@ def n_workers(config: Config) -> int:
     if config.gateway.workers != "auto":
         return config.gateway.workers
     return max(1, min(MAX_WORKERS, len(os.sched_getaffinity(0)), _cpu_quota()))
+
+
+def buffer_bytes(config: Config) -> Size:
+    if config.limits.buffers != "auto":
+        return config.limits.buffers
+    return Size(max(MIN_BUFFERS, memory_bytes() // BUFFERS_PART >> 20 << 20))
 
 
 def _cpu_quota(path: str = "/sys/fs/cgroup/cpu.max") -> int:

@@ -27,6 +27,7 @@ from gateway.control.ejections import RULE_NAMES
 from gateway.control.exposition import family, histogram, join, label_text
 from gateway.control.lifecycle import Phase
 from gateway.control.pools import endpoint_states, in_flight_by_pop, is_kept, pool_headroom, pools_in_use, source_age_s, tally
+from gateway.control.settings import buffer_bytes
 from routing_core import BUCKETS_MS, PoolFigures
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Reading:
     databases: dict[str, tuple[float | None, bool]]  # age in seconds; whether the file that is there now was refused
     log_dropped: dict[str, int]  # access log records, by cause
     silences_s: list[float]  # of each worker: since it last turned
+    buffer_bytes: int  # the bound
     drain_state: int
     is_ready: bool
     generation: int
@@ -224,8 +226,16 @@ class Reading:
             connections.add_metric((listener, "active"), counted["active"][number])
         yield connections
         yield _counter("isochrone_accepted", "Clients' connections accepted.", value=figures["accepted"])
-        evicted = "Clients' connections closed to make room for another client's, where limits.connections or descriptors were used up."
-        yield _counter("isochrone_evicted", evicted, value=figures["evicted"])
+        evicted = (
+            "Clients' connections closed to make room for another client's. connections: limits.connections or descriptors were used up;"
+            " buffers: limits.buffers, and this client held most."
+        )
+        causes = {"connections": figures["evicted"], "buffers": figures["evicted_for_buffers"]}
+        yield _counted("isochrone_evicted", evicted, "cause", causes)
+        yield _gauge("isochrone_buffered_bytes", "Memory taken for buffers, of clients and endpoints.", value=counted["buffered"])
+        yield _gauge("isochrone_buffered_limit_bytes", "The most it may be (limits.buffers).", value=self.buffer_bytes)
+        waits = "Requests that waited in their sockets, since what is new had its half of limits.buffers."
+        yield _counter("isochrone_buffer_waits", waits, value=figures["buffer_waits"])
         dropped = "Fields of requests that were left out for an underscore in their names (requests.underscores)."
         yield _counter("isochrone_fields_dropped", dropped, value=figures["fields_dropped"])
         yield _counted("isochrone_upstream_connections", "Attempts by the connection they got.", "use", {
@@ -307,6 +317,7 @@ class Telemetry:
             databases={one.path: (one.age_s(time.time()), one.error is not None) for one in gateway.geo.statuses},
             log_dropped=self._log_dropped(counted),
             silences_s=[max(0.0, now - beat_ms / 1000) if beat_ms else 0.0 for beat_ms in counted["beats_ms"]],
+            buffer_bytes=buffer_bytes(gateway.config),
             drain_state=DRAIN_STATES.get(gateway.lifecycle.phase, 0),
             is_ready=not gateway.ready.reasons(),
             generation=table.generation,

@@ -4,7 +4,7 @@ import ipaddress
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memcpy
 
-from gateway.dataplane._connection cimport open_buffer
+from gateway.dataplane._buffers cimport open_buffer
 from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport LOG_DROPPED, count
 from gateway.dataplane._head cimport RequestHead

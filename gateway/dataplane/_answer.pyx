@@ -4,7 +4,8 @@ from libc.string cimport memmove
 
 from gateway.dataplane._account cimport note_answer, note_first_byte
 from gateway.dataplane._affinity cimport append_cookie, cookie_bytes
-from gateway.dataplane._connection cimport DRAINED, FILLED, Filled, fill, grow_buffer, lay_us, open_buffer, postpone
+from gateway.dataplane._buffers cimport grow_buffer, open_buffer
+from gateway.dataplane._connection cimport DRAINED, FILLED, Filled, fill, lay_us, postpone
 from gateway.dataplane._core cimport *
 from gateway.dataplane._flow cimport begin_body
 from gateway.dataplane._forward cimport append_debug, begin_response, end_head

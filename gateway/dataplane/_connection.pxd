@@ -1,21 +1,15 @@
-"""Connection: how one begins, waits and ends; its buffers and its deadline.
+"""Connection: how one begins, waits and ends; its deadline.
 
 Must not know what is said on a connection, nor what an exchange is.
 """
 from libc.errno cimport EAGAIN, errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from gateway.dataplane._core cimport Buffer, Connection, ConnectionState, Core, Spares
+from gateway.dataplane._core cimport Connection, ConnectionState, Core
 from gateway.dataplane._linux cimport MSG_DONTWAIT, MSG_PEEK, recv
 
 cdef enum:
     NEVER_MS = 1 << 30          # from now: a deadline that is none
-
-# False when there is no memory. wanted: bytes, at most LARGE_BYTES.
-cdef bint open_buffer(Core *core, Buffer *buffer, uint32_t wanted) noexcept nogil
-cdef void close_buffer(Core *core, Buffer *buffer) noexcept nogil
-# Moves what is held to a buffer of twice the size. False when it is large already, or there is no memory.
-cdef bint grow_buffer(Core *core, Buffer *buffer) noexcept nogil
 
 cdef bint watch(Core *core, Connection *connection, uint32_t events) noexcept nogil
 # Whose event it is that epoll tells; NULL: of one that is gone. A descriptor that is closed stays watched for as long as a child that was
@@ -28,12 +22,8 @@ cdef Connection *open_connection(Core *core, int fd, ConnectionState state) noex
 # Closes it, which is not DEAD yet; freed after the batch. What points to it is the caller's affair.
 cdef void bury(Core *core, Connection *connection) noexcept nogil
 cdef void sweep_graveyard(Core *core) noexcept nogil
-# A block from the list, or NULL; back into it.
-cdef void *take_spare(Spares *spares) noexcept nogil
-cdef void put_spare(Spares *spares, void *block) noexcept nogil
-# Once a tick: gives back some of what nobody has needed. Connections stay, see heard_of.
-cdef void trim_spares(Core *core) noexcept nogil
-cdef void free_spares(Core *core) noexcept nogil
+# Back to the heap; while the worker runs they stay, see heard_of.
+cdef void free_connections(Core *core) noexcept nogil
 # Cheap when the deadline moves on: the timer is armed again only when it fires early.
 cdef void set_deadline(Core *core, Connection *connection, int64_t in_ms) noexcept nogil
 # To be looked at again in this turn, after the events.

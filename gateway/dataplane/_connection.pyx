@@ -1,72 +1,21 @@
-"""Buffers and structs go round in the worker's own free lists; a deadline is a field, its timer follows lazily."""
+"""Structs go round in the worker's own free list; a deadline is a field, its timer follows lazily."""
 from libc.errno cimport EAGAIN, errno
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t, uintptr_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 from posix.unistd cimport close
 
+from gateway.dataplane._buffers cimport close_buffer
 from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport CLOSED, count
 from gateway.dataplane._linux cimport *
 from gateway.dataplane._timers cimport arm, disarm
 from routing_core._atomic cimport add_own
-from routing_core._memory cimport BUFFER, CONNECTION, EXCHANGE, Kind, give, take, take_unset
+from routing_core._memory cimport CONNECTION, give, take
 
 
 cdef enum:
     POINTER_BITS = 48       # of an address of a process, on x86-64 and arm64
-    KEPT_TICKS = 16         # of what nobody has needed, such a part goes each tick
     NOTED_US = 10000        # what has lain for less is not asked for: the kernel tells it in its own ticks
-
-
-cdef void *take_spare(Spares *spares) noexcept nogil:
-    cdef void *block = spares.first
-    if block != NULL:
-        spares.first = (<void **>block)[0]
-        spares.n -= 1
-        spares.least = min(spares.least, spares.n)
-    return block
-
-
-cdef void put_spare(Spares *spares, void *block) noexcept nogil:
-    (<void **>block)[0] = spares.first
-    spares.first = block
-    spares.n += 1
-
-
-cdef int step_of(uint32_t wanted) noexcept nogil:
-    cdef int step = 0
-    while step < <int>N_STEPS - 1 and <uint32_t>SMALL_BYTES << step < wanted:
-        step += 1
-    return step
-
-
-cdef bint open_buffer(Core *core, Buffer *buffer, uint32_t wanted) noexcept nogil:
-    cdef int step = step_of(wanted)
-    buffer.capacity = <uint32_t>SMALL_BYTES << step
-    buffer.begin = buffer.end = 0
-    buffer.at = <char *>take_spare(&core.spare_buffers[step])
-    if buffer.at == NULL:
-        buffer.at = <char *>take_unset(BUFFER, buffer.capacity)
-    return buffer.at != NULL
-
-
-cdef void close_buffer(Core *core, Buffer *buffer) noexcept nogil:
-    if buffer.at != NULL:
-        put_spare(&core.spare_buffers[step_of(buffer.capacity)], buffer.at)
-    buffer.at = NULL
-    buffer.begin = buffer.end = 0
-
-
-cdef bint grow_buffer(Core *core, Buffer *buffer) noexcept nogil:
-    cdef Buffer larger
-    if buffer.capacity == <uint32_t>LARGE_BYTES or not open_buffer(core, &larger, 2 * buffer.capacity):
-        return False
-    memcpy(larger.at, buffer.at, buffer.end)
-    larger.begin = buffer.begin
-    larger.end = buffer.end
-    close_buffer(core, buffer)
-    buffer[0] = larger
-    return True
 
 
 cdef bint watch(Core *core, Connection *connection, uint32_t events) noexcept nogil:
@@ -137,35 +86,12 @@ cdef void sweep_graveyard(Core *core) noexcept nogil:
             core.spare_connections = connection
 
 
-cdef void free_some(Spares *spares, Kind kind, int32_t most) noexcept nogil:
-    cdef void *block
-    while most > 0:
-        block = take_spare(spares)
-        if block == NULL:
-            break
-        give(kind, block)
-        most -= 1
-    spares.least = spares.n
-
-
-cdef void trim_spares(Core *core) noexcept nogil:
-    # A few at a time, and a part of them: a pause of a tick is no calm, and what a burst left behind is gone in some seconds.
-    cdef int step
-    for step in range(N_STEPS):
-        free_some(&core.spare_buffers[step], BUFFER, (core.spare_buffers[step].least + KEPT_TICKS - 1) // KEPT_TICKS)
-    free_some(&core.spare_exchanges, EXCHANGE, (core.spare_exchanges.least + KEPT_TICKS - 1) // KEPT_TICKS)
-
-
-cdef void free_spares(Core *core) noexcept nogil:
+cdef void free_connections(Core *core) noexcept nogil:
     cdef Connection *connection
-    cdef int step
     while core.spare_connections != NULL:
         connection = core.spare_connections
         core.spare_connections = connection.next
         give(CONNECTION, connection)
-    free_some(&core.spare_exchanges, EXCHANGE, core.spare_exchanges.n)
-    for step in range(N_STEPS):
-        free_some(&core.spare_buffers[step], BUFFER, core.spare_buffers[step].n)
 
 
 cdef void set_deadline(Core *core, Connection *connection, int64_t in_ms) noexcept nogil:

@@ -6,7 +6,7 @@ what the counters, the figures and the ring publish, and what never changes: epo
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from gateway.dataplane._chunks cimport Chunks
-from gateway.dataplane._counters cimport MAX_LISTENERS, Column, Doors
+from gateway.dataplane._counters cimport MAX_LISTENERS, Column, Doors, Stock
 from gateway.dataplane._head cimport Method, RequestHead, ResponseHead
 from gateway.dataplane._linux cimport epoll_event
 from gateway.dataplane._ring cimport Ring
@@ -45,6 +45,12 @@ cdef enum ConnectionState:
     POOLED              # upstream, without
     DEAD                # freed behind the last event told: one of them may still point here
 
+cdef enum HeldLine:         # of a holder
+    CALM                    # nothing is under way
+    BEGUN                   # a part of a head has come
+    BUSY                    # an exchange
+    N_HELD_LINES
+
 cdef struct Spares:         # blocks of one kind that nobody uses; the first bytes of each point to the next one
     void *first             # owned
     int32_t n
@@ -81,7 +87,7 @@ cdef struct Connection:
     int64_t generation      # of the snapshot by which the peer was last looked at: what follows holds for that one, see recognise
     bint is_trusted         # the peer is a trusted hop
     bint is_located
-    bint is_busy            # in its holder's line of those that have an exchange
+    HeldLine line           # of its holder's
     uint64_t place          # in the tally of connections; 0: none
     Holder *holder          # whose it is; NULL: nobody's who is held to limits
     Connection *held_before     # in that line
@@ -111,8 +117,8 @@ cdef struct Holder:         # a client that has connections to a listener
     uint8_t prefix[16]
     int32_t listener
     int32_t n               # connections
-    Line calm               # without exchange
-    Line busy
+    int64_t held            # in buffers, when that was last asked: see _shortage
+    Line lines[<int>N_HELD_LINES]
 
 cdef struct Ranking:        # the holders of one listener
     int top                 # the highest rank that has one
@@ -269,6 +275,7 @@ cdef struct Core:
     Column *column          # of Counters, this worker's own
     Tally *tally            # of Counters, all workers'
     Doors *doors            # of Counters, all workers'
+    Stock *stock            # of Counters, all workers'
     const Snapshot *snapshot    # looked at once a turn
     Random rng
     Cache *geo              # owned
@@ -289,6 +296,10 @@ cdef struct Core:
     int64_t n_turns
     int64_t n_sent              # in this turn, by all flows
     bint is_shared              # this turn: more than one had been put off
+    Connection *starved         # downstreams whose head waits for room in buffers, those first who came first
+    Connection *last_starved
+    int64_t cut_ms              # when buffers were last taken from those who hold most
+    int64_t level               # what a client might have in them then
     Connection *graveyard
     UpstreamPool *pools[N_BLOCKS]           # owned blocks of BLOCK_POOLS, by row
     UpstreamPool *silent    # list of those whose connections in use are to be told

@@ -25,6 +25,8 @@ cdef enum Figure:
     UPSTREAM_REUSED
     EVICTED                 # clients' connections that were closed for another client's
     FIELDS_DROPPED          # of requests, for an underscore in their names
+    EVICTED_FOR_BUFFERS     # clients' connections that were closed for what they held in buffers
+    BUFFER_WAITS            # of heads, for room in buffers
     N_FIGURES
 
 cdef enum Cause:            # why a request or a connection was refused, after the parser's causes
@@ -63,9 +65,15 @@ cdef struct Column:         # whole cache lines, so that no line has two writers
     int64_t phase                       # of the orders it last acted on
     int64_t n_open                      # clients' connections now
     int64_t takes                       # whether it accepts: not without descriptors, nor behind the end of a drain
-    int64_t unused[3]
+    int64_t heaviest                    # bytes in buffers of the client that holds most in them, when that was last asked, see _shortage
+    int64_t unused[2]
     int64_t most[MAX_LISTENERS]         # connections of the client that holds most of a listener's, see _holders; one alone may be left out
     int64_t resting[MAX_LISTENERS]      # connections that may go for others: without a request, or a part of one
+
+cdef struct Stock:          # one cache line: buffers, of all workers
+    int64_t held                        # bytes taken of memory for them
+    int64_t short_ms                    # when a head last found no room, by the clock
+    int64_t unused[6]
 
 cdef struct Door:           # one cache line: a listener, to all workers
     int64_t members                     # bits, by worker: who is told of new connections, see _doors
@@ -94,5 +102,6 @@ cdef class Counters:
     cdef Column *columns    # [n_workers], owned; workers keep this object alive
     cdef Tally *tally       # owned
     cdef Doors *doors       # owned
+    cdef Stock *stock       # owned
     cdef readonly int n_workers
     cdef Column *column(self, int worker) except NULL

@@ -7,7 +7,7 @@ CAUSE_NAMES: tuple[str, ...]  # the parser's, then the gateway's own
 
 @type_check_only
 class Counted(TypedDict):
-    figures: dict[str, int]  # accepted, closed, turns, log_dropped, bad_transitions, upstream_opened, upstream_reused, evicted
+    figures: dict[str, int]  # accepted, closed, turns, log_dropped, bad_transitions, upstream_opened, upstream_reused, evicted, ...
     lookups: dict[str, int]  # geoip lookups by result: found, overridden, not_found, broken
     forced: dict[str, int]  # what a drain's deadline cut: request, tunnel, idle
     causes: dict[str, int]  # refusals by cause
@@ -16,6 +16,7 @@ class Counted(TypedDict):
     beats_ms: list[int]  # by worker: when it last turned, on CLOCK_MONOTONIC
     phases: list[str]  # by worker: the order it last acted on
     n_open: list[int]  # by worker: clients' connections now
+    buffered: int  # bytes in buffers now, all workers'
     generations: list[int]  # by worker: the snapshot it last looked at
 
 @final

@@ -10,7 +10,7 @@ from routing_core._figures cimport MAX_WORKERS
 from routing_core._memory cimport FIGURES, give, take
 
 FIGURE_NAMES = ("accepted", "closed", "turns", "log_dropped", "bad_transitions", "upstream_opened", "upstream_reused",
-                "evicted", "fields_dropped")
+                "evicted", "fields_dropped", "evicted_for_buffers", "buffer_waits")
 LOOKUP_NAMES = ("found", "overridden", "not_found", "broken")
 FORCED_NAMES = ("request", "tunnel", "idle")
 # The parser's, in the order of RejectCause; then those of Cause.
@@ -34,7 +34,8 @@ cdef class Counters:
         self.columns = <Column *>take(FIGURES, n_workers * sizeof(Column))
         self.tally = open_tally(int.from_bytes(os.urandom(8)))
         self.doors = <Doors *>take(FIGURES, sizeof(Doors))
-        if self.columns == NULL or self.tally == NULL or self.doors == NULL:
+        self.stock = <Stock *>take(FIGURES, sizeof(Stock))
+        if self.columns == NULL or self.tally == NULL or self.doors == NULL or self.stock == NULL:
             raise MemoryError
         self.n_workers = n_workers
 
@@ -42,6 +43,7 @@ cdef class Counters:
         give(FIGURES, self.columns)
         close_tally(self.tally)
         give(FIGURES, self.doors)
+        give(FIGURES, self.stock)
 
     cdef Column *column(self, int worker) except NULL:
         if not 0 <= worker < self.n_workers:
@@ -81,5 +83,5 @@ cdef class Counters:
         return {
             "figures": figures, "lookups": lookups, "forced": forced, "causes": causes,
             "idle": idle, "active": active, "beats_ms": beats, "generations": generations, "phases": phases,
-            "n_open": n_open,
+            "n_open": n_open, "buffered": load_relaxed(&self.stock.held),
         }

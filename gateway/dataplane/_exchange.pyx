@@ -4,6 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t
 from gateway.dataplane._account cimport (
     begin_attempt, clock_us, count_retry, note_connect, note_failure, note_hold, note_pool_failure, note_tunnel, note_wait)
 from gateway.dataplane._answer cimport *
+from gateway.dataplane._buffers cimport close_buffer, open_buffer
 from gateway.dataplane._connection cimport *
 from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport *
@@ -421,10 +422,9 @@ cdef bint drive_down(Core *core, Exchange *exchange) noexcept nogil:
     cdef Pumped pumped = PUMP_DONE
     if not was_done:
         pumped = pump(core, &exchange.down, exchange.upstream, downstream, downstream.must_close)
-    if pumped == PUMP_WAIT_SOURCE:
-        wait_for(core, exchange, &exchange.down, UPSTREAM_SIDE)
-    elif pumped == PUMP_WAIT_SINK:
-        wait_for(core, exchange, &exchange.down, CLIENT_SIDE)
+    if pumped == PUMP_WAIT_SOURCE or pumped == PUMP_WAIT_SINK:
+        wait_for(core, exchange, &exchange.down, UPSTREAM_SIDE if pumped == PUMP_WAIT_SOURCE else CLIENT_SIDE)
+        shed_heads(core, exchange)
     elif pumped == PUMP_GO_ON:
         wait_for(core, exchange, &exchange.down, NO_SIDE)
         postpone(core, downstream)

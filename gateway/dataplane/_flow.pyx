@@ -4,7 +4,8 @@ from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memmove, memset
 
 from gateway.dataplane._chunks cimport CHUNK_BAD, CHUNK_DATA, CHUNK_END, Step, begin_chunks, feed_chunks
-from gateway.dataplane._connection cimport AT_END, DRAINED, FILLED, Filled, close_buffer, fill, open_buffer
+from gateway.dataplane._buffers cimport close_buffer, has_room, open_buffer
+from gateway.dataplane._connection cimport AT_END, DRAINED, FILLED, Filled, fill
 from gateway.dataplane._core cimport *
 from gateway.dataplane._linux cimport MSG_MORE, MSG_NOSIGNAL, iovec, msghdr, sendmsg
 
@@ -136,7 +137,9 @@ cdef Pumped refill(Core *core, Flow *flow, Connection *source) noexcept nogil:
     """Reads more of the body into the source's buffer. PUMP_DONE: something came."""
     cdef Buffer *buffer = &source.input
     cdef Filled filled
-    cdef uint32_t wanted = <uint32_t>min(flow.left, <int64_t>LARGE_BYTES) if flow.framing == BY_LENGTH else <uint32_t>LARGE_BYTES
+    cdef bint is_short = not has_room(core, 0)
+    cdef uint32_t most = <uint32_t>LARGE_BYTES if has_room(core, LARGE_BYTES) else <uint32_t>SMALL_BYTES
+    cdef uint32_t wanted = <uint32_t>min(flow.left, <int64_t>most) if flow.framing == BY_LENGTH else most
     if buffer.at == NULL:
         if not open_buffer(core, buffer, wanted):
             return PUMP_NO_MEMORY
@@ -144,7 +147,7 @@ cdef Pumped refill(Core *core, Flow *flow, Connection *source) noexcept nogil:
         pass                            # sent bytes stay, in case the request must be sent again
     else:                               # all that was judged is sent, and all was judged
         flow.keeps = False
-        if buffer.capacity < wanted:
+        if buffer.capacity < wanted or (is_short and buffer.capacity > <uint32_t>SMALL_BYTES):
             close_buffer(core, buffer)
             if not open_buffer(core, buffer, wanted):
                 return PUMP_NO_MEMORY

@@ -11,9 +11,10 @@ from gateway.dataplane._tally cimport Tallied
 # False when there is no memory.
 cdef bint open_holders(Core *core) noexcept nogil
 cdef void free_holders(Core *core) noexcept nogil
-# A downstream begins, ends, gets or loses its exchange. Where there is no memory for a holder it is held by nobody.
+# A downstream begins, ends, has a part of a head, gets or loses its exchange. Where there is no memory for a holder it is held by nobody.
 cdef void enter_holder(Core *core, Connection *downstream) noexcept nogil
 cdef void leave_holder(Core *core, Connection *downstream) noexcept nogil
+cdef void mark_begun(Connection *downstream) noexcept nogil
 cdef void mark_busy(Connection *downstream) noexcept nogil
 cdef void mark_calm(Connection *downstream) noexcept nogil
 # Settings may be others than those by which it was entered: whose it is, and whether it counts. A downstream between exchanges. Those above

@@ -179,7 +179,8 @@ cdef void enter_holder(Core *core, Connection *downstream) noexcept nogil:
     else:
         recount(core, holder, 1)
     downstream.holder = holder
-    append(&holder.calm, downstream)
+    downstream.line = CALM
+    append(&holder.lines[<int>CALM], downstream)
 
 
 cdef void leave_holder(Core *core, Connection *downstream) noexcept nogil:
@@ -188,7 +189,7 @@ cdef void leave_holder(Core *core, Connection *downstream) noexcept nogil:
     if holder == NULL:
         return
     downstream.holder = NULL
-    remove(&holder.busy if downstream.is_busy else &holder.calm, downstream)
+    remove(&holder.lines[<int>downstream.line], downstream)
     recount(core, holder, -1)
     if holder.n == 0:
         link = slot_of(core.holders, holder.prefix, holder.listener)
@@ -211,18 +212,23 @@ cdef void refile(Core *core, Connection *downstream) noexcept nogil:
         downstream.place = take_place(core.tally, prefix, TALLIED_CONNECTIONS, INT64_MAX)
 
 
+cdef void change_line(Connection *downstream, HeldLine line) noexcept nogil:
+    if downstream.holder != NULL and downstream.line != line:
+        remove(&downstream.holder.lines[<int>downstream.line], downstream)
+        append(&downstream.holder.lines[<int>line], downstream)
+        downstream.line = line
+
+
+cdef void mark_begun(Connection *downstream) noexcept nogil:
+    change_line(downstream, BEGUN)
+
+
 cdef void mark_busy(Connection *downstream) noexcept nogil:
-    if downstream.holder != NULL and not downstream.is_busy:
-        remove(&downstream.holder.calm, downstream)
-        append(&downstream.holder.busy, downstream)
-        downstream.is_busy = True
+    change_line(downstream, BUSY)
 
 
 cdef void mark_calm(Connection *downstream) noexcept nogil:
-    if downstream.holder != NULL and downstream.is_busy:
-        remove(&downstream.holder.busy, downstream)
-        append(&downstream.holder.calm, downstream)
-        downstream.is_busy = False
+    change_line(downstream, CALM)
 
 
 cdef int32_t held_by(const Core *core, int listener, const uint8_t *address) noexcept nogil:
@@ -235,9 +241,11 @@ cdef int32_t held_by(const Core *core, int listener, const uint8_t *address) noe
 
 cdef Connection *most_held(Core *core, int listener, const uint8_t *newcomer) noexcept nogil:
     cdef Holder *most = core.holders.rankings[listener].first[core.holders.rankings[listener].top]
+    cdef int line
     if most == NULL or most.n < 2:
         return NULL
-    if most.calm.first != NULL:
-        return most.calm.first
+    for line in range(<int>CALM, <int>BUSY):
+        if most.lines[line].first != NULL:
+            return most.lines[line].first
     # To cut what runs must make it fairer: with one more the new client still has less than the other is left with, or as much.
-    return most.busy.first if held_by(core, listener, newcomer) + 2 <= most.n else NULL
+    return most.lines[<int>BUSY].first if held_by(core, listener, newcomer) + 2 <= most.n else NULL

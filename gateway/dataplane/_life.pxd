@@ -10,6 +10,8 @@ cdef Exchange *open_exchange(Core *core, Connection *downstream) noexcept nogil
 cdef void move(Core *core, Exchange *exchange, ExchangeState to) noexcept nogil
 # The attempt is over: its accounts and its connection.
 cdef void release_upstream(Core *core, Exchange *exchange, bint is_reusable) noexcept nogil
+# What is held of an answered exchange, and needed no more.
+cdef void shed_heads(Core *core, Exchange *exchange) noexcept nogil
 # The answer is sent, whole.
 cdef void finish(Core *core, Exchange *exchange) noexcept nogil
 # Ends it with whatever state it is in; the client sees that the answer is not whole.

@@ -2,6 +2,7 @@
 from libc.string cimport memset
 
 from gateway.dataplane._account cimport clock_us, close_account, end_attempt
+from gateway.dataplane._buffers cimport close_buffer, put_spare, take_spare
 from gateway.dataplane._connection cimport *
 from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport BAD_TRANSITIONS, count
@@ -118,6 +119,18 @@ cdef void end(Core *core, Exchange *exchange) noexcept nogil:
         note.capacity = SMALL_BYTES
         close_buffer(core, &note)
     put_spare(&core.spare_exchanges, exchange)
+
+
+cdef void shed_heads(Core *core, Exchange *exchange) noexcept nogil:
+    """Of an exchange that is answered, and goes on: it is not tried again, and what is sent of it nobody needs. Downloads that are read
+    slowly, event streams and tunnels last long."""
+    cdef Buffer *body = &exchange.downstream.input
+    if exchange.up.head.begin == exchange.up.head.end:
+        close_buffer(core, &exchange.up.head)
+    if exchange.down.head.begin == exchange.down.head.end:
+        close_buffer(core, &exchange.down.head)
+    if exchange.up.is_done and body.begin == body.end:
+        close_buffer(core, body)
 
 
 cdef void finish(Core *core, Exchange *exchange) noexcept nogil:

@@ -4,6 +4,7 @@ from libc.string cimport memcpy, memmove
 
 from gateway.dataplane._account cimport note_headless, note_request
 from gateway.dataplane._affinity cimport ask
+from gateway.dataplane._buffers cimport close_buffer, grow_buffer, open_buffer
 from gateway.dataplane._client cimport is_trusted, read_forwarded, write_address, write_local
 from gateway.dataplane._connection cimport *
 from gateway.dataplane._core cimport *
@@ -12,9 +13,10 @@ from gateway.dataplane._exchange cimport *
 from gateway.dataplane._flow cimport begin_body
 from gateway.dataplane._forward cimport ADDED_BYTES, Facts, compose_request, ends_here, has_been_here, settle_ids
 from gateway.dataplane._head cimport *
-from gateway.dataplane._holders cimport may_have_more, refile
+from gateway.dataplane._holders cimport mark_begun, may_have_more, refile
 from gateway.dataplane._life cimport close_downstream, open_exchange
 from gateway.dataplane._redirect cimport redirect
+from gateway.dataplane._shortage cimport finds_room
 from gateway.dataplane._tally cimport TALLIED_EXCHANGES
 from geoip._cache cimport locate_cached
 from geoip._locator cimport Lookup
@@ -249,6 +251,8 @@ cdef void begin_head(Core *core, Connection *downstream) noexcept nogil:
 cdef void receive(Core *core, Connection *downstream) noexcept nogil:
     cdef Buffer *buffer = &downstream.input
     cdef Filled filled
+    if not finds_room(core, downstream):
+        return
     # What was left of the last exchange's buffer comes first: pipelining.
     if buffer.begin < buffer.end:
         begin_head(core, downstream)
@@ -270,3 +274,5 @@ cdef void receive(Core *core, Connection *downstream) noexcept nogil:
             return
     if buffer.begin == buffer.end:
         close_buffer(core, buffer)
+    else:
+        mark_begun(downstream)

@@ -35,6 +35,7 @@ cdef struct Settings:
     int64_t body_rate           # bytes a second that a client must send or read in the long run; 0: any
     int32_t max_connections     # per listener
     int32_t max_upstream        # connections per endpoint
+    int64_t buffers_for_new     # bytes of buffers, of all workers, beyond which nothing new gets any
     int32_t v4_bits             # of an address that are one client's
     int32_t v6_bits
     int64_t client_connections  # of one client; 0: no cap

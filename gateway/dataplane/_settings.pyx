@@ -55,6 +55,9 @@ cdef class CompiledSettings:
         for name, most in (("v4_bits", 32), ("v6_bits", 128)):
             if not 1 <= getattr(settings, name) <= most:
                 raise ValueError(f"{name}: must be from 1 to {most}, got {getattr(settings, name)}")
+        if settings.buffer_bytes < 1 << 20:
+            raise ValueError(f"buffer_bytes: must be at least {1 << 20}, got {settings.buffer_bytes}")
+        self.settings.buffers_for_new = settings.buffer_bytes // 2
         self.settings.v4_bits = settings.v4_bits
         self.settings.v6_bits = settings.v6_bits
         self.settings.client_connections = settings.client_connections

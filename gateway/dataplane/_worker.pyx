@@ -11,6 +11,7 @@ from posix.unistd cimport close, read, write
 from gateway.dataplane._accept cimport (
     accept_more, has_descriptors, limits_of, on_knock, start_accepting, stop_accepting, try_doors, welcome)
 from gateway.dataplane._account cimport Record, as_dict, clock_us
+from gateway.dataplane._buffers cimport free_spares, trim_spares
 from gateway.dataplane._calls cimport is_called, take_rows
 from gateway.dataplane._client cimport parse_address
 from gateway.dataplane._connection cimport *
@@ -27,6 +28,7 @@ from gateway.dataplane._pools cimport adopt, drop_upstream, free_pools, pool_of,
 from gateway.dataplane._request cimport on_late_head, receive
 from gateway.dataplane._ring cimport close_ring, oldest, open_ring, release
 from gateway.dataplane._room cimport make_room_for_others
+from gateway.dataplane._shortage cimport tend_shortage
 from gateway.dataplane._snapshot cimport CLOSING, SEALED, Snapshots, leave, look
 from gateway.dataplane._timers cimport Timer, advance, expire_all, start
 from geoip._cache cimport close_cache, open_cache
@@ -199,6 +201,7 @@ cdef void tick(Core *core) noexcept nogil:
     core.ticked_ms = core.now_ms
     tend_pools(core)
     make_room_for_others(core)      # what a lost call asked for
+    tend_shortage(core)
     trim_spares(core)
     if core.phase == <int64_t>CLOSING or core.phase == <int64_t>SEALED:
         close_idle(core)
@@ -220,8 +223,7 @@ cdef int hear(Core *core, int wait_ms) noexcept nogil:
 
 cdef void handle_events(Core *core) noexcept nogil:
     cdef Connection *connection
-    cdef int i
-    cdef int end = min(core.n_handled + BATCH, core.n_events)
+    cdef int i, end = min(core.n_handled + BATCH, core.n_events)
     if core.n_handled > 0:      # who is waiting to be accepted gets as much of a worker that has many events in hand
         accept_more(core)
     for i in range(core.n_handled, end):
@@ -305,8 +307,10 @@ cdef void close_all(Core *core) noexcept nogil:
     expire_all(&core.wheel, on_end, core)
     forget_resumed(core, &core.resumed)
     forget_resumed(core, &core.postponed)
+    forget_resumed(core, &core.starved)
     sweep_graveyard(core)
     free_spares(core)
+    free_connections(core)
     free_holders(core)
     free_pools(core)
 
@@ -328,9 +332,7 @@ cdef class Worker:
 
     def __cinit__(self, int number, Snapshots snapshots not None, Figures figures not None, Counters counters not None, listeners=(),
                   int64_t now_us=0, uint64_t seed=1, int64_t log_bytes=1048576):
-        cdef int fd
-        cdef int listener
-        cdef int error
+        cdef int fd, listener, error
         cdef Column *column = counters.column(number)
         if figures.n_workers != counters.n_workers:
             raise ValueError(f"figures are of {figures.n_workers} workers, counters of {counters.n_workers}")
@@ -354,6 +356,7 @@ cdef class Worker:
         store_relaxed(&column.beat_ms, core.now_ms)     # as good as a turn: it is about to run
         core.tally = counters.tally
         core.doors = counters.doors
+        core.stock = counters.stock
         core.snapshot = look(core.board, number)
         core.accept_limit, core.upstream_limit = limits_of(resource.getrlimit(resource.RLIMIT_NOFILE)[0], core.n_workers)
         seed_random(&core.rng, seed + <uint64_t>number * 7919)

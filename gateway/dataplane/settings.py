@@ -27,6 +27,7 @@ class Settings:
     connections_per_listener: int = 50_000
     connections_per_endpoint: int = 1_024
     queue_per_endpoint: int = 128
+    buffer_bytes: int = 256 << 20  # of all workers; half of it is for what is new
     v4_bits: int = 32  # of an address that are one client's
     v6_bits: int = 64
     client_connections: int = 0  # of one client; 0: no cap

@@ -63,4 +63,4 @@ def test_half_heads_take_what_fits_them_and_leave_nothing(tmp_path, descriptors)
             assert N * len(HALF) < taken < 36 * MIB, f"{taken / MIB:.1f} MiB"
             for client in clients:
                 client.close()
-            eventually(lambda: resident(gateway) <= before * 1.1, "resident memory is back within 10 %", 30)
+            eventually(lambda: resident(gateway) <= before * 1.1, "resident memory is back within 10 %", 10)

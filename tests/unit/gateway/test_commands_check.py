@@ -13,7 +13,17 @@ EXAMPLE = "docs/examples/two-pops.yaml"
 
 def test_a_good_file_is_printed_whole(capsys):
     assert main(["check", "-c", EXAMPLE]) == 0
-    assert capsys.readouterr() == (effective(load(Path(EXAMPLE)).config), "")
+    out, err = capsys.readouterr()
+    whole, _, rest = out.partition("# limits.buffers: auto is ")
+    assert whole == effective(load(Path(EXAMPLE)).config)
+    assert rest.endswith("iB here\n") and err == ""
+
+
+def test_what_is_said_of_a_bound_that_is_set_is_the_bound(capsys, tmp_path):
+    (tmp_path / "isochrone.yaml").write_text(Path(EXAMPLE).read_text() + "limits: {buffers: 32MiB}\n")
+    assert main(["check", "-c", str(tmp_path / "isochrone.yaml")]) == 0
+    out = capsys.readouterr().out
+    assert "buffers: 32MiB" in out and "#" not in out
 
 
 def test_what_is_printed_is_a_configuration(capsys, tmp_path):

@@ -40,6 +40,7 @@ def test_defaults_are_those_of_the_data_plane():
         "forwarded_header": config.client_ip.header,
         "debug_headers": config.debug_headers,
         "log_share": config.access_log.sample if config.access_log else 0.0,
+        "buffer_bytes": Settings().buffer_bytes,  # by machine
         "name": "isochrone",  # the rest is made up at start
     }
     assert ours == dataclasses.asdict(Settings())

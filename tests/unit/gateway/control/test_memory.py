@@ -1,4 +1,6 @@
-"""Pages are handed on when blocks have been given back, and only then."""
+"""Pages are handed on when blocks have been given back, and only then; and nobody waits for it."""
+
+import threading
 
 import pytest
 
@@ -23,9 +25,30 @@ def test_after_a_fall(monkeypatch, seen, trims):
     monkeypatch.setattr(memory, "held", lambda: next(now))
     monkeypatch.setattr(memory.routing_core, "trim", lambda: done.append(1))
     keeper = Memory(memory.held())
-    for _ in range(TURNS * len(seen)):
-        keeper.turn()
+    for _ in range(len(seen)):
+        for _ in range(TURNS):
+            keeper.turn()
+        if keeper.thread is not None:
+            keeper.thread.join(10)
     assert len(done) == trims
+
+
+def test_a_turn_waits_for_no_pages(monkeypatch):
+    """And there is one such call at a time."""
+    now = iter([500, 400, 300])
+    begun, go_on = [], threading.Event()
+    monkeypatch.setattr(memory, "held", lambda: next(now))
+    monkeypatch.setattr(memory.routing_core, "trim", lambda: begun.append(go_on.wait(20)))
+    keeper = Memory(memory.held())
+    for _ in range(5 * TURNS):
+        keeper.turn()
+    assert begun == [] and keeper.thread.is_alive()
+    go_on.set()
+    keeper.thread.join(10)
+    for _ in range(TURNS):
+        keeper.turn()
+    keeper.thread.join(10)
+    assert begun == [True, True]
 
 
 def test_what_is_held_is_counted():

@@ -25,7 +25,7 @@ MORE = {
     ),
     "limits": (
         "{head_bytes: 2KiB, fields: 11, body_bytes: 12B, body_rate: 19B, connections: 13, connections_per_endpoint: 14,"
-        " queue_per_endpoint: 15, per_client: {v4: 24, v6: 56, connections: 17, exchanges: 18}}"
+        " queue_per_endpoint: 15, buffers: 21MiB, per_client: {v4: 24, v6: 56, connections: 17, exchanges: 18}}"
     ),
     "requests": "{underscores: refuse, non_ascii: pass}",
     "retries": "{max: 1, budget_share: 50%, budget_floor: 16}",
@@ -39,7 +39,7 @@ def test_every_setting_is_taken_from_the_configuration():
     assert found == Settings(
         request_head_ms=1000, body_progress_ms=2000, keep_alive_idle_ms=3000, connect_ms=400, first_byte_ms=5000, upstream_idle_ms=6000,
         queue_ms=7, tunnel_idle_ms=8000, linger_ms=9, head_bytes=2048, max_fields=11, body_bytes=12, body_rate=19,
-        connections_per_listener=13, connections_per_endpoint=14, queue_per_endpoint=15, v4_bits=24, v6_bits=56,
+        connections_per_listener=13, connections_per_endpoint=14, queue_per_endpoint=15, buffer_bytes=21 << 20, v4_bits=24, v6_bits=56,
         underscores="refuse", takes_non_ascii=True, client_connections=17, client_exchanges=18, max_retries=1,
         budget_share=0.5, budget_floor_per_s=16,
         trusted=("10.0.0.0/8", "2001:db8::/32"), forwarded_hops=2, forwarded_header="forwarded", debug_headers=True, log_share=0.25,
@@ -51,7 +51,7 @@ def test_every_setting_is_taken_from_the_configuration():
 
 
 def test_defaults_of_both_sides_agree():
-    assert replace(settings_of(config_of()), name="isochrone") == Settings()
+    assert replace(settings_of(config_of()), name="isochrone", buffer_bytes=Settings().buffer_bytes) == Settings()
 
 
 def ends() -> list[tuple[str, str, str]]:
@@ -125,6 +125,12 @@ def test_workers_are_as_said_or_as_many_as_this_process_may_use(monkeypatch):
     assert n_workers(config_of()) == 5
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(4))
     assert n_workers(config_of()) == 4
+
+
+@pytest.mark.parametrize(("allowed", "expected"), [(8 << 30, 2 << 30), ((256 << 20) + 5, 64 << 20), (10 << 20, 16 << 20)])
+def test_buffers_may_be_a_quarter_of_what_this_process_may_have(monkeypatch, allowed, expected):
+    monkeypatch.setattr(settings, "memory_bytes", lambda: allowed)
+    assert settings.buffer_bytes(config_of()) == settings_of(config_of()).buffer_bytes == expected
 
 
 @pytest.mark.parametrize(

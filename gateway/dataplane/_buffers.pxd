@@ -1,0 +1,28 @@
+"""Buffers: lent to connections and exchanges, taken back, and kept for the next ones; what all workers have taken of memory for them.
+
+Must not know what lies in a buffer, nor who waits for one.
+"""
+from libc.stdint cimport int64_t, uint32_t
+
+from gateway.dataplane._core cimport Buffer, Core, Spares
+from routing_core._atomic cimport load_relaxed
+
+# Whether what is new may have buffers: heads, and large ones for bodies. That is half of the bound; the other half is for what is under
+# way, which takes small ones, and no more than twice what it began with. So nobody whose request was read waits for its answer's buffer.
+cdef inline bint has_room(Core *core, uint32_t wanted) noexcept nogil:
+    return load_relaxed(&core.stock.held) + wanted <= core.snapshot.settings.buffers_for_new
+
+# False when there is no memory. wanted: bytes, at most LARGE_BYTES.
+cdef bint open_buffer(Core *core, Buffer *buffer, uint32_t wanted) noexcept nogil
+cdef void close_buffer(Core *core, Buffer *buffer) noexcept nogil
+# Moves what is held to a buffer of twice the size. False when it is large already, or there is no memory.
+cdef bint grow_buffer(Core *core, Buffer *buffer) noexcept nogil
+
+# A block from the list, or NULL; back into it.
+cdef void *take_spare(Spares *spares) noexcept nogil
+cdef void put_spare(Spares *spares, void *block) noexcept nogil
+# Once a tick: gives back some of what nobody has needed, buffers and exchanges.
+cdef void trim_spares(Core *core) noexcept nogil
+# All buffers that nobody uses now.
+cdef void free_spare_buffers(Core *core) noexcept nogil
+cdef void free_spares(Core *core) noexcept nogil
