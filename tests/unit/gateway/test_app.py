@@ -176,7 +176,7 @@ def test_a_reload_that_has_databases_looked_at_more_often_is_heard_at_once():
         async def look():
             looks.append(clock[0])
 
-        async def sleep(seconds):
+        async def pause(seconds):
             assert seconds <= 1.0
             clock[0] += seconds
             if clock[0] == 3.0:
@@ -184,7 +184,7 @@ def test_a_reload_that_has_databases_looked_at_more_often_is_heard_at_once():
 
         gateway = SimpleNamespace(clock=lambda: clock[0], geo=SimpleNamespace(turn=look), config=SimpleNamespace(geoip=geoip))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(asyncio, "sleep", sleep)
+            patch.setattr(asyncio, "sleep", pause)
             await Gateway._watch_databases(gateway)
             await Gateway._watch_databases(gateway)
         assert looks == [0.0, 10.0]

@@ -10,9 +10,9 @@ from gateway.control.drains import PopDrains
 from gateway.errors import ConfigError, Fault
 from k8s import ServiceKey
 from routing_core import _memory
+from tests.unit.gateway.control.following import FakeCluster, pod
 from tests.unit.gateway.control.helpers import config_of
 from tests.unit.gateway.control.test_reload import Scene
-from tests.unit.gateway.control.test_sources import FakeCluster, pod
 
 KEY = ServiceKey("shop", "web", "http")
 PLACES = {"fra": "lat: 50.11, lon: 8.68", "nyc": "lat: 40.71, lon: -74.01", "sin": "lat: 1.3, lon: 103.8"}

@@ -1,0 +1,106 @@
+"""Sources with clusters and a name server under the test's thumb."""
+
+import asyncio
+
+from gateway.control.resolver import Resolver
+from gateway.control.sources import Sources
+from gateway.control.tasks import Tasks
+from gateway.control.world import World
+from k8s import Endpoint, ServiceKey, State
+from tests.unit.gateway.control.helpers import Clock, config_of
+
+FRA, NYC = ("shop", "fra"), ("shop", "nyc")
+TEXT = """
+listeners: [{name: web, bind: "127.0.0.1:0"}]
+pops:
+  - {name: fra, lat: 50.11, lon: 8.68, kubernetes: {context: fra}}
+  - {name: nyc, lat: 40.71, lon: -74.01, kubernetes: {context: nyc}}
+  - {name: sin, lat: 1.3, lon: 103.8}
+services:
+  - name: shop
+    backends:
+      - {pop: fra, kubernetes: {namespace: shop, service: web, port: http}}
+      - {pop: nyc, kubernetes: {namespace: shop, service: web, port: 80}}
+      - {pop: sin, endpoints: ["192.0.2.1:80", "web.example.com:81", "unix:/run/x", "[2001:db8::1]:82"]}
+routes: [{service: shop}]
+"""
+KEY = ServiceKey("shop", "web", "http")
+
+
+class FakeCluster:
+    """As k8s.Cluster, driven by the test. The real one's contract is tested in tests/k8s."""
+
+    def __init__(self, name, access, services, on_change):
+        self.name, self.access, self.services, self.on_change = name, access, list(services), on_change
+        self.known = {}
+        self.error = None
+        self.is_running = False
+        self.age = 1.5
+        self.server = "one"
+
+    def set_services(self, services):
+        self.services = list(services)
+
+    def endpoints(self, key):
+        return self.known.get(key, ())
+
+    def is_synced(self, key):
+        return key in self.known
+
+    @property
+    def synced(self):
+        return all(key in self.known for key in self.services)
+
+    def age_s(self, now, key=None):
+        return self.age
+
+    async def run(self):
+        self.is_running = True
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.is_running = False
+
+    def say(self, key, *endpoints):
+        self.known[key] = endpoints
+        self.on_change(self, [key])
+
+
+def pod(address, state=State.READY, uid="u1"):
+    return Endpoint(address, 8080, uid, None, state)
+
+
+class Scene:
+    def __init__(self, text=TEXT):
+        self.clock, self.tasks, self.world, self.changes, self.made = Clock(), Tasks(), World(), [], []
+        self.resolver = Resolver(self.tasks, self.clock, self.on_names, self.ask)
+        self.answers = {}
+        self.sources = Sources(self.world, self.resolver, self.tasks, self.clock, self.changes.append, self.make)
+        self.config = config_of(text)
+
+    async def ask(self, name):
+        if name not in self.answers:
+            raise OSError("unknown")
+        return self.answers[name]
+
+    def on_names(self):
+        self.sources.on_names()
+
+    def make(self, *args):
+        self.made.append(FakeCluster(*args))
+        return self.made[-1]
+
+    def addresses(self, pop):
+        return [str(known.identity) for known in self.world.pools.get(("shop", pop), ())]
+
+
+def play(scenario):
+    async def whole():
+        await scenario(Scene())
+
+    asyncio.run(whole())
+
+
+async def settle():
+    for _ in range(6):
+        await asyncio.sleep(0)
