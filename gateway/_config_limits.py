@@ -32,7 +32,8 @@ class Timeouts(Section):
     connect: Annotated[Duration, duration("10ms", "1m")] = Duration(2)
     """To open a connection to an endpoint. The next endpoint or PoP is tried then."""
     first_byte: Annotated[Duration, duration("10ms", "1h")] = Duration(60)
-    """From the end of the request to the first byte of the answer. 504."""
+    """From the end of the request to the first byte of the answer; with `Expect: 100-continue` from the end of its
+    head to the endpoint's word. 504."""
     upstream_idle: Annotated[Duration, duration("100ms", "1h")] = Duration(4)
     """How long a pooled connection to an endpoint is kept for reuse. Shorter than the endpoint keeps it (Node.js: 5 s), or a request
     meets its close."""

@@ -20,7 +20,8 @@ cdef void note_hold(Core *core, Exchange *exchange, bint is_held) noexcept nogil
 cdef void note_failure(Core *core, Exchange *exchange, bint is_connect) noexcept nogil
 # Nobody in the exchange's PoP could be reached.
 cdef void note_pool_failure(Core *core, Exchange *exchange) noexcept nogil
-# The answer's first byte came from the endpoint of the attempt, and lay here for so long: that is not the endpoint's slowness.
+# A head's first byte came from the endpoint of the attempt, and lay here for so long: that is not the endpoint's slowness. The answer's,
+# unless that head turns out to be an interim one's: then the next head's counts.
 cdef void note_first_byte(Core *core, Exchange *exchange, int64_t lay_us) noexcept nogil
 # And now its final head. is_long_lived: the wait for it says nothing about latency. retry_after_ms: what a 429 or a 503 asked for.
 cdef void note_answer(Core *core, Exchange *exchange, int status, bint is_long_lived, int64_t retry_after_ms) noexcept nogil

@@ -102,10 +102,9 @@ cdef void note_pool_failure(Core *core, Exchange *exchange) noexcept nogil:
 
 
 cdef void note_first_byte(Core *core, Exchange *exchange, int64_t lay_us) noexcept nogil:
-    note_wait(core, exchange, False)
     # From the request's last byte: an upload's length is not the PoP's slowness.
     exchange.waited_us = max(core.now_us - lay_us - asked_us(exchange), 0)
-    add_own(&own_pool(core, exchange).lay_us, lay_us)
+    exchange.lay_us = lay_us
     exchange.first_byte_us = clock_us(core)
 
 
@@ -132,6 +131,8 @@ cdef void note_answer(Core *core, Exchange *exchange, int status, bint is_long_l
     cdef bint is_limited = status == 429 or (status == 503 and retry_after_ms > 0)
     # Those by which a server behind the endpoint, or a proxy there, says that it could not be served; a 500 may be the request's fault.
     cdef bint is_error = 502 <= status <= 504 and not is_limited
+    note_wait(core, exchange, False)
+    add_own(&own.lay_us, exchange.lay_us)
     add_own(&of_endpoint.errors if is_error else &of_endpoint.answers, 1)
     add_to_group(&of_endpoint.bad_by if is_server_error else &of_endpoint.good_by, group)
     add_to_group(&own.answered_by, group)

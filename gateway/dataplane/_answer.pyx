@@ -43,8 +43,11 @@ cdef Framing framing_of(const Exchange *exchange, const ResponseHead *head) noex
 
 
 cdef Answered pass_interim(Exchange *exchange, const char *text, const ResponseHead *head) noexcept nogil:
-    """1xx but 101: to those who understand it; 100 to those who wait for it."""
+    """1xx but 101: to those who understand it; 100 to those who wait for it. The answer itself is still to begin."""
+    exchange.first_byte_us = 0
+    exchange.has_heard = True
     if exchange.minor >= 1 and (head.status != 100 or exchange.expects_continue):
+        exchange.expects_continue = exchange.expects_continue and head.status != 100    # once told is enough
         begin_response(&exchange.down.head, text, head, NO_BODY, False, False, False)
         if not end_head(&exchange.down.head):
             return ANSWER_BAD   # more interim answers than anyone can want
@@ -170,6 +173,8 @@ cdef Answered parse(Core *core, Exchange *exchange) noexcept nogil:
     while buffer.begin < buffer.end:
         text = buffer.at + buffer.begin
         length = buffer.end - buffer.begin
+        if exchange.first_byte_us == 0:
+            note_first_byte(core, exchange, lay_us(core, upstream))
         if upstream.scanned and length <= limit and not has_end(text, length, &upstream.scanned):
             return ANSWER_NEEDS_DATA
         verdict = parse_response(text, length, limit, &core.response)
@@ -211,8 +216,6 @@ cdef Answered read_answer(Core *core, Exchange *exchange) noexcept nogil:
             return ANSWER_NEEDS_DATA
         if filled != FILLED:
             return ANSWER_ENDED
-        if exchange.first_byte_us == 0:
-            note_first_byte(core, exchange, lay_us(core, upstream))
         answered = parse(core, exchange)
         if answered != ANSWER_NEEDS_DATA:
             return answered

@@ -215,13 +215,14 @@ cdef struct Exchange:
     bint is_its_turn        # it has waited: it goes before those who come now, and waits on in front
     bint wants_fresh        # no pooled connection: one has just failed
     bint has_sent           # a byte of this attempt has gone up
+    bint has_heard          # an interim answer came to this attempt: the endpoint has it
     bint is_waiting         # counted as one for whose answer the endpoint is waited for
     bint is_held            # counted as one that goes on for as long as its client likes
     bint is_up_broken       # the upstream takes no more of the request: it may have answered
     Method method
     int minor               # of the client's HTTP/1
     bint is_upgrade
-    bint expects_continue
+    bint expects_continue   # and has not been told yet
     bint close_asked        # the client said so
     uint32_t body_at        # in the downstream's buffer: where the request's body begins
     int64_t body_length     # by Content-Length; -1
@@ -237,6 +238,7 @@ cdef struct Exchange:
     int64_t sent_us         # when the request's last byte went up, as far as it did
     int64_t first_byte_us   # of the answer, by the clock; 0: none yet
     int64_t waited_us       # for it, by then
+    int64_t lay_us          # how long it lay here
     uint8_t client[16]      # whom it was decided for
     uint64_t place          # in the tally of exchanges; 0: none
     Location location

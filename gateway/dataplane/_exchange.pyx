@@ -4,19 +4,20 @@ from libc.stdint cimport int32_t, int64_t, uint32_t
 from gateway.dataplane._account cimport (
     begin_attempt, clock_us, count_retry, note_connect, note_failure, note_hold, note_pool_failure, note_tunnel, note_wait)
 from gateway.dataplane._answer cimport *
+from gateway.dataplane._blame cimport is_by_us, is_peers_right
 from gateway.dataplane._buffers cimport close_buffer, open_buffer
 from gateway.dataplane._connection cimport *
 from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport *
 from gateway.dataplane._flow cimport *
-from gateway.dataplane._head cimport CAUSE_HEAD_TOO_LARGE, METHOD_HEAD, is_idempotent
+from gateway.dataplane._head cimport METHOD_HEAD, is_idempotent
 from gateway.dataplane._life cimport *
 from gateway.dataplane._linux cimport SHUT_WR, SO_ERROR, SOL_SOCKET, getsockopt, shutdown
 from gateway.dataplane._pools cimport *
 from gateway.dataplane._remains cimport keep_remains
 from gateway.dataplane._reply cimport compose_reply
 from gateway.dataplane._snapshot cimport has_closed
-from gateway.dataplane._waits cimport is_for_client, settle_deadlines, wait_for
+from gateway.dataplane._waits cimport awaits_continue, is_for_client, settle_deadlines, wait_for, wait_for_answer
 from routing_core._budget cimport spend
 from routing_core._endpoints cimport ANSWERING_FIRST, ANSWERING_ONLY, AVAILABLE, FULL, Availability, choose_endpoint
 from routing_core._figures cimport *
@@ -25,15 +26,10 @@ from routing_core._table cimport Endpoint, Pool
 
 cdef enum Failed:           # how an attempt ended without an answer
     FAILED_CONNECT          # no connection: refused, unreachable, too slow
-    FAILED_RESET            # the connection ended before a byte of the answer
+    FAILED_RESET            # the connection ended before a byte of the answer; interim ones are none
     FAILED_TIMEOUT          # no answer in time
     FAILED_GARBAGE          # an answer that is no HTTP, or not for this request
     FAILED_BY_US            # an answer that this client or our own limit left no way to pass on: nobody's failure there
-
-cdef enum:
-    TIRED_US = 1000000      # an upload that has gone on for less has tired nobody
-    RACE_MS = 100           # what a restart, or a peer's own patience, ends at once
-    RACES_APART_MS = 10000  # who ends more of them fails
 
 
 # --- Attempts ---
@@ -163,7 +159,7 @@ cdef void resume_queued(Core *core, Exchange *exchange) noexcept nogil:
 
 cdef void begin_sending(Core *core, Exchange *exchange) noexcept nogil:
     move(core, exchange, AWAITING)
-    exchange.has_sent = False
+    exchange.has_sent = exchange.has_heard = False
     exchange.sent_us = core.now_us
     exchange.is_up_broken = False
     exchange.up.head.begin = 0
@@ -193,26 +189,11 @@ cdef void begin_again(Exchange *exchange) noexcept nogil:
     begin_body(&exchange.up)
 
 
-cdef bint has_tired(const Core *core, const Exchange *exchange) noexcept nogil:
-    """The client owes of its body, and has for long: servers end that, and it says nothing of them."""
-    return (not exchange.up.is_whole and exchange.up.ready == 0 and not exchange.downstream.is_readable
-            and core.now_us - exchange.started_us >= TIRED_US)
-
-
-cdef bint is_close_race(Core *core, UpstreamPool *pool) noexcept nogil:
-    """Of a pooled connection that ended as it was used: the peer's right (RFC 9112 9.3.1), but not of every second one."""
-    if pool.raced_ms == 0 or core.now_ms - pool.raced_ms >= RACES_APART_MS:
-        pool.raced_ms = core.now_ms
-    return core.now_ms - pool.raced_ms < RACE_MS
-
-
 cdef bint may_go_on(Core *core, Exchange *exchange, Failed how) noexcept nogil:
     """Ends a failed attempt. True: prepared for the next one; False: the client has been given its answer."""
     cdef bint was_reused = exchange.upstream != NULL and exchange.upstream.is_reused
     cdef int32_t row = exchange.endpoint.row
-    if how == FAILED_RESET and (has_tired(core, exchange) or (was_reused and is_close_race(core, exchange.upstream.pool))):
-        pass
-    elif how != FAILED_BY_US:
+    if how != FAILED_BY_US and not (how == FAILED_RESET and is_peers_right(core, exchange)):
         note_failure(core, exchange, how == FAILED_CONNECT)
     release_upstream(core, exchange, False)
     exchange.endpoint = NULL
@@ -314,31 +295,31 @@ cdef bint relay(Core *core, Exchange *exchange) noexcept nogil:
     if exchange.state == AWAITING:
         if not drive_answer(core, exchange):
             return False
-        if exchange.state == AWAITING:
-            return True
-        # Behind the request there may be the tunnel's first bytes already; and what an early answer leaves of an upload waits anew.
+        # Behind the request there may be the tunnel's first bytes already; what an early answer leaves of an upload waits anew; and who
+        # was told to continue owes its body.
         if not exchange.up.is_done and not exchange.is_up_broken and not drive_up(core, exchange):
             return False
-    return drive_down(core, exchange)
+    return exchange.state == AWAITING or drive_down(core, exchange)
 
 
 cdef bint drive_up(Core *core, Exchange *exchange) noexcept nogil:
     """False: the exchange is in other hands now."""
     cdef Flow *up = &exchange.up
     cdef Pumped pumped = pump(core, up, exchange.downstream, exchange.upstream, False)
+    cdef bint is_held_back = pumped == PUMP_WAIT_SOURCE and awaits_continue(exchange)
     exchange.has_sent = exchange.has_sent or exchange.up.head.begin > 0
     if exchange.state == AWAITING:
-        exchange.sent_us = core.now_us
-        note_wait(core, exchange, pumped != PUMP_WAIT_SOURCE and exchange.first_byte_us == 0)
+        if up.has_moved or not is_held_back:
+            exchange.sent_us = core.now_us
+        note_wait(core, exchange, pumped != PUMP_WAIT_SOURCE or is_held_back)
+        wait_for_answer(core, exchange, is_held_back or pumped == PUMP_DONE or pumped == PUMP_SINK_BROKEN)
     if pumped == PUMP_DONE:
         if exchange.state == TUNNELLING:
             shutdown(exchange.upstream.fd, SHUT_WR)
-        elif exchange.state == AWAITING:
-            wait_for(core, exchange, &exchange.down, UPSTREAM_SIDE)
         wait_for(core, exchange, up, NO_SIDE)
         return True
     if pumped == PUMP_WAIT_SOURCE:
-        wait_for(core, exchange, up, CLIENT_SIDE)
+        wait_for(core, exchange, up, NO_SIDE if is_held_back else CLIENT_SIDE)
         return True
     if pumped == PUMP_WAIT_SINK:
         wait_for(core, exchange, up, UPSTREAM_SIDE)
@@ -353,8 +334,6 @@ cdef bint drive_up(Core *core, Exchange *exchange) noexcept nogil:
             return False
         exchange.is_up_broken = True    # it may have answered before it ended
         exchange.upstream.is_readable = True
-        if exchange.state == AWAITING:
-            wait_for(core, exchange, &exchange.down, UPSTREAM_SIDE)
         wait_for(core, exchange, up, NO_SIDE)
         return True
     if exchange.state != AWAITING or pumped == PUMP_ENDED or pumped == PUMP_BROKEN:
@@ -390,17 +369,11 @@ cdef bint drive_answer(Core *core, Exchange *exchange) noexcept nogil:
         fail_attempt(core, exchange, FAILED_RESET)
     elif answered == ANSWER_NO_MEMORY:
         refuse(core, exchange, 503, CAUSE_NO_MEMORY, True)
-    elif answered == ANSWER_BAD and is_by_us(core, exchange):
+    elif answered == ANSWER_BAD and is_by_us(&core.response, exchange):
         fail_attempt(core, exchange, FAILED_BY_US)
     else:
         fail_attempt(core, exchange, FAILED_GARBAGE)
     return False
-
-
-cdef bint is_by_us(const Core *core, const Exchange *exchange) noexcept nogil:
-    """A head over our limit; or the tunnel that the client asked for, before it has said all of its request."""
-    return (core.response.cause == CAUSE_HEAD_TOO_LARGE
-            or (core.response.status == 101 and exchange.is_upgrade and core.response.is_upgrade and not exchange.up.is_done))
 
 
 cdef void begin_tunnel(Core *core, Exchange *exchange) noexcept nogil:

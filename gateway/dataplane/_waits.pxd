@@ -7,6 +7,10 @@ from gateway.dataplane._core cimport CLIENT_SIDE, Core, Exchange, Flow, Side
 
 # The flow waits for that side, from now on or still. NO_SIDE: for nobody.
 cdef void wait_for(Core *core, Exchange *exchange, Flow *flow, Side side) noexcept nogil
+# All that the endpoint may have of the request for now is sent: it owes an answer, or it does not yet. An interim one extends no wait.
+cdef void wait_for_answer(Core *core, Exchange *exchange, bint is_owed) noexcept nogil
+# The client sends its body when it is told to continue (RFC 9110 10.1.1): the endpoint has the whole head, and the next word is its own.
+cdef bint awaits_continue(const Exchange *exchange) noexcept nogil
 # Another state: neither flow waits for anyone.
 cdef void end_waits(Core *core, Exchange *exchange) noexcept nogil
 # What the connections' deadlines are by now. For an exchange under way, behind all that has moved.

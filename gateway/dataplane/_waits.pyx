@@ -38,6 +38,18 @@ cdef void wait_for(Core *core, Exchange *exchange, Flow *flow, Side side) noexce
         flow.due_ms = core.now_ms + exchange.snapshot.settings.body_progress_ms
 
 
+cdef void wait_for_answer(Core *core, Exchange *exchange, bint is_owed) noexcept nogil:
+    cdef Side side = UPSTREAM_SIDE if is_owed else NO_SIDE
+    if exchange.down.waits_for != side:
+        wait_for(core, exchange, &exchange.down, side)
+
+
+cdef bint awaits_continue(const Exchange *exchange) noexcept nogil:
+    # Whoever has begun without being told owes the rest; what was kept for another attempt still lies behind the head.
+    return (exchange.expects_continue and not exchange.up.is_whole and exchange.up.keeps
+            and exchange.downstream.input.end == exchange.body_at)
+
+
 cdef void end_waits(Core *core, Exchange *exchange) noexcept nogil:
     end_wait(core, &exchange.up)
     end_wait(core, &exchange.down)
