@@ -24,7 +24,7 @@ cdef size_t names_length(const Endpoint *endpoints, int32_t n) noexcept nogil:
 cdef char *copy_endpoints(Endpoint *out, const Endpoint *endpoints, int32_t n, char *text) noexcept nogil:
     cdef size_t length = names_length(endpoints, n)
     cdef int32_t i
-    if n == 0:
+    if n <= 0:     # never below, which the compiler can't know
         return text
     memcpy(out, endpoints, <size_t>n * sizeof(Endpoint))
     memcpy(text, endpoints[0].name.at, length)
