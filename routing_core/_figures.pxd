@@ -23,6 +23,7 @@ cdef enum:
     DEBT_SPANS = 7          # for which is kept how many retries were granted
     PACED_STEPS = 7         # how many versions' time a change of an estimate takes to reach every request
     GROUPS = 8              # of client networks, by their hash: see group_of
+    GROUP_CELLS = 4         # half a cell a group
 
 cdef enum GateState:
     ADMITTING = 0           # takes exchanges
@@ -38,7 +39,7 @@ cdef enum RetryOutcome:
     RETRY_REFUSED_UNSAFE    # not idempotent, or body gone, or bytes were answered
     N_RETRY_OUTCOMES
 
-# --- An endpoint (three cache lines a worker: what a choice reads, what is only counted, and what is read where someone waits) ---
+# --- An endpoint (three cache lines a worker: what a choice reads, what others read where a limit is reached, and what is only counted) ---
 cdef struct EndpointColumn:
     int64_t in_flight           # exchanges that have this endpoint
     int64_t connections         # open, idle ones included
@@ -53,11 +54,11 @@ cdef struct EndpointColumn:
     int64_t first_bytes         # with first_byte_us, the sum: time to first byte
     int64_t first_byte_us
     int64_t server_errors       # of the answers, the other 5xx
-    int64_t bad_by              # errors and server errors by group, see add_to_group
-    int64_t good_by             # all other answers likewise
     int64_t tunnels             # of those in flight
     int64_t waits_since_ms      # who waits here first, by the clock; 0: nobody
-    int64_t unused[7]
+    int64_t n_waiting           # for a connection
+    int64_t bad_by[GROUP_CELLS]     # errors and server errors by group, see add_to_group
+    int64_t good_by[GROUP_CELLS]    # all other answers likewise
 
 cdef struct EndpointShare:      # one cache line: what workers have of its limits; all write it, none for an exchange on a pooled connection
     int64_t n_open              # connections, tunnels apart
@@ -94,10 +95,10 @@ cdef struct PoolColumn:
     int64_t reasons[N_REASONS]
     int64_t first_byte_buckets[N_BUCKETS]
     int64_t duration_buckets[N_BUCKETS]
-    int64_t answered_by         # by group, see add_to_group: all answers
-    int64_t limited_by          # those of 429
-    int64_t bad_by              # failures and server errors
-    int64_t unused[5]
+    int64_t answered_by[GROUP_CELLS]    # by group, see add_to_group: all answers
+    int64_t limited_by[GROUP_CELLS]     # those of 429
+    int64_t bad_by[GROUP_CELLS]         # failures and server errors
+    int64_t unused[4]
     int64_t held[GROUPS]        # of those in flight: they go on for as long as their client likes, by its group. See note_hold
 
 cdef struct PoolGate:           # three cache lines
@@ -156,12 +157,12 @@ cdef struct ServiceDebt:        # two cache lines, of all workers: private to _b
 # The group of a client's address of 16 bytes. Who is in a network can't leave its group.
 cdef int group_of(const uint8_t *client) noexcept nogil
 
-# One more of a group, in a cell of the caller's own. A byte each, which begins anew after 255: it says whether there was any since a
-# reading.
-cdef inline void add_to_group(int64_t *cell, int group) noexcept nogil:
+# One more of a group, in cells of the caller's own. 32 bits each: between two looks none comes back to where it was, as a byte would.
+cdef inline void add_to_group(int64_t *cells, int group) noexcept nogil:
+    cdef int64_t *cell = &cells[group // 2]
     cdef uint64_t was = <uint64_t>load_relaxed(cell)
-    cdef uint64_t mask = <uint64_t>0xFF << (8 * group)
-    store_relaxed(cell, <int64_t>((was & ~mask) | ((was + (<uint64_t>1 << (8 * group))) & mask)))
+    cdef uint64_t mask = <uint64_t>0xFFFFFFFF << (32 * (group % 2))
+    store_relaxed(cell, <int64_t>((was & ~mask) | ((was + (<uint64_t>1 << (32 * (group % 2)))) & mask)))
 
 # 0..N_CODES-1. The codes of RFC 9110 and what proxies use have a slot each; others share one per class.
 cdef int slot_of_code(int code) noexcept nogil

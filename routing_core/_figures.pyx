@@ -2,8 +2,8 @@
 
 Over 500 lines: one layout of rows, and what control reads and writes of it."""
 cimport cython
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
-from libc.string cimport memcmp, memcpy
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy, memset
 
 from routing_core._atomic cimport load_relaxed, store_release
 from routing_core._memory cimport FIGURES, give, take
@@ -105,7 +105,6 @@ cdef enum:
     MAX_US = 0x7FFFFFFF         # half of a version's cell, 35 minutes
 
 cdef const char *MAPPED = b"\0\0\0\0\0\0\0\0\0\0\xff\xff"     # of an address of 16 bytes that is one of IPv4: RFC 4291 2.5.5.2
-cdef uint64_t LOW_BITS = 0x7F7F7F7F7F7F7F7Fu     # of each byte, all but the highest
 cdef uint64_t ODD = 0x9E3779B97F4A7C15u     # spreads the bits of a number: 2**64 over the golden ratio
 
 
@@ -117,15 +116,18 @@ cdef int group_of(const uint8_t *client) noexcept nogil:
     return <int>((network ^ network >> 32) * ODD >> 61)
 
 
-# What add_to_group() has counted in all columns, byte by byte.
-cdef uint64_t sum_groups(const int64_t *first, int stride, int n_workers) noexcept nogil:
-    cdef uint64_t total = 0
-    cdef uint64_t more
-    cdef int worker
+# What add_to_group() has counted in all columns, as one number: 32 bits a group.
+cdef object sum_groups(const int64_t *first, int stride, int n_workers):
+    cdef uint32_t totals[GROUPS]
+    cdef uint64_t cell
+    cdef int worker, i
+    memset(totals, 0, sizeof(totals))
     for worker in range(n_workers):
-        more = <uint64_t>load_relaxed(first + worker * stride)
-        total = ((total & LOW_BITS) + (more & LOW_BITS)) ^ ((total ^ more) & ~LOW_BITS)
-    return total
+        for i in range(GROUP_CELLS):
+            cell = <uint64_t>load_relaxed(first + worker * stride + i)
+            totals[2 * i] += <uint32_t>cell
+            totals[2 * i + 1] += <uint32_t>(cell >> 32)
+    return int.from_bytes((<const char *>totals)[:sizeof(totals)], "little")
 
 
 # A number that is another one as soon as any of what control asks of a pool ten times a second is.
@@ -313,9 +315,10 @@ cdef class Figures:
         return tuple(read_cells(&self.pool_columns(row).attempts, 5, POOL_CELLS, self.n_workers))
 
     def read_pool_groups(self, int row) -> tuple:
-        """By groups of client networks, a byte each which begins anew after 255: all answers, those of 429, failures and server errors."""
+        """By groups of client networks, 32 bits each: all answers, those of 429, failures and server errors."""
         cdef const PoolColumn *columns = self.pool_columns(row)
-        return tuple([sum_groups(&columns.answered_by + i, POOL_CELLS, self.n_workers) for i in range(3)])
+        return (sum_groups(columns.answered_by, POOL_CELLS, self.n_workers), sum_groups(columns.limited_by, POOL_CELLS, self.n_workers),
+                sum_groups(columns.bad_by, POOL_CELLS, self.n_workers))
 
     def read_held(self, const int32_t[::1] rows not None) -> tuple:
         """Of these pools together, by groups of client networks: of those in flight, how many go on for as long as their client likes."""
@@ -330,11 +333,11 @@ cdef class Figures:
         return tuple([found[of] for of in range(GROUPS)])
 
     def read_endpoint_outcomes(self, int row) -> tuple:
-        """answers, errors, first_bytes, first_byte_us, server_errors of read_endpoint(); and by groups of client networks, a byte each
-        which begins anew after 255, those that were bad (errors and server errors) and those that were good."""
+        """answers, errors, first_bytes, first_byte_us, server_errors of read_endpoint(); and by groups of client networks, 32 bits
+        each, those that were bad (errors and server errors) and those that were good."""
         cdef const EndpointColumn *columns = self.endpoint_columns(row)
         return (*read_cells(&columns.answers, 5, ENDPOINT_CELLS, self.n_workers),
-                sum_groups(&columns.bad_by, ENDPOINT_CELLS, self.n_workers), sum_groups(&columns.good_by, ENDPOINT_CELLS, self.n_workers))
+                sum_groups(columns.bad_by, ENDPOINT_CELLS, self.n_workers), sum_groups(columns.good_by, ENDPOINT_CELLS, self.n_workers))
 
     def moved(self, const int32_t[::1] rows not None, uint64_t[::1] seen not None) -> list:
         """Places in `rows` where something is other than at the last call with this `seen`, which has as many items and starts as zeros: of

@@ -61,9 +61,9 @@ def add_to_endpoint(Figures figures not None, int row, int worker, *, int64_t in
     add_own(&own.first_bytes, first_bytes)
     add_own(&own.first_byte_us, first_byte_us)
     if bad_by:
-        add_to_group(&own.bad_by, group(bad_by))
+        add_to_group(own.bad_by, group(bad_by))
     if good_by:
-        add_to_group(&own.good_by, group(good_by))
+        add_to_group(own.good_by, group(good_by))
 
 
 def add_to_pool(Figures figures not None, int row, int worker, *, int64_t in_flight=0, int code=0, int reason=0, int64_t attempts=0,
@@ -83,11 +83,11 @@ def add_to_pool(Figures figures not None, int row, int worker, *, int64_t in_fli
         add_own(&own.codes[slot_of_code(code)], 1)
         add_own(&own.reasons[reason], 1)
     if answered_by:
-        add_to_group(&own.answered_by, group(answered_by))
+        add_to_group(own.answered_by, group(answered_by))
     if limited_by:
-        add_to_group(&own.limited_by, group(limited_by))
+        add_to_group(own.limited_by, group(limited_by))
     if bad_by:
-        add_to_group(&own.bad_by, group(bad_by))
+        add_to_group(own.bad_by, group(bad_by))
 
 
 def add_to_pop(Figures figures not None, int row, int worker, int64_t in_flight) -> None:

@@ -1,26 +1,29 @@
 """Networks: how many client networks something came to, so that what one client does is told from what befalls all. Arithmetic.
 
-Workers count by group (/24 and /48 by their hash, see routing_core): a cell holds a byte a group, which begins anew after 255, so that it
-says whether a group had any since an earlier reading, not how many. One client can't leave its network's group.
+Workers count by group (/24 and /48 by their hash, see routing_core): a cell holds 32 bits a group, asked only for whether a group had any
+since an earlier reading, not how many. One client can't leave its network's group.
 """
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 
 SPAN_S = 10.0
 NO_CELLS = (0, 0, 0)
 SEVERAL = 3  # groups
+N_GROUPS = 8
+_EACH = struct.Struct(f"={N_GROUPS}I")
 
 
 def since(cell: int, before: int) -> int:
-    """A byte each: 0 where a group had none meanwhile."""
+    """0 where a group had none meanwhile."""
     return cell ^ before
 
 
 def count(cell: int) -> int:
     """The groups that had any."""
-    return 8 - cell.to_bytes(8).count(0)
+    return N_GROUPS - _EACH.unpack(cell.to_bytes(_EACH.size)).count(0)
 
 
 def is_of_most(met: int, asked: int) -> bool:

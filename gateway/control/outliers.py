@@ -74,7 +74,7 @@ class Counts(NamedTuple):
     first_bytes: int = 0  # with the sum that follows: time to first byte
     first_byte_us: int = 0
     server_errors: int = 0  # of the answers, those of 5xx
-    bad_by: int = 0  # errors and server errors by group of client networks, a byte each which begins anew after 255
+    bad_by: int = 0  # errors and server errors by group of client networks, see networks
     good_by: int = 0  # all others likewise
 
     @property

@@ -90,7 +90,7 @@ cdef void note_failure(Core *core, Exchange *exchange, bint is_connect) noexcept
     else:
         add_own(&own.failures, 1)
         add_own(&own.errors, 1)
-        add_to_group(&own.bad_by, group_of(exchange.client))
+        add_to_group(own.bad_by, group_of(exchange.client))
         # No answer is an answer too: or the average of one that hangs would fade, and it would look ever quicker.
         observe_latency(own, max(core.now_us - asked_us(exchange), load_relaxed(&own.latency_us)), core.now_ms)
         note_pool_failure(core, exchange)
@@ -98,7 +98,7 @@ cdef void note_failure(Core *core, Exchange *exchange, bint is_connect) noexcept
 
 cdef void note_pool_failure(Core *core, Exchange *exchange) noexcept nogil:
     add_own(&own_pool(core, exchange).failures, 1)
-    add_to_group(&own_pool(core, exchange).bad_by, group_of(exchange.client))
+    add_to_group(own_pool(core, exchange).bad_by, group_of(exchange.client))
 
 
 cdef void note_first_byte(Core *core, Exchange *exchange, int64_t lay_us) noexcept nogil:
@@ -134,17 +134,17 @@ cdef void note_answer(Core *core, Exchange *exchange, int status, bint is_long_l
     note_wait(core, exchange, False)
     add_own(&own.lay_us, exchange.lay_us)
     add_own(&of_endpoint.errors if is_error else &of_endpoint.answers, 1)
-    add_to_group(&of_endpoint.bad_by if is_server_error else &of_endpoint.good_by, group)
-    add_to_group(&own.answered_by, group)
+    add_to_group(&of_endpoint.bad_by[0] if is_server_error else &of_endpoint.good_by[0], group)
+    add_to_group(own.answered_by, group)
     if is_server_error:
         add_own(&own.server_errors, 1)
-        add_to_group(&own.bad_by, group)
+        add_to_group(own.bad_by, group)
         if not is_error:
             add_own(&of_endpoint.server_errors, 1)
     if is_limited:
         add_own(&own.rate_limited, 1)
         add_own(&own.retry_after_ms, retry_after_ms)
-        add_to_group(&own.limited_by, group)
+        add_to_group(own.limited_by, group)
     if not is_long_lived:
         feed_latency(core, exchange)
 

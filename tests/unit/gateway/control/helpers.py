@@ -178,3 +178,8 @@ def serving(bench, *chosen):
         bench.judge(one, True)
     bench.gates.begin()
     return bench
+
+
+def by_group(*counts: int) -> int:
+    """A cell of networks: how many each group had."""
+    return sum(count << 32 * number for number, count in enumerate(counts))

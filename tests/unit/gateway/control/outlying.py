@@ -9,8 +9,8 @@ TURN_S = 0.1
 SET = [Identity("shop", "fra", "", f"192.0.2.{i}", 80) for i in range(1, 11)]
 BAD, *GOOD = SET
 RULES = Rules()
-ALL = 0x0101010101010101  # of every group of networks one
-ONE = 0x01
+ALL = by_group(*[1] * 8)  # of every group of networks one
+ONE = by_group(1)
 
 
 def plus(counts, more):

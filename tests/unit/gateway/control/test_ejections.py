@@ -13,7 +13,7 @@ from gateway.control.world import Known, Origin
 from k8s import State as SourceState
 from routing_core._testing import add_to_endpoint
 from tests.unit.gateway.control.ejecting import BAD, GOOD, POOL, SET, Stage, text
-from tests.unit.gateway.control.helpers import config_of, identity
+from tests.unit.gateway.control.helpers import by_group, config_of, identity
 
 
 @pytest.fixture
@@ -102,11 +102,11 @@ def test_a_sweep_finds_who_is_worse_than_the_others(stage, bad, rule):
 
 def test_500s_eject_without_a_sweep(stage):
     for one in GOOD:
-        stage.count(one, answers=100, good_by=0x0101)
+        stage.count(one, answers=100, good_by=by_group(1, 1))
     stage.turn(10)
     for one in GOOD:
-        stage.count(one, answers=100, good_by=0x0101)
-    stage.count(BAD, answers=100, server_errors=100, bad_by=0x0101)
+        stage.count(one, answers=100, good_by=by_group(1, 1))
+    stage.count(BAD, answers=100, server_errors=100, bad_by=by_group(1, 1))
     stage.turn()
     assert stage.ejected == {BAD}
     assert stage.ejections.counts == {(*POOL, "server_errors"): 1}

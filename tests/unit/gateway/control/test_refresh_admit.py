@@ -7,7 +7,7 @@ from gateway.control.refresh import LEAST, STARTING_S
 from gateway.control.world import Known, Origin, World
 from k8s import State
 from routing_core._testing import add_to_pool
-from tests.unit.gateway.control.helpers import TWO_POPS, config_of, identity
+from tests.unit.gateway.control.helpers import TWO_POPS, by_group, config_of, identity
 from tests.unit.gateway.control.refreshing import FRA, NYC, read, scene_of, started
 
 CONFIG = config_of()
@@ -238,7 +238,7 @@ def test_what_went_wrong_is_a_penalty_at_once(more, outcomes, penalty_ms):
     config = config_of(TWO_POPS.replace("- name: shop", f"- name: shop\n    {more}"))
     bench, refresh, spec, _ = started(config)
     bench.figures.pools[bench.rows.pool(*FRA)] = {"attempts": 10, **outcomes}
-    bench.figures.groups[bench.rows.pool(*FRA)] = (0x01010101, 0x010101, 0)  # of four groups of clients three
+    bench.figures.groups[bench.rows.pool(*FRA)] = (by_group(1, 1, 1, 1), by_group(1, 1, 1), 0)  # of four groups of clients three
     bench.clock.advance(0.1)
     refresh.turn(config, spec)
     assert bench.figures.figures.read_pool(bench.rows.pool(*FRA))["penalty_ms"] == pytest.approx(penalty_ms, abs=0.01)
@@ -247,7 +247,11 @@ def test_what_went_wrong_is_a_penalty_at_once(more, outcomes, penalty_ms):
     assert bench.figures.figures.read_pool(bench.rows.pool(*FRA))["penalty_ms"] == pytest.approx(penalty_ms, abs=0.01)
 
 
-@pytest.mark.parametrize("groups", [(0x01010101, 0x0101, 0), (0x0101010101010101, 0x010101, 0), (0x01, 0x01, 0)], ids=str)
+@pytest.mark.parametrize(
+    "groups",
+    [(by_group(1, 1, 1, 1), by_group(1, 1), 0), (by_group(*[1] * 8), by_group(1, 1, 1), 0), (by_group(1), by_group(1), 0)],
+    ids=str,
+)
 def test_429s_of_few_clients_move_nobody(groups):
     bench, refresh, spec, _ = started(CONFIG)
     row = bench.rows.pool(*FRA)
@@ -263,12 +267,12 @@ def test_what_most_clients_met_long_ago_says_nothing_of_now():
     bench, refresh, spec, _ = started(CONFIG)
     row = bench.rows.pool(*FRA)
     bench.figures.pools[row] = {"attempts": 10, "rate_limited": 10}
-    bench.figures.groups[row] = (0x01010101, 0x01010101, 0)
+    bench.figures.groups[row] = (by_group(1, 1, 1, 1), by_group(1, 1, 1, 1), 0)
     for _ in range(3):
         bench.clock.advance(11)
         refresh.turn(CONFIG, spec)
     bench.figures.pools[row] = {"attempts": 20, "rate_limited": 20}
-    bench.figures.groups[row] = (0x02020202, 0x01010102, 0)  # all have asked again, and one is told to come later
+    bench.figures.groups[row] = (by_group(2, 2, 2, 2), by_group(2, 1, 1, 1), 0)  # all have asked again, and one is told to come later
     bench.clock.advance(0.1)
     refresh.turn(CONFIG, spec)
     assert bench.figures.figures.read_pool(row)["penalty_ms"] == 0
