@@ -6,7 +6,7 @@ import asyncio
 
 from k8s import Budget, ClusterAccess, ServiceKey, Timing
 from k8s.cluster import MANY
-from tests.k8s.fake_api import FakeApi, piece, service
+from tests.k8s.fake_api import FakeApi, piece, refuse, service
 from tests.k8s.test_cluster import API, BY_NUMBER, PATH, SERVICE_PATH, WEB, Watched, addresses, fast_clock, one, run, until
 
 PORTS = [{"name": "http", "port": 80, "targetPort": 8080, "protocol": "TCP"}]
@@ -97,6 +97,29 @@ def test_few_that_become_many_and_few_again_keep_what_is_known() -> None:
                 await until(lambda: api.watching == 2)
                 await api.put(PATH, piece("s1-1", ["10.0.1.9"], service="s1"))
                 await until(lambda: addresses(cluster, keys[1]) == ["10.0.1.9"])
+
+    run(main())
+
+
+def test_a_service_that_is_deleted_while_it_moves_to_another_watch_has_no_endpoints() -> None:
+    """The new watch's first list says nothing of it."""
+
+    async def main() -> None:
+        async with FakeApi() as api:
+            keys = many(MANY)
+            for n in range(len(keys)):
+                await api.put(PATH, piece(f"s{n}-1", [f"10.0.{n}.1"], service=f"s{n}"))
+            async with Watched(lambda: ClusterAccess(api.url), keys[:-1]) as cluster:
+                await until(lambda: cluster.synced and api.watching == MANY - 1)
+                api.fault(refuse(503, "ServiceUnavailable"), watch=False)
+                cluster.set_services(keys)
+                await api.delete(PATH, "s0-1")
+                await until(lambda: cluster.error is not None and not cluster.is_synced(keys[-1]))
+                assert addresses(cluster, keys[0]) == ["10.0.0.1"], "nobody has said anything yet"
+                api.heal()
+                await until(lambda: cluster.synced and api.watching == 1)
+                await until(lambda: addresses(cluster, keys[0]) == [])
+                assert addresses(cluster, keys[1]) == ["10.0.1.1"]
 
     run(main())
 

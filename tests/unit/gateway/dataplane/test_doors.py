@@ -1,7 +1,11 @@
 """Who is told of new connections: they come to who has fewest, and nobody who waits is forgotten."""
 
+import os
 import random
+import select
 import socket
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -118,3 +122,30 @@ def test_who_takes_no_more_is_not_told(make_crew):
     with socket.create_connection(crew.door.getsockname()):
         crew.turn(500)
         assert crew.figures_read["accepted"] == 30 and [worker.turn(crew.now_us) for worker in crew.workers] == [0, 0]
+
+
+def epolls():
+    """Those of this process, by their numbers."""
+    found = set()
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            if "eventpoll" in os.readlink(link):
+                found.add(int(link.name))
+    return found
+
+
+def test_the_tick_enters_a_door_anew_whatever_its_bit_says(make_bench):
+    """Two that invited a worker at once, one of whom took it off again behind the other's back."""
+    before = epolls()
+    bench = make_bench(listeners=[listening()])
+    door, (number,) = bench.ends[0], epolls() - before
+    with select.epoll.fromfd(os.dup(number)) as epoll:
+        epoll.unregister(door.fileno())
+    bench.ends.append(connect(door))
+    bench.turn()
+    assert bench.counters.read()["n_open"] == [0]
+    bench.turn(100)
+    assert bench.counters.read()["n_open"] == [1]
+    bench.ends.append(connect(door))
+    bench.turn()
+    assert bench.counters.read()["n_open"] == [2], "no tick was in between"

@@ -1,10 +1,13 @@
 """What one flow may move before others are served: counted, between scripted ends that could take far more."""
 
+import os
 import socket
 import statistics
+from contextlib import suppress
 
 import pytest
 
+from gateway.dataplane import Settings
 from tests.support.dataplane import ANSWER, REQUEST, received
 
 LONG = b"Content-Length: 1000000000000\r\n\r\n"
@@ -108,3 +111,49 @@ def test_a_connection_that_carried_a_fast_body_is_used_again(bench):
             bench.turn()
             came += len(received(client) or b"")
     assert bench.figures.read_endpoint(bench.rows[0][0])["connections"] == 1
+
+
+def test_a_client_that_takes_nothing_is_not_waited_for_anew_in_each_busy_turn(make_bench):
+    """What comes for it tells of nothing that it could take."""
+    bench = make_bench(Settings(body_progress_ms=1000))
+    others = [Fast(bench, "down") for _ in range(8)]
+    client, upstream = bench.client(), Fast.roomy(bench, bench.upstream)
+    bench.ask(client, upstream)
+    upstream.send(b"HTTP/1.1 200 OK\r\n" + LONG + bytes(320 * KIB))
+    for _ in range(40):
+        for flow in others:
+            flow.push()
+        with suppress(ConnectionError):  # it has ended
+            upstream.send(b"x")
+        bench.turn(50)
+        for flow in others:
+            flow.take()
+    assert bench.figures.read_endpoint(bench.rows[0][0])["in_flight"] == len(others)
+
+
+def test_what_comes_back_ahead_of_its_event_is_lent_with_a_look_at_its_socket(bench):
+    """The event that is left tells of bytes that were read; the next answer is there by then, and is no unasked one. Its upstream is a
+    client of the same worker, which answers in the same turn."""
+    fast = [Fast(bench, "down") for _ in range(2)]
+    client, next_client = bench.client(), bench.client()
+    ours, theirs = bench.pair(is_tcp=True)
+    with socket.socket(fileno=os.dup(theirs)) as near:
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        bench.worker.adopt_upstream(theirs, bench.rows[0][0])
+        bench.ask(client, ours)
+        bench.worker.adopt_downstream(os.dup(ours.fileno()))
+        for _ in range(4):
+            for flow in fast:
+                flow.push()
+            bench.turn()
+            for flow in fast:
+                flow.take()
+        ours.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (80 * KIB) + bytes(80 * KIB - 1))
+        bench.turn()
+        assert len(received(client)) < 80 * KIB, "it has had its share, and is put off with the rest"
+        next_client.send(REQUEST)
+        near.send(b"BAD\r\n\r\n")
+        ours.send(b"x")
+        bench.turn(turns=2)
+        assert received(client)
+        assert received(next_client).startswith(b"HTTP/1.1 400 ")
