@@ -10,12 +10,15 @@ static inline void store_relaxed(int64_t *place, int64_t value) { __atomic_store
 static inline void add_own(int64_t *place, int64_t by) {
     __atomic_store_n(place, __atomic_load_n(place, __ATOMIC_RELAXED) + by, __ATOMIC_RELAXED);
 }
-/* Many writers: a locked add. Off the hot path only. */
-static inline void add_shared(int64_t *place, int64_t by) { __atomic_fetch_add(place, by, __ATOMIC_RELAXED); }
+/* Many writers: a locked add. Off the hot path only. In order, as all that is locked here: see load_in_order. */
+static inline void add_shared(int64_t *place, int64_t by) { __atomic_fetch_add(place, by, __ATOMIC_SEQ_CST); }
 /* Many writers, and what is written depends on what was read: in a loop, until nobody came between. Off the hot path only. */
 static inline int is_replaced(int64_t *place, int64_t seen, int64_t value) {
-    return __atomic_compare_exchange_n(place, &seen, value, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    return __atomic_compare_exchange_n(place, &seen, value, 0, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 }
+/* Each of two threads writes a cell and then reads the other's: one of them at least sees what the other wrote. */
+static inline int64_t load_in_order(const int64_t *place) { return __atomic_load_n(place, __ATOMIC_SEQ_CST); }
+static inline void store_in_order(int64_t *place, int64_t value) { __atomic_store_n(place, value, __ATOMIC_SEQ_CST); }
 /* Many writers, a bit each: a locked instruction. Off the hot path only. */
 static inline void set_bits(int64_t *place, int64_t bits) { __atomic_fetch_or(place, bits, __ATOMIC_RELAXED); }
 static inline void clear_bits(int64_t *place, int64_t bits) { __atomic_fetch_and(place, ~bits, __ATOMIC_RELAXED); }

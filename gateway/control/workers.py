@@ -7,7 +7,6 @@ import secrets
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
 
 from gateway.control.blocking import in_thread
 from gateway.control.listeners import Listeners
@@ -70,6 +69,11 @@ class Workers:
                 self._silent.discard(number)
                 logger.info("worker beats again", extra={"worker": number})
 
+    def phases(self) -> set[str]:
+        """Of the orders that workers have acted on. One that hangs acts on none, and takes nobody in."""
+        phases = self.counters.read()["phases"]
+        return {phase for number, phase in enumerate(phases) if number not in self._silent}
+
     def connections(self) -> int:
         """Clients' connections now, over all workers."""
         counted = self.counters.read()
@@ -94,10 +98,12 @@ class Workers:
         return True
 
     def close(self) -> None:
-        """Give back what ended workers hold. Their log records are gone afterwards."""
-        for worker, thread in zip_longest(self.all, self._threads):
-            if thread is None or not thread.is_alive():  # None: the start failed before it had one
-                worker.close()
+        """Give back what workers hold that have ended, all of them: one that runs still reaches into the others. Their log records are gone
+        afterwards."""
+        if any(thread.is_alive() for thread in self._threads):
+            return
+        for worker in self.all:
+            worker.close()
 
 
 @dataclass(slots=True)
@@ -119,7 +125,7 @@ class WorkerHands:
         self.listeners.refuse_new()
 
     def have_let_go(self) -> bool:
-        return not self.workers.all or set(self.workers.counters.read()["phases"]) <= {"sealed", "aborting"}
+        return not self.workers.all or self.workers.phases() <= {"sealed", "aborting"}
 
     def close_listeners(self) -> None:
         self.listeners.close()

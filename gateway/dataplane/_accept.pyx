@@ -13,10 +13,11 @@ from gateway.dataplane._counters cimport *
 from gateway.dataplane._doors cimport comes_back, enter_doors, leave_doors, stays
 from gateway.dataplane._holders cimport enter_holder, may_have_more
 from gateway.dataplane._linux cimport *
+from gateway.dataplane._places cimport has_more_clients
 from gateway.dataplane._room cimport make_room, make_room_anywhere
 from gateway.dataplane._snapshot cimport CLOSING, orders_of
 from gateway.dataplane._tally cimport TALLIED_CONNECTIONS, give_place
-from routing_core._atomic cimport add_own, add_shared, load_acquire, load_relaxed
+from routing_core._atomic cimport add_own, add_shared, load_acquire
 
 
 cdef enum:
@@ -117,7 +118,7 @@ cdef bint accept_one(Core *core, Connection *listener) noexcept nogil:
             stop_accepting(core)    # or this event would come again at once, for nothing; the next tick tries anew
         return False
     read_peer(&peer, address)
-    if load_relaxed(&core.doors.doors[number].n_open) >= core.snapshot.settings.max_connections:
+    if has_more_clients(core, number, core.snapshot.settings.max_connections - 1):
         count_cause(core.column, CAUSE_TOO_MANY_CONNECTIONS)
         if not make_room_anywhere(core, number, address):
             close(fd)

@@ -13,6 +13,7 @@ from gateway.dataplane._head cimport (
     BAD, FIELD_OTHER, FIELD_RETRY_AFTER, METHOD_HEAD, WHOLE, Field, ResponseHead, Verdict, has_end, is_idempotent,
     parse_response)
 from gateway.dataplane._octets cimport Octets, has_prefix, is_word, number
+from gateway.dataplane._room cimport ends_for_room
 from gateway.dataplane._snapshot cimport CLOSING, LAMEDUCK, Orders, orders_of
 from routing_core._atomic cimport load_relaxed
 from routing_core._figures cimport SCALE, reason_text
@@ -29,8 +30,10 @@ cdef bint announces_end(Core *core, Connection *downstream) noexcept nogil:
     cdef const Orders *orders = orders_of(core.board)
     cdef int64_t phase = load_relaxed(&orders.phase)
     # In the buffer, or on the socket and not yet looked at.
-    if phase < <int64_t>LAMEDUCK or downstream.input.begin < downstream.input.end or downstream.is_readable:
+    if downstream.input.begin < downstream.input.end or downstream.is_readable:
         return False
+    if phase < <int64_t>LAMEDUCK:
+        return ends_for_room(core, downstream)
     return phase >= <int64_t>CLOSING or <int64_t>(next_u64(&core.rng) % SCALE) < load_relaxed(&orders.close_share)
 
 

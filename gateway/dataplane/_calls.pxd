@@ -19,3 +19,7 @@ cdef int64_t take_rows(Core *core) noexcept nogil
 cdef int64_t take_wanted(Core *core, int listener) noexcept nogil
 # Whether another worker turns: one that hangs answers no call.
 cdef bint is_turning(const Core *core, int worker) noexcept nogil
+# Whether it has been silent for so long that nobody waits for what it has.
+cdef bint hangs(const Core *core, int worker) noexcept nogil
+# How many connections to a listener the others are still to close.
+cdef int64_t called_for(const Core *core, int listener) noexcept nogil

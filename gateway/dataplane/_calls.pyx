@@ -10,6 +10,7 @@ from routing_core._atomic cimport add_shared, is_replaced, load_pointer, load_re
 
 cdef enum:
     SILENT_MS = 300         # three ticks: such a worker hangs, or is not let run
+    HUNG_MS = 2000          # as control says it
 
 
 cdef void wake(Desk *desk) noexcept nogil:
@@ -52,3 +53,17 @@ cdef int64_t take_wanted(Core *core, int listener) noexcept nogil:
 
 cdef bint is_turning(const Core *core, int worker) noexcept nogil:
     return clock_us(core) // 1000 - load_relaxed(&(core.column + (worker - core.number)).beat_ms) < SILENT_MS
+
+
+cdef bint hangs(const Core *core, int worker) noexcept nogil:
+    # Who was stopped with all others may be the first to go on: they have three ticks for a beat.
+    return (clock_us(core) // 1000 - load_relaxed(&(core.column + (worker - core.number)).beat_ms) >= HUNG_MS
+            and core.now_us - core.resumed_us >= SILENT_MS * 1000)
+
+
+cdef int64_t called_for(const Core *core, int listener) noexcept nogil:
+    cdef int64_t total = 0
+    cdef int worker
+    for worker in range(core.n_workers):
+        total += load_relaxed(&core.doors.desks[worker].wanted[listener])
+    return total

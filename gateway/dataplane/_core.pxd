@@ -285,6 +285,7 @@ cdef struct Core:
     Connection wake
     Connection listeners[MAX_LISTENERS]     # fd not owned; -1: none
     bint is_accepting
+    bint is_shrinking       # since the last tick: a listener has more clients than it may have, and no idle one here to end
     int64_t may_hold        # downstreams, before it is asked again whether others have fewer: see stays
     int accept_limit        # descriptors from here on are not for clients
     int upstream_limit      # nor from here on for upstreams

@@ -104,4 +104,5 @@ cdef class Counters:
     cdef Doors *doors       # owned
     cdef Stock *stock       # owned
     cdef readonly int n_workers
+    cdef int n_running      # of them, in run(); under the GIL
     cdef Column *column(self, int worker) except NULL

@@ -2,11 +2,14 @@
 from libc.stdint cimport int64_t
 
 from gateway.dataplane._accept cimport drain_backlog, stop_accepting
-from gateway.dataplane._connection cimport leave_idle, oldest_idle, resume_later, set_deadline, would_block
+from gateway.dataplane._buffers cimport free_spares
+from gateway.dataplane._connection cimport (
+    free_connections, leave_idle, oldest_idle, resume_later, set_deadline, sweep_graveyard, would_block)
 from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport FORCED_IDLE, FORCED_REQUEST, FORCED_TUNNEL
+from gateway.dataplane._holders cimport free_holders
 from gateway.dataplane._life cimport abort, close_downstream, linger_on
-from gateway.dataplane._pools cimport drop_upstream
+from gateway.dataplane._pools cimport drop_upstream, free_pools
 from gateway.dataplane._snapshot cimport ABORTING, CLOSING, SEALED, orders_of
 from gateway.dataplane._timers cimport Timer, expire_all
 from routing_core._atomic cimport add_own, load_relaxed, store_relaxed
@@ -78,4 +81,37 @@ cdef void on_cut(void *owner, Timer *timer) noexcept nogil:
         drop_upstream(core, connection)
     else:
         add_own(&core.column.forced[<int>FORCED_IDLE], 1)
+        close_downstream(core, connection)
+
+
+# --- The worker's end ---
+
+cdef void forget_resumed(Core *core, Connection **first) noexcept nogil:
+    while first[0] != NULL:
+        first[0].is_resumed = False
+        first[0] = first[0].next_resumed
+
+
+cdef void close_all(Core *core) noexcept nogil:
+    # Every connection is on the wheel, so expiring all ends all.
+    core.is_accepting = False
+    expire_all(&core.wheel, on_end, core)
+    forget_resumed(core, &core.resumed)
+    forget_resumed(core, &core.postponed)
+    forget_resumed(core, &core.starved)
+    sweep_graveyard(core)
+    free_spares(core)
+    free_connections(core)
+    free_holders(core)
+    free_pools(core)
+
+
+cdef void on_end(void *owner, Timer *timer) noexcept nogil:
+    cdef Core *core = <Core *>owner
+    cdef Connection *connection = <Connection *>timer
+    if connection.exchange != NULL:
+        abort(core, connection.exchange, GATEWAY_SIDE)
+    elif connection.pool != NULL:
+        drop_upstream(core, connection)
+    else:
         close_downstream(core, connection)

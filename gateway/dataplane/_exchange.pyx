@@ -13,6 +13,7 @@ from gateway.dataplane._flow cimport *
 from gateway.dataplane._head cimport METHOD_HEAD, is_idempotent
 from gateway.dataplane._life cimport *
 from gateway.dataplane._linux cimport SHUT_WR, SO_ERROR, SOL_SOCKET, getsockopt, shutdown
+from gateway.dataplane._places cimport free_place
 from gateway.dataplane._pools cimport *
 from gateway.dataplane._remains cimport keep_remains
 from gateway.dataplane._reply cimport compose_reply
@@ -93,16 +94,20 @@ cdef bint attempt_at(Core *core, Exchange *exchange, const Endpoint *endpoint, b
     if pool == NULL:
         refuse(core, exchange, 503, CAUSE_NO_MEMORY, False)
         return True
-    if is_at_limit or (pool.first_waiting != NULL and not exchange.is_its_turn):
+    if is_at_limit:         # of exchanges
         return wait_at(core, exchange, pool)
+    if pool.first_waiting != NULL and not exchange.is_its_turn:
+        return wait_for_place(core, exchange, pool)
     if not exchange.wants_fresh:
         upstream = borrow(core, pool, not is_idempotent(exchange.method))
     if upstream == NULL:
         if (others_are_first(core, pool) and not exchange.is_its_turn) or not take_place(core, pool):
-            return wait_at(core, exchange, pool)
+            return wait_for_place(core, exchange, pool)
         upstream = reach(core, pool, endpoint, &lack)
         if upstream == NULL:
-            give_place_back(pool)
+            free_place(pool)
+            if lack != LACKS_ROOM:      # there nobody else has any either: the tick tries again
+                pass_on(core, pool)
     if lack == LACKS_ROOM:
         return wait_at(core, exchange, pool)
     exchange.n_attempts += 1
@@ -134,7 +139,13 @@ cdef bint wait_at(Core *core, Exchange *exchange, UpstreamPool *pool) noexcept n
         return True
     move(core, exchange, QUEUED)
     set_deadline(core, exchange.downstream, exchange.snapshot.settings.queue_ms)
-    ask_for_idle(core, pool)
+    return True
+
+
+cdef bint wait_for_place(Core *core, Exchange *exchange, UpstreamPool *pool) noexcept nogil:
+    if not wait_at(core, exchange, pool):
+        return False
+    look_again(core, pool)
     return True
 
 
@@ -246,7 +257,7 @@ cdef void refuse(Core *core, Exchange *exchange, int status, Cause cause, bint c
 
 cdef bint begin_reply(Core *core, Exchange *exchange, int status, bint close, uint32_t room) noexcept nogil:
     cdef Connection *downstream = exchange.downstream
-    dequeue(core, exchange)
+    leave_line(core, exchange)
     if exchange.upstream != NULL or exchange.endpoint != NULL:
         release_upstream(core, exchange, False)
         exchange.endpoint = NULL

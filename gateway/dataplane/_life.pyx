@@ -10,7 +10,7 @@ from gateway.dataplane._flow cimport begin_body
 from gateway.dataplane._head cimport METHOD_HEAD
 from gateway.dataplane._holders cimport leave_holder, mark_busy, mark_calm
 from gateway.dataplane._linux cimport SHUT_WR, SOL_SOCKET, setsockopt, shutdown
-from gateway.dataplane._pools cimport dequeue, drop_upstream, put_back
+from gateway.dataplane._pools cimport drop_upstream, leave_line, put_back
 from gateway.dataplane._remains cimport free_remains
 from gateway.dataplane._snapshot cimport hold, let_go
 from gateway.dataplane._tally cimport give_place
@@ -81,7 +81,8 @@ cdef Exchange *open_exchange(Core *core, Connection *downstream) noexcept nogil:
 # --- The end ---
 
 cdef void release_upstream(Core *core, Exchange *exchange, bint is_reusable) noexcept nogil:
-    """The attempt is over: its accounts and its connection."""
+    """The attempt is over: its accounts and its connection. A tunnel's rows may be another's as soon as it is in flight there no more:
+    whatever its end says of them is said before."""
     cdef Connection *upstream = exchange.upstream
     if exchange.endpoint != NULL:
         end_attempt(core, exchange)
@@ -99,10 +100,9 @@ cdef void release_upstream(Core *core, Exchange *exchange, bint is_reusable) noe
 
 
 cdef void end(Core *core, Exchange *exchange) noexcept nogil:
-    """Accounts, table, memory: what is common to all ends. The downstream is without exchange after it."""
+    """Table and memory: what is common to all ends. The downstream is without exchange after it."""
     cdef Connection *downstream = exchange.downstream
     cdef Buffer note
-    close_account(core, exchange)
     move(core, exchange, ENDED)
     add_own(&core.column.active[downstream.listener], -1)
     add_own(&core.column.idle[downstream.listener], 1)
@@ -141,6 +141,7 @@ cdef void finish(Core *core, Exchange *exchange) noexcept nogil:
     cdef bint has_ended = exchange.state == TUNNELLING and exchange.up.is_done      # the client: nothing of it can come any more
     if not is_read:     # an early answer: the rest of the request is nobody's (RFC 9112 9.3)
         downstream.must_close = True
+    close_account(core, exchange)
     if upstream != NULL:
         release_upstream(core, exchange, is_read and exchange.is_upstream_reusable and exchange.state == ANSWERING
                          and upstream.input.begin == upstream.input.end)
@@ -200,11 +201,12 @@ cdef void end_with_reset(Connection *connection) noexcept nogil:
 cdef void abort(Core *core, Exchange *exchange, Side by) noexcept nogil:
     cdef Connection *downstream = exchange.downstream
     exchange.ended_by = by
-    dequeue(core, exchange)
+    leave_line(core, exchange)
     if exchange.status == 0:
         exchange.status = 499   # nginx's code for a client that went before its answer
     if exchange.state == ANSWERING and (exchange.down.framing == BY_END or exchange.down.is_unchunked):
         end_with_reset(downstream)      # a plain close would look like the answer's end
+    close_account(core, exchange)
     release_upstream(core, exchange, False)
     end(core, exchange)
     close_downstream(core, downstream)

@@ -19,7 +19,6 @@ cdef UpstreamPool *pool_of(Core *core, const Endpoint *endpoint) noexcept nogil
 cdef Connection *borrow(Core *core, UpstreamPool *pool, bint careful) noexcept nogil
 # A place among the connections that the endpoint may have, of all workers'; a pooled one may go for it. False: there is none.
 cdef bint take_place(Core *core, UpstreamPool *pool) noexcept nogil
-cdef void give_place_back(UpstreamPool *pool) noexcept nogil
 # Neither a pooled connection nor a place.
 cdef bint is_full(const Core *core, const UpstreamPool *pool) noexcept nogil
 # In the place that was taken, a new connection, CONNECTING or, when it is there at once, SERVING_UPSTREAM; NULL: failed at once,
@@ -41,9 +40,13 @@ cdef void pass_on(Core *core, UpstreamPool *pool) noexcept nogil
 cdef bint others_are_first(const Core *core, const UpstreamPool *pool) noexcept nogil
 # Where all places are taken: another worker gives up a connection that it does not use.
 cdef void ask_for_idle(Core *core, UpstreamPool *pool) noexcept nogil
+# Behind the entry into the line: a place that came free meanwhile told nobody there.
+cdef void look_again(Core *core, UpstreamPool *pool) noexcept nogil
 # False: as many wait as may, at all workers.
 cdef bint enqueue(Core *core, UpstreamPool *pool, Exchange *exchange) noexcept nogil
 cdef void dequeue(Core *core, Exchange *exchange) noexcept nogil
+# It waits no more, and has not had its turn: what it was told of goes to who comes next.
+cdef void leave_line(Core *core, Exchange *exchange) noexcept nogil
 # Once a tick: closes idle connections to endpoints that take no more; wakes those who wait where there is room again; lists whom
 # next_in_vain() is to give.
 cdef void tend_pools(Core *core) noexcept nogil

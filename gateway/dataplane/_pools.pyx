@@ -9,7 +9,8 @@ from gateway.dataplane._connection cimport bury, open_connection, resume_later, 
 from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport UPSTREAM_OPENED, UPSTREAM_REUSED, count
 from gateway.dataplane._linux cimport *
-from routing_core._atomic cimport add_own, add_shared, is_replaced, load_relaxed, store_relaxed
+from gateway.dataplane._places cimport free_place, has_place, is_overfull, is_place_taken, is_wait_taken
+from routing_core._atomic cimport add_own, add_shared, load_in_order, load_relaxed, store_in_order, store_relaxed
 from routing_core._figures cimport EndpointColumn, EndpointShare, is_admitting, is_silent
 from routing_core._memory cimport POOLS, give, take
 
@@ -140,7 +141,7 @@ cdef void put_back(Core *core, Connection *upstream) noexcept nogil:
     if upstream.is_ending or upstream.is_readable or not is_admitting(pool.gate, pool.columns, core.n_workers):
         drop_upstream(core, upstream)
         return
-    if is_owed(core, pool):     # who it goes to makes one of its own
+    if is_owed(core, pool) or is_overfull(core, pool):     # who it goes to makes one of its own
         drop_upstream(core, upstream)
         return
     end_use(upstream)
@@ -162,7 +163,7 @@ cdef void drop_upstream(Core *core, Connection *upstream) noexcept nogil:
     end_use(upstream)
     if not upstream.is_apart:
         pool.n_open -= 1
-        add_shared(&pool.share.n_open, -1)
+        free_place(pool)
     core.n_upstream -= 1
     add_own(&pool.columns[core.number].connections, -1)
     bury(core, upstream)
@@ -173,7 +174,7 @@ cdef void set_apart(Core *core, Connection *upstream) noexcept nogil:
     end_use(upstream)
     upstream.is_apart = True
     upstream.pool.n_open -= 1
-    add_shared(&upstream.pool.share.n_open, -1)
+    free_place(upstream.pool)
     pass_on(core, upstream.pool)
 
 
@@ -182,65 +183,52 @@ cdef void wake_first(Core *core, UpstreamPool *pool) noexcept nogil:
         resume_later(core, pool.first_waiting.downstream)
 
 
-# --- Limits: the gateway's ---
-
-cdef bint is_taken(int64_t *cell, int64_t limit) noexcept nogil:
-    cdef int64_t seen = load_relaxed(cell)
-    while seen < limit:
-        if is_replaced(cell, seen, seen + 1):
-            return True
-        seen = load_relaxed(cell)
-    return False
-
+# --- Who is next ---
 
 cdef bint take_place(Core *core, UpstreamPool *pool) noexcept nogil:
-    cdef int64_t limit = core.snapshot.settings.max_upstream
-    if is_taken(&pool.share.n_open, limit):
+    if is_place_taken(core, pool):
         return True
     if pool.idle == NULL:
         return False
     drop_upstream(core, pool.idle)      # a fresh connection is wanted where only pooled ones are left: one of them goes
-    return is_taken(&pool.share.n_open, limit)
-
-
-cdef void give_place_back(UpstreamPool *pool) noexcept nogil:
-    add_shared(&pool.share.n_open, -1)
-
-
-cdef inline bint has_place(const Core *core, const UpstreamPool *pool) noexcept nogil:
-    return load_relaxed(&pool.share.n_open) < core.snapshot.settings.max_upstream
+    return is_place_taken(core, pool)
 
 
 cdef bint is_full(const Core *core, const UpstreamPool *pool) noexcept nogil:
     return pool.idle == NULL and not has_place(core, pool)
 
 
-cdef int next_in_line(const Core *core, const UpstreamPool *pool) noexcept nogil:
-    """The worker at which someone has waited longest for the endpoint; -1: none. This one comes first by a part of the longest wait, for
-    another has to make a connection: so that all have their turn in good time, and connections move seldom."""
+cdef inline int64_t ahead_ms(const Core *core) noexcept nogil:
+    """This worker's own come first by a part of the longest wait, for another has to make a connection: so that all have their turn in
+    good time, and connections move seldom."""
+    return core.snapshot.settings.queue_ms // (4 * core.n_workers)
+
+
+cdef int next_in_line(const Core *core, const UpstreamPool *pool, int64_t ahead) noexcept nogil:
+    """The worker at which someone has waited longest for the endpoint, this one's own by so much longer; -1: none."""
     cdef int64_t own = load_relaxed(&pool.columns[core.number].waits_since_ms)
-    cdef int64_t least = own - core.snapshot.settings.queue_ms // (4 * core.n_workers) if own else INT64_MAX
+    cdef int64_t least = own - ahead if own else INT64_MAX
     cdef int64_t since
     cdef int worker, found = core.number if own else -1
     for worker in range(core.n_workers):
-        since = load_relaxed(&pool.columns[worker].waits_since_ms)
+        since = load_in_order(&pool.columns[worker].waits_since_ms)
         if worker != core.number and 0 < since < least and is_turning(core, worker):
             least = since
             found = worker
     return found
 
 
-cdef int other_in_line(const Core *core, const UpstreamPool *pool) noexcept nogil:
+cdef int other_in_line(const Core *core, const UpstreamPool *pool, int64_t ahead) noexcept nogil:
     """The worker that comes before this one; -1: none. A moment later it may be another, or none: ask once."""
     cdef int worker
-    if load_relaxed(&pool.share.n_waiting) <= pool.n_waiting:
+    if load_in_order(&pool.share.n_waiting) <= pool.n_waiting:
         return -1
-    worker = next_in_line(core, pool)
+    worker = next_in_line(core, pool, ahead)
     return worker if worker != core.number else -1
 
 
 cdef bint others_are_first(const Core *core, const UpstreamPool *pool) noexcept nogil:
-    return other_in_line(core, pool) >= 0
+    return other_in_line(core, pool, ahead_ms(core)) >= 0
 
 
 cdef bint is_owed(const Core *core, const UpstreamPool *pool) noexcept nogil:
@@ -250,9 +238,9 @@ cdef bint is_owed(const Core *core, const UpstreamPool *pool) noexcept nogil:
 
 cdef void pass_on(Core *core, UpstreamPool *pool) noexcept nogil:
     cdef int worker
-    if load_relaxed(&pool.share.n_waiting) == 0:
+    if load_in_order(&pool.share.n_waiting) == 0:
         return
-    worker = other_in_line(core, pool)
+    worker = other_in_line(core, pool, ahead_ms(core))
     if worker >= 0 and has_place(core, pool):
         call_for_pool(core, worker, pool.row)
     else:
@@ -276,16 +264,31 @@ cdef void ask_for_idle(Core *core, UpstreamPool *pool) noexcept nogil:
         call_for_pool(core, found, pool.row)
 
 
+cdef void look_again(Core *core, UpstreamPool *pool) noexcept nogil:
+    cdef int worker
+    if not has_place(core, pool):
+        ask_for_idle(core, pool)
+        return
+    worker = other_in_line(core, pool, -1)      # who has just come passes nobody, not even of the same millisecond
+    if worker >= 0:
+        call_for_pool(core, worker, pool.row)
+    else:
+        wake_first(core, pool)
+
+
 # --- Who waits ---
 
 cdef void publish_first(Core *core, UpstreamPool *pool) noexcept nogil:
-    store_relaxed(&pool.columns[core.number].waits_since_ms, pool.first_waiting.queued_ms if pool.first_waiting != NULL else 0)
+    cdef EndpointColumn *own = &pool.columns[core.number]
+    store_relaxed(&own.n_waiting, pool.n_waiting)
+    # In order: who gives a place away sees it, or look_again() sees that place.
+    store_in_order(&own.waits_since_ms, pool.first_waiting.queued_ms if pool.first_waiting != NULL else 0)
 
 
 cdef bint enqueue(Core *core, UpstreamPool *pool, Exchange *exchange) noexcept nogil:
     if exchange.is_its_turn:
         add_shared(&pool.share.n_waiting, 1)
-    elif is_taken(&pool.share.n_waiting, core.snapshot.settings.max_queue):
+    elif is_wait_taken(core, pool):
         exchange.queued_ms = clock_us(core) // 1000
     else:
         return False
@@ -329,11 +332,20 @@ cdef void dequeue(Core *core, Exchange *exchange) noexcept nogil:
     exchange.next = NULL
 
 
+cdef void leave_line(Core *core, Exchange *exchange) noexcept nogil:
+    cdef UpstreamPool *pool = exchange.queue
+    dequeue(core, exchange)
+    if pool != NULL and not is_full(core, pool):
+        pass_on(core, pool)
+
+
 cdef void tend_pool(Core *core, UpstreamPool *pool) noexcept nogil:
     if pool.idle != NULL and not is_admitting(pool.gate, pool.columns, core.n_workers):
         while pool.idle != NULL:
             drop_upstream(core, pool.idle)
     if pool.idle != NULL and is_owed(core, pool):
+        drop_upstream(core, pool.idle)
+    while pool.idle != NULL and is_overfull(core, pool):
         drop_upstream(core, pool.idle)
     pass_on(core, pool)
     wake_first(core, pool)

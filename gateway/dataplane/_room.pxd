@@ -4,7 +4,7 @@ Must not know how one is accepted.
 """
 from libc.stdint cimport uint8_t
 
-from gateway.dataplane._core cimport Core
+from gateway.dataplane._core cimport Connection, Core
 
 # Of this worker's connections to a listener one goes: of the client that holds most, or the one that has been idle for longest. False:
 # there is none.
@@ -13,3 +13,8 @@ cdef bint make_room(Core *core, int listener, const uint8_t *newcomer) noexcept 
 cdef bint make_room_anywhere(Core *core, int listener, const uint8_t *newcomer) noexcept nogil
 # What others have called for.
 cdef void make_room_for_others(Core *core) noexcept nogil
+# Once a tick, where there are more than may be: the limit has been lowered, or a worker that hung turns again. Idle ones go at once,
+# busy ones behind their answer, see ends_for_room().
+cdef void shrink(Core *core) noexcept nogil
+# Whether a client's connection ends with the answer that begins.
+cdef bint ends_for_room(const Core *core, const Connection *downstream) noexcept nogil

@@ -3,13 +3,17 @@ it has called for are taken off. New connections are even over the workers, so t
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memset
 
-from gateway.dataplane._calls cimport call_for_room, is_turning, take_wanted
+from gateway.dataplane._calls cimport call_for_room, called_for, is_turning, take_wanted
 from gateway.dataplane._connection cimport oldest_idle
 from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport EVICTED, Column, count
 from gateway.dataplane._holders cimport held_by, most_held
 from gateway.dataplane._life cimport abort, close_downstream
+from gateway.dataplane._places cimport has_more_clients
 from routing_core._atomic cimport load_relaxed
+
+cdef enum:
+    CLOSED_A_TICK = 256     # a millisecond or two
 
 
 cdef bint make_room(Core *core, int listener, const uint8_t *newcomer) noexcept nogil:
@@ -64,3 +68,29 @@ cdef void make_room_for_others(Core *core) noexcept nogil:
         wanted = take_wanted(core, listener)
         while wanted > 0 and make_room(core, listener, nobody):
             wanted -= 1
+
+
+cdef bint has_surplus(const Core *core, int listener) noexcept nogil:
+    cdef int64_t limit = core.snapshot.settings.max_connections
+    # One that is to go for a new one is over for a moment.
+    return has_more_clients(core, listener, limit) and has_more_clients(core, listener, limit + called_for(core, listener))
+
+
+cdef void shrink(Core *core) noexcept nogil:
+    cdef Connection *downstream
+    cdef int left = CLOSED_A_TICK
+    cdef int listener
+    core.is_shrinking = False
+    for listener in range(MAX_LISTENERS):
+        while has_surplus(core, listener):
+            downstream = oldest_idle(core, listener)
+            if downstream == NULL or left == 0:
+                core.is_shrinking = True
+                break
+            left -= 1
+            close_downstream(core, downstream)
+            count(core.column, EVICTED)
+
+
+cdef bint ends_for_room(const Core *core, const Connection *downstream) noexcept nogil:
+    return core.is_shrinking and has_surplus(core, downstream.listener)

@@ -11,26 +11,26 @@ from posix.unistd cimport close, read, write
 from gateway.dataplane._accept cimport (
     accept_more, has_descriptors, limits_of, on_knock, start_accepting, stop_accepting, try_doors, welcome)
 from gateway.dataplane._account cimport Record, as_dict, clock_us
-from gateway.dataplane._buffers cimport free_spares, trim_spares
+from gateway.dataplane._buffers cimport trim_spares
 from gateway.dataplane._calls cimport is_called, take_rows
 from gateway.dataplane._client cimport parse_address
 from gateway.dataplane._connection cimport *
 from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport *
-from gateway.dataplane._drain cimport close_idle, follow_orders
+from gateway.dataplane._drain cimport close_all, close_idle, follow_orders
 from gateway.dataplane._exchange cimport *
 from gateway.dataplane._flow cimport ALONE_BYTES
-from gateway.dataplane._holders cimport free_holders, open_holders
+from gateway.dataplane._holders cimport open_holders
 from gateway.dataplane._leaving cimport leave_silent
-from gateway.dataplane._life cimport abort, close_downstream
+from gateway.dataplane._life cimport close_downstream
 from gateway.dataplane._linux cimport *
-from gateway.dataplane._pools cimport adopt, drop_upstream, free_pools, pool_of, put_back, tend_called, tend_pools
+from gateway.dataplane._pools cimport adopt, drop_upstream, pool_of, put_back, tend_called, tend_pools
 from gateway.dataplane._request cimport on_late_head, receive
 from gateway.dataplane._ring cimport close_ring, oldest, open_ring, release
-from gateway.dataplane._room cimport make_room_for_others
+from gateway.dataplane._room cimport make_room_for_others, shrink
 from gateway.dataplane._shortage cimport tend_shortage
 from gateway.dataplane._snapshot cimport CLOSING, SEALED, Snapshots, leave, look
-from gateway.dataplane._timers cimport Timer, advance, expire_all, start
+from gateway.dataplane._timers cimport Timer, advance, start
 from geoip._cache cimport close_cache, open_cache
 from routing_core._atomic cimport add_own, add_shared, load_acquire, store_pointer, store_relaxed, store_release
 from routing_core._figures cimport Figures
@@ -173,12 +173,6 @@ cdef void resume_postponed(Core *core) noexcept nogil:
         resume(core, connection)
 
 
-cdef void forget_resumed(Core *core, Connection **first) noexcept nogil:
-    while first[0] != NULL:
-        first[0].is_resumed = False
-        first[0] = first[0].next_resumed
-
-
 cdef void on_due(void *owner, Timer *timer) noexcept nogil:
     cdef Core *core = <Core *>owner
     cdef Connection *connection = <Connection *>timer
@@ -202,6 +196,7 @@ cdef void tick(Core *core) noexcept nogil:
     tend_pools(core)
     make_room_for_others(core)      # what a lost call asked for
     tend_shortage(core)
+    shrink(core)
     trim_spares(core)
     if core.phase == <int64_t>CLOSING or core.phase == <int64_t>SEALED:
         close_idle(core)
@@ -301,31 +296,6 @@ cdef int run(Core *core, const char *name) noexcept nogil:
     return 0
 
 
-cdef void close_all(Core *core) noexcept nogil:
-    # Every connection is on the wheel, so expiring all ends all.
-    core.is_accepting = False
-    expire_all(&core.wheel, on_end, core)
-    forget_resumed(core, &core.resumed)
-    forget_resumed(core, &core.postponed)
-    forget_resumed(core, &core.starved)
-    sweep_graveyard(core)
-    free_spares(core)
-    free_connections(core)
-    free_holders(core)
-    free_pools(core)
-
-
-cdef void on_end(void *owner, Timer *timer) noexcept nogil:
-    cdef Core *core = <Core *>owner
-    cdef Connection *connection = <Connection *>timer
-    if connection.exchange != NULL:
-        abort(core, connection.exchange, GATEWAY_SIDE)
-    elif connection.pool != NULL:
-        drop_upstream(core, connection)
-    else:
-        close_downstream(core, connection)
-
-
 @cython.final
 cdef class Worker:
     """One worker. Drive it by turn() in a test, by run() in a thread of its own."""
@@ -385,14 +355,18 @@ cdef class Worker:
             raise OSError(error, "worker: listener")
 
     def __dealloc__(self):
-        self.close()
+        if self.counters is not None and self.counters.n_running == 0:      # else it stays: the process ends, with one that hangs
+            self.close()
 
     def close(self) -> None:
-        """Close every connection and give all memory back. Twice does no harm; during run() it is an error."""
+        """Close every connection and give all memory back. Twice does no harm; during run(), of any worker, it is an error: others hold
+        its core."""
         cdef Core *core = self.core
         if core == NULL:
             return
         self.still_core()
+        if self.counters.n_running:
+            raise RuntimeError("workers are running")
         if core.doors != NULL:
             stop_accepting(core)
             store_pointer(&core.doors.desks[core.number].core, NULL)
@@ -436,8 +410,10 @@ cdef class Worker:
         cdef const char *text = name
         cdef int error
         self.is_running = True
+        self.counters.n_running += 1
         with nogil:
             error = run(core, text)
+        self.counters.n_running -= 1
         self.is_running = False
         if error:
             raise OSError(error, "worker: epoll_wait")

@@ -6,14 +6,16 @@ import json
 import os
 import signal
 import socket
+import socketserver
 import subprocess
+import threading
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from tests.io.serving import eventually
+from tests.io.serving import eventually, served
 
 pytestmark = pytest.mark.slow
 
@@ -23,8 +25,12 @@ WALL = 0x40000000  # threads too
 
 def threads(gateway, name):
     """Thread ids of that name."""
-    tasks = Path(f"/proc/{gateway.process.pid}/task").iterdir()
-    return [int(task.name) for task in tasks if (task / "comm").read_text().strip() == name]
+    found = []
+    for task in Path(f"/proc/{gateway.process.pid}/task").iterdir():
+        with suppress(FileNotFoundError):  # it has just ended
+            if (task / "comm").read_text().strip() == name:
+                found.append(int(task.name))
+    return found
 
 
 @contextmanager
@@ -39,6 +45,82 @@ def stopped(thread):
         yield
     finally:
         libc.ptrace(PTRACE_DETACH, thread, None, None)
+
+
+CONFIG = """
+listeners: [{{name: web, bind: "127.0.0.1:{port}"}}]
+pops: [{{name: fra, lat: 50.11, lon: 8.68, country: DE}}]
+services:
+  - name: shop
+    health: {{path: /healthz, interval: 1s}}
+    backends: [{{pop: fra, endpoints: ["{fra}"]}}]
+routes: [{{service: shop}}]
+admin: {{bind: "127.0.0.1:{admin}"}}
+gateway: {{workers: 2}}
+limits: {{connections_per_endpoint: 1, connections: 3}}
+timeouts: {{queue: 60s}}
+"""
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+class Slow(socketserver.StreamRequestHandler):
+    """Answers all but who asks for /held."""
+
+    def handle(self):
+        while line := self.rfile.readline():
+            while self.rfile.readline() not in (b"\r\n", b""):
+                pass
+            if b"/held" in line:
+                self.server.released.wait(60)
+            self.wfile.write(OK)
+
+
+@pytest.fixture
+def slow():
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Slow) as server:
+        server.released = threading.Event()
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.released.set()
+            server.shutdown()
+            thread.join(10)
+
+
+def connections(gateway):
+    """Clients', by worker."""
+    with gateway_metrics(gateway) as answer:
+        lines = answer.read().decode().splitlines()
+    return [float(line.split()[1]) for line in lines if line.startswith("isochrone_worker_connections{")]
+
+
+def test_the_others_go_on_with_what_a_worker_had_that_hangs(tmp_path, slow):
+    """The only connection that the endpoint may have, and nearly all that the listener may."""
+    with served(tmp_path, CONFIG, fra=f"127.0.0.1:{slow.server_address[1]}") as gateway, ExitStack() as stack:
+
+        def connect(path):
+            end = stack.enter_context(socket.create_connection(("127.0.0.1", gateway.port), timeout=50))
+            end.sendall(b"GET %b HTTP/1.1\r\nHost: a.example\r\n\r\n" % path)
+            return end
+
+        eventually(lambda: gateway.get("/")[0] == 200, "it serves")
+        eventually(lambda: sum(connections(gateway)) == 0, "at rest")
+        held = connect(b"/held")
+        eventually(lambda: sum(connections(gateway)) == 1, "it is there")
+        number = connections(gateway).index(1)
+        (thread,) = threads(gateway, f"worker-{number}")
+        with stopped(thread):
+            others = [connect(b"/") for _ in range(2)]
+            assert all(other.recv(65536).startswith(b"HTTP/1.1 200 OK") for other in others)
+            others.append(connect(b"/"))
+            assert others[-1].recv(65536).startswith(b"HTTP/1.1 200 OK"), "beside the one that is stuck"
+        slow.released.set()
+        assert held.recv(65536).startswith(b"HTTP/1.1 200 OK")
+        eventually(lambda: sum(connections(gateway)) <= 3, "as many as may be")
+        eventually(lambda: gateway.get("/")[0] == 200, "it serves")
 
 
 def ask(gateway, path):

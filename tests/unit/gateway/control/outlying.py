@@ -4,6 +4,7 @@ import random
 
 from gateway.control.outliers import Counts, Outliers, Rules
 from gateway.control.world import Identity
+from tests.unit.gateway.control.helpers import by_group
 
 TURN_S = 0.1
 SET = [Identity("shop", "fra", "", f"192.0.2.{i}", 80) for i in range(1, 11)]

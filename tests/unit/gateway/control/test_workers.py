@@ -73,9 +73,10 @@ class Beats:
 
     def __init__(self):
         self.beats_ms = [0, 0]
+        self.phases = ["serving", "serving"]
 
     def read(self):
-        return {"beats_ms": self.beats_ms, "idle": [1, 2], "active": [3, 0]}
+        return {"beats_ms": self.beats_ms, "idle": [1, 2], "active": [3, 0], "phases": self.phases}
 
 
 def turn(workers, now):
@@ -143,6 +144,33 @@ def test_a_worker_that_does_not_end_is_left_behind_and_named(caplog):
     assert caplog.records[0].workers == ["worker-0"]
     release.set()
     hangs.join(5)
+
+
+def test_none_is_closed_while_one_is_left_behind(scene):
+    workers, publisher = scene
+    workers.start(publisher.snapshots, publisher.figures, [], 1.0)
+    wait_beats(workers)
+    workers.all[0].stop()
+    workers._threads[0].join(5)
+    workers.close()
+    assert workers.all[0].turn(1_000_000) >= 0, "it is still there"
+    assert asyncio.run(workers.stop(5))
+    workers.close()
+    with pytest.raises(ValueError, match="closed"):
+        workers.all[0].turn(1_000_000)
+
+
+def test_a_drain_waits_for_no_word_of_a_worker_that_hangs():
+    beats = Beats()
+    workers = Workers(beats, [object()], _threads=[threading.Thread(), threading.Thread()], _began_at=1.0)
+    hands = WorkerHands(workers, None, None)
+    beats.beats_ms = [5_000, 1_000]
+    beats.phases = ["sealed", "closing"]
+    assert not hands.have_let_go()
+    turn(workers, 5.0)
+    assert workers.silent == [workers._threads[1].name] and hands.have_let_go()
+    beats.phases = ["closing", "closing"]
+    assert not hands.have_let_go()
 
 
 def test_a_worker_that_fails_is_in_the_log(caplog):

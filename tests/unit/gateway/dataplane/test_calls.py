@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.dataplane import Settings
-from tests.support.dataplane import ANSWER, REQUEST, received
+from tests.support.dataplane import ANSWER, REQUEST, received, reset
 
 ONE_POP = ((("127.0.0.1", 9),), ())
 
@@ -150,3 +150,39 @@ def test_a_lost_call_is_made_up_for_by_the_tick(make_crew):
     crew.turn(turns=3)
     answers(crew, arrived(crew))
     assert received(second) == ANSWER
+
+
+def test_who_is_told_and_goes_in_the_same_turn_passes_it_on(make_crew):
+    """The answer makes room for the first of those who wait, whose reset is read behind it."""
+    crew = make_crew(1, connections_per_endpoint=1)
+    first = asks(crew, 0)
+    end = arrived(crew)
+    second = crew.client(is_tcp=True)
+    second.send(REQUEST)
+    crew.turn()
+    third = asks(crew, 0)
+    end.send(ANSWER)
+    reset(second)
+    crew.turn()
+    assert received(first) == ANSWER and received(end).startswith(b"GET /x "), "in that turn"
+    answers(crew, end)
+    assert received(third) == ANSWER
+
+
+def test_who_is_told_too_late_passes_it_on(make_crew):
+    """What held the place is given up in the same moment as the first one's wait."""
+    crew = make_crew(1, connections_per_endpoint=1, first_byte_ms=1000, queue_ms=1000)
+    first = asks(crew, 0)
+    assert arrived(crew) is not None
+    second = asks(crew, 0)
+    crew.turn(10)
+    third = asks(crew, 0)
+    for _ in range(9):
+        crew.turn(100)
+    crew.turn(95)
+    crew.turn(turns=2)
+    assert received(first).startswith(b"HTTP/1.1 504 ") and received(second).startswith(b"HTTP/1.1 503 ")
+    end = arrived(crew)
+    assert end is not None, "no tick was in between"
+    answers(crew, end)
+    assert received(third) == ANSWER

@@ -191,7 +191,7 @@ def test_a_gate_that_opens_again_keeps_them(bench):
 def test_a_full_endpoint_is_no_place_until_it_has_room(make_bench):
     bench = make_bench(Settings(connections_per_endpoint=1))
     busy, client = bench.client(), bench.client()
-    far, other = bench.upstream(), bench.upstream(pop=1)
+    other = bench.upstream(pop=1)
     set_gate(bench, "shut")
     bench.figures.set_endpoint(bench.rows[0][0], state="shut")
     assert bench.ask(busy, other).startswith(b"GET ")

@@ -335,15 +335,18 @@ def test_nobody_waits_at_a_gate_that_has_shut(make_bench):
 
 
 def test_a_fresh_connection_takes_the_place_of_a_pooled_one(make_bench):
-    bench = make_bench(Settings(connections_per_endpoint=2), endpoints=ONE_POP)
-    server = bench.listen()
-    client, idle, other, stale = bench.client(), bench.upstream(), bench.upstream(), bench.upstream()
+    bench = make_bench(Settings(connections_per_endpoint=2), endpoints=((("127.0.0.1", NOWHERE), ("127.0.0.2", NOWHERE)), ()))
+    server = bench.listen(0, 1)
+    client, stale = bench.client(), bench.upstream()
+    bench.figures.set_endpoint(bench.rows[0][1], state="shut")
     bench.ask(client, stale)
+    bench.figures.set_endpoint(bench.rows[0][1], state="admitting")
+    idle, other = bench.upstream(0, 1), bench.upstream(0, 1)
     stale.close()  # ends as it is used: tried again, on a fresh one
     bench.turn(turns=3)
     upstream = bench.accepted(server)
     assert upstream.recv(65536).startswith(b"GET /x ")
-    assert bench.figures.read_endpoint(bench.rows[0][0])["connections"] == 2
+    assert bench.figures.read_endpoint(bench.rows[0][1])["connections"] == 2
     upstream.send(ANSWER)
     bench.turn()
     assert received(client) == ANSWER and received(idle) is None and received(other) == b"", "of the two that were left one went"

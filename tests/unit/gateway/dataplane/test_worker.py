@@ -108,6 +108,22 @@ def test_a_running_worker_is_left_alone(bench):
     assert not thread.is_alive()
 
 
+def test_a_worker_that_has_ended_is_not_closed_while_another_runs(make_bench):
+    """The other one reaches into it, to have it look."""
+    bench = make_bench(n_workers=2)
+    thread = threading.Thread(target=bench.workers[1].run)
+    thread.start()
+    try:
+        while bench.figures_read["turns"] == 0:
+            bench.workers[1].wake()
+        with pytest.raises(RuntimeError, match="workers are running"):
+            bench.workers[0].close()
+    finally:
+        bench.workers[1].stop()
+        thread.join(5)
+    assert not thread.is_alive()
+
+
 @pytest.mark.parametrize("gone", ["client", "upstream"])
 def test_an_event_of_a_connection_that_ended_in_the_same_batch(bench, gone):
     client, upstream = bench.client(), bench.upstream()
