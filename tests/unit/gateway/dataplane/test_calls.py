@@ -1,5 +1,7 @@
 """Limits of an endpoint are the whole gateway's: a connection that comes free is for whoever waits, at whatever worker."""
 
+from functools import partial
+
 import pytest
 
 from gateway.dataplane import Settings
@@ -8,17 +10,17 @@ from tests.support.dataplane import ANSWER, REQUEST, received, reset
 ONE_POP = ((("127.0.0.1", 9),), ())
 
 
+def crew_of(make_bench, n_workers=2, **settings):
+    """Workers before one endpoint, which a server is behind."""
+    crew = make_bench(Settings(**settings), endpoints=ONE_POP, n_workers=n_workers)
+    crew.server = crew.listen()
+    crew.server.setblocking(False)
+    return crew
+
+
 @pytest.fixture
 def make_crew(make_bench):
-    """Workers before one endpoint, which a server is behind."""
-
-    def make(n_workers=2, **settings):
-        crew = make_bench(Settings(**settings), endpoints=ONE_POP, n_workers=n_workers)
-        crew.server = crew.listen()
-        crew.server.setblocking(False)
-        return crew
-
-    return make
+    return partial(crew_of, make_bench)
 
 
 def asks(crew, worker):

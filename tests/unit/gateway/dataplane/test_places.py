@@ -1,15 +1,22 @@
 """Places are of the whole gateway; what a worker that hangs keeps of them is nobody's, until it turns again."""
 
+from functools import partial
+
 import pytest
 
 from gateway.dataplane import Settings
 from tests.support.dataplane import ANSWER, REQUEST, received
 from tests.unit.gateway.dataplane.test_accept import connect, listening
-from tests.unit.gateway.dataplane.test_calls import answers, arrived, asks, make_crew  # noqa: F401  a fixture
+from tests.unit.gateway.dataplane.test_calls import answers, arrived, asks, crew_of
 from tests.unit.gateway.dataplane.test_holders import open_ones
 
 UPGRADE = b"GET /x HTTP/1.1\r\nHost: shop.example\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
 SWITCHES = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+
+
+@pytest.fixture
+def make_crew(make_bench):
+    return partial(crew_of, make_bench)
 
 
 def hang(bench, others=(0,), ms=2100):
@@ -18,7 +25,7 @@ def hang(bench, others=(0,), ms=2100):
         bench.turn(100, workers=others)
 
 
-def test_connections_of_a_worker_that_hangs_are_nobodys(make_crew):  # noqa: F811
+def test_connections_of_a_worker_that_hangs_are_nobodys(make_crew):
     crew = make_crew(connections_per_endpoint=1, queue_ms=60_000)
     stuck = asks(crew, 1)
     far = arrived(crew)
@@ -45,7 +52,7 @@ def test_connections_of_a_worker_that_hangs_are_nobodys(make_crew):  # noqa: F81
     assert crew.figures.read_endpoint(crew.rows[0][0])["connections"] <= 1, "there are as many as may be again"
 
 
-def test_tunnels_of_a_worker_that_hangs_free_no_place(make_crew):  # noqa: F811
+def test_tunnels_of_a_worker_that_hangs_free_no_place(make_crew):
     crew = make_crew(connections_per_endpoint=1)
     tunnel = crew.client(worker=1)
     tunnel.send(UPGRADE)
@@ -61,7 +68,7 @@ def test_tunnels_of_a_worker_that_hangs_free_no_place(make_crew):  # noqa: F811
     assert arrived(crew) is not None and arrived(crew) is None
 
 
-def test_who_waits_at_a_worker_that_hangs_takes_no_place_in_the_queue(make_crew):  # noqa: F811
+def test_who_waits_at_a_worker_that_hangs_takes_no_place_in_the_queue(make_crew):
     crew = make_crew(connections_per_endpoint=1, queue_per_endpoint=1, queue_ms=60_000)
     asks(crew, 0)
     assert arrived(crew) is not None
@@ -92,7 +99,7 @@ def test_clients_of_a_worker_that_hangs_are_not_counted_at_the_listener(make_ben
     assert sum(bench.counters.read()["n_open"]) <= 4 and stuck, "there are as many as may be again"
 
 
-def test_whoever_went_on_just_now_judges_nobody(make_crew):  # noqa: F811
+def test_whoever_went_on_just_now_judges_nobody(make_crew):
     """All were stopped: the first to turn has heard of no other yet."""
     crew = make_crew(connections_per_endpoint=1, queue_ms=60_000)
     asks(crew, 1)
@@ -106,7 +113,7 @@ def test_whoever_went_on_just_now_judges_nobody(make_crew):  # noqa: F811
 
 
 @pytest.mark.parametrize("n_idle", [0, 3])
-def test_a_lower_limit_of_an_endpoint_holds_for_what_is_open(make_crew, n_idle):  # noqa: F811
+def test_a_lower_limit_of_an_endpoint_holds_for_what_is_open(make_crew, n_idle):
     crew = make_crew(connections_per_endpoint=6)
     clients = [asks(crew, n % 2) for n in range(6)]
     ends = [arrived(crew) for _ in clients]
