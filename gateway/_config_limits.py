@@ -67,7 +67,7 @@ class Limits(Section):
     head_bytes: Annotated[Size, size("1KiB", "60KiB")] = Size(32 << 10)
     """A request's or answer's head. nginx has 32 KiB, Envoy 60 KiB. 431, or 414 when the request line alone is over; 502 from upstream."""
     fields: Annotated[int, whole(1, 128)] = 100
-    """Header fields of a head. HAProxy has 101. 431."""
+    """Header fields of a request's head. HAProxy has 101. 431. An answer may have 128: 502 above that, and nobody's failure."""
     body_bytes: Annotated[Size, size("1B", "1024GiB", or_none=True)] = Size(0)
     """A request's body. Bodies stream through in constant memory, so the default is no limit. 413."""
     body_rate: Annotated[Size, size("1B", "1MiB", or_none=True)] = Size(240)

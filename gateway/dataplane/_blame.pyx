@@ -1,6 +1,6 @@
 """Each excuse says whose doing it was: what none of them covers is the endpoint's failure."""
 from gateway.dataplane._core cimport *
-from gateway.dataplane._head cimport CAUSE_HEAD_TOO_LARGE, ResponseHead
+from gateway.dataplane._head cimport CAUSE_HEAD_TOO_LARGE, CAUSE_NONE, CAUSE_TOO_MANY_FIELDS, ResponseHead
 from gateway.dataplane._waits cimport awaits_continue
 
 cdef enum:
@@ -28,6 +28,8 @@ cdef bint is_peers_right(Core *core, const Exchange *exchange) noexcept nogil:
 
 
 cdef bint is_by_us(const ResponseHead *head, const Exchange *exchange) noexcept nogil:
-    """A head over our limit; or the tunnel that the client asked for, before it has said all of its request."""
-    return (head.cause == CAUSE_HEAD_TOO_LARGE
-            or (head.status == 101 and exchange.is_upgrade and head.is_upgrade and not exchange.up.is_done))
+    """A head over our limits; one that has no room behind interim ones, which the client does not take; or the tunnel that the client
+    asked for, before it has said all of its request."""
+    if head.cause == CAUSE_NONE and head.status == 101:
+        return exchange.is_upgrade and head.is_upgrade and not exchange.up.is_done
+    return head.cause == CAUSE_NONE or head.cause == CAUSE_HEAD_TOO_LARGE or head.cause == CAUSE_TOO_MANY_FIELDS

@@ -21,11 +21,12 @@ TUNNEL_WITH_BODY = b"POST /chat HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUp
     [
         (TUNNEL_WITH_BODY, SWITCH, 0),
         (REQUEST, b"HTTP/1.1 200 OK\r\nx: " + b"x" * 40_000, 0),
+        (REQUEST, b"HTTP/1.1 200 OK\r\n" + b"set-cookie: a=1\r\n" * 129 + b"\r\n", 0),
         (REQUEST, SWITCH, 1),
         (TUNNEL_WITH_BODY, b"HTTP/1.1 101 Switching Protocols\r\n\r\n", 1),
         (REQUEST, b"HTTP/1.1 200 OK\r\nx y\r\n\r\n", 1),
     ],
-    ids=["101 before the body", "over our limit", "101 unasked", "101 to nothing", "no HTTP"],
+    ids=["101 before the body", "over our limit", "too many fields", "101 unasked", "101 to nothing", "no HTTP"],
 )
 def test_what_the_client_or_our_limit_caused_is_nobodys_failure(bench, request_, answer, blamed):
     client, upstream = bench.client(), bench.upstream()
