@@ -98,8 +98,10 @@ cdef struct PoolColumn:
     int64_t answered_by[GROUP_CELLS]    # by group, see add_to_group: all answers
     int64_t limited_by[GROUP_CELLS]     # those of 429
     int64_t bad_by[GROUP_CELLS]         # failures and server errors
-    int64_t unused[4]
+    int64_t good_us             # mean of the last good answers' time to first byte; 0: none yet
+    int64_t unused[3]
     int64_t held[GROUPS]        # of those in flight: they go on for as long as their client likes, by its group. See note_hold
+    int64_t waiting_by[GROUPS]  # of `waiting`, by group
 
 cdef struct PoolGate:           # three cache lines
     int64_t admit               # of SCALE: the share of requests it takes: availability * shed * ramp

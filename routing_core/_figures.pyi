@@ -34,6 +34,8 @@ class Figures:
         """attempts, failures, server_errors, rate_limited, retry_after_ms of read_pool()."""
     def read_pool_groups(self, row: int) -> tuple[int, int, int]:
         """By groups of client networks, a byte each which begins anew after 255: all answers, those of 429, failures and server errors."""
+    def read_waiting(self, row: int) -> tuple[int, ...]:
+        """By groups of client networks: how many wait for this pool's answer."""
     def read_held(self, rows: array[int]) -> tuple[int, ...]:
         """Of these pools together, by groups of client networks: of those in flight, how many go on for as long as their client likes."""
     def read_endpoint_outcomes(self, row: int) -> tuple[int, int, int, int, int, int, int]:

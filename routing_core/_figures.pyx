@@ -332,6 +332,10 @@ cdef class Figures:
                 found[of] += sum_cells(&self.pool_columns(rows[i]).held[of], POOL_CELLS, self.n_workers)
         return tuple([found[of] for of in range(GROUPS)])
 
+    def read_waiting(self, int row) -> tuple:
+        """By groups of client networks: how many wait for this pool's answer."""
+        return tuple(read_cells(self.pool_columns(row).waiting_by, GROUPS, POOL_CELLS, self.n_workers))
+
     def read_endpoint_outcomes(self, int row) -> tuple:
         """answers, errors, first_bytes, first_byte_us, server_errors of read_endpoint(); and by groups of client networks, 32 bits
         each, those that were bad (errors and server errors) and those that were good."""

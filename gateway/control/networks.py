@@ -7,6 +7,7 @@ since an earlier reading, not how many. One client can't leave its network's gro
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 SPAN_S = 10.0
@@ -24,6 +25,11 @@ def since(cell: int, before: int) -> int:
 def count(cell: int) -> int:
     """The groups that had any."""
     return N_GROUPS - _EACH.unpack(cell.to_bytes(_EACH.size)).count(0)
+
+
+def cell_of(counts: Sequence[int]) -> int:
+    """Those that have any now."""
+    return sum(1 << 32 * group for group, each in enumerate(counts) if each > 0)
 
 
 def is_of_most(met: int, asked: int) -> bool:
@@ -49,6 +55,10 @@ class Window:
     def asked(self, cells: tuple[int, ...]) -> int:
         """The groups that were answered, a byte each."""
         return since(cells[0], self.earlier[0])
+
+    def is_of_many(self, met: int, cells: tuple[int, ...]) -> bool:
+        """Whether several networks, and most of those that were answered or are among them, have met it."""
+        return count(met) >= SEVERAL and is_of_most(met, met | self.asked(cells))
 
     def is_limited(self, cells: tuple[int, ...]) -> bool:
         """Whether several networks, and most of those that were answered, were told to come later."""

@@ -37,7 +37,7 @@ RATE_REQUESTS = 100
 RATE_DEVIATIONS = 1.9
 RATE_MOST = 0.95
 # Server errors: an application's own fault is everybody's alike; what is worth an ejection is three answers in ten more than the others'.
-ERROR_ANSWERS = 20  # of each that is compared
+ERROR_ANSWERS = 20  # of each that is compared; of all together that have less
 ERROR_SHARE = 0.3
 ERROR_DEVIATIONS = 5.0  # of what chance explains: looked at ten times a second, four would be wrong once in a while
 # Latency: choosing by latency within the pool bears with what is a little slow; this is for what is sick.
@@ -116,6 +116,7 @@ class Record:
     base: Counts = NOTHING  # what the next sweep counts from; while ejected, all of them
     earlier: Counts = NOTHING  # that of the sweep before
     is_whole: bool = False  # its base is the last sweep's, as the others'
+    was_whole: bool = False  # and `earlier` that of the one before
     run: int = 0  # errors without a good answer between them
     run_by: int = 0  # the groups that have met the run, a byte each
     times: int = 0  # ejected; one less for each interval without
@@ -140,7 +141,7 @@ class Record:
     def forget(self, counts: Counts) -> None:
         """What was counted until now."""
         self.base = self.earlier = counts
-        self.is_whole = False
+        self.is_whole = self.was_whole = False
 
     @property
     def recent(self) -> Counts:
@@ -175,10 +176,9 @@ class Outliers:
             for run, identity in sorted(runs, key=lambda each: -each[0]):
                 if is_of_most(self.records[identity].run_by, asked):
                     self._eject(identity, f"{run} gateway errors in a row", rules, now, rng, verdicts)
-        if rules.server_errors and any(_is_suspect(self.records[one].recent) for one in failing):
-            whole = {one: record for one, record in self.records.items() if record.is_whole and record.until is None}
-            for identity, cause in failing_more({one: record.recent for one, record in whole.items()}).items():
-                if is_of_most(whole[identity].lately.bad_by, self._asked()):
+        if rules.server_errors and any(_is_suspect(self.records[one].recent) or _is_suspect(self.records[one].lately) for one in failing):
+            for identity, cause in self._failing_more().items():
+                if is_of_most(self.records[identity].lately.bad_by, self._asked()):
                     self._eject(identity, cause, rules, now, rng, verdicts)
         if self.swept_at is None:
             self.swept_at = now
@@ -211,6 +211,13 @@ class Outliers:
             if record.count(counts):
                 failing.append(identity)
         return failing
+
+    def _failing_more(self) -> dict[Identity, str]:
+        """Since the last sweep; and since the one before, or who has few answers would never be compared. All over the same time."""
+        here = {one: record for one, record in self.records.items() if record.until is None}
+        found = failing_more({one: record.recent for one, record in here.items() if record.is_whole})
+        lately = failing_more({one: record.lately for one, record in here.items() if record.is_whole and record.was_whole})
+        return found | {identity: cause for identity, cause in lately.items() if identity not in found}
 
     def _asked(self) -> int:
         """The groups that any of the pool's endpoints answered, or failed, over the last two sweeps, a byte each."""
@@ -256,7 +263,7 @@ class Outliers:
             self._eject(identity, cause, rules, now, rng, verdicts)
         for identity, record in list(self.records.items()):
             record.earlier, record.base = record.base, record.counts or record.base
-            record.is_whole = record.counts is not None
+            record.was_whole, record.is_whole = record.is_whole, record.counts is not None
             if record.until is None and now - record.restored_at >= rules.interval_s:
                 record.times = max(0, record.times - 1)
                 if record.times == 0 and record.counts is None:
@@ -268,12 +275,17 @@ def _is_suspect(recent: Counts) -> bool:
 
 
 def failing_more(recent: Mapping[Key, Counts]) -> dict[Key, str]:
-    """Those whose share of errors, 5xx among them, lies far above the others', the worst first, each with the cause."""
+    """Those whose share of errors, 5xx among them, lies far above the others', the worst first, each with the cause. Those that have few
+    answers each are compared with, all together: where one that fails at once takes nearly all, the others never have many."""
     counted = sorted(
         ((identity, counts.bad / counts.total, 1 / counts.total) for identity, counts in recent.items() if counts.total >= ERROR_ANSWERS),
         key=lambda each: -each[1],
     )
     shares, variances, n_others = sum(each[1] for each in counted), sum(each[2] for each in counted), len(counted)
+    few = [counts for counts in recent.values() if counts.total < ERROR_ANSWERS]
+    n_few = sum(counts.total for counts in few)
+    if n_few >= ERROR_ANSWERS:
+        shares, variances, n_others = shares + sum(counts.bad for counts in few) / n_few, variances + 1 / n_few, n_others + 1
     found: dict[Key, str] = {}
     for identity, share, variance in counted:
         shares, variances, n_others = shares - share, variances - variance, n_others - 1

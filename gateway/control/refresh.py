@@ -23,11 +23,11 @@ from dataclasses import dataclass, field, replace
 
 from gateway.config import Config
 from gateway.control.agenda import Agenda, Group, Pool, PoolState, Published, agenda_of
-from gateway.control.backlog import Backlog, Seen
+from gateway.control.backlog import FEW, Backlog, Seen
 from gateway.control.comparison import Comparison, counts_of
 from gateway.control.gates import Gates
 from gateway.control.headroom import Capacity, Filling, beyond_part, shed
-from gateway.control.networks import count
+from gateway.control.networks import cell_of, count
 from gateway.control.outliers import Counts
 from gateway.control.pacing import Pace, Slots, Versions, settle
 from gateway.control.penalties import Outcomes, Penalty
@@ -226,7 +226,7 @@ class Refresh:
         held = self.figures.read_held(rows)
         if max(held) <= capacity.high // len(held):  # whoever else asks
             return 0
-        asked = sum(1 << 8 * group for group, each in enumerate(held) if each)
+        asked = cell_of(held)
         for pool in pools:
             asked |= pool.state.window.asked(self.figures.read_pool_groups(pool.spec.row))
         return beyond_part(held, count(asked), capacity)
@@ -245,7 +245,7 @@ class Refresh:
         if pool.since > state.worked_at:  # until then all was as it had been: what fades has faded to that
             if pool.capacity is not None:
                 state.filling.add(max(0, was[0] - state.spared), pool.capacity, pool.since)
-            state.backlog.turn(Seen(was[5], 0, first_byte_ms or 0.0), pool.since)
+            state.backlog.turn(Seen(was[5], 0, first_byte_ms or 0.0, is_of_many=state.backlog.is_mute), pool.since)
         was_held_up, state.worked_at = state.worked_at < self.resumed_at(), now
         is_returning = state.ramp.stage is Stage.RETURNING
         if is_returning and pool.group.is_whole:
@@ -259,7 +259,10 @@ class Refresh:
             shed_by_both = min(shed_by_both, shed(mean, pool.capacity))
             is_filling = state.spared > 0 or abs(mean - min(in_flight, pool.capacity.high)) > SETTLED
         # Answers of which nobody knows in what time they came say nothing of a queue.
-        seen = None if was_held_up else Seen(waiting, answers, first_byte_ms or 0.0, (lay_us - was[6]) / 1000)
+        seen = None
+        if not was_held_up:
+            is_of_many = waiting > FEW and answers == 0 and self._is_of_many(pool)
+            seen = Seen(waiting, answers, first_byte_ms or 0.0, (lay_us - was[6]) / 1000, is_of_many)
         penalty_ms = self._penalty_ms(pool, seen, now)
         # Who uses it although it is drained for most does so by its availability.
         published = Published(
@@ -277,8 +280,13 @@ class Refresh:
         has_written = self._publish_times(agenda, pool, first_byte_ms, now, has_begun)
         if answers == 0 and not has_written:
             self.figures.set_pool(pool.spec.row, samples=state.service_time.samples(now))
-        if is_filling or is_returning or penalty_ms > 0:
+        if is_filling or is_returning or penalty_ms > 0 or state.backlog.is_mute:
             agenda.add((pool.number,), now)
+
+    def _is_of_many(self, pool: Pool) -> bool:
+        """Whether what waits there is of several networks, and of most that ask there."""
+        row = pool.spec.row
+        return pool.state.window.is_of_many(cell_of(self.figures.read_waiting(row)), self.figures.read_pool_groups(row))
 
     def _publish(self, pool: Pool, published: Published) -> None:
         admit = max(published.availability * published.shed * published.ramp, LEAST) if published.availability > 0 else 0.0

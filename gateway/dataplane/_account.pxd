@@ -25,6 +25,8 @@ cdef void note_pool_failure(Core *core, Exchange *exchange) noexcept nogil
 cdef void note_first_byte(Core *core, Exchange *exchange, int64_t lay_us) noexcept nogil
 # And now its final head. is_long_lived: the wait for it says nothing about latency. retry_after_ms: what a 429 or a 503 asked for.
 cdef void note_answer(Core *core, Exchange *exchange, int status, bint is_long_lived, int64_t retry_after_ms) noexcept nogil
+# The client went before its answer: how long it had waited is the least that the endpoint would have taken.
+cdef void note_given_up(Core *core, Exchange *exchange) noexcept nogil
 # The exchange is a tunnel from now on.
 cdef void note_tunnel(Core *core, Exchange *exchange) noexcept nogil
 cdef void note_connect(Core *core, Exchange *exchange) noexcept nogil

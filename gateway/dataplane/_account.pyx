@@ -9,7 +9,7 @@ from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport LOG_DROPPED, count
 from gateway.dataplane._head cimport RequestHead
 from gateway.dataplane._ring cimport commit, reserve
-from routing_core._atomic cimport add_own, load_relaxed
+from routing_core._atomic cimport add_own, load_relaxed, store_release
 from routing_core._budget cimport leave
 from routing_core._endpoints cimport observe_latency
 from routing_core._figures cimport EndpointColumn, PoolColumn, RetryOutcome, add_to_group, bucket_of_us, group_of, slot_of_code
@@ -23,6 +23,7 @@ _SIDES = (None, "client", "upstream", "gateway")      # in the order of Side
 
 cdef enum:
     REFUSALS_SHARE = 8      # the eighth part of the log's ring
+    GOOD_ANSWERS = 16       # that a mean is of
 
 
 cdef inline PoolColumn *own_pool(Core *core, Exchange *exchange) noexcept nogil:
@@ -63,6 +64,7 @@ cdef void note_wait(Core *core, Exchange *exchange, bint is_waiting) noexcept no
     if exchange.is_waiting != is_waiting:
         exchange.is_waiting = is_waiting
         add_own(&own_pool(core, exchange).waiting, 1 if is_waiting else -1)
+        add_own(&own_pool(core, exchange).waiting_by[group_of(exchange.client)], 1 if is_waiting else -1)
 
 
 cdef void note_hold(Core *core, Exchange *exchange, bint is_held) noexcept nogil:
@@ -108,7 +110,7 @@ cdef void note_first_byte(Core *core, Exchange *exchange, int64_t lay_us) noexce
     exchange.first_byte_us = clock_us(core)
 
 
-cdef void feed_latency(Core *core, Exchange *exchange) noexcept nogil:
+cdef void feed_latency(Core *core, Exchange *exchange, bint is_good) noexcept nogil:
     cdef PoolColumn *own = own_pool(core, exchange)
     cdef EndpointColumn *of_endpoint = &exchange.endpoint.columns[core.number]
     cdef int64_t us = exchange.waited_us
@@ -119,7 +121,18 @@ cdef void feed_latency(Core *core, Exchange *exchange) noexcept nogil:
     add_own(&own.first_byte_buckets[bucket_of_us(us)], 1)
     add_own(&of_endpoint.first_bytes, 1)
     add_own(&of_endpoint.first_byte_us, us)
+    # Who refuses at once is not quick at what is asked of it: no better than those who do it (Finagle, Linkerd).
+    if is_good:
+        store_release(&own.good_us, us + (own.good_us - us) * (GOOD_ANSWERS - 1) // GOOD_ANSWERS if own.good_us else max(us, 1))
+    else:
+        us = max(us, own.good_us)
     observe_latency(of_endpoint, us, core.now_ms)
+
+
+cdef void note_given_up(Core *core, Exchange *exchange) noexcept nogil:
+    cdef EndpointColumn *own = &exchange.endpoint.columns[core.number]
+    if exchange.is_waiting and exchange.state == AWAITING and not exchange.pool.service.is_long_lived:
+        observe_latency(own, max(core.now_us - asked_us(exchange), load_relaxed(&own.latency_us)), core.now_ms)
 
 
 cdef void note_answer(Core *core, Exchange *exchange, int status, bint is_long_lived, int64_t retry_after_ms) noexcept nogil:
@@ -146,7 +159,7 @@ cdef void note_answer(Core *core, Exchange *exchange, int status, bint is_long_l
         add_own(&own.retry_after_ms, retry_after_ms)
         add_to_group(own.limited_by, group)
     if not is_long_lived:
-        feed_latency(core, exchange)
+        feed_latency(core, exchange, not is_server_error and not is_limited)
 
 
 cdef void count_retry(Core *core, Exchange *exchange, RetryOutcome outcome) noexcept nogil:

@@ -1,7 +1,7 @@
 """Who may follow whom stands in allowed_after(); every change goes through move()."""
 from libc.string cimport memset
 
-from gateway.dataplane._account cimport clock_us, close_account, end_attempt
+from gateway.dataplane._account cimport clock_us, close_account, end_attempt, note_given_up
 from gateway.dataplane._buffers cimport close_buffer, put_spare, take_spare
 from gateway.dataplane._connection cimport *
 from gateway.dataplane._core cimport *
@@ -200,6 +200,8 @@ cdef void end_with_reset(Connection *connection) noexcept nogil:
 
 cdef void abort(Core *core, Exchange *exchange, Side by) noexcept nogil:
     cdef Connection *downstream = exchange.downstream
+    if by == CLIENT_SIDE:
+        note_given_up(core, exchange)
     exchange.ended_by = by
     leave_line(core, exchange)
     if exchange.status == 0:

@@ -148,3 +148,31 @@ def test_of_a_time_that_nobody_knows_nothing_is_judged():
     assert backlog.skip(38.0) == before > 0
     assert backlog.turn(Seen(500, 10, USUAL_MS), 38.1) == pytest.approx(before, rel=0.1), "a tenth of a second has gone by, not three"
     assert Backlog().skip(1.0) == 0
+
+
+def mute(backlog, seconds, begin, waiting, is_of_many=True, first_byte_ms=USUAL_MS):
+    """Nobody is answered. `waiting`: by turn."""
+    turns = range(1, round(seconds / TURN_S) + 1)
+    return [backlog.turn(Seen(waiting(n), 0, first_byte_ms, is_of_many=is_of_many and waiting(n) > 2), begin + n * TURN_S) for n in turns]
+
+
+@pytest.mark.parametrize("waiting", [lambda _: 6, lambda turn: 0 if turn % 10 == 0 else 6], ids=["they stay", "they give up and return"])
+@pytest.mark.parametrize("begun", [Backlog, lambda: calm(per_s=1.5)[0]], ids=["never answered", "seldom"])
+def test_where_nobody_is_answered_it_waits_as_long_as_that_lasts(begun, waiting):
+    backlog = begun()
+    begin = backlog.at or 0.0
+    said = mute(backlog, 8, begin, waiting)
+    assert backlog.is_mute
+    assert said[8] == 0 and said[-1] == pytest.approx(8000, rel=0.1)
+    assert said == sorted(said)
+    backlog.turn(Seen(6, 1, USUAL_MS), begin + 8.1)
+    assert not backlog.is_mute
+
+
+@pytest.mark.parametrize(
+    ("waiting", "is_of_many", "first_byte_ms"),
+    [(6, False, USUAL_MS), (2, True, USUAL_MS), (6, True, 4000.0)],
+    ids=["of one client", "few", "usual there"],
+)
+def test_what_hangs_and_proves_nothing(waiting, is_of_many, first_byte_ms):
+    assert set(mute(Backlog(), 8, 0.0, lambda _: waiting, is_of_many, first_byte_ms)) == {0}

@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.control.networks import Window, count, is_of_most, since
+from gateway.control.networks import Window, cell_of, count, is_of_most, since
 from tests.unit.gateway.control.helpers import by_group
 
 
@@ -15,6 +15,10 @@ def test_groups_that_had_any(counts, n):
 def test_a_group_that_had_any_since_had_some_however_many_they_were(grown):
     assert count(since(by_group(254 + grown, 7), by_group(254, 7))) == 1
     assert count(since(by_group(0, 7 + grown), by_group(0, 7))) == 1
+
+
+def test_a_cell_of_what_each_has():
+    assert cell_of((5, 0, 1, 0, 0, 0, 0, 300)) == by_group(1, 0, 1, 0, 0, 0, 0, 1)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +41,7 @@ def test_most_is_more_than_half(met, asked, is_most):
 )
 def test_several_and_most(asked, limited, is_it):
     assert Window().is_limited((asked, limited, 0)) == is_it
+    assert Window().is_of_many(limited, (asked, 0, 0)) == is_it
 
 
 def test_a_window_forgets_what_is_older_than_two_of_its_lengths():

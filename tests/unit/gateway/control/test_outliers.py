@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.control.outliers import JITTER, Counts, Outliers, Rules
+from tests.unit.gateway.control.helpers import by_group
 from tests.unit.gateway.control.outlying import ALL, BAD, GOOD, SET, Scene, plus
 
 # A run of errors
@@ -52,7 +53,7 @@ def test_silence_neither_ends_nor_grows_a_run():
 
 def groups(n):
     """One of each of the first so many."""
-    return ALL >> 8 * (8 - n)
+    return by_group(*[1] * n)
 
 
 @pytest.mark.parametrize(("n_asked", "n_needed"), [(1, 1), (2, 2), (3, 2), (5, 3), (8, 5)])
@@ -71,7 +72,7 @@ def test_a_network_that_met_a_run_before_it_broke_has_not_met_the_next_one():
     scene.turn({GOOD[0]: Counts(8, 0, good_by=ALL)})
     scene.turn({BAD: Counts(0, 4, bad_by=groups(4))})
     scene.turn({BAD: Counts(1, 0, good_by=1)})
-    last = 1 << 56
+    last = by_group(0, 0, 0, 0, 0, 0, 0, 1)
     assert not scene.turn({BAD: Counts(0, 50, bad_by=last)}).ejected
     assert scene.turn({BAD: Counts(0, 50, bad_by=groups(4))}).ejected
 

@@ -52,6 +52,16 @@ def test_no_answer_counts_as_one_of_5xx():
     assert list(failing_more({BAD: Counts(50, 50, server_errors=20), SET[1]: Counts(100, 0)})) == [BAD]
 
 
+def test_those_that_answered_seldom_are_compared_with_all_together():
+    """Where one that fails at once takes nearly all the others never have many answers each."""
+    few = {one: Counts(8, 0) for one in SET[2:4]}
+    assert failing_more({BAD: Counts(1000, 0, server_errors=1000), **few}) == {}
+    few[SET[4]] = Counts(8, 0)
+    assert list(failing_more({BAD: Counts(1000, 0, server_errors=1000), **few})) == [BAD]
+    failing = {one: Counts(8, 0, server_errors=8) for one in few}
+    assert failing_more({BAD: Counts(1000, 0, server_errors=1000), **failing}) == {}
+
+
 def test_who_answered_seldom_is_neither_judged_nor_counted():
     few = Counts(ERROR_ANSWERS - 1, 0, server_errors=ERROR_ANSWERS - 1)
     assert failing_more({**shared(0, 0), SET[5]: few}) == {}

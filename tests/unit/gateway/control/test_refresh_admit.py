@@ -61,7 +61,7 @@ def test_what_one_network_holds_fills_no_more_than_its_part(pop, pool, n_others,
     bench.figures.pools[row] = {"in_flight": 9}
     bench.figures.pops[bench.rows.pop("fra")] = 9
     add_to_pool(bench.figures.figures, row, 0, held=9, held_by=7)
-    bench.figures.groups[row] = (sum(1 << 8 * other for other in range(n_others)), 0, 0)
+    bench.figures.groups[row] = (by_group(*[1] * n_others), 0, 0)
     for _ in range(2):
         bench.clock.advance(0.1)
         refresh.turn(config, spec)

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.dataplane import Settings
 from routing_core import RouteSpec
-from tests.support.dataplane import ANSWER, REQUEST, pour, received
+from tests.support.dataplane import ANSWER, NOWHERE, REQUEST, pour, received, reset
 
 UPGRADE = b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: w\r\n\r\n"
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: w\r\n\r\n"
@@ -303,3 +303,43 @@ def test_what_is_being_connected_waits(bench):
     bench.turn(turns=6)
     assert [waiting(bench, pop) for pop in (0, 1)] == [0, 0]
     assert bench.figures.read_pool(bench.pool_rows[0])["attempts"] == 1
+
+
+TWO = ((("127.0.0.1", NOWHERE), ("127.0.0.2", NOWHERE)), (("127.0.0.1", NOWHERE),))
+
+
+def latency_us(bench, number):
+    return bench.figures.read_endpoint(bench.rows[0][number])["latency_us"]
+
+
+@pytest.mark.parametrize("refusal", [answered(500), answered(503, b"Retry-After: 1"), answered(429), answered(502)])
+def test_who_refuses_at_once_looks_no_quicker_than_who_answers(make_bench, refusal):
+    bench = make_bench(endpoints=TWO)
+    for number, answer, after_ms in ((0, ANSWER, 100), (1, refusal, 1)):
+        bench.figures.set_endpoint(bench.rows[0][1 - number], state="shut")
+        bench.figures.set_endpoint(bench.rows[0][number], state="admitting")
+        bench.turn(100)
+        client, upstream = bench.client(), bench.upstream(number=number)
+        bench.ask(client, upstream)
+        bench.turn(after_ms)
+        upstream.send(answer)
+        bench.turn(turns=2)
+        assert received(client)
+    assert latency_us(bench, 1) == latency_us(bench, 0) == 100_000
+
+
+def test_who_gives_up_has_waited_at_least_so_long(bench):
+    client, upstream = bench.client(is_tcp=True), bench.upstream()
+    assert bench.ask(client, upstream)
+    bench.turn(700)
+    reset(client)
+    bench.turn(turns=3)
+    assert latency_us(bench, 0) == 700_000
+    assert bench.figures.read_pool(bench.pool_rows[0])["first_bytes"] == 0
+    client, upstream = bench.client(is_tcp=True), bench.upstream()  # an upload that is given up is not the endpoint's slowness
+    assert bench.ask(client, upstream, b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345")
+    bench.turn(5000)
+    reset(client)
+    bench.turn(turns=3)
+    assert latency_us(bench, 0) == 700_000
+    bench.assert_at_rest()
