@@ -130,8 +130,8 @@ class ClientIp(Section):
     """Who the client is. Only the addresses listed here may say that they speak for another."""
 
     trusted_proxies: tuple[Annotated[Network, units.PREFIX], ...] = Field(default=(), max_length=64)
-    """Hops whose forwarded header is believed, at most 64. Empty: the client is always the peer of the socket, and what it sent is
-    replaced."""
+    """Hops whose forwarded header is believed, at most 64; `::/0` holds IPv6 hops only. Empty: the client is always the
+    peer of the socket, and what it sent is replaced."""
     forwarded_hops: Annotated[int, whole(1, 16)] = 1
     """Which address of the header is the client's, counted from the right: the number of trusted hops before this gateway (the
     leftmost is what anyone can write). With fewer addresses than this, or none in that place, the peer of the socket counts."""

@@ -14,6 +14,7 @@ cdef extern from "<arpa/inet.h>" nogil:
 
 cdef enum:
     TEXT_BYTES = 46         # INET6_ADDRSTRLEN
+    V4_BITS = 96            # before an IPv4 address
 
 
 cdef void set_v4(uint8_t *address, const void *four) noexcept nogil:
@@ -25,6 +26,8 @@ cdef void set_v4(uint8_t *address, const void *four) noexcept nogil:
 cdef bint is_within(const Prefix *prefix, const uint8_t *address) noexcept nogil:
     cdef int whole = prefix.bits // 8
     cdef int rest = prefix.bits % 8
+    if prefix.bits < V4_BITS and is_v4(address):    # a short prefix of IPv6 holds ::ffff:0:0/96, and is of IPv6 clients all the same
+        return False
     if memcmp(prefix.address, address, whole) != 0:
         return False
     return rest == 0 or (prefix.address[whole] ^ address[whole]) >> (8 - rest) == 0

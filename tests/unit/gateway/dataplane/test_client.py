@@ -107,6 +107,14 @@ def test_fields_count_together_and_prefixes_of_any_length_are_trusted(make_bench
         assert client_of(bench, b"X-Forwarded-For: 198.51.100.1", address=outside) == outside
 
 
+@pytest.mark.parametrize("prefix", ["::/0", "::/1", "::/80"])
+def test_a_prefix_of_ipv6_is_of_ipv6_clients(make_bench, prefix):
+    """Although ::ffff:0:0/96 lies in it."""
+    bench = make_bench(Settings(trusted=(prefix,), log_share=1.0))
+    assert client_of(bench, b"X-Forwarded-For: 198.51.100.1", address="::7") == "198.51.100.1"
+    assert client_of(bench, b"X-Forwarded-For: 198.51.100.1", address="10.0.0.1") == "10.0.0.1"
+
+
 def test_what_connection_names_is_not_believed(make_bench):
     assert client_of(trusting(make_bench), b"Connection: X-Forwarded-For", b"X-Forwarded-For: 192.0.2.1") == "127.0.0.1"
 
