@@ -14,7 +14,7 @@ SPAN_S = 10.0
 NO_CELLS = (0, 0, 0)
 SEVERAL = 3  # groups
 N_GROUPS = 8
-_EACH = struct.Struct(f"={N_GROUPS}I")
+_EACH = struct.Struct(f"<{N_GROUPS}I")
 
 
 def since(cell: int, before: int) -> int:
@@ -24,11 +24,11 @@ def since(cell: int, before: int) -> int:
 
 def count(cell: int) -> int:
     """The groups that had any."""
-    return N_GROUPS - _EACH.unpack(cell.to_bytes(_EACH.size)).count(0)
+    return N_GROUPS - _EACH.unpack(cell.to_bytes(_EACH.size, "little")).count(0)
 
 
 def cell_of(counts: Sequence[int]) -> int:
-    """Those that have any now."""
+    """Those that have any now, one of each."""
     return sum(1 << 32 * group for group, each in enumerate(counts) if each > 0)
 
 
@@ -53,7 +53,7 @@ class Window:
         self.earlier, self.base, self.began = self.base, cells, now
 
     def asked(self, cells: tuple[int, ...]) -> int:
-        """The groups that were answered, a byte each."""
+        """The groups that were answered."""
         return since(cells[0], self.earlier[0])
 
     def is_of_many(self, met: int, cells: tuple[int, ...]) -> bool:

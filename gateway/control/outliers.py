@@ -118,7 +118,7 @@ class Record:
     is_whole: bool = False  # its base is the last sweep's, as the others'
     was_whole: bool = False  # and `earlier` that of the one before
     run: int = 0  # errors without a good answer between them
-    run_by: int = 0  # the groups that have met the run, a byte each
+    run_by: int = 0  # the groups that have met the run, see networks
     times: int = 0  # ejected; one less for each interval without
     until: float | None = None  # None: not ejected
     restored_at: float = -math.inf
@@ -220,7 +220,7 @@ class Outliers:
         return found | {identity: cause for identity, cause in lately.items() if identity not in found}
 
     def _asked(self) -> int:
-        """The groups that any of the pool's endpoints answered, or failed, over the last two sweeps, a byte each."""
+        """The groups that any of the pool's endpoints answered, or failed, over the last two sweeps."""
         asked = 0
         for record in self.records.values():
             lately = record.lately

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import http.client
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -25,18 +26,20 @@ from aiohttp import web
 DEADLINE_S = 20.0
 
 
+PORTS = 10_000, 32_000  # below net.ipv4.ip_local_port_range
+_random = random.SystemRandom()  # tests seed the other one, each process alike
 _given: set[int] = set()
 
 
 def free_port() -> int:
-    """One that was not given before: the kernel may name the same one twice, and two places of one configuration would collide."""
+    """One that was not given before. Not of those that the kernel gives: until it is bound, any connection of any test may get it."""
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port not in _given:
-            _given.add(port)
-            return port
+        port = _random.randrange(*PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            if port not in _given:
+                _given.add(port)
+                return port
 
 
 def eventually(condition: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> Any:
