@@ -38,7 +38,8 @@ class Timeouts(Section):
     """How long a pooled connection to an endpoint is kept for reuse. Shorter than the endpoint keeps it (Node.js: 5 s), or a request
     meets its close."""
     queue: Annotated[Duration, duration("1ms", "1m")] = Duration(1)
-    """Longest wait for a free connection to an endpoint. 503 with Retry-After."""
+    """Longest wait for a free connection to an endpoint. Then the next PoP is tried, where it may wait as long again, at most two of them;
+    after that 503 with Retry-After."""
     tunnel_idle: Annotated[Duration, duration("1s", "168h")] = Duration(3600)
     """How long an upgraded connection (WebSocket) may be silent."""
     linger: Annotated[Duration, duration("0s", "1m")] = Duration(1)
@@ -80,7 +81,7 @@ class Limits(Section):
     connections_per_endpoint: Annotated[int, whole(1, 1_000_000)] = 1_024
     """To one endpoint; further requests wait in its queue. Envoy's default. Tunnels (WebSocket) don't count."""
     queue_per_endpoint: Annotated[int, whole(0, 1_000_000)] = 128
-    """Requests that wait for one endpoint; beyond it 503 with Retry-After."""
+    """Requests that wait for one endpoint; beyond it the next PoP is tried. Where all are full 503 with Retry-After."""
     buffers: Annotated[Size | Literal["auto"], size("16MiB", "1024GiB", or_auto=True)] = "auto"
     """Memory for what is read and not yet passed on, all clients and endpoints together. Half of it is for what is new: beyond that heads
     wait in their sockets, bodies go through small buffers, and connections of the client that holds most are closed; the other half is for

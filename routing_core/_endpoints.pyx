@@ -44,6 +44,11 @@ cdef int64_t requests_of(const EndpointColumn *columns, int n_workers) noexcept 
     return total
 
 
+# Who has it, and who waits in its queue for it: both are before a request that comes now.
+cdef inline int64_t load_of(const Endpoint *endpoint, int n_workers) noexcept nogil:
+    return in_flight_of(endpoint.columns, n_workers) + load_relaxed(&endpoint.gate.share.n_waiting)
+
+
 cdef Fitness fitness_of(const Ask *ask, const Endpoint *endpoint) noexcept nogil:
     cdef int64_t weight
     cdef int i
@@ -64,7 +69,7 @@ cdef Fitness fitness_of(const Ask *ask, const Endpoint *endpoint) noexcept nogil
 
 cdef double cost_of(const Ask *ask, const Endpoint *endpoint) noexcept nogil:
     cdef const EndpointColumn *own = &endpoint.columns[ask.worker]
-    cdef int64_t waiting = in_flight_of(endpoint.columns, ask.n_workers)
+    cdef int64_t waiting = load_of(endpoint, ask.n_workers)
     cdef int64_t latency_us = load_relaxed(&own.latency_us)
     cdef int64_t age_ms = ask.now_ms - load_relaxed(&own.latency_at_ms)
     cdef double us = latency_us
@@ -99,7 +104,7 @@ cdef Availability walk(const Ask *ask, const Endpoint **chosen) noexcept nogil:
     cdef const Endpoint *slow = NULL
     cdef const Endpoint *full = NULL
     cdef const Endpoint *endpoint
-    cdef int64_t in_flight, least = 0
+    cdef int64_t load, least = 0
     cdef int32_t i, place, n_fit = 0, n_slow = 0
     cdef Fitness fitness
     pair[0] = NULL
@@ -117,10 +122,10 @@ cdef Availability walk(const Ask *ask, const Endpoint **chosen) noexcept nogil:
             if below(ask.rng, n_slow) == 0:
                 slow = endpoint
         elif fitness == AT_LIMIT:
-            in_flight = in_flight_of(endpoint.columns, ask.n_workers)
-            if full == NULL or in_flight < least:
+            load = load_of(endpoint, ask.n_workers)
+            if full == NULL or load < least:
                 full = endpoint
-                least = in_flight
+                least = load
     if n_fit >= 2:
         # Ties go to the first: which one that is must be chance.
         chosen[0] = cheaper(ask, pair[0], pair[1]) if next_u64(ask.rng) >> 63 else cheaper(ask, pair[1], pair[0])

@@ -75,12 +75,12 @@ cdef struct EndpointGate:       # two cache lines; the first is control's
 
 # --- A pool: one service in one PoP ---
 cdef struct PoolColumn:
-    int64_t in_flight
+    int64_t in_flight           # exchanges that have an endpoint, or wait in one's queue
     int64_t connect_us          # sums, with their counts
     int64_t connects
     int64_t first_byte_us
     int64_t first_bytes
-    int64_t waiting             # of those in flight: the endpoint has what it needs, and owes the answer's first byte
+    int64_t waiting             # of those in flight: in an endpoint's queue, or the endpoint has what it needs and owes the first byte
     int64_t lay_us              # sum of what first bytes lay here before a worker saw them; no part of first_byte_us
     int64_t duration_us
     int64_t durations

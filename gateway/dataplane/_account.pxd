@@ -12,6 +12,9 @@ cdef inline int64_t clock_us(const Core *core) noexcept nogil:
 # An attempt has an endpoint now, or no longer.
 cdef void begin_attempt(Core *core, Exchange *exchange) noexcept nogil
 cdef void end_attempt(Core *core, Exchange *exchange) noexcept nogil
+# It waits in the queue of an endpoint of its pool: under way there as one that has an endpoint. And no longer.
+cdef void begin_queueing(Core *core, Exchange *exchange) noexcept nogil
+cdef void end_queueing(Core *core, Exchange *exchange) noexcept nogil
 # From here on the attempt waits for its endpoint, or for somebody else: a client that dribbles its upload is nobody's queue.
 cdef void note_wait(Core *core, Exchange *exchange, bint is_waiting) noexcept nogil
 # From here on the exchange goes on for as long as its client likes: it waits for its body, or to be read by it, or is a tunnel.

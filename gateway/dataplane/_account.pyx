@@ -60,6 +60,18 @@ cdef void end_attempt(Core *core, Exchange *exchange) noexcept nogil:
     count_in_flight(core, exchange, -1)
 
 
+cdef void begin_queueing(Core *core, Exchange *exchange) noexcept nogil:
+    exchange.queued_at_us = core.now_us
+    count_in_flight(core, exchange, 1)
+    note_wait(core, exchange, True)
+
+
+cdef void end_queueing(Core *core, Exchange *exchange) noexcept nogil:
+    exchange.queued_us += core.now_us - exchange.queued_at_us
+    count_in_flight(core, exchange, -1)
+    note_wait(core, exchange, False)
+
+
 cdef void note_wait(Core *core, Exchange *exchange, bint is_waiting) noexcept nogil:
     if exchange.is_waiting != is_waiting:
         exchange.is_waiting = is_waiting
@@ -116,9 +128,10 @@ cdef void feed_latency(Core *core, Exchange *exchange, bint is_good) noexcept no
     cdef int64_t us = exchange.waited_us
     if asked_us(exchange) < core.resumed_us:
         return
+    # Who asks the PoP waits in its queues too; of two endpoints the shorter queue is known as it is.
     add_own(&own.first_bytes, 1)
-    add_own(&own.first_byte_us, us)
-    add_own(&own.first_byte_buckets[bucket_of_us(us)], 1)
+    add_own(&own.first_byte_us, us + exchange.queued_us)
+    add_own(&own.first_byte_buckets[bucket_of_us(us + exchange.queued_us)], 1)
     add_own(&of_endpoint.first_bytes, 1)
     add_own(&of_endpoint.first_byte_us, us)
     # Who refuses at once is not quick at what is asked of it: no better than those who do it (Finagle, Linkerd).

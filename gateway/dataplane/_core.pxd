@@ -196,6 +196,8 @@ cdef struct Exchange:
     Connection *upstream    # NULL when there is none
     UpstreamPool *queue     # where it is QUEUED
     int64_t queued_ms       # since when, by the clock
+    int64_t queued_at_us    # the same, of its latest wait, by the worker's own time
+    int64_t queued_us       # that it waited at endpoints of its pool, before this attempt
     const Snapshot *snapshot    # held; NULL: a tunnel that has remains instead
     Remains *remains        # owned, texts behind it; what would point into the table points here; NULL: the snapshot is held
     const Route *route      # NULL: not routed

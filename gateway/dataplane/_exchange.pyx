@@ -51,6 +51,7 @@ cdef bint next_pool(Core *core, Exchange *exchange) noexcept nogil:
     exchange.pool = pool
     exchange.n_tried_before = exchange.n_tried
     exchange.is_its_turn = False
+    exchange.queued_us = 0
     exchange.decision.reason = FAILOVER
     return True
 
@@ -193,6 +194,7 @@ cdef void begin_again(Exchange *exchange) noexcept nogil:
     """From the request's first byte: what was sent still lies in the client's buffer."""
     exchange.n_retries += 1
     exchange.has_sent = False
+    exchange.queued_us = 0
     exchange.up.head.begin = 0
     exchange.downstream.input.begin = exchange.body_at
     if exchange.up.framing == BY_LENGTH:
@@ -465,6 +467,10 @@ cdef void on_late(Core *core, Connection *connection) noexcept nogil:
     elif exchange.state == AWAITING:
         refuse(core, exchange, 408, CAUSE_SLOW_BODY, True)
     elif exchange.state == QUEUED:
-        refuse(core, exchange, 503, CAUSE_QUEUE_TIMEOUT, False)
+        dequeue(core, exchange)
+        if next_pool(core, exchange):
+            attempt(core, exchange)
+        else:
+            refuse(core, exchange, 503, CAUSE_QUEUE_TIMEOUT, False)
     else:
         abort(core, exchange, UPSTREAM_SIDE if is_upstream else CLIENT_SIDE)

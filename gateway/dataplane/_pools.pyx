@@ -3,7 +3,7 @@ from libc.errno cimport EADDRNOTAVAIL, EAGAIN, EINPROGRESS, EMFILE, ENFILE, ENOB
 from libc.stdint cimport INT64_MAX, int32_t, int64_t
 from posix.unistd cimport close
 
-from gateway.dataplane._account cimport clock_us
+from gateway.dataplane._account cimport begin_queueing, clock_us, end_queueing
 from gateway.dataplane._calls cimport N_ROW_BITS, call_for_pool, is_turning
 from gateway.dataplane._connection cimport bury, open_connection, resume_later, set_deadline, would_block
 from gateway.dataplane._core cimport *
@@ -304,6 +304,7 @@ cdef bint enqueue(Core *core, UpstreamPool *pool, Exchange *exchange) noexcept n
         pool.last_waiting = exchange
     pool.n_waiting += 1
     core.n_queued += 1
+    begin_queueing(core, exchange)
     publish_first(core, pool)
     return True
 
@@ -326,6 +327,7 @@ cdef void dequeue(Core *core, Exchange *exchange) noexcept nogil:
         pool.last_waiting = before
     pool.n_waiting -= 1
     core.n_queued -= 1
+    end_queueing(core, exchange)
     add_shared(&pool.share.n_waiting, -1)
     publish_first(core, pool)
     exchange.queue = NULL

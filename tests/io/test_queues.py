@@ -1,0 +1,55 @@
+"""Who waits for an endpoint: real gateways before real backends that may have little at once."""
+
+import threading
+from typing import Self
+
+import pytest
+
+from tests.io.serving import CONFIG, GERMAN, Answer, Client, eventually, served
+
+pytestmark = pytest.mark.slow
+
+
+class Crowd:
+    """So many clients, each of which asks again as soon as it is answered."""
+
+    def __init__(self, port: int, n: int, path: str) -> None:
+        self.answers: list[Answer] = []
+        self._port, self._path, self._is_over = port, path, threading.Event()
+        self._threads = [threading.Thread(target=self._ask, daemon=True) for _ in range(n)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        for thread in self._threads:
+            thread.join(20)
+
+    def _ask(self) -> None:
+        client = Client(self._port)
+        while not self._is_over.is_set():
+            self.answers.append(client.ask(self._path, GERMAN))
+        client.close()
+
+    def latest(self, n: int) -> list[Answer]:
+        return self.answers[-n:] if len(self.answers) >= n else []
+
+
+def with_limits(service: str, *more: str) -> str:
+    return "\n".join([CONFIG.replace("slow_start: 200ms", f"slow_start: 200ms\n    {service}"), *more])
+
+
+def test_a_pop_where_many_wait_is_slow_and_others_take_over(tmp_path, pops):
+    """Eight clients ask the nearer PoP, which has one request at once, a tenth of a second each: they would wait for 0.8 s."""
+    text = with_limits("max_in_flight: 1", "timeouts: {{queue: 500ms}}")
+    with served(tmp_path, text, fra=pops[0].address, nyc=pops[1].address) as gateway, Crowd(gateway.port, 8, "/?delay=0.1") as crowd:
+
+        def is_shared() -> bool:
+            latest = crowd.latest(40)
+            decided = [answer.text for answer in latest if answer.headers.get("x-isochrone-reason") != "failover"]
+            return len(latest) == 40 and {answer.status for answer in latest} == {200} and decided.count("nyc") >= 10
+
+        eventually(is_shared, "all are answered, and many are sent to where nobody waits")
