@@ -81,7 +81,8 @@ class Limits(Section):
     connections_per_endpoint: Annotated[int, whole(1, 1_000_000)] = 1_024
     """To one endpoint; further requests wait in its queue. Envoy's default. Tunnels (WebSocket) don't count."""
     queue_per_endpoint: Annotated[int, whole(0, 1_000_000)] = 128
-    """Requests that wait for one endpoint; beyond it the next PoP is tried. Where all are full 503 with Retry-After."""
+    """Requests that wait for one endpoint; beyond it the next PoP is tried. Where all are full 503 with Retry-After. Who only waits for a
+    connection that lies idle at another worker is not counted."""
     buffers: Annotated[Size | Literal["auto"], size("16MiB", "1024GiB", or_auto=True)] = "auto"
     """Memory for what is read and not yet passed on, all clients and endpoints together. Half of it is for what is new: beyond that heads
     wait in their sockets, bodies go through small buffers, and connections of the client that holds most are closed; the other half is for
@@ -96,7 +97,8 @@ class Retries(Section):
     a reset without a byte of the answer, and when the endpoint where it waits has fallen silent. Never after a byte of the answer."""
 
     max: Annotated[int, whole(0, 3)] = 2
-    """Further attempts a request."""
+    """Further attempts a request. The last goes to another PoP. A pooled connection that ends just as it is used takes none of them, once,
+    unless there are none, and is made anew to the same PoP; four connections are tried at most."""
     budget_share: Annotated[float, units.SHARE] = 0.2
     """Share of a service's requests that may be retries (Envoy and Linkerd: 20 %), so that an outage is not multiplied; beyond it, in any
     minute, as many as were in flight at once, so that a death costs none of these. Of the whole gateway. Attempts that wrote no byte

@@ -221,7 +221,8 @@ class KubernetesAccess(Section):
 class Capacity(Section):
     """Requests in flight that this gateway, all its workers together, may have here. From `low` on a part is passed over to the next best
     PoPs, which grows evenly to all of it at `high` (as NS1's watermarks); above `high` nothing is sent here while another permitted PoP
-    has room. What clients hold (bodies that they send or read slowly, tunnels) counts, of one client network up to its part of it."""
+    has room. Tunnels (WebSocket) don't count. What clients hold (bodies that they send or read slowly) counts, of one client network up to
+    its part of it. What waits for a connection to an endpoint counts too."""
 
     requests_in_flight: Annotated[int, whole(1, 10_000_000)]
     """All it may have. Several gateways before the same PoPs: the part of this one."""

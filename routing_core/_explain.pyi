@@ -58,6 +58,7 @@ class _Facts(TypedDict, total=False):
     client_key: int  # hash of its network; 0: nothing is to be the same each time
     header_key: int
     kept: str | None  # the PoP that its cookie names
+    left_out: Sequence[str]  # PoPs of which nobody took this request, as if they were drained for it: a decision made anew
 
 def explain(table: Table, route: int, location: tuple[float, float, float] | None, seed: int = 1, **facts: Unpack[_Facts]) -> Explained:
     """location: lat, lon (degrees), accuracy_km; None when unknown. The pick is made by steer(), as traffic makes it; the shares are of all

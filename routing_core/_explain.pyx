@@ -13,7 +13,7 @@ from routing_core._location cimport DATABASE, unit_vector
 from routing_core._random cimport Random, seed as seed_random
 from routing_core._routes cimport FieldView, RequestFacts, match_route
 from routing_core._shares cimport work_out_shares
-from routing_core._steer cimport DECIDED, Asked, Candidate, Decision, Weighed, steer
+from routing_core._steer cimport DECIDED, MAX_LEFT_OUT, Asked, Candidate, Decision, Weighed, is_named_in, steer
 from routing_core._table cimport MAX_POPS, Endpoint, Pool, Pop, Rule, Service, Target
 from routing_core._text cimport Text
 
@@ -187,6 +187,8 @@ cdef tuple explain_candidates(Table table, const Route *route, const Target *tar
     for i in range(rule.n_candidates):
         if rule.candidates[i].pop.is_drained:
             out.append(explain_excluded(table, route, rule.candidates[i], asked.client, "drained by the operator"))
+        elif is_named_in(asked, rule.candidates[i]):
+            out.append(explain_excluded(table, route, rule.candidates[i], asked.client, "left out: nobody there could be asked"))
     for i in range(rule.n_denied):
         out.append(explain_excluded(table, route, rule.denied[i], asked.client, "outside the jurisdiction")._replace(permitted=False))
     return tuple(out)
@@ -214,11 +216,26 @@ cdef const Pop *pop_named(Table table, object name) except? NULL:
     for i in range(table.data.n_pops):
         if text_of(table.data.pops[i].name) == name:
             return &table.data.pops[i]
-    raise ValueError(f"kept: must be a PoP of the table, got {name!r}")
+    raise ValueError(f"kept and left_out: must be PoPs of the table, got {name!r}")
+
+
+cdef int leave_pop_out(Asked *out, Table table, const Pop *pop) except -1:
+    """Its pools, of all services."""
+    cdef const Service *service
+    cdef int32_t i, k
+    for i in range(table.data.n_services):
+        service = &table.data.services[i]
+        for k in range(service.n_pools):
+            if service.pools[k].pop == pop:
+                if out.n_left_out == MAX_LEFT_OUT:
+                    raise ValueError(f"left_out: must be at most {MAX_LEFT_OUT} pools")
+                out.left_out[out.n_left_out] = &service.pools[k]
+                out.n_left_out += 1
+    return 0
 
 
 cdef int fill_asked(Asked *out, Location *client, Table table, location, dict facts) except -1:
-    unknown = facts.keys() - {"country", "continent", "pin", "client_key", "header_key", "kept"}
+    unknown = facts.keys() - {"country", "continent", "pin", "client_key", "header_key", "kept", "left_out"}
     if unknown:
         raise TypeError(f"unknown facts: {', '.join(sorted(unknown))}")
     fill_location(client, location, facts.get("country"), facts.get("continent"), facts.get("pin", 0))
@@ -229,6 +246,9 @@ cdef int fill_asked(Asked *out, Location *client, Table table, location, dict fa
     out.kept = NULL
     if kept is not None:
         out.kept = pop_named(table, kept)
+    out.n_left_out = 0
+    for name in facts.get("left_out", ()):
+        leave_pop_out(out, table, pop_named(table, name))
     return 0
 
 

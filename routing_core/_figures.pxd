@@ -99,7 +99,8 @@ cdef struct PoolColumn:
     int64_t limited_by[GROUP_CELLS]     # those of 429
     int64_t bad_by[GROUP_CELLS]         # failures and server errors
     int64_t good_us             # mean of the last good answers' time to first byte; 0: none yet
-    int64_t unused[3]
+    int64_t tunnels             # of those in flight: no load, and nothing of a capacity
+    int64_t unused[2]
     int64_t held[GROUPS]        # of those in flight: they go on for as long as their client likes, by its group. See note_hold
     int64_t waiting_by[GROUPS]  # of `waiting`, by group
 
@@ -122,7 +123,8 @@ cdef struct PoolGate:           # three cache lines
 # --- A PoP: all services in it ---
 cdef struct PopColumn:          # one cache line a worker
     int64_t in_flight
-    int64_t unused[7]
+    int64_t tunnels             # of these
+    int64_t unused[6]
 
 # --- The whole gateway ---
 cdef struct Pace:               # one cache line

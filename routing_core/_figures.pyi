@@ -55,6 +55,10 @@ class Figures:
         """Of each of these pools: the version of that number begins as the one before."""
     def read_pop(self, row: int) -> int:
         """In flight, all services together."""
+    def read_pop_tunnels(self, row: int) -> int:
+        """Tunnels among these: nothing of a capacity."""
+    def read_pool_tunnels(self, row: int) -> int:
+        """The same of a pool."""
     def read_service(self, row: int) -> dict[str, int]:
         """Retries by outcome."""
     def set_endpoint(

@@ -411,6 +411,14 @@ cdef class Figures:
         """In flight, all services together."""
         return sum_cells(&self.pop_columns(row).in_flight, POP_CELLS, self.n_workers)
 
+    def read_pop_tunnels(self, int row) -> int:
+        """Tunnels among these: nothing of a capacity."""
+        return sum_cells(&self.pop_columns(row).tunnels, POP_CELLS, self.n_workers)
+
+    def read_pool_tunnels(self, int row) -> int:
+        """The same of a pool."""
+        return sum_cells(&self.pool_columns(row).tunnels, POOL_CELLS, self.n_workers)
+
     def read_pool(self, int row) -> dict:
         """PoolFigures: sums over the workers."""
         cdef const PoolColumn *columns = self.pool_columns(row)
@@ -433,6 +441,7 @@ cdef class Figures:
             "shed": load_relaxed(&gate.shed) / <double>SCALE,
             "ramp": load_relaxed(&gate.ramp) / <double>SCALE,
             "answering": load_relaxed(&gate.answering),
+            "tunnels": self.read_pool_tunnels(row),
             "spared": load_relaxed(&gate.spared),
             "spared_in_pop": load_relaxed(&gate.spared_in_pop),
             "penalty_ms": load_relaxed(&gate.penalty_us) / 1000.0,

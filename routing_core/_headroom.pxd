@@ -11,7 +11,8 @@ cdef inline bint has_limit(const Pool *pool) noexcept nogil:
 
 # Whether no more may be sent there while another has room.
 cdef bint is_out_of_room(const Pool *pool, int n_workers) noexcept nogil
-cdef int64_t in_flight_in(const Pool *pool, int n_workers) noexcept nogil
+# In flight without tunnels, which may be idle for hours: what is load, and what a capacity bounds.
+cdef int64_t requests_in(const Pool *pool, int n_workers) noexcept nogil
 # The share of its capacity, or of its PoP's, that is free: below 0 when over, 1 without a capacity. What control spares is not counted, and
 # what ended since it looked, a tenth of a second ago at most, may be spared twice.
 cdef double free_share(const Pool *pool, int n_workers) noexcept nogil

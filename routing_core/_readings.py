@@ -52,6 +52,7 @@ class PoolFigures(TypedDict):
     shed: float
     ramp: float
     answering: int
+    tunnels: int
     spared: int
     spared_in_pop: int
     penalty_ms: float

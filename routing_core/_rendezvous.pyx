@@ -2,7 +2,7 @@
 from libc.math cimport INFINITY, log
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
-from routing_core._headroom cimport in_flight_in
+from routing_core._headroom cimport requests_in
 from routing_core._random cimport mixed
 from routing_core._table cimport Pool
 
@@ -22,7 +22,7 @@ cdef bint is_overloaded(const Weighed *weighed, int32_t k) noexcept nogil:
     cdef double weight = 0
     cdef int32_t i
     for i in range(weighed.n_window):
-        found = in_flight_in(weighed.candidates[weighed.window[i]].pool, weighed.n_workers)
+        found = requests_in(weighed.candidates[weighed.window[i]].pool, weighed.n_workers)
         total += found
         weight += weight_of(weighed, i)
         if i == k:

@@ -11,6 +11,7 @@ from routing_core._table cimport MAX_POPS, Pool, Pop, Route, Rule, TableData, Ta
 
 cdef enum:
     MAX_FALLBACKS = 2           # as many as there are retries
+    MAX_LEFT_OUT = 24           # pools of an exchange that is decided anew, eight times
     UNPINNED = 1000             # rank of the first PoP that a pin does not name
 
 cdef enum Reason:               # metric label and JSON: REASONS in _steer.pyx
@@ -34,6 +35,15 @@ cdef struct Asked:              # what of a request concerns the choice
     uint64_t client_key         # hash of the client's network, for what is to be the same each time; 0: nothing is
     uint64_t header_key         # hash of the header that affinity goes by; 0: it is not there
     const Pop *kept             # named by the client's cookie; NULL: none
+    int32_t n_left_out
+    const Pool *left_out[MAX_LEFT_OUT]      # as if the operator had drained them, for this request: nobody there could be asked
+
+cdef inline bint is_named_in(const Asked *asked, const Pool *pool) noexcept nogil:
+    cdef int32_t i
+    for i in range(asked.n_left_out):
+        if asked.left_out[i] == pool:
+            return True
+    return False
 
 cdef struct Candidate:
     const Pool *pool
@@ -102,3 +112,6 @@ cdef void weigh(const TableData *table, const Route *route, const Target *target
 cdef void choose(Weighed *weighed, const Route *route, const Asked *asked, Random *rng, Decision *out) noexcept nogil
 cdef void steer(const TableData *table, const Route *route, const Asked *asked, Random *rng, Weighed *scratch,
                 Decision *out) noexcept nogil
+# The same once more, for the target that `out` was decided for, when asked.left_out has grown.
+cdef void steer_again(const TableData *table, const Route *route, const Asked *asked, Random *rng, Weighed *scratch,
+                      Decision *out) noexcept nogil

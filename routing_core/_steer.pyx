@@ -17,7 +17,7 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 from routing_core._atomic cimport load_relaxed
 from routing_core._available cimport PANIC_BELOW, POOR, has_answering, is_usable, leave_out, n_in_panic
 from routing_core._figures cimport PACED_STEPS, SCALE, PoolGate
-from routing_core._headroom cimport free_share, in_flight_in, is_out_of_room
+from routing_core._headroom cimport free_share, is_out_of_room, requests_in
 from routing_core._jurisdiction cimport find_rule
 from routing_core._latency cimport PATH, estimate
 from routing_core._location cimport UNKNOWN
@@ -42,7 +42,7 @@ cdef inline bint is_over(uint64_t draw, uint64_t salt, int64_t admit) noexcept n
 
 
 cdef double cost_of(const Candidate *candidate, int n_workers) noexcept nogil:
-    cdef double load = <double>in_flight_in(candidate.pool, n_workers) / candidate.pool.n_endpoints
+    cdef double load = <double>requests_in(candidate.pool, n_workers) / candidate.pool.n_endpoints
     return (candidate.estimate.ms + 1) * (1 + load)
 
 
@@ -96,8 +96,9 @@ cdef double widened(const TableData *table, const Route *route, const Asked *ask
 
 # First pass: the permitted PoPs that the operator has not drained, each with its estimate and whether this request may use it.
 # On the way, what nearly always is the answer: the fastest of all, and of those that may be used. find_best() knows the rest.
-cdef void look_at_all(const TableData *table, const Route *route, const Location *client, uint64_t draw, int slot,
+cdef void look_at_all(const TableData *table, const Route *route, const Asked *asked, uint64_t draw, int slot,
                       Weighed *out) noexcept nogil:
+    cdef const Location *client = asked.client
     cdef int64_t admit, availability = 0
     cdef bint has_path = False, has_available = False
     cdef int32_t n_poor = 0, fastest_at = -1, best_at = -1, n_candidates = out.rule.n_candidates if out.rule != NULL else 0
@@ -108,7 +109,7 @@ cdef void look_at_all(const TableData *table, const Route *route, const Location
     cdef int32_t i, n = 0
     for i in range(n_candidates):
         pool = pools[i]
-        if pool.pop.is_drained:
+        if pool.pop.is_drained or is_named_in(asked, pool):
             continue
         candidate = &out.candidates[n]
         admit = load_relaxed(&pool.gate.admit)
@@ -301,7 +302,7 @@ cdef void weigh(const TableData *table, const Route *route, const Target *target
     out.is_hashed = hash_key(route, asked) != 0
     out.n_window = 0
     out.rule = find_rule(target, asked.client)
-    look_at_all(table, route, asked.client, draw, slot, out)
+    look_at_all(table, route, asked, draw, slot, out)
     apply_pin(table, asked.client.pin, out)
     if out.n > 0 and (out.is_panic or out.is_ordered or out.best < 0):     # look_at_all() went by health and by estimate
         out.fastest = find_first(out)
@@ -476,7 +477,13 @@ cdef void decide(const TableData *table, const Route *route, const Target *targe
 
 cdef void steer(const TableData *table, const Route *route, const Asked *asked, Random *rng, Weighed *scratch,
                 Decision *out) noexcept nogil:
-    cdef const Target *target = draw_target(route, asked, rng)
+    out.target = draw_target(route, asked, rng)
+    steer_again(table, route, asked, rng, scratch, out)
+
+
+cdef void steer_again(const TableData *table, const Route *route, const Asked *asked, Random *rng, Weighed *scratch,
+                      Decision *out) noexcept nogil:
+    cdef const Target *target = out.target
     cdef uint64_t key = asked.header_key if route.affinity == BY_HEADER else asked.client_key
     # Under affinity the same clients are shed first, and each of them moves once.
     cdef uint64_t draw = mixed(key) if route.affinity != NO_AFFINITY and key != 0 else next_u64(rng)

@@ -66,6 +66,7 @@ class PoolState:
     is_left_out: bool = False  # drained automatically, for requests that may use any PoP
     ramped: float = 1.0  # the ramp's factor, relative to the other PoPs'
     spared: int = 0  # of those in flight, what clients hold beyond their parts of its capacity
+    tunnels: int = 0  # of those in flight: nothing of its capacity
     published: Published | None = None  # as it was last written
 
     @property

@@ -8,10 +8,10 @@ Shedding must go by a fading mean, not by the count of the moment: all is taken 
 where answers take less than a turn, answers each turn with its opposite, and half of the capacity would stand idle. What must never be
 passed, `high`, the decision itself watches at the count of the moment.
 
-What a client holds (an upload that it dribbles, an answer that it does not read, a tunnel) lasts as long as it likes, so that one client
-could fill a PoP, and send all others elsewhere. To the PoP it is load all the same: it has a connection, often a thread. So it counts, but
-of one group of client networks only up to that group's part of the capacity. Where one network asks alone all of it counts: it takes
-nothing from anybody else.
+What a client holds (an upload that it dribbles, an answer that it does not read) lasts as long as it likes, so that one client could fill a
+PoP, and send all others elsewhere. To the PoP it is load all the same: it has a connection, often a thread. So it counts, but of one group
+of client networks only up to that group's part of the capacity. Where one network asks alone all of it counts: it takes nothing from
+anybody else. A tunnel counts nothing: its server is made for many that say nothing for hours.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.config import Backend, Capacity, Pop, Service
 from gateway.control.drains import UnknownPop
@@ -132,15 +132,28 @@ def rounded(seconds: float) -> float:
     return max(0.0, round(seconds, 3))
 
 
-def in_flight_by_pop(gateway: Gateway) -> dict[str, int]:
-    """What a PoP's capacity is held against: all services in it, those of older tables too."""
-    return {pop.name: 0 if pop.row is None else gateway.figures.read_pop(pop.row) for pop in gateway.publisher.table.spec.pops}
+class InPop(NamedTuple):
+    """What is under way in a PoP: all services in it, those of older tables too."""
+
+    in_flight: int = 0
+    tunnels: int = 0  # of these: nothing of its capacity
 
 
-def pool_headroom(pop: Pop, in_pop: int, backend: Backend, seen: PoolFigures) -> float | None:
+def in_flight_by_pop(gateway: Gateway) -> dict[str, InPop]:
+    read = gateway.figures
+    return {
+        pop.name: InPop() if pop.row is None else InPop(read.read_pop(pop.row), read.read_pop_tunnels(pop.row))
+        for pop in gateway.publisher.table.spec.pops
+    }
+
+
+def pool_headroom(pop: Pop, in_pop: InPop, backend: Backend, seen: PoolFigures) -> float | None:
     """The share of the tighter capacity that is free, as the decision sees it now. None: neither has one."""
-    in_pool, in_pop = seen["in_flight"] - seen["spared"], in_pop - seen["spared_in_pop"]
-    return least_headroom((in_pool, capacity_of(backend.capacity)), (in_pop, capacity_of(pop.capacity)))
+    in_pool = seen["in_flight"] - seen["tunnels"] - seen["spared"]
+    return least_headroom(
+        (in_pool, capacity_of(backend.capacity)),
+        (in_pop.in_flight - in_pop.tunnels - seen["spared_in_pop"], capacity_of(pop.capacity)),
+    )
 
 
 def _by_pop(gateway: Gateway) -> dict[str, list[tuple[Service, Backend, PoolSpec]]]:
@@ -150,11 +163,11 @@ def _by_pop(gateway: Gateway) -> dict[str, list[tuple[Service, Backend, PoolSpec
     return found
 
 
-def _pop(gateway: Gateway, pop: Pop, in_flight: int, pools: list[tuple[Service, Backend, PoolSpec]], has_endpoints: bool) -> dict[str, Any]:
+def _pop(gateway: Gateway, pop: Pop, in_pop: InPop, pools: list[tuple[Service, Backend, PoolSpec]], has_endpoints: bool) -> dict[str, Any]:
     """A PoP is as well as the worst of its pools."""
     # Only of those drained: it looks through every pool.
     progress = gateway.drains.progress(pop.name) if pop.name in gateway.world.drained else None
-    described = [_pool(gateway, pop, in_flight, service, backend, pool, has_endpoints) for service, backend, pool in pools]
+    described = [_pool(gateway, pop, in_pop, service, backend, pool, has_endpoints) for service, backend, pool in pools]
     availability = min((pool["availability"] for pool in described), default=0.0)
     # Those of which all that is left is going away are as good as gone for the others' sake, and serve where nobody else can.
     is_down = not described or any(pool["availability"] <= 0 and not pool["endpoints"]["admitting"] for pool in described)
@@ -172,10 +185,11 @@ def _pop(gateway: Gateway, pop: Pop, in_flight: int, pools: list[tuple[Service, 
         "state": state,
         "drained": progress is not None,
         "since_s": None if progress is None or progress.since_s is None else rounded(progress.since_s),
-        "in_flight": in_flight,
+        "in_flight": in_pop.in_flight,
+        "tunnels": in_pop.tunnels,
         "capacity": _capacity(pop.capacity),
         "availability": availability,
-        "headroom": _rounded(headroom(in_flight - spared, capacity_of(pop.capacity))),
+        "headroom": _rounded(headroom(in_pop.in_flight - in_pop.tunnels - spared, capacity_of(pop.capacity))),
         "estimate_ms": max(estimates, default=None),
         "age_s": max(ages, default=None),
         "services": described,
@@ -194,7 +208,7 @@ def _rounded(share: float | None) -> float | None:
 
 
 def _pool(
-    gateway: Gateway, pop: Pop, in_pop: int, service: Service, backend: Backend, pool: PoolSpec, has_endpoints: bool
+    gateway: Gateway, pop: Pop, in_pop: InPop, service: Service, backend: Backend, pool: PoolSpec, has_endpoints: bool
 ) -> dict[str, Any]:
     seen = gateway.figures.read_pool(pool.row)
     states = endpoint_states(gateway.world, gateway.gates.all, (service.name, backend.pop))
@@ -211,6 +225,7 @@ def _pool(
         "capacity": _capacity(backend.capacity),
         "endpoints": tally(states, len(refused)),
         "in_flight": seen["in_flight"],
+        "tunnels": seen["tunnels"],
         # What is not counted of these: of one client network beyond its part, the gateway waits for its clients.
         "spared": seen["spared"],
         "spared_in_pop": seen["spared_in_pop"],

@@ -215,7 +215,7 @@ class Refresh:
         """What each PoP with a capacity sheds, all services together."""
         for bounded in agenda.bounded.values():
             spared = self._spared(bounded.rows, [agenda.pools[number] for number in bounded.numbers], bounded.capacity)
-            in_flight = self.figures.read_pop(bounded.row) - spared
+            in_flight = self.figures.read_pop(bounded.row) - self.figures.read_pop_tunnels(bounded.row) - spared
             share = shed(bounded.filling.add(max(0, in_flight), bounded.capacity, now), bounded.capacity)
             if spared != bounded.spared or (share != bounded.shed and round(share * STEPS) != round(bounded.shed * STEPS)):
                 agenda.add(bounded.numbers, before)
@@ -244,7 +244,7 @@ class Refresh:
         first_byte_ms = state.service_time.mean_ms(now)
         if pool.since > state.worked_at:  # until then all was as it had been: what fades has faded to that
             if pool.capacity is not None:
-                state.filling.add(max(0, was[0] - state.spared), pool.capacity, pool.since)
+                state.filling.add(max(0, was[0] - state.tunnels - state.spared), pool.capacity, pool.since)
             state.backlog.turn(Seen(was[5], 0, first_byte_ms or 0.0, is_of_many=state.backlog.is_mute), pool.since)
         was_held_up, state.worked_at = state.worked_at < self.resumed_at(), now
         is_returning = state.ramp.stage is Stage.RETURNING
@@ -254,7 +254,8 @@ class Refresh:
         is_filling = False
         if pool.capacity is not None:
             state.spared = self._spared(array("i", [pool.spec.row]), (pool,), pool.capacity)
-            in_flight = max(0, in_flight - state.spared)
+            state.tunnels = self.figures.read_pool_tunnels(pool.spec.row)
+            in_flight = max(0, in_flight - state.tunnels - state.spared)
             mean = state.filling.add(in_flight, pool.capacity, now)
             shed_by_both = min(shed_by_both, shed(mean, pool.capacity))
             is_filling = state.spared > 0 or abs(mean - min(in_flight, pool.capacity.high)) > SETTLED

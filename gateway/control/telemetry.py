@@ -26,7 +26,7 @@ from gateway.control.access_log import AccessLog
 from gateway.control.ejections import RULE_NAMES
 from gateway.control.exposition import family, histogram, join, label_text
 from gateway.control.lifecycle import Phase
-from gateway.control.pools import endpoint_states, in_flight_by_pop, is_kept, pool_headroom, pools_in_use, source_age_s, tally
+from gateway.control.pools import InPop, endpoint_states, in_flight_by_pop, is_kept, pool_headroom, pools_in_use, source_age_s, tally
 from gateway.control.settings import buffer_bytes
 from routing_core import BUCKETS_MS, PoolFigures
 
@@ -60,7 +60,7 @@ class Reading:
     counted: Counted
     listeners: list[str]
     drained: dict[str, bool]  # by PoP: the operator's word
-    pop_in_flight: dict[str, int]
+    in_pops: dict[str, InPop]
     databases: dict[str, tuple[float | None, bool]]  # age in seconds; whether the file that is there now was refused
     log_dropped: dict[str, int]  # access log records, by cause
     silences_s: list[float]  # of each worker: since it last turned
@@ -254,9 +254,11 @@ class Reading:
         for pop, is_drained in self.drained.items():
             drained.add_metric((pop,), float(is_drained))
         yield drained
-        in_flight = _gauge("isochrone_pop_in_flight", "Exchanges under way in a PoP, all services: what its capacity bounds.", "pop")
-        for pop, count in self.pop_in_flight.items():
-            in_flight.add_metric((pop,), count)
+        in_flight = _gauge(
+            "isochrone_pop_in_flight", "Exchanges under way in a PoP, all services; its capacity bounds those that are no tunnels.", "pop"
+        )
+        for pop, under_way in self.in_pops.items():
+            in_flight.add_metric((pop,), under_way.in_flight)
         yield in_flight
         yield _counted("isochrone_geoip_lookups", "Clients located, by what was found.", "result", counted["lookups"])
         yield from self._of_databases()
@@ -313,7 +315,7 @@ class Telemetry:
             counted=counted,
             listeners=[listener.name for listener in gateway.listeners.all],
             drained={pop.name: pop.is_drained for pop in table.pops},
-            pop_in_flight=in_flight,
+            in_pops=in_flight,
             databases={one.path: (one.age_s(time.time()), one.error is not None) for one in gateway.geo.statuses},
             log_dropped=self._log_dropped(counted),
             silences_s=[max(0.0, now - beat_ms / 1000) if beat_ms else 0.0 for beat_ms in counted["beats_ms"]],
@@ -328,7 +330,7 @@ class Telemetry:
             reload_times=dict(gateway.reloader.ended_at),
         )
 
-    def _pools(self, in_flight: dict[str, int]) -> Iterator[PoolReading]:
+    def _pools(self, in_flight: dict[str, InPop]) -> Iterator[PoolReading]:
         gateway = self.gateway
         pops = {pop.name: pop for pop in gateway.config.pops}
         for service, backend, pool in pools_in_use(gateway):

@@ -17,7 +17,7 @@ cdef void begin_queueing(Core *core, Exchange *exchange) noexcept nogil
 cdef void end_queueing(Core *core, Exchange *exchange) noexcept nogil
 # From here on the attempt waits for its endpoint, or for somebody else: a client that dribbles its upload is nobody's queue.
 cdef void note_wait(Core *core, Exchange *exchange, bint is_waiting) noexcept nogil
-# From here on the exchange goes on for as long as its client likes: it waits for its body, or to be read by it, or is a tunnel.
+# From here on the exchange goes on for as long as its client likes: it waits for its body, or to be read by it.
 cdef void note_hold(Core *core, Exchange *exchange, bint is_held) noexcept nogil
 # The attempt ended without an answer, and that was the endpoint's fault. is_connect: there was no connection.
 cdef void note_failure(Core *core, Exchange *exchange, bint is_connect) noexcept nogil

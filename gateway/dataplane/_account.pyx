@@ -41,6 +41,13 @@ cdef inline void count_in_flight(Core *core, Exchange *exchange, int64_t by) noe
         add_own(&exchange.pool.pop.columns[core.number].in_flight, by)
 
 
+cdef inline void count_tunnels(Core *core, Exchange *exchange, int64_t by) noexcept nogil:
+    add_own(&exchange.endpoint.columns[core.number].tunnels, by)
+    add_own(&own_pool(core, exchange).tunnels, by)
+    if exchange.pool.pop.columns != NULL:
+        add_own(&exchange.pool.pop.columns[core.number].tunnels, by)
+
+
 cdef void begin_attempt(Core *core, Exchange *exchange) noexcept nogil:
     cdef EndpointColumn *own = &exchange.endpoint.columns[core.number]
     add_own(&own.in_flight, 1)
@@ -55,7 +62,7 @@ cdef void end_attempt(Core *core, Exchange *exchange) noexcept nogil:
     note_wait(core, exchange, False)
     note_hold(core, exchange, False)
     if exchange.state == TUNNELLING:
-        add_own(&exchange.endpoint.columns[core.number].tunnels, -1)
+        count_tunnels(core, exchange, -1)
     add_own(&exchange.endpoint.columns[core.number].in_flight, -1)
     count_in_flight(core, exchange, -1)
 
@@ -68,8 +75,8 @@ cdef void begin_queueing(Core *core, Exchange *exchange) noexcept nogil:
 
 cdef void end_queueing(Core *core, Exchange *exchange) noexcept nogil:
     exchange.queued_us += core.now_us - exchange.queued_at_us
-    count_in_flight(core, exchange, -1)
     note_wait(core, exchange, False)
+    count_in_flight(core, exchange, -1)
 
 
 cdef void note_wait(Core *core, Exchange *exchange, bint is_waiting) noexcept nogil:
@@ -86,7 +93,7 @@ cdef void note_hold(Core *core, Exchange *exchange, bint is_held) noexcept nogil
 
 
 cdef void note_tunnel(Core *core, Exchange *exchange) noexcept nogil:
-    add_own(&exchange.endpoint.columns[core.number].tunnels, 1)
+    count_tunnels(core, exchange, 1)
 
 
 cdef void note_connect(Core *core, Exchange *exchange) noexcept nogil:

@@ -134,6 +134,7 @@ cdef void ask(const TableData *table, Exchange *exchange, const char *text, cons
     out.client_key = 0
     out.header_key = 0
     out.kept = NULL
+    out.n_left_out = 0
     if route.affinity != NO_AFFINITY or route.is_split_sticky:
         out.client_key = key_of_client(exchange.client)
     if route.affinity == BY_HEADER:
@@ -147,7 +148,7 @@ cdef void ask(const TableData *table, Exchange *exchange, const char *text, cons
 cdef uint32_t cookie_bytes(const Exchange *exchange) noexcept nogil:
     cdef const Route *route = exchange.route
     cdef const Pop *pop = exchange.pool.pop
-    if route.affinity != BY_COOKIE or pop == exchange.kept or pop.cookie.length == 0:
+    if route.affinity != BY_COOKIE or pop == exchange.asked.kept or pop.cookie.length == 0:
         return 0
     return route.affinity_name.length + pop.cookie.length + route.cookie_attributes.length + <uint32_t>COOKIE_PUNCTUATION
 

@@ -22,6 +22,7 @@ from routing_core._random cimport next_u64
 
 cdef enum:
     MAX_READS = 16          # a turn
+    HEARD_MS = 1000         # what comes later than that after CLOSING began need not be answered
     RETRY_AFTER_S = 300     # no answer keeps anyone away for longer
     ROOM_BYTES = 512        # what is added to a head, but for a cookie, is shorter
 
@@ -29,6 +30,9 @@ cdef enum:
 cdef bint announces_end(Core *core, Connection *downstream) noexcept nogil:
     cdef const Orders *orders = orders_of(core.board)
     cdef int64_t phase = load_relaxed(&orders.phase)
+    # Who always has its next request on the way would never hear of it: what came later is dropped (RFC 9112 9.6).
+    if core.phase >= <int64_t>CLOSING and core.now_ms - core.closing_ms >= HEARD_MS:
+        return True
     # In the buffer, or on the socket and not yet looked at.
     if downstream.input.begin < downstream.input.end or downstream.is_readable:
         return False

@@ -19,7 +19,7 @@ from routing_core._endpoints cimport Heed
 from routing_core._figures cimport EndpointColumn, EndpointGate, EndpointShare
 from routing_core._location cimport Location
 from routing_core._random cimport Random
-from routing_core._steer cimport Decision, Weighed
+from routing_core._steer cimport Asked, Decision, Weighed
 from routing_core._table cimport Endpoint, Pool, Pop, Route, Service, Target
 
 cdef enum:
@@ -202,7 +202,7 @@ cdef struct Exchange:
     Remains *remains        # owned, texts behind it; what would point into the table points here; NULL: the snapshot is held
     const Route *route      # NULL: not routed
     const Service *service  # in which it counts as in flight, and whose budget its retries draw on; NULL: it goes nowhere
-    const Pop *kept         # by the client's cookie; NULL: it has none
+    Asked asked             # what it was decided by; may point into this exchange and its table
     bint is_over_tls        # so the client asked, where a cookie's attributes hang on it
     Decision decision
     const Pool *pool        # of the current attempt
@@ -216,6 +216,7 @@ cdef struct Exchange:
     Heed heed               # of gates
     bint is_its_turn        # it has waited: it goes before those who come now, and waits on in front
     bint wants_fresh        # no pooled connection: one has just failed
+    bint has_raced          # its pooled connection ended as it was used: that took none of its tries
     bint has_sent           # a byte of this attempt has gone up
     bint has_heard          # an interim answer came to this attempt: the endpoint has it
     bint is_waiting         # counted as one for whose answer the endpoint is waited for
@@ -275,6 +276,7 @@ cdef struct Core:
     int64_t stopping        # atomic; written by any thread
     int64_t ticked_ms       # when housekeeping was last done
     int64_t phase           # of the orders: what was last acted on
+    int64_t closing_ms      # since when that is CLOSING or later
     Board *board            # of Snapshots
     Column *column          # of Counters, this worker's own
     Tally *tally            # of Counters, all workers'

@@ -21,6 +21,8 @@ cdef enum:
 cdef void follow_orders(Core *core) noexcept nogil:
     cdef int64_t phase = load_relaxed(&orders_of(core.board).phase)
     cdef bint is_new = phase != core.phase
+    if phase >= <int64_t>CLOSING and core.phase < <int64_t>CLOSING:
+        core.closing_ms = core.now_ms
     core.phase = phase
     if is_new and phase == <int64_t>SEALED:
         drain_backlog(core)

@@ -2,7 +2,7 @@
 
 Must not know epoll, nor how a request's head is read: _request begins an exchange, this carries it on, _life ends it.
 """
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int32_t, uint32_t
 
 from gateway.dataplane._core cimport NO_BODY, Connection, Core, Exchange
 from gateway.dataplane._counters cimport Cause
@@ -14,14 +14,15 @@ from routing_core._table cimport Endpoint
 cdef void attempt(Core *core, Exchange *exchange) noexcept nogil
 # At this endpoint. is_full: only to wait for it. False: failed at once, and another is to be chosen.
 cdef bint attempt_at(Core *core, Exchange *exchange, const Endpoint *endpoint, bint is_full) noexcept nogil
-# To the next fallback that is still open. False: there is none.
-cdef bint next_pool(Core *core, Exchange *exchange) noexcept nogil
 # What another try takes: that nothing is done twice, that some are left, and that the budget has room for it, which is then spent.
 cdef inline bint may_be_repeated(const Exchange *exchange) noexcept nogil:
     return not exchange.has_sent or (is_idempotent(exchange.method) and (exchange.up.framing == NO_BODY or exchange.up.keeps))
 
+cdef inline int32_t tries_spent(const Exchange *exchange) noexcept nogil:
+    return exchange.n_retries - exchange.has_raced
+
 cdef inline bint has_tries_left(const Exchange *exchange) noexcept nogil:
-    return exchange.n_retries < exchange.snapshot.settings.max_retries and exchange.n_attempts < MAX_ATTEMPTS
+    return tries_spent(exchange) < exchange.snapshot.settings.max_retries and exchange.n_attempts < MAX_ATTEMPTS
 
 cdef bint is_paid_for(Core *core, Exchange *exchange) noexcept nogil
 cdef void begin_again(Exchange *exchange) noexcept nogil

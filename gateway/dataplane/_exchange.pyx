@@ -9,6 +9,7 @@ from gateway.dataplane._buffers cimport close_buffer, open_buffer
 from gateway.dataplane._connection cimport *
 from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport *
+from gateway.dataplane._elsewhere cimport heed_nothing, next_fallback, next_pool
 from gateway.dataplane._flow cimport *
 from gateway.dataplane._head cimport METHOD_HEAD, is_idempotent
 from gateway.dataplane._life cimport *
@@ -20,10 +21,9 @@ from gateway.dataplane._reply cimport compose_reply
 from gateway.dataplane._snapshot cimport has_closed
 from gateway.dataplane._waits cimport awaits_continue, is_for_client, settle_deadlines, wait_for, wait_for_answer
 from routing_core._budget cimport spend
-from routing_core._endpoints cimport ANSWERING_FIRST, ANSWERING_ONLY, AVAILABLE, FULL, Availability, choose_endpoint
+from routing_core._endpoints cimport AVAILABLE, FULL, NO_ENDPOINT_ADMITS, Availability, choose_endpoint
 from routing_core._figures cimport *
-from routing_core._steer cimport FAILOVER
-from routing_core._table cimport Endpoint, Pool
+from routing_core._table cimport Endpoint
 
 cdef enum Failed:           # how an attempt ended without an answer
     FAILED_CONNECT          # no connection: refused, unreachable, too slow
@@ -41,38 +41,14 @@ cdef bint is_paid_for(Core *core, Exchange *exchange) noexcept nogil:
                                           &exchange.snapshot.settings.budget, clock_us(core) // 1000)
 
 
-cdef bint next_pool(Core *core, Exchange *exchange) noexcept nogil:
-    cdef const Pool *pool = NULL
-    while pool == NULL or has_closed(core.snapshot, exchange.snapshot, pool.pop):
-        if exchange.next_fallback >= exchange.decision.n_fallbacks:
-            return False
-        pool = exchange.decision.fallbacks[exchange.next_fallback]
-        exchange.next_fallback += 1
-    exchange.pool = pool
-    exchange.n_tried_before = exchange.n_tried
-    exchange.is_its_turn = False
-    exchange.queued_us = 0
-    exchange.decision.reason = FAILOVER
-    return True
-
-
-# In a panic those that refused come last: when none that answers is left in any pool, all begins again with whoever there is.
-cdef bint heed_nothing(Exchange *exchange) noexcept nogil:
-    if exchange.heed != ANSWERING_ONLY:
-        return False
-    exchange.heed = ANSWERING_FIRST
-    exchange.pool = exchange.decision.pool
-    exchange.next_fallback = 0
-    exchange.n_tried_before = exchange.n_tried
-    return True
-
-
 cdef void attempt(Core *core, Exchange *exchange) noexcept nogil:
     cdef const Endpoint *endpoint = NULL
     cdef Availability found
     while True:
-        found = choose_endpoint(exchange.pool, core.number, core.n_workers, core.now_ms, &core.rng, exchange.tried, exchange.n_tried,
-                                exchange.heed, &endpoint)
+        found = NO_ENDPOINT_ADMITS
+        if not has_closed(core.snapshot, exchange.snapshot, exchange.pool.pop):
+            found = choose_endpoint(exchange.pool, core.number, core.n_workers, core.now_ms, &core.rng, exchange.tried, exchange.n_tried,
+                                    exchange.heed, &endpoint)
         if found == AVAILABLE or found == FULL:
             if attempt_at(core, exchange, endpoint, found == FULL):
                 return
@@ -96,7 +72,7 @@ cdef bint attempt_at(Core *core, Exchange *exchange, const Endpoint *endpoint, b
         refuse(core, exchange, 503, CAUSE_NO_MEMORY, False)
         return True
     if is_at_limit:         # of exchanges
-        return wait_at(core, exchange, pool)
+        return wait_at(core, exchange, pool, True)
     if pool.first_waiting != NULL and not exchange.is_its_turn:
         return wait_for_place(core, exchange, pool)
     if not exchange.wants_fresh:
@@ -110,7 +86,7 @@ cdef bint attempt_at(Core *core, Exchange *exchange, const Endpoint *endpoint, b
             if lack != LACKS_ROOM:      # there nobody else has any either: the tick tries again
                 pass_on(core, pool)
     if lack == LACKS_ROOM:
-        return wait_at(core, exchange, pool)
+        return wait_at(core, exchange, pool, True)
     exchange.n_attempts += 1
     if lack == LACKS_OWN:        # no endpoint's fault
         refuse(core, exchange, 503, CAUSE_NO_DESCRIPTORS, False)
@@ -131,9 +107,9 @@ cdef bint attempt_at(Core *core, Exchange *exchange, const Endpoint *endpoint, b
     return True
 
 
-cdef bint wait_at(Core *core, Exchange *exchange, UpstreamPool *pool) noexcept nogil:
+cdef bint wait_at(Core *core, Exchange *exchange, UpstreamPool *pool, bint is_busy) noexcept nogil:
     """False: no room to wait here, but another PoP may have some."""
-    if not enqueue(core, pool, exchange):
+    if not enqueue(core, pool, exchange, is_busy):
         if next_pool(core, exchange):
             return False
         refuse(core, exchange, 503, CAUSE_QUEUE_FULL, False)
@@ -144,7 +120,7 @@ cdef bint wait_at(Core *core, Exchange *exchange, UpstreamPool *pool) noexcept n
 
 
 cdef bint wait_for_place(Core *core, Exchange *exchange, UpstreamPool *pool) noexcept nogil:
-    if not wait_at(core, exchange, pool):
+    if not wait_at(core, exchange, pool, False):
         return False
     look_again(core, pool)
     return True
@@ -155,8 +131,9 @@ cdef void resume_queued(Core *core, Exchange *exchange) noexcept nogil:
     cdef UpstreamPool *pool = exchange.queue
     cdef Connection *downstream = exchange.downstream
     cdef int64_t deadline_ms = downstream.deadline_ms
-    # A gate that has shut meanwhile is no place to wait at.
-    if pool.first_waiting != exchange or (is_full(core, pool) and is_admitting(pool.gate, pool.columns, core.n_workers)):
+    # A gate that has shut meanwhile is no place to wait at, nor is a PoP that was drained.
+    if pool.first_waiting != exchange or (is_full(core, pool) and is_admitting(pool.gate, pool.columns, core.n_workers)
+                                          and not has_closed(core.snapshot, exchange.snapshot, exchange.pool.pop)):
         return
     dequeue(core, exchange)
     exchange.is_its_turn = True
@@ -206,6 +183,7 @@ cdef bint may_go_on(Core *core, Exchange *exchange, Failed how) noexcept nogil:
     """Ends a failed attempt. True: prepared for the next one; False: the client has been given its answer."""
     cdef bint was_reused = exchange.upstream != NULL and exchange.upstream.is_reused
     cdef int32_t row = exchange.endpoint.row
+    cdef bint has_raced = how == FAILED_RESET and was_reused and not exchange.has_heard
     if how != FAILED_BY_US and not (how == FAILED_RESET and is_peers_right(core, exchange)):
         note_failure(core, exchange, how == FAILED_CONNECT)
     release_upstream(core, exchange, False)
@@ -226,12 +204,13 @@ cdef bint may_go_on(Core *core, Exchange *exchange, Failed how) noexcept nogil:
         give_up(core, exchange, 502)
         return False
     begin_again(exchange)
+    exchange.has_raced = exchange.has_raced or has_raced     # where it was, on a fresh connection
     exchange.wants_fresh = exchange.wants_fresh or how == FAILED_RESET
     if not was_reused:
         exchange.tried[exchange.n_tried] = row
         exchange.n_tried += 1
     # The next endpoint, then the next PoP: the last try is not spent where the others failed.
-    if exchange.n_retries == exchange.snapshot.settings.max_retries:
+    if tries_spent(exchange) == exchange.snapshot.settings.max_retries:
         if how == FAILED_CONNECT:
             note_pool_failure(core, exchange)
         next_pool(core, exchange)
@@ -293,7 +272,7 @@ cdef void drive(Core *core, Exchange *exchange) noexcept nogil:
     if relay(core, exchange):
         settle_deadlines(core, exchange)
         if exchange.upstream != NULL:
-            note_hold(core, exchange, exchange.state == TUNNELLING or is_for_client(exchange))
+            note_hold(core, exchange, exchange.state != TUNNELLING and is_for_client(exchange))
 
 
 cdef bint relay(Core *core, Exchange *exchange) noexcept nogil:
@@ -467,8 +446,8 @@ cdef void on_late(Core *core, Connection *connection) noexcept nogil:
     elif exchange.state == AWAITING:
         refuse(core, exchange, 408, CAUSE_SLOW_BODY, True)
     elif exchange.state == QUEUED:
-        dequeue(core, exchange)
-        if next_pool(core, exchange):
+        leave_line(core, exchange)
+        if next_fallback(core, exchange):   # of this decision alone: it may wait as long again in each of them
             attempt(core, exchange)
         else:
             refuse(core, exchange, 503, CAUSE_QUEUE_TIMEOUT, False)

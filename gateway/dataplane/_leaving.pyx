@@ -4,8 +4,9 @@ from libc.stdint cimport int32_t
 from gateway.dataplane._account cimport note_failure, note_pool_failure
 from gateway.dataplane._connection cimport would_block
 from gateway.dataplane._core cimport *
+from gateway.dataplane._elsewhere cimport next_fallback
 from gateway.dataplane._exchange cimport (
-    attempt, attempt_at, begin_again, has_tries_left, is_paid_for, may_be_repeated, next_pool)
+    attempt, attempt_at, begin_again, has_tries_left, is_paid_for, may_be_repeated, tries_spent)
 from gateway.dataplane._life cimport release_upstream
 from gateway.dataplane._pools cimport has_room, next_in_vain
 from gateway.dataplane._snapshot cimport has_closed
@@ -39,7 +40,7 @@ cdef const Endpoint *find_in(Core *core, Exchange *exchange, const Pool *pool) n
 
 cdef const Endpoint *find_place(Core *core, Exchange *exchange, const Pool **pool) noexcept nogil:
     """In the PoP where it is, then in the next ones. The last try is not spent where the others failed, while there is another PoP."""
-    cdef bint is_last = exchange.n_retries + 1 == exchange.snapshot.settings.max_retries
+    cdef bint is_last = tries_spent(exchange) + 1 == exchange.snapshot.settings.max_retries
     cdef const Endpoint *endpoint = NULL
     cdef int32_t i
     pool[0] = exchange.pool
@@ -66,7 +67,7 @@ cdef void leave(Core *core, Exchange *exchange, const Pool *pool, const Endpoint
     exchange.endpoint = NULL
     begin_again(exchange)
     while exchange.pool != pool:
-        next_pool(core, exchange)
+        next_fallback(core, exchange)
     if not attempt_at(core, exchange, endpoint, False):
         attempt(core, exchange)
 

@@ -14,7 +14,7 @@ cdef void free_place(UpstreamPool *pool) noexcept nogil
 cdef bint has_place(const Core *core, const UpstreamPool *pool) noexcept nogil
 # There are more of them than may be.
 cdef bint is_overfull(const Core *core, const UpstreamPool *pool) noexcept nogil
-# A place among those that may wait for one.
-cdef bint is_wait_taken(const Core *core, UpstreamPool *pool) noexcept nogil
+# A place among those that may wait for one. is_busy: see enqueue().
+cdef bint is_wait_taken(const Core *core, UpstreamPool *pool, bint is_busy) noexcept nogil
 # Clients' connections to a listener beyond `of_them`, which is what it may have, or one less for one that is still to come.
 cdef bint has_more_clients(const Core *core, int listener, int64_t of_them) noexcept nogil

@@ -62,9 +62,26 @@ cdef bint is_overfull(const Core *core, const UpstreamPool *pool) noexcept nogil
     return n_open > limit and n_open > limit + lost_places(core, pool)
 
 
-cdef bint is_wait_taken(const Core *core, UpstreamPool *pool) noexcept nogil:
+cdef int64_t free_places(const Core *core, const UpstreamPool *pool) noexcept nogil:
+    """Of the endpoint's, those without a request, where some are connections that lie idle: the others are on their way to who waits."""
+    cdef const EndpointColumn *column
+    cdef int64_t n_idle = 0, n_requests = 0
+    cdef int64_t in_flight
+    cdef int worker
+    for worker in range(core.n_workers):
+        column = &pool.columns[worker]
+        in_flight = load_relaxed(&column.in_flight)
+        n_idle += load_relaxed(&column.connections) - in_flight
+        n_requests += in_flight - load_relaxed(&column.tunnels)
+    return max(core.snapshot.settings.max_upstream - n_requests, 0) if n_idle > 0 else 0
+
+
+cdef bint is_wait_taken(const Core *core, UpstreamPool *pool, bint is_busy) noexcept nogil:
     cdef int64_t limit = core.snapshot.settings.max_queue
-    return is_taken(&pool.share.n_waiting, limit) or is_taken(&pool.share.n_waiting, limit + lost_waits(core, pool))
+    if is_taken(&pool.share.n_waiting, limit):
+        return True
+    limit += lost_waits(core, pool)
+    return is_taken(&pool.share.n_waiting, limit if is_busy else limit + free_places(core, pool))
 
 
 # --- A listener's ---

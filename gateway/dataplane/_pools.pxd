@@ -42,8 +42,9 @@ cdef bint others_are_first(const Core *core, const UpstreamPool *pool) noexcept 
 cdef void ask_for_idle(Core *core, UpstreamPool *pool) noexcept nogil
 # Behind the entry into the line: a place that came free meanwhile told nobody there.
 cdef void look_again(Core *core, UpstreamPool *pool) noexcept nogil
-# False: as many wait as may, at all workers.
-cdef bint enqueue(Core *core, UpstreamPool *pool, Exchange *exchange) noexcept nogil
+# False: as many wait as may, at all workers. is_busy: with all that it has; if not, what lies idle at other workers is waited for, which
+# is no queue of the endpoint's.
+cdef bint enqueue(Core *core, UpstreamPool *pool, Exchange *exchange, bint is_busy) noexcept nogil
 cdef void dequeue(Core *core, Exchange *exchange) noexcept nogil
 # It waits no more, and has not had its turn: what it was told of goes to who comes next.
 cdef void leave_line(Core *core, Exchange *exchange) noexcept nogil

@@ -285,10 +285,10 @@ cdef void publish_first(Core *core, UpstreamPool *pool) noexcept nogil:
     store_in_order(&own.waits_since_ms, pool.first_waiting.queued_ms if pool.first_waiting != NULL else 0)
 
 
-cdef bint enqueue(Core *core, UpstreamPool *pool, Exchange *exchange) noexcept nogil:
+cdef bint enqueue(Core *core, UpstreamPool *pool, Exchange *exchange, bint is_busy) noexcept nogil:
     if exchange.is_its_turn:
         add_shared(&pool.share.n_waiting, 1)
-    elif is_wait_taken(core, pool):
+    elif is_wait_taken(core, pool, is_busy):
         exchange.queued_ms = clock_us(core) // 1000
     else:
         return False

@@ -45,7 +45,7 @@ cdef void keep_remains(Core *core, Exchange *exchange) noexcept nogil:
     exchange.decision.pool = exchange.pool = &remains.pool
     exchange.decision.n_fallbacks = 0
     exchange.endpoint = &remains.endpoint
-    exchange.kept = NULL
+    exchange.asked.kept = NULL
     let_go(exchange.snapshot, core.number)
     exchange.snapshot = NULL
 

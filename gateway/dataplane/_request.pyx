@@ -26,7 +26,7 @@ from routing_core._endpoints cimport ADMITTING_ONLY, ANSWERING_ONLY
 from routing_core._location cimport Location
 from routing_core._random cimport next_u64
 from routing_core._routes cimport FieldView, RequestFacts, match_route
-from routing_core._steer cimport NO_PERMITTED_POP, Asked, steer
+from routing_core._steer cimport NO_PERMITTED_POP, steer
 
 
 cdef void refuse_head(Core *core, Connection *downstream, int status, RejectCause cause) noexcept nogil:
@@ -147,7 +147,6 @@ cdef void frame_body(Exchange *exchange, const RequestHead *head) noexcept nogil
 
 cdef void begin(Core *core, Connection *downstream, const char *text, const RequestHead *head) noexcept nogil:
     cdef Exchange *exchange
-    cdef Asked asked
     cdef bint is_forwarded, is_composed
     recognise(core, downstream)
     exchange = open_exchange(core, downstream)
@@ -186,9 +185,8 @@ cdef void begin(Core *core, Connection *downstream, const char *text, const Requ
     if not may_have_more(core, exchange.client, TALLIED_EXCHANGES, &exchange.place):
         refuse(core, exchange, 429, CAUSE_CLIENT_EXCHANGES, False)
         return
-    ask(core.snapshot.table, exchange, text, head, &asked)
-    exchange.kept = asked.kept
-    steer(core.snapshot.table, exchange.route, &asked, &core.rng, &core.weighed, &exchange.decision)
+    ask(core.snapshot.table, exchange, text, head, &exchange.asked)
+    steer(core.snapshot.table, exchange.route, &exchange.asked, &core.rng, &core.weighed, &exchange.decision)
     if exchange.decision.pool == NULL:
         refuse(core, exchange, 503, CAUSE_NO_PERMITTED_POP if exchange.decision.failure == NO_PERMITTED_POP else CAUSE_NO_ENDPOINT,
                False)

@@ -1,11 +1,14 @@
 """Who waits for an endpoint: real gateways before real backends that may have little at once."""
 
+import contextlib
+import http.client
+import json
 import threading
-from typing import Self
+from typing import Any, Self
 
 import pytest
 
-from tests.io.serving import CONFIG, GERMAN, Answer, Client, eventually, served
+from tests.io.serving import CONFIG, GERMAN, Answer, Client, Served, eventually, served
 
 pytestmark = pytest.mark.slow
 
@@ -53,3 +56,37 @@ def test_a_pop_where_many_wait_is_slow_and_others_take_over(tmp_path, pops):
             return len(latest) == 40 and {answer.status for answer in latest} == {200} and decided.count("nyc") >= 10
 
         eventually(is_shared, "all are answered, and many are sent to where nobody waits")
+
+
+def ask_once(gateway: Served) -> Answer:
+    with contextlib.closing(Client(gateway.port)) as client:
+        return client.ask("/", GERMAN)
+
+
+def admin(gateway: Served, method: str, path: str) -> Any:
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.admin_port, timeout=20)
+    try:
+        connection.request(method, path)
+        return json.loads(connection.getresponse().read())
+    finally:
+        connection.close()
+
+
+def test_who_waits_at_a_pop_that_is_drained_goes_to_another(tmp_path, pops):
+    """One is under way there, four wait behind it; none of these has begun."""
+    fra, nyc = pops
+    text = with_limits("max_in_flight: 1", "timeouts: {{queue: 20s}}")
+    with served(tmp_path, text, fra=fra.address, nyc=nyc.address) as gateway:
+        holder = threading.Thread(target=gateway.get, args=("/?delay=4",), kwargs={"headers": GERMAN})
+        holder.start()
+        eventually(lambda: fra.in_flight == 1, "one is there")
+        answers: list[Answer] = []
+        waiting = [threading.Thread(target=lambda: answers.append(ask_once(gateway))) for _ in range(4)]
+        for thread in waiting:
+            thread.start()
+        eventually(lambda: admin(gateway, "GET", "/pops/fra")["in_flight"] == 5, "four wait for it")
+        admin(gateway, "POST", "/pops/fra/drain")
+        for thread in (*waiting, holder):
+            thread.join(20)
+        assert [(answer.status, answer.text) for answer in answers] == [(200, "nyc")] * 4
+        assert fra.most_in_flight == 1 and fra.seen["GET /"] == 1

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from routing_core import draw
+from routing_core import draw, explain
 from tests.oracle.naive_model import decide, estimate, is_available, permitted, room, rule_of, usable
 from tests.oracle.worlds import CLIENTS, NEAR, Client, Place, Rule, Site, World, asked, build, facts, shares_of, spread, worlds
 
@@ -138,6 +138,21 @@ def test_many_clients_are_spread_as_the_model_says_and_each_is_kept(world, clien
     for pop in {*map(str, answer.shares), *counts} - {""}:
         share = answer.shares.get(int(pop), 0)
         assert counts[pop] == pytest.approx(n * share, abs=spread(share, n))
+
+
+@given(worlds(), CLIENTS, SEEDS, st.frozensets(st.integers(0, 4), max_size=3))
+def test_who_is_left_out_is_as_good_as_drained(world, client, seed, out):
+    """A request that nobody there would take is decided anew, as if the operator had drained these PoPs for it."""
+    out = {pop for pop in out if pop < len(world.places)}
+    drained = replace(world, places=tuple(replace(p, is_drained=p.is_drained or n in out) for n, p in enumerate(world.places)))
+    told = facts(world, client)
+    found = explain(build(world), 0, client.place, seed, left_out=[str(pop) for pop in sorted(out)], **told)
+    wanted = explain(build(drained), 0, client.place, seed, **told)
+    of = ("service", "error", "pop", "endpoint", "reason", "fallbacks", "window_ms")
+    assert [getattr(found, name) for name in of] == [getattr(wanted, name) for name in of]
+    assert shares_of(found) == shares_of(wanted)
+    whys = {int(one.pop): one.why_not for one in found.candidates if one.permitted}
+    assert all("left out" in whys[pop] for pop in out & whys.keys() if not world.places[pop].is_drained)
 
 
 # --- Corners, each of which a run of the above may miss ---

@@ -127,7 +127,7 @@ def test_a_cookie_holds_in_panic_where_something_is_available(figures):
 
 
 def test_an_unknown_cookie_is_an_error_of_the_caller(figures):
-    with pytest.raises(ValueError, match="kept: must be a PoP of the table, got 'ams'"):
+    with pytest.raises(ValueError, match="kept and left_out: must be PoPs of the table, got 'ams'"):
         explain(kept_table(figures), 0, LONDON, kept="ams")
 
 

@@ -285,16 +285,36 @@ def test_a_client_that_does_not_read_holds_its_exchange(bench):
     assert held(bench) == 0
 
 
-def test_a_tunnel_is_held_until_it_ends(bench):
+def tunnels(bench):
+    return bench.figures.read_pool_tunnels(bench.pool_rows[0]), bench.figures.read_pop_tunnels(bench.pop_rows[0])
+
+
+def test_a_tunnel_is_counted_apart_until_it_ends(bench):
+    """It is neither load nor held: what is idle fills no capacity."""
     client, upstream = bench.client(), bench.upstream()
     bench.ask(client, upstream, UPGRADE)
+    assert tunnels(bench) == (0, 0)
     upstream.send(SWITCH)
     bench.turn()
-    assert held(bench) == 1
+    assert tunnels(bench) == (1, 1) and held(bench) == 0
+    assert bench.figures.read_pool(bench.pool_rows[0])["tunnels"] == bench.figures.read_pool(bench.pool_rows[0])["in_flight"] == 1
     client.close()
     upstream.close()
     bench.turn(turns=3)
-    assert held(bench) == 0
+    assert tunnels(bench) == (0, 0)
+
+
+@pytest.mark.parametrize("of", ["pool", "pop"])
+def test_tunnels_fill_no_capacity(make_bench, of):
+    bench = make_bench(high=1) if of == "pool" else make_bench(pops=({"high": 1}, {}))
+    for _ in range(3):
+        client, upstream = bench.client(), bench.upstream()
+        assert bench.ask(client, upstream, UPGRADE)
+        upstream.send(SWITCH)
+        bench.turn()
+    first, second, here, there = bench.client(), bench.client(), bench.upstream(), bench.upstream(1)
+    assert bench.ask(first, here)
+    assert bench.ask(second, there)  # now it is full
 
 
 def test_what_is_being_connected_waits(bench):

@@ -205,6 +205,25 @@ def test_closing_answers_all_that_was_already_read(make_bench):
     assert received(client) == b""
 
 
+def test_who_always_has_the_next_request_on_the_way_is_told_after_a_second(make_bench):
+    """What lay there when it began is answered, and what comes soon; then the end is said, and what came behind it is dropped."""
+    bench = make_bench(Settings(linger_ms=500))
+    client, upstream = bench.client(), bench.upstream()
+    client.send(REQUEST * 3)
+    bench.turn()
+    bench.snapshots.order("closing")
+    answers = []
+    while len(answers) < 40 and not (answers and announces(answers[-1])):
+        assert received(upstream), len(answers)
+        upstream.send(ANSWER)
+        bench.turn(50, turns=2)
+        answers.append(received(client))
+        client.send(REQUEST)
+    assert 20 <= len(answers) <= 22 and all(answer.endswith(b"hello") for answer in answers)
+    bench.turn(turns=2)
+    assert received(upstream) is None and received(client) == b""
+
+
 def test_idle_connections_end_over_ticks(bench):
     upstream = bench.upstream()
     clients = [bench.client() for _ in range(600)]

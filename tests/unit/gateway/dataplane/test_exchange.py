@@ -135,6 +135,28 @@ def test_reset_without_answer_is_retried_for_idempotent_methods_only(bench, requ
     assert received(client) == ANSWER
 
 
+@pytest.mark.parametrize("max_retries", [0, 1, 2])
+@pytest.mark.parametrize("is_well", [True, False])
+def test_a_connection_that_ended_as_it_was_used_takes_no_try(make_bench, max_retries, is_well):
+    """Whoever was kept at this PoP stays, where it is well; where it is not, the try is still there."""
+    bench = make_bench(Settings(max_retries=max_retries))
+    servers = [bench.listen(0), bench.listen(1)]
+    client, pooled = bench.client(), bench.upstream(0)
+    assert bench.ask(client, pooled)
+    if not is_well:
+        servers[0].close()
+    pooled.close()
+    bench.turn(turns=6)
+    if max_retries == 0:
+        assert received(client).startswith(b"HTTP/1.1 502 ")
+        return
+    fresh = bench.accepted(servers[0 if is_well else 1])
+    assert fresh.recv(65536).startswith(b"GET /x ")
+    fresh.send(ANSWER)
+    bench.turn(turns=2)
+    assert received(client) == ANSWER
+
+
 def test_a_body_beyond_the_replay_buffer_is_not_sent_again(bench):
     client, first, second = bench.client(), bench.upstream(), bench.upstream(pop=1)
     client.send(b"PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" + b"x" * 90000)

@@ -168,14 +168,14 @@ def test_requests_are_bounded_beside_tunnels_and_go_on_when_a_tunnel_begins(make
     waiting = bench.client()
     waiting.send(REQUEST)
     bench.turn()
-    assert bench.figures.read_pool(bench.pool_rows[0])["in_flight"] == 1, "it waits"
+    assert bench.figures.read_pool(bench.pool_rows[0])["attempts"] == 1, "it waits"
     upstream.send(SWITCH)
     bench.turn(turns=3)
     assert bench.accepted(server).recv(65536).startswith(b"GET /x ")
     last = bench.client()
     last.send(REQUEST)
     bench.turn()
-    assert bench.figures.read_pool(bench.pool_rows[0])["in_flight"] == 2, "the second waits, tunnel or not"
+    assert bench.figures.read_pool(bench.pool_rows[0])["attempts"] == 2, "the second waits, tunnel or not"
 
 
 @pytest.mark.parametrize("asked", [REQUEST, REQUEST[:-2] + b"Connection: upgrade\r\nUpgrade: h2c, websocket\r\n\r\n"])

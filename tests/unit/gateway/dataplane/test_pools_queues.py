@@ -1,5 +1,7 @@
 """Who waits in an endpoint's queue: where that is seen, and where it goes."""
 
+import pytest
+
 from gateway.dataplane import Settings
 from tests.support.dataplane import ANSWER, NOWHERE, REQUEST, received
 
@@ -76,3 +78,38 @@ def test_those_who_wait_spread_over_the_endpoints_queues(make_bench):
             upstream.send(ANSWER)
         bench.turn(turns=2)
     assert [received(client) for client in clients] == [ANSWER] * 6
+
+
+@pytest.mark.parametrize("max_queue", [0, 1])
+def test_what_lies_idle_at_another_worker_is_no_queue(make_bench, max_queue):
+    """Two connections, both idle at the first worker; one request after another at the second."""
+    settings = Settings(connections_per_endpoint=2, queue_per_endpoint=max_queue)
+    bench = make_bench(settings, endpoints=ONE_POP, n_workers=2)
+    server = bench.listen()
+    idle, client = [bench.upstream(worker=0) for _ in range(2)], bench.client(worker=1)
+    client.send(REQUEST)
+    bench.turn(turns=4)
+    upstream = bench.accepted(server)
+    assert sorted(received(one) is None for one in idle) == [False, True]  # one of them went for it
+    assert upstream.recv(65536).startswith(b"GET /x ")
+    upstream.send(ANSWER)
+    bench.turn(turns=2)
+    assert received(client) == ANSWER and bench.causes == {}
+
+
+def test_but_with_all_in_use_none_may_wait(make_bench):
+    bench = make_bench(Settings(connections_per_endpoint=1, queue_per_endpoint=0), endpoints=ONE_POP, n_workers=2)
+    first, client, upstream = bench.client(worker=0), bench.client(worker=1), bench.upstream(worker=0)
+    assert bench.ask(first, upstream)
+    client.send(REQUEST)
+    bench.turn(turns=2)
+    assert received(client).startswith(b"HTTP/1.1 503 ") and bench.causes == {"queue_full": 1}
+
+
+def test_nor_where_the_endpoint_is_at_its_limit_and_has_idle_ones(make_bench):
+    bench = make_bench(Settings(queue_per_endpoint=0), endpoints=ONE_POP, n_workers=2, max_in_flight=1)
+    first, client, idle, upstream = bench.client(), bench.client(worker=1), bench.upstream(worker=1), bench.upstream()
+    assert bench.ask(first, upstream)
+    client.send(REQUEST)
+    bench.turn(turns=2)
+    assert received(client).startswith(b"HTTP/1.1 503 ") and received(idle) is None
