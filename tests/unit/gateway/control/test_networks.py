@@ -53,7 +53,3 @@ def test_a_window_forgets_what_is_older_than_two_of_its_lengths():
         assert not window.is_over(at + 9.9)
         assert window.is_limited(cells) == (at == 0.0)
     assert window.is_limited((by_group(2, 2, 2, 2), by_group(2, 2, 2, 0), 0))
-
-
-def test_a_cell_of_those_that_have_any():
-    assert cell_of([1, 0, 2, 0, 0, 0, 0, 3]) == by_group(1, 0, 1, 0, 0, 0, 0, 1)
