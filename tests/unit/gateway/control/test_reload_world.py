@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.control.drains import PopDrains
@@ -37,16 +37,15 @@ def text_of(world):
 
 
 class Model:
-    """What must be: the configuration in use, the operator's word, and the last word of the sources that it still names."""
+    """What must be: the configuration in use, the operator's word, and the last word of the sources that it still names, or that have
+    had it on a pool of which whoever is asked now has said nothing."""
 
     def __init__(self, world):
-        self.world, self.drained, self.pools, self.said = {}, set(), {}, {}
+        self.world, self.drained, self.pools, self.said, self.said_by = {}, set(), {}, {}, {}
         self.use(world)
 
     def use(self, world):
-        # PoPs with the same way to the API have one cluster, for as long as one of them has it.
-        asked = {kind for kind in world.values() if isinstance(kind, str)}
-        self.said = {kind: said for kind, said in self.said.items() if kind in asked}
+        said_by = {}
         for pop in PLACES:
             kind = world.get(pop)
             if kind is None:
@@ -56,12 +55,21 @@ class Model:
             else:
                 self.pools.setdefault(pop, set())  # as it was, until the cluster has spoken
                 self.pools[pop] = self.said.get(kind, self.pools[pop])
-        self.world = world
+                said_by[pop] = kind if kind in self.said else self.said_by.get(pop)
+        self.world, self.said_by = world, said_by
+        self.forget()
 
     def say(self, kind, addresses):
         self.said[kind] = set(addresses)
-        for pop in [pop for pop, its in self.world.items() if its == kind]:
-            self.pools[pop] = set(addresses)
+        for pop, its in self.world.items():
+            if kind in (its, self.said_by.get(pop)):
+                self.pools[pop], self.said_by[pop] = set(addresses), kind
+        self.forget()
+
+    def forget(self):
+        """PoPs with the same way to the API have one cluster, for as long as one of them has it."""
+        asked = {kind for kind in self.world.values() if isinstance(kind, str)} | set(self.said_by.values())
+        self.said = {kind: said for kind, said in self.said.items() if kind in asked}
 
 
 class Trial(Scene):
@@ -172,6 +180,7 @@ FIRST = {"fra": ("192.0.2.1",), "nyc": "alpha", "sin": ("old.example.com",)}
 @pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.lists(steps, min_size=1, max_size=12))
+@example([("say", "nyc", {"192.0.2.81"}), ("reload", {"fra": "alpha", "nyc": "beta", "sin": None}), ("say", "fra", {"192.0.2.82"})])
 def test_what_is_served_follows_from_good_reloads_and_the_operators_word_alone(played):
     async def whole():
         trial = Trial()
