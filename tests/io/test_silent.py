@@ -175,7 +175,7 @@ def test_who_takes_nothing_but_answers_keeps_its_exchanges(tmp_path, nyc, how):
     text = CONFIG.replace("slow_start: 200ms", "outliers: {{consecutive_errors: 1}}")
     with backends("fra", "fra") as two, standing(tmp_path, text, nyc=nyc, fra=Both(two)) as gateway:
         waiting = Requests(gateway.port).ask(6, path="/slow?delay=4")
-        wait_in_flight(gateway, 6)
+        eventually(lambda: sum(one.seen["GET /slow"] for one in two) == 6, "all have been read there")
         how(gateway, two)
         waiting.wait_answers({("GET", 200, "fra"): 6})
         assert sum(one.seen["GET /slow"] for one in two) == 6
