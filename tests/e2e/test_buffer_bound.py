@@ -110,8 +110,9 @@ def test_one_client_fills_no_more_than_the_bound_and_costs_no_other_an_answer(ga
         for _ in range(3):
             fill(gateway, stack, request_, n)
             assert [ask(gateway, f"10.244.2.{n}") for n in range(1, 101)] == ["HTTP/1.1 200 OK"] * 100
+        eventually(lambda: watch.buffered > BOUND / 4, "much is held")  # a scrape may be a second old
     print(f"taken {watch.taken / MIB:.1f} MiB, buffered {watch.buffered / MIB:.1f} MiB")
-    assert BOUND / 4 < watch.buffered <= BOUND
+    assert watch.buffered <= BOUND
     assert watch.taken < BOUND + SLACK
     assert metric(gateway, 'isochrone_evicted_total{cause="buffers"}') > 0
     assert metric(gateway, 'isochrone_evicted_total{cause="connections"}') == 0
