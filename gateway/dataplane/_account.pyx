@@ -150,8 +150,9 @@ cdef void feed_latency(Core *core, Exchange *exchange, bint is_good) noexcept no
 
 
 cdef void note_given_up(Core *core, Exchange *exchange) noexcept nogil:
-    cdef EndpointColumn *own = &exchange.endpoint.columns[core.number]
+    cdef EndpointColumn *own
     if exchange.is_waiting and exchange.state == AWAITING and not exchange.pool.service.is_long_lived:
+        own = &exchange.endpoint.columns[core.number]   # none is chosen yet where it waits in a queue
         observe_latency(own, max(core.now_us - asked_us(exchange), load_relaxed(&own.latency_us)), core.now_ms)
 
 
