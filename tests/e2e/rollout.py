@@ -30,7 +30,7 @@ def deployed(
     finally:
         for manifest in (manifests.service(name), manifests.deployment(name)):
             plane.api.delete(manifest)
-        wait_until(lambda: not plane.api.pods(name), 20, f"pods of {name} gone")
+        wait_until(lambda: not plane.api.pods(name), 60, f"pods of {name} gone")
 
 
 def roll(plane: ControlPlane, name: str, timeout_s: float = 60.0) -> None:
