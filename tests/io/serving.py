@@ -26,7 +26,9 @@ from aiohttp import web
 DEADLINE_S = 20.0
 
 
-PORTS = 10_000, 32_000  # below net.ipv4.ip_local_port_range
+# Below net.ipv4.ip_local_port_range, and of several processes of tests each has a part of its own.
+_COUNT = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+PORTS = range(10_000 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")), 32_000, _COUNT)
 _random = random.SystemRandom()  # tests seed the other one, each process alike
 _given: set[int] = set()
 
@@ -34,7 +36,7 @@ _given: set[int] = set()
 def free_port() -> int:
     """One that was not given before. Not of those that the kernel gives: until it is bound, any connection of any test may get it."""
     while True:
-        port = _random.randrange(*PORTS)
+        port = _random.choice(PORTS)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             if port not in _given:
