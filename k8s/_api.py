@@ -54,8 +54,8 @@ class Api:
 
     @property
     def server(self) -> str | None:
-        """The fingerprint of whom it asks; None: nothing is loaded yet."""
-        return None if self._access is None else self._access.fingerprint
+        """The identity of whom it asks; None: nothing is loaded yet."""
+        return None if self._access is None else self._access.identity
 
     async def __aenter__(self) -> Self:
         # Credentials and proxy come from the access, so nothing is taken from the environment or .netrc, and no cookie is kept.

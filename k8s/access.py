@@ -81,10 +81,8 @@ class ClusterAccess:
         self._clock = clock
         self._read_at = clock()
         self._reader: Blocking[str | None] = Blocking("k8s-token")
-        # Equal for the same server: its address, and whom it must prove to be. Credentials and the proxy say nothing of it.
-        self.identity: object = (self.server, tls_server_name, frozenset(tls.get_ca_certs(binary_form=True)) if tls else None)
-        # Likewise for one that is known from an earlier process.
-        self.fingerprint = _fingerprint(self.server, tls_server_name, tls)
+        # Equal for the same server, in every process: its address, and whom it must prove to be. Not credentials, nor the proxy.
+        self.identity = _identity(self.server, tls_server_name, tls)
 
     @classmethod
     def load(cls, *, context: str | None = None, kubeconfig: str | None = None, in_cluster: bool = False) -> ClusterAccess:
@@ -109,7 +107,7 @@ class ClusterAccess:
         return {"Authorization": self._authorization} if self._authorization else {}
 
 
-def _fingerprint(server: str, tls_server_name: str | None, tls: ssl.SSLContext | None) -> str:
+def _identity(server: str, tls_server_name: str | None, tls: ssl.SSLContext | None) -> str:
     trusted = sorted(tls.get_ca_certs(binary_form=True)) if tls else None
     return hashlib.sha256(repr((server, tls_server_name, trusted)).encode()).hexdigest()
 

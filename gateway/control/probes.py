@@ -24,8 +24,8 @@ from dataclasses import dataclass, field
 from gateway.config import Health
 from gateway.control.gates import Gate, Gates
 from gateway.control.patience import Patience
-from gateway.control.resolver import has_way
 from gateway.control.tasks import Tasks
+from gateway.control.ways import has_way
 from gateway.control.world import Identity, PoolKey
 from routing_core import Figures
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from gateway.config import Address, Network
+from gateway.control.ways import own_address
 
 OWN_LISTENERS = "own-listeners"
 
@@ -57,13 +58,10 @@ class Refusals:
 
 
 def is_here(packed: bytes) -> bool:
-    """Whether an address is this machine's: it would then speak to itself from there. Sends nothing."""
-    family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6
-    address = socket.inet_ntop(family, packed)
+    """Whether an address is this machine's: it would then speak to itself from there."""
+    address = socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
     try:
-        with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as asked:
-            asked.connect((address, 9))
-            return bool(asked.getsockname()[0] == address)
+        return own_address(address) == address
     except OSError:  # no way there
         return False
 

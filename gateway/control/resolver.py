@@ -7,7 +7,6 @@ know what an address is used for.
 from __future__ import annotations
 
 import asyncio
-import errno
 import ipaddress
 import logging
 import socket
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 
 from gateway.control.blocking import in_thread
 from gateway.control.tasks import Tasks
+from gateway.control.ways import has_way
 
 logger = logging.getLogger("isochrone.resolver")
 
@@ -23,31 +23,19 @@ INTERVAL_S = 30.0
 RETRY_S = 5.0  # after a failure
 DEADLINE_S = 10.0  # glibc asks each server twice for 5 s
 
-NO_WAY = {errno.EAFNOSUPPORT, errno.ENETUNREACH, errno.EADDRNOTAVAIL}
 AT_ONCE = 32  # threads of look-ups
 Lookup = Callable[[str], Awaitable[tuple[str, ...]]]
 
 
 async def lookup(name: str) -> tuple[str, ...]:
-    """Every address of a name that can be reached from here, by the machine's own resolver; all, where none can. OSError or TimeoutError
-    when there is no answer."""
+    """Every address of a name that can be reached from here, by the machine's own resolver; all, where none can: many machines have no
+    IPv6, and such endpoints would count for ever as ones that are lost. OSError or TimeoutError when there is no answer."""
 
     def ask() -> list[str]:
         found = [str(found[4][0]) for found in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)]
         return [address for address in found if has_way(address)] or found
 
     return tuple(await in_thread(f"resolve-{name}"[:15], ask, DEADLINE_S))
-
-
-def has_way(address: str) -> bool:
-    """Whether this machine can send to an address at all: it has the family, and a route. Sends nothing. A name has addresses of both
-    families, and many machines have no IPv6: those endpoints would count for ever as ones that are lost."""
-    try:
-        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as asked:
-            asked.connect((address, 9))
-    except OSError as error:
-        return error.errno not in NO_WAY
-    return True
 
 
 @dataclass(slots=True)

@@ -53,12 +53,18 @@ def many(count: int) -> list[ServiceKey]:
     return [ServiceKey("shop", f"s{n}", "http") for n in range(count)]
 
 
+async def put_many(api: FakeApi, n: int) -> list[ServiceKey]:
+    """As many Services with an endpoint each."""
+    keys = many(n)
+    for number in range(n):
+        await api.put(PATH, piece(f"s{number}-1", [f"10.0.{number}.1"], service=f"s{number}"))
+    return keys
+
+
 def test_many_services_of_a_namespace_are_one_list_and_one_watch() -> None:
     async def main() -> None:
         async with FakeApi() as api:
-            keys = many(3 * MANY)
-            for n in range(len(keys)):
-                await api.put(PATH, piece(f"s{n}-1", [f"10.0.{n}.1"], service=f"s{n}"))
+            keys = await put_many(api, 3 * MANY)
             await api.put(PATH, piece("else-1", ["10.9.0.1"], service="else"))
             watched = Watched(lambda: ClusterAccess(api.url), keys)
             async with watched as cluster:
@@ -82,9 +88,7 @@ def test_many_services_of_a_namespace_are_one_list_and_one_watch() -> None:
 def test_few_that_become_many_and_few_again_keep_what_is_known() -> None:
     async def main() -> None:
         async with FakeApi() as api:
-            keys = many(MANY)
-            for n in range(len(keys)):
-                await api.put(PATH, piece(f"s{n}-1", [f"10.0.{n}.1"], service=f"s{n}"))
+            keys = await put_many(api, MANY)
             async with Watched(lambda: ClusterAccess(api.url), keys[:-1]) as cluster:
                 await until(lambda: cluster.synced and api.watching == MANY - 1)
                 cluster.set_services(keys)
@@ -106,9 +110,7 @@ def test_a_service_that_is_deleted_while_it_moves_to_another_watch_has_no_endpoi
 
     async def main() -> None:
         async with FakeApi() as api:
-            keys = many(MANY)
-            for n in range(len(keys)):
-                await api.put(PATH, piece(f"s{n}-1", [f"10.0.{n}.1"], service=f"s{n}"))
+            keys = await put_many(api, MANY)
             async with Watched(lambda: ClusterAccess(api.url), keys[:-1]) as cluster:
                 await until(lambda: cluster.synced and api.watching == MANY - 1)
                 api.fault(refuse(503, "ServiceUnavailable"), watch=False)

@@ -1,5 +1,4 @@
 import asyncio
-import errno
 import socket
 
 import pytest
@@ -215,16 +214,3 @@ def test_of_a_name_only_what_can_be_reached_from_here_counts(monkeypatch):
     assert asyncio.run(lookup("web")) == ("127.0.0.1",)
     ways["127.0.0.1"] = False  # no way anywhere: that will change, and is no word on the name
     assert asyncio.run(lookup("web")) == ("2001:db8::1", "127.0.0.1")
-
-
-@pytest.mark.parametrize(
-    ("number", "has"), [(errno.ENETUNREACH, False), (errno.EADDRNOTAVAIL, False), (errno.EAFNOSUPPORT, False), (errno.EMFILE, True)]
-)
-def test_a_way_is_a_family_and_a_route(monkeypatch, number, has):
-    assert module.has_way("127.0.0.1")
-
-    def fail(*_):
-        raise OSError(number, "no")
-
-    monkeypatch.setattr(socket, "socket", fail)
-    assert module.has_way("192.0.2.1") == has
