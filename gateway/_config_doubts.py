@@ -4,7 +4,10 @@ warnings of `check`; must not refuse anything.
 
 from __future__ import annotations
 
+import errno
 import math
+import os
+import stat
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +44,7 @@ def doubts(config: Config, root: Node, file: str) -> list[Fault]:
     _unused(judging)
     _tight(judging)
     _shadowed(judging)
+    _starred(judging)
     for n, route in enumerate(config.routes):
         _steered(judging, n, route)
     _unkept(judging)
@@ -51,12 +55,29 @@ def doubts(config: Config, root: Node, file: str) -> list[Fault]:
 def _absent(judging: Judge) -> None:
     config = judging.config
     for loc, path in _files(config):
-        if not path.is_file():
-            judging.note(loc, f"there is no file {path} now")
-    if config.state_dir is not None and config.state_dir.exists() and not config.state_dir.is_dir():
-        judging.note(("state_dir",), f"{config.state_dir} is no folder now")
-    if config.affinity_key is not None and config.affinity_key.is_file() and config.affinity_key.stat().st_size < _MIN_KEY_BYTES:
-        judging.note(("affinity_key",), f"{config.affinity_key} has fewer than {_MIN_KEY_BYTES} bytes now")
+        nothing = f"there is no file {path} now"
+        found = _look(judging, loc, path, nothing)
+        if found and not stat.S_ISREG(found.st_mode):
+            judging.note(loc, nothing)
+        elif found and path == config.affinity_key and found.st_size < _MIN_KEY_BYTES:
+            judging.note(loc, f"{path} has fewer than {_MIN_KEY_BYTES} bytes now")
+    if config.state_dir is not None:
+        found = _look(judging, ("state_dir",), config.state_dir)
+        if found and not stat.S_ISDIR(found.st_mode):
+            judging.note(("state_dir",), f"{config.state_dir} is no folder now")
+
+
+def _look(judging: Judge, loc: Loc, path: Path, absent: str = "") -> os.stat_result | None:
+    """What is there. Whoever runs `check` need not be who serves: that he may not look is a doubt as well. (pathlib's is_file() raises
+    there.)"""
+    try:
+        return os.stat(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            absent = f"this user can't look at {path} now: {error.strerror}"
+        if absent:
+            judging.note(loc, absent)
+        return None
 
 
 def _files(config: Config) -> Iterator[tuple[Loc, Path]]:
@@ -75,7 +96,10 @@ def _files(config: Config) -> Iterator[tuple[Loc, Path]]:
 def _unlocated(judging: Judge) -> None:
     geoip = judging.config.geoip
     if not geoip.city and not geoip.overrides:
-        judging.note(("geoip",), "no client's location will be known: PoPs are tried in the order of pops")
+        has_home = judging.config.gateway.location is not None
+        who = "only private addresses will have a location, gateway.location" if has_home else "no client's location will be known"
+        if any(route.steering.leg == "client-pop" for route in judging.config.routes):
+            judging.note(("geoip",), f"{who}: {'for others ' if has_home else ''}PoPs are tried in the order of pops")
     for n, one in enumerate(geoip.overrides):
         if one.asn is not None and not geoip.asn:
             judging.note(("geoip", "overrides", n, "asn"), "no database of geoip.asn says which clients these are")
@@ -113,6 +137,18 @@ def _shadowed(judging: Judge) -> None:
                         ("routes", n, "match", m), f"route {first[key]} before it takes the same requests" + (f" of {host}" if host else "")
                     )
                     break
+
+
+def _starred(judging: Judge) -> None:
+    """Many a router's way to write a prefix."""
+    for n, route in enumerate(judging.config.routes):
+        for m, match in enumerate(route.match):
+            for key in ("path_prefix", "path_exact"):
+                if (path := getattr(match, key) or "").endswith("*"):
+                    judging.note(
+                        ("routes", n, "match", m, key),
+                        f"a * stands for itself alone: for all below, write path_prefix: {path.rstrip('*').rstrip('/') or '/'}",
+                    )
 
 
 def _tight(judging: Judge) -> None:

@@ -19,6 +19,7 @@ from gateway.errors import Fault
 
 LATER = {("listeners", "tls")}  # keys of coming versions, without list positions
 _MAX_SHOWN = 60
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
 _QUOTED = re.compile(r"[^\w./-]")  # within [] more would need quotes in one place or another
 
 
@@ -136,7 +137,7 @@ def _fault(detail: ErrorDetails, root: Node, file: str) -> Fault:
     got = f", got {came(node_at(root, loc))}"
     match detail["type"]:
         case units.ILLEGAL:
-            text = detail["msg"] + got
+            text = detail["msg"] if ", got " in detail["msg"] else detail["msg"] + got + _unquoted(detail["msg"], node_at(root, loc))
         case units.FAULT:
             text = detail["msg"]
         case "missing":
@@ -148,13 +149,25 @@ def _fault(detail: ErrorDetails, root: Node, file: str) -> Fault:
         case "too_long":
             text = f"must have at most {detail['ctx']['max_length']} items, got {detail['ctx']['actual_length']}"
         case "tuple_type":
-            text = f"must be a list{got}{_as_list(loc, node_at(root, loc))}"
+            text = f"must be a list{_of_what(loc)}{got}{_as_list(loc, node_at(root, loc))}"
         case "model_type" | "model_attributes_type" | "dict_type":
             legal = section_at(loc)
             text = "must be a mapping" + (f" with keys among {', '.join(legal.model_fields)}" if legal else "") + got
         case _:  # nothing else is declared; should it be one day, it is still a fault in words
             text = f"must be legal: {detail['msg']}{got}"
     return Fault(file, line, path, text)
+
+
+def _unquoted(legal: str, node: Node | None) -> str:
+    """For a number that was written as a text, which in a fault looks like the number."""
+    is_text = node is not None and not node.written and isinstance(node.value, str)
+    return "; in quotes it is a text" if is_text and "number" in legal and _NUMBER.fullmatch(str(node and node.value)) else ""
+
+
+def _of_what(loc: Loc) -> str:
+    """What a list of mappings has: whoever wrote one mapping, by name perhaps, sees how each is written."""
+    inner = section_at((*loc, 0))
+    return f" of mappings, each with a dash and keys among {', '.join(inner.model_fields)}" if inner else ""
 
 
 def _as_list(loc: Loc, node: Node | None) -> str:

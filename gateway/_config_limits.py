@@ -79,7 +79,8 @@ class Limits(Section):
     """Clients' connections per listener; beyond it one of the client that holds most is closed, else the one idle longest. Envoy's edge
     default. Each needs two descriptors at worst."""
     connections_per_endpoint: Annotated[int, whole(1, 1_000_000)] = 1_024
-    """To one endpoint; further requests wait in its queue. Envoy's default. Tunnels (WebSocket) don't count."""
+    """To one endpoint; while all are in use the PoP's others are asked, and further requests wait. Envoy's default. Tunnels (WebSocket)
+    don't count."""
     queue_per_endpoint: Annotated[int, whole(0, 1_000_000)] = 128
     """Requests that wait for one endpoint; beyond it the next PoP is tried. Where all are full 503 with Retry-After. Who only waits for a
     connection that lies idle at another worker is not counted."""
@@ -98,14 +99,18 @@ class Retries(Section):
 
     max: Annotated[int, whole(0, 3)] = 2
     """Further attempts a request. The last goes to another PoP. A pooled connection that ends just as it is used takes none of them, once,
-    unless there are none, and is made anew to the same PoP; four connections are tried at most."""
+    unless there are none, and is made anew to the same PoP; four connections are tried at most. Connects that fail take attempts of their
+    own PoP only: a request that reached nobody is not lost while another PoP that it may use is well, whatever this says; 23 endpoints at
+    most."""
     budget_share: Annotated[float, units.SHARE] = 0.2
     """Share of a service's requests that may be retries (Envoy and Linkerd: 20 %), so that an outage is not multiplied; beyond it, in any
     minute, as many as were in flight at once, so that a death costs none of these. Of the whole gateway. Attempts that wrote no byte
     don't count."""
     budget_floor: Annotated[int, whole(0, 100_000, " a second")] = 10
     """Retries a second, in the mean of a minute, that are always within the budget, for services with little traffic (Linkerd: 10). Not in
-    addition to what was in flight: the greater of the two holds."""
+    addition to what was in flight: in any minute there are at most `budget_share` of the requests and the greater of the two, which is the
+    most that were in flight, or 70 times this (the minute, and the ten seconds under way). All of it may come at once: of few requests all
+    may then be retried `max` times, by the default up to 700 in a minute; 0: never more than were in flight."""
 
 
 class Requests(Section):

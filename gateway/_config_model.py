@@ -152,8 +152,9 @@ class Override(Section):
     lon: Lon
     """Longitude, degrees east."""
     country: Country | None = None
-    """ISO 3166 code. Beside `prefix` or `asn`: the country these clients are in, from which the continent follows. Alone: the clients
-    meant are those that a database of `geoip.city` puts in this country."""
+    """ISO 3166 code. Beside `prefix` or `asn`: the country these clients are in, from which the continent follows; absent: that of a
+    larger `prefix` in this list, else of the databases. Alone: the clients meant are those that a database of `geoip.city` puts in this
+    country."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -191,7 +192,8 @@ class GeoIp(Section):
     pins: tuple[Pin, ...] = ()
     """Clients that go to PoPs of your choice, wherever they are."""
     check_interval: Annotated[Duration, duration("1s", "24h")] = Duration(10)
-    """How often files are looked at for a change. A bad or missing file keeps the last good one and says so."""
+    """How often files are looked at for a change; a reload has them looked at too. One that has changed, and one that is missing, is looked
+    at again a second later: it is used once it is the same twice. A bad or missing file keeps the last good one and says so."""
 
     @model_validator(mode="before")
     @classmethod

@@ -46,6 +46,11 @@ class Health(Section):
     jitter: Annotated[float, units.SHARE] = 0.1
     """Share of the interval by which each wait varies, so that probes of many gateways don't fall together."""
 
+    @property
+    def question(self) -> tuple[object, ...]:
+        """What is asked, and which answer is good: who is asked something else is judged anew."""
+        return self.type, self.path, self.host, self.headers, self.port, self.expect, self.timeout
+
     @model_validator(mode="before")
     @classmethod
     def _kind(cls, data: Any) -> Any:
@@ -62,10 +67,9 @@ class Health(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.type == "tcp" and self.path is not None:
-            raise fault("must have no path when the type is tcp")
-        if self.type == "tcp" and self.headers:
-            raise fault("must have no headers when the type is tcp")
+        for key in ("path", "host", "headers", "expect"):
+            if self.type == "tcp" and getattr(self, key) != Health.model_fields[key].default:
+                raise fault(f"must have no {key} when the type is tcp")
         fit(self, "timeout", min(self.timeout, self.interval))
         fit(self, "confirm_interval", min(self.confirm_interval, self.interval))
         if self.timeout > self.interval:
@@ -92,7 +96,8 @@ class Backend(Section):
     pop: Name
     """The PoP it is in; at most one backend a PoP."""
     endpoints: tuple[Annotated[Address, units.ENDPOINT], ...] | None = Field(default=None, min_length=1)
-    """Addresses, or names, resolved off the hot path (all A and AAAA, again every 30 s; the last good answer is kept)."""
+    """Addresses, or names, resolved off the hot path (all A and AAAA, again every 30 s; the last good answer is kept).
+    A name that ends with a dot, `web.example.com.:80`, is not looked for in the machine's search domains."""
     kubernetes: KubernetesBackend | None = None
     """A Service of the PoP's cluster."""
     allow: tuple[Annotated[Network | str, units.ALLOW], ...] = ()
@@ -186,7 +191,7 @@ class Service(Section):
     off."""
     prefer_zone: Flag = False
     """Whether endpoints in `gateway.zone` are preferred within a PoP: by the hints of EndpointSlices where all have them, else by their
-    zones, as long as they are not given more than their share."""
+    zones, as long as they are not given more than their share; what is more goes to all."""
     outliers: Outliers = Outliers()
     """Endpoints left out for a while for what they answer."""
     penalties: Penalties = Penalties()

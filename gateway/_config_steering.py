@@ -17,6 +17,7 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from gateway import _config_units as units
 from gateway._config_model import Continent, CountryOrGroup, Flag, InCountries, Name, Pop, Section, fault, once, one_or_many
@@ -40,7 +41,8 @@ class Match(Section):
     headers: Annotated[tuple[tuple[str, str], ...], units.HEADERS] = ()
     """Headers with exactly these values."""
     query: Annotated[tuple[tuple[str, str], ...], units.QUERY] = ()
-    """Query parameters with exactly these values, compared as sent."""
+    """Query parameters with exactly these values, names and values with `%XX` and `+` undone: `v: "1"` matches `?v=1` and `?v=%31`. Of a
+    name that comes twice the first counts."""
 
     @model_validator(mode="after")
     def _one_path(self) -> Self:
@@ -50,6 +52,10 @@ class Match(Section):
         if n_elements > _MAX_ELEMENTS:
             raise fault(f"must have a path_prefix of at most {_MAX_ELEMENTS} elements, got {n_elements}")
         return self
+
+
+def _opens(key: str) -> PydanticCustomError:
+    return fault(f"must have a value at {key!r}: empty it would permit every PoP; leave the key out where that is meant")
 
 
 class Jurisdiction(InCountries):
@@ -64,6 +70,15 @@ class Jurisdiction(InCountries):
     """Regions of permitted PoPs."""
     pops: tuple[Name, ...] | None = Field(default=None, min_length=1)
     """Names of permitted PoPs."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_said(cls, data: Any) -> Any:
+        """A list that is lost permits everybody. All of them empty is how a configuration is printed that has none."""
+        if isinstance(data, dict) and not data.keys() >= cls.model_fields.keys():
+            for key in (key for key, value in data.items() if value is None):
+                raise _opens(key)
+        return data
 
     def permits(self, pop: Pop) -> bool:
         asked = ((self.continents, pop.continent), (self.countries, pop.country), (self.regions, pop.region), (self.pops, pop.name))
@@ -162,6 +177,13 @@ class Steering(Section):
     rule is for is permitted nothing: 503."""
     affinity: Affinity | None = None
     """What keeps a client on its PoP. Absent: nothing does."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_said(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("jurisdiction", {}) is None:
+            raise _opens("jurisdiction")
+        return data
 
     @property
     def rules(self) -> tuple[Rule, ...]:

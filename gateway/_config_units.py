@@ -36,6 +36,7 @@ _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}"
 _PRINTABLE = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]"  # YAML has two line breaks more than others: no value of ours holds one
 _REFERENCE = {"type": "string", "pattern": r"\$\{|^file:"}  # what is legal is judged once it is put in
 _MAX_PAIRS = 64  # of one match, as the core holds them
+_NOT_ISO = {"UK": "GB", "EL": "GR"}  # what the European Union calls them
 _MAX_UNIX_BYTES = 107  # sockaddr_un.sun_path, less its NUL
 
 
@@ -75,6 +76,13 @@ class Size(int):
         return f"Size({str(self)!r})"
 
 
+def address_text(host: str, port: int) -> str:
+    """An address as people and files write it."""
+    if host.startswith("/"):
+        return f"unix:{host}"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where one connects to or listens."""
@@ -95,9 +103,7 @@ class Address:
             return None
 
     def __str__(self) -> str:
-        if self.is_unix:
-            return f"unix:{self.host}"
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return address_text(self.host, self.port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +270,9 @@ def _read_address(raw: Any, lowest_port: int, *, is_bind: bool) -> Address:
         return Address(str(ipaddress.IPv4Address(host)), _read_port(port, lowest_port))
     if is_bind or len(host) > 253 or not re.fullmatch(rf"{_LABEL}(\.{_LABEL})*\.?", host):
         raise ValueError
-    return Address(host.lower().rstrip("."), _read_port(port, lowest_port))
+    # A dot at the end says that the name is whole. The look-up must hear it, or the machine's search domains are asked first.
+    host = host.lower()
+    return Address("localhost" if host == "localhost." else host, _read_port(port, lowest_port))
 
 
 def _without_scope(host: str) -> str:
@@ -341,14 +349,20 @@ def _read_host(raw: Any, _: Path) -> str:
 
 def _read_country(raw: Any, _: Path) -> str:
     if not isinstance(raw, str) or raw not in COUNTRIES:
-        raise ValueError
+        raise ValueError(_meant_country(raw))
     return raw
 
 
 def _read_countries(raw: Any, _: Path) -> str:
     if not isinstance(raw, str) or raw not in (*COUNTRIES, *GROUPS):
-        raise ValueError
+        raise ValueError(_meant_country(raw))
     return raw
+
+
+def _meant_country(raw: Any) -> str:
+    """For what looks like a code and is none, which the legal words alone would leave in the dark."""
+    meant = _NOT_ISO.get(raw.upper()) if isinstance(raw, str) else None
+    return f"must be an ISO 3166 code, which is {meant} for {raw}" if meant else ""
 
 
 def _read_url(raw: Any, _: Path) -> str:
@@ -386,14 +400,17 @@ def pairs(name: str, name_pattern: str, forbidden: Mapping[str, str]) -> Leaf:
         if not isinstance(raw, dict):
             raise ValueError
         if len(raw) > _MAX_PAIRS:
-            raise ValueError(f"must have at most {_MAX_PAIRS} names, not {len(raw)}")
+            raise ValueError(f"must have at most {_MAX_PAIRS} names, got {len(raw)}")
         for key, value in raw.items():
             if not re.fullmatch(name_pattern, key):
-                raise ValueError(f"must have {name} names as keys, not {key!r}")
+                raise ValueError(f"must have {name} names as keys, got {key!r}")
             if key.lower() in forbidden:
                 raise ValueError(f"must not have {key!r}: {forbidden[key.lower()]}")
-            if not isinstance(value, str) or not re.fullmatch(f"{_PRINTABLE}*", value):
-                raise ValueError(f"must have a text at {key!r}; put what looks like something else in quotes")
+            if not isinstance(value, str):
+                came = str(value).lower() if isinstance(value, bool) else value if isinstance(value, int | float) else "no text"
+                raise ValueError(f"must have a text at {key!r}, got {came}; what looks like something else wants quotes")
+            if not re.fullmatch(f"{_PRINTABLE}*", value):
+                raise ValueError(f"must have a text without control characters at {key!r}, got one with some")
         return tuple(sorted(raw.items()))
 
     legal = f"a mapping of {name} names to exact values"

@@ -13,16 +13,18 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from gateway.config import Address, Config, KubernetesAccess, Loaded
-from gateway.control import drains, last_words
+from gateway.control import drains, last_words, reaper
 from gateway.control.affinity import load_key
 from gateway.control.awake import Awake
 from gateway.control.beat import INTERVAL_S, Beat
+from gateway.control.clusters import NewCluster, cluster_maker
 from gateway.control.ejections import Ejections
 from gateway.control.gates import Gates
-from gateway.control.geo import Geo
+from gateway.control.geo import SOON_S, Geo
 from gateway.control.inherited import Inherited
 from gateway.control.last_words import LastWords
 from gateway.control.lifecycle import Event, Lifecycle, Phase
@@ -35,7 +37,7 @@ from gateway.control.reload import Outcome, Reload
 from gateway.control.resolver import Lookup, Resolver, lookup
 from gateway.control.rows import Key, Rows
 from gateway.control.settings import n_workers
-from gateway.control.sources import NewCluster, Sources, cluster_maker
+from gateway.control.sources import LOOK_S, Sources
 from gateway.control.tasks import Tasks
 from gateway.control.workers import WorkerHands, Workers
 from gateway.control.world import Identity, World
@@ -149,7 +151,6 @@ class Gateway:
             self.workers,
             self.drains,
             self.lifecycle,
-            clock,
             awake,
         )
         self.parts = [new(self) for new in parts]
@@ -165,7 +166,9 @@ class Gateway:
         try:
             if not self.listeners.all:
                 wanted = ((one.name, one.bind) for one in self.config.listeners)
-                self.listeners.all += Listeners.open(wanted, How.of(self.config.listeners), self.inherited.open).all
+                others = ("admin",) if self.config.status is None else ("admin", "status")
+                opener = partial(self.inherited.open_listener, others=others)
+                self.listeners.all += Listeners.open(wanted, How.of(self.config.listeners), opener).all
             for part in self.parts:
                 await part.start()
                 begun.append(part)
@@ -186,8 +189,15 @@ class Gateway:
     async def _begin(self) -> None:
         self.sources.apply(self.config)
         self.publisher.publish()
+        names = [pop.name for pop in self.config.pops]
+        for line in drains.absent(self.world.drained, [*names, *sorted(self.world.drained)], names):
+            logger.warning("%s", line)
         self.tasks.repeat("beat", self.beat.turn, INTERVAL_S)
+        self.tasks.repeat("sources", self.sources.turn, LOOK_S)
         self.tasks.repeat("last words", self.last_words.turn, last_words.LOOK_S)
+        self.tasks.repeat("drains", self.drains.keep_on, drains.AGAIN_S)
+        if reaper.is_needed():
+            self.tasks.repeat("reaper", reaper.Reaper().turn, reaper.LOOK_S)
         self.tasks.repeat("geoip", self._watch_databases, 0.0)
         while self.ready.obstacles() and not self.lifecycle.done.is_set():
             await asyncio.sleep(WAIT_S)
@@ -211,6 +221,7 @@ class Gateway:
                 logger.exception("part does not stop", extra={"part": type(part).__name__})
         self.publisher.stop()
         await self.last_words.turn()
+        await self.drains.keep_on()
         await self.tasks.stop(STOP_S)
         if has_ended:
             self.workers.close()
@@ -218,8 +229,8 @@ class Gateway:
     async def _watch_databases(self) -> None:
         began = self.clock()
         await self.geo.turn()
-        while self.clock() - began < self.config.geoip.check_interval:  # a reload may shorten it
-            await asyncio.sleep(min(1.0, self.config.geoip.check_interval))
+        while self.clock() - began < self.geo.pause_s:  # a reload may shorten it
+            await asyncio.sleep(SOON_S)
 
     def _on_open(self, identity: Identity) -> None:
         if self.world.count(identity):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import errno
 import importlib
 import os
 import pkgutil
@@ -34,6 +35,9 @@ SUMMARIES = {
     "drain": "take traffic off this gateway or one PoP, wait until it is gone",
     "undrain": "bring traffic back",
 }
+
+# What writing there comes to; no descriptor left, say, is somebody else's, where no file is named.
+OF_OUTPUT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EAGAIN, errno.EBADF}
 
 
 class Command(Protocol):
@@ -97,8 +101,18 @@ def _run(command: Command, args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader (`| head`) has seen enough; Python would complain again at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_output()
         return 0
+    except OSError as error:
+        what = error.filename
+        if what is None and error.errno in OF_OUTPUT:  # as it is written out at the end
+            _close_output()
+            what = "standard output"
+        return _say(f"isochrone: {what}: {error.strerror or error}" if what else f"isochrone: {error.strerror or error}", 1)
+
+
+def _close_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(text: str, status: int) -> int:

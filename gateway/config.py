@@ -20,7 +20,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from gateway._config_checks import judge
 from gateway._config_doubts import doubts
-from gateway._config_faults import all_sections, place, prune, retype, translate
+from gateway._config_faults import all_sections, came, place, prune, retype, translate
 from gateway._config_limits import AccessLog, Admin, Config, Drain, Kubernetes, Limits, Log, PerClient, Requests, Retries, Status, Timeouts
 from gateway._config_model import Capacity, ClientIp, Gateway, GeoIp, KubernetesAccess, Listener, Override, Pin, Place, Pop, Section
 from gateway._config_references import Quoted, References, write_back, written_in
@@ -35,7 +35,7 @@ __all__ = [
     "Duration", "Gateway", "GeoIp", "Health", "Jurisdiction", "Kubernetes", "KubernetesAccess", "KubernetesBackend", "Limits",
     "Listener", "Loaded", "Log", "Match", "Network", "Outliers", "Override", "Penalties", "PerClient", "Pin", "Place", "Pop",
     "Redirect", "Requests", "Retries", "Route", "Rule", "Section", "Service", "Size", "Status", "Statuses", "Steering", "Target",
-    "Timeouts", "defaults", "effective", "load", "parse", "schema",
+    "Timeouts", "defaults", "effective", "load", "load_admin", "parse", "schema",
 ]  # fmt: skip
 
 MAX_BYTES = 16 << 20  # of a file; a named pipe or a device must not fill the memory
@@ -53,6 +53,39 @@ class Loaded:
 
 def load(path: Path) -> Loaded:
     """Reads a file. Relative paths in it start from its folder. ConfigError has every fault."""
+    return parse(_text_of(path), str(path), path.absolute().parent)
+
+
+def load_admin(path: Path) -> Admin:
+    """One section of a file, whatever is wrong elsewhere in it or can't be had by this user: to speak to the gateway that runs it.
+    ConfigError has the faults of that section, and all of a file that is no configuration."""
+    text, file, folder = _text_of(path), str(path), path.absolute().parent
+    references = References(folder, os.environ)
+    root, wrong = read_tree(text, references.resolve)
+    if root is None or not isinstance(root.value, dict) or root.value.keys().isdisjoint(_FILLED):
+        return parse(text, file, folder).config.admin
+    node = root.at("admin") or Node(root.line, {})
+    lone, context = Node(root.line, {"admin": node}), {"folder": folder}
+    _settle(lone, context)
+    faults = [Fault(file, fault.line, place(root, fault.loc)[1], fault.text) for fault in wrong if fault.loc[:1] == ("admin",)]
+    if not faults:
+        try:
+            return Admin.model_validate(node.plain() or {}, context=context)
+        except ValidationError:
+            faults = _faults_of_admin(lone, root, file, context)
+    raise ConfigError([_hidden(fault, references) for fault in faults])
+
+
+def _faults_of_admin(lone: Node, root: Node, file: str, context: dict[str, Any]) -> list[Fault]:
+    """As they are called within the whole."""
+    try:
+        Config.model_validate(lone.plain(), context=context)
+    except ValidationError as error:
+        return [fault for fault in translate(error, root, file) if fault.path.partition(".")[0] == "admin"]
+    return []
+
+
+def _text_of(path: Path) -> str:
     try:
         with path.open("rb") as stream:
             content = stream.read(MAX_BYTES + 1)
@@ -65,7 +98,7 @@ def load(path: Path) -> Loaded:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ConfigError([Fault(str(path), line, "", f"must be UTF-8, got the byte 0x{content[error.start]:02x}")]) from error
-    return parse(text, str(path), path.absolute().parent)
+    return text
 
 
 def parse(text: str, file: str = "isochrone.yaml", folder: Path | None = None) -> Loaded:
@@ -95,7 +128,9 @@ def _judged(root: Node | None, wrong: Sequence[SyntaxFault], file: str, context:
     if root is None:
         raise ConfigError(faults)
     if not isinstance(root.value, dict):
-        raise ConfigError([*faults, Fault(file, root.line, "", f"must be a mapping with keys among {', '.join(Config.model_fields)}")])
+        raise ConfigError(
+            [*faults, Fault(file, root.line, "", f"must be a mapping with keys among {', '.join(Config.model_fields)}, got {came(root)}")]
+        )
     lost = {str(fault.loc[0]) for fault in wrong if fault.loc}
     left = root
     config: Config | None = None
@@ -105,7 +140,8 @@ def _judged(root: Node | None, wrong: Sequence[SyntaxFault], file: str, context:
             break
         except ValidationError as error:
             if turn == 0:
-                known = {(fault.line, fault.path) for fault in faults}  # what lacks its value is not called absent besides
+                # What lacks its value is not called absent besides, and what holds it is not called wrong for that.
+                known = {place(root, loc) for fault in wrong for loc in (fault.loc, fault.loc[:-1])}
                 faults += [fault for fault in translate(error, root, file) if (fault.line, fault.path) not in known]
                 lost |= {str(detail["loc"][0]) for detail in error.errors(include_url=False) if detail["loc"]}
                 left = copy.deepcopy(root)
@@ -143,12 +179,13 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_representer(Quoted, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
 
 
-def effective(config: Config) -> str:
-    """The whole tree as YAML, every default written out, and references as they are written. Reading it again gives an equal one."""
+def effective(config: Config, *, is_ascii: bool = False) -> str:
+    """The whole tree as YAML, every default written out, and references as they are written. Reading it again gives an equal one.
+    `is_ascii`: what is beyond it is escaped, for where UTF-8 can't be written."""
     dumped: Any = config.model_dump()
     for loc, written in config.written:
         dumped = write_back(dumped, loc, written)
-    return str(yaml.dump(dumped, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120))
+    return str(yaml.dump(dumped, Dumper=_Dumper, sort_keys=False, allow_unicode=not is_ascii, width=120))
 
 
 def defaults(section: type[Section]) -> dict[str, Any]:

@@ -6,7 +6,6 @@ Owns the file's format and what random means; where an address is, geoip says. M
 from __future__ import annotations
 
 import csv
-import math
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from geoip.countries import COUNTRIES
 SEED = 1
 MAX_CLIENTS = 1_000_000  # a minute to locate
 MAX_FILE_BYTES = 256 << 20
+MOST_WEIGHT = 1e15  # of a million the sum is a number still
 MAX_FAULTS = 20  # a file of another kind has one on every line
 # Space that a database can't place has hardly a client in it, so others are drawn instead; this many, then it must do.
 DRAWS_EACH = 20
@@ -124,7 +124,8 @@ def _read(path: Path, locator: Locator) -> tuple[Client, ...]:
         if found is None:
             faults.append(Fault(str(path), number, "", f"must be an IP address, got {address[:100]!r}"))
         if weight is None:
-            faults.append(Fault(str(path), number, "weight", f"must be a number above 0, got {(weight_text or '')[:100]!r}"))
+            legal = f"must be a number above 0, {MOST_WEIGHT:g} at most"
+            faults.append(Fault(str(path), number, "weight", f"{legal}, got {(weight_text or '')[:100]!r}"))
         if found is not None and weight is not None:
             clients.append(_client(found, weight))
         if len(clients) > MAX_CLIENTS:  # at once: nobody wants to wait for the rest to be located
@@ -194,4 +195,4 @@ def _weight(text: str | None) -> float | None:
         weight = float(text) if text else 1.0
     except ValueError:
         return None
-    return weight if weight > 0 and math.isfinite(weight) else None
+    return weight if 0 < weight <= MOST_WEIGHT else None

@@ -13,7 +13,7 @@ from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memset
 
 from geoip._locator cimport locate_network, serial_of
-from geoip._tree cimport V4_BITS, is_v4
+from geoip._tree cimport V4_BITS, is_v4, word
 from routing_core._memory cimport DATABASE, give, take
 
 cdef enum:
@@ -44,14 +44,6 @@ cdef Cache *open_cache() noexcept nogil:
 
 cdef void close_cache(Cache *cache) noexcept nogil:
     give(DATABASE, cache)
-
-
-cdef inline uint64_t word(const unsigned char *bytes) noexcept nogil:
-    cdef uint64_t value = 0
-    cdef int i
-    for i in range(8):      # gcc makes one load and a byte swap of it
-        value = value << 8 | bytes[i]
-    return value
 
 
 cdef inline bint is_same(const Entry *entry, int bits, uint64_t high, uint64_t low) noexcept nogil:

@@ -2,7 +2,8 @@
 
 Owns precedence: override by prefix, then the databases in order, of which the first that can place the address wins; a record with
 a country but no coordinates is placed at the middle of the country, with an accuracy that says so. An override by AS or by country
-then moves the place: both need to know first what the databases say.
+then moves the place: both need to know first what the databases say. So does one by prefix that names no country: which law a client is
+under is not forgotten because its place is known better.
 """
 cimport cython
 from libc.math cimport M_PI, cos, sin
@@ -146,22 +147,27 @@ cdef void move(Location *out, const Location *place) noexcept nogil:
 
 cdef Lookup locate_network(const LocatorData *data, const unsigned char *address, Location *out, int *bits) noexcept nogil:
     cdef Lookup result
-    cdef const Location *override
+    cdef const Location *moved
+    cdef const Location *named = NULL       # by prefix
     cdef int32_t place = find_place(&data.ranges, address, bits)
+    memset(out, 0, sizeof(Location))
     if place >= 0:
-        out[0] = data.places[place]     # its pin stays, whatever fills the rest
-    else:
-        memset(out, 0, sizeof(Location))
-    if out.source == FROM_OVERRIDE:
+        named = &data.places[place]
+        out.pin = named.pin     # stays, whatever fills the rest
+        if named.source != FROM_OVERRIDE:
+            named = NULL
+    if named != NULL and named.country:
+        out[0] = named[0]
         search_asns(data, address, out, bits)
         return OVERRIDDEN
     result = search_cities(data, address, out, bits)
     search_asns(data, address, out, bits)
-    override = find_override(data, out.asn, out.country)
-    if override == NULL:
-        return result
-    move(out, override)
-    return OVERRIDDEN
+    moved = find_override(data, out.asn, out.country)
+    if moved != NULL:
+        move(out, moved)
+    if named != NULL:
+        move(out, named)
+    return result if moved == NULL and named == NULL else OVERRIDDEN
 
 
 cdef Lookup locate(const LocatorData *data, const unsigned char *address, Location *out) noexcept nogil:

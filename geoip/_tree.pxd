@@ -26,6 +26,14 @@ cdef struct TreeFault:          # of the first record that leads nowhere
 cdef inline bint is_v4(const unsigned char *address) noexcept nogil:
     return memcmp(address, "\0\0\0\0\0\0\0\0\0\0\xff\xff", 12) == 0
 
+# Half an address.
+cdef inline uint64_t word(const unsigned char *bytes) noexcept nogil:
+    cdef uint64_t value = 0
+    cdef int i
+    for i in range(8):      # gcc makes one load and a byte swap of it
+        value = value << 8 | bytes[i]
+    return value
+
 # All records of all nodes lead to a node, to nothing, or into the data section. *n_records: how many the last are.
 cdef bint check_tree(const Tree *tree, TreeFault *fault, uint64_t *n_records) noexcept nogil
 cdef void set_v4_start(Tree *tree) noexcept nogil

@@ -4,6 +4,7 @@ Owns watching (by polling: it sees a rename over the file, an overwrite in place
 second opinion of the maxminddb package on a sample, and what to do on failure: the last good database stays.
 Must not know clocks, tasks or logging: the caller runs `check(now)` every few seconds, in a thread (a city file is 60 MB to
 read, and takes some 0.3 s of which a third holds the GIL), one call at a time, and makes a new Locator when it says that something changed.
+Or that of each of `watched`, each in a thread: a disk that hangs then holds up its own file alone.
 
     files = DatabaseFiles(cities=["GeoLite2-City.mmdb"], asns=["GeoLite2-ASN.mmdb"])
     if files.check(now):
@@ -51,13 +52,20 @@ class FileStatus:
         return None if self.build_epoch is None else max(0.0, wall_s - self.build_epoch)
 
 
-class _WatchedFile:
+class WatchedFile:
+    """One of them. `check` is that of DatabaseFiles, for this file."""
+
     def __init__(self, path: str, role: str) -> None:
         self.status = FileStatus(path, role)
         self.database: Database | None = None
         self.tried: Signature | None = None  # what was read last, good or bad
         self.seen: Signature | None = None  # at the last check
         self.is_first = True
+
+    @property
+    def is_awaited(self) -> bool:
+        """None was ever loaded, or what the last check saw has not been read yet: it may have been in the middle of a write."""
+        return self.database is None or (self.seen is not None and self.seen != self.tried)
 
     def check(self, now: float) -> bool:
         """True: the database is another one now."""
@@ -68,6 +76,7 @@ class _WatchedFile:
             self.tried = None
             return self._refuse(f"{self.status.path}: {error.strerror}")
         if signature is None:
+            self.tried = None
             return self._refuse(f"{self.status.path}: not a regular file")
         is_stable = is_first or signature == before
         if signature == self.tried or not is_stable:
@@ -102,15 +111,15 @@ class DatabaseFiles:
     """All configured files. No file at all is legal; one that can't be used is left out, with its error in `statuses`."""
 
     def __init__(self, cities: Iterable[str | os.PathLike[str]] = (), asns: Iterable[str | os.PathLike[str]] = ()) -> None:
-        self._files = [_WatchedFile(os.fspath(path), "city") for path in cities]
-        self._files += [_WatchedFile(os.fspath(path), "asn") for path in asns]
+        self.watched = [WatchedFile(os.fspath(path), "city") for path in cities]
+        self.watched += [WatchedFile(os.fspath(path), "asn") for path in asns]
 
     def check(self, now: float) -> bool:
         """One turn of watching: loads what is new and stable. True: `cities` or `asns` changed. Never raises for what a file holds.
 
         `now` (seconds, any clock) becomes `loaded_at`. Blocks while it reads: call it in a thread, never two at once.
         """
-        changed = [file.check(now) for file in self._files]  # all of them, also when the first has changed
+        changed = [file.check(now) for file in self.watched]  # all of them, also when the first has changed
         return any(changed)
 
     @property
@@ -125,10 +134,10 @@ class DatabaseFiles:
     @property
     def statuses(self) -> tuple[FileStatus, ...]:
         """One a configured file, cities first. Immutable, so they can be compared with those of the last turn to log a change once."""
-        return tuple(file.status for file in self._files)
+        return tuple(file.status for file in self.watched)
 
     def _loaded(self, role: str) -> tuple[Database, ...]:
-        return tuple(file.database for file in self._files if file.database is not None and file.status.role == role)
+        return tuple(file.database for file in self.watched if file.database is not None and file.status.role == role)
 
 
 def _signature_of(stat: os.stat_result) -> Signature | None:

@@ -9,7 +9,7 @@ pinned prefix needs no location, and a prefix with a location no pin.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import NamedTuple, TypeVar
@@ -26,8 +26,8 @@ MOST_PIN = 2**31 - 1
 class Override(NamedTuple):
     """Where clients are: those of a prefix, those of an AS, or, with a country alone, those that a database puts in that country.
 
-    lat, lon: degrees. A prefix is the whole word on its clients: without `country` theirs is unknown. With an AS the `country`
-    replaces what the databases say, which stays when there is none. The continent follows from a country that is set.
+    lat, lon: degrees. `country` replaces what the databases say, which stays when there is none; a prefix without it has that of the
+    next larger one that is named with one. The continent follows from a country that is set.
     """
 
     prefix: str | None  # "10.1.0.0/16", "2001:db8::/32"
@@ -68,6 +68,7 @@ def plan(overrides: Iterable[Override] = (), home: tuple[float, float] | None = 
     made = Plan()
     located: list[tuple[IPv4Network | IPv6Network, int]] = []
     asns: dict[int, int] = {}
+    countries: dict[tuple[int, int, int], str] = {}  # by what `_wider` gives
     for override in overrides:
         whose = _whose(override)
         _check_place(whose, override.lat, override.lon)
@@ -78,11 +79,17 @@ def plan(overrides: Iterable[Override] = (), home: tuple[float, float] | None = 
         is_by_country = override.prefix is None and override.asn is None
         made.places.append(Place(override.lat, override.lon, None if is_by_country else override.country, 0))
         if override.prefix is not None:
-            located.append((_network(whose, override.prefix), number))
+            located.append((network := _network(whose, override.prefix), number))
+            if override.country is not None:
+                countries[next(_wider(network))] = override.country
         elif override.asn is not None:
             _put(asns, override.asn, number, whose)
         elif override.country is not None:
             _put(made.countries, override.country, number, whose)
+    for network, number in located:
+        if countries and made.places[number].country is None:
+            country = next((countries[one] for one in _wider(network) if one in countries), None)
+            made.places[number] = made.places[number]._replace(country=country)
     if home is not None:
         _check_place("home", *home)
         made.places.append(Place(*home, None, 0))
@@ -142,6 +149,13 @@ def _network(whose: str, prefix: str) -> IPv4Network | IPv6Network:
     if network.version == 6 and network.prefixlen >= MAPPED_BITS and (mapped := network.network_address.ipv4_mapped):
         return IPv4Network((mapped, network.prefixlen - MAPPED_BITS))
     return network
+
+
+def _wider(network: IPv4Network | IPv6Network) -> Iterator[tuple[int, int, int]]:
+    """The network and all that hold it, the longest prefix first: version, length, the prefix's bits."""
+    bits = int(network.network_address) >> (network.max_prefixlen - network.prefixlen)
+    for length in range(network.prefixlen, -1, -1):
+        yield network.version, length, bits >> (network.prefixlen - length)
 
 
 def _check_place(whose: str, lat: object, lon: object) -> None:

@@ -45,9 +45,10 @@ class Api:
     def __init__(self, load: Callable[[], ClusterAccess], clock: Callable[[], float]) -> None:
         self._load = load
         self._clock = clock
-        self._loader: Blocking[ClusterAccess] = Blocking("k8s-access")
+        self._loader: Blocking[tuple[int, ClusterAccess | Exception]] = Blocking("k8s-access")
         self._access: ClusterAccess | None = None
         self._is_suspect = False
+        self._n_expired = 0  # a load that began before the last one knows nothing of it
         self._tried_at = float("-inf")
         self._fault: K8sError | None = None  # of the last load, if that failed
         self._session: aiohttp.ClientSession | None = None
@@ -56,6 +57,16 @@ class Api:
     def server(self) -> str | None:
         """The identity of whom it asks; None: nothing is loaded yet."""
         return None if self._access is None else self._access.identity
+
+    @property
+    def fault(self) -> K8sError | None:
+        """Why the last load failed; None: it did not."""
+        return self._fault
+
+    def expire(self) -> None:
+        """Load at the next use, however long ago that was done: somebody says that it may have changed."""
+        self._is_suspect, self._tried_at = True, float("-inf")
+        self._n_expired += 1
 
     async def __aenter__(self) -> Self:
         # Credentials and proxy come from the access, so nothing is taken from the environment or .netrc, and no cookie is kept.
@@ -112,24 +123,39 @@ class Api:
 
     async def access(self) -> ClusterAccess:
         """The way to the server as last loaded, loaded again first where that is due. K8sError where there never was one."""
-        due = self._clock() - self._tried_at >= RELOAD_AFTER_S
-        if self._access is None and not due and self._fault is not None:
-            raise self._fault
-        if self._access is None or (self._is_suspect and due):
-            self._tried_at = self._clock()
-            try:
-                self._access = await self._loader.call(self._load, LOAD_DEADLINE_S)
-                self._fault, self._is_suspect = None, False
-            except TimeoutError:
-                self._fault = AccessError(f"loading the credentials takes longer than {LOAD_DEADLINE_S:.0f} s (a plugin that hangs?)")
-            except K8sError as error:
-                self._fault = error
-            except Exception as error:  # a loader is foreign code: the gateway serves on whatever it raises
-                self._fault = AccessError(f"cannot load the credentials: {type(error).__name__}: {error}")
+        while self._access is None or self._is_suspect:
+            is_due = self._clock() - self._tried_at >= RELOAD_AFTER_S
+            if not is_due and (self._access is not None or self._fault is not None):
+                break
+            await self._load_again()
         if self._access is None:
             assert self._fault is not None
             raise self._fault
         return self._access
+
+    async def _load_again(self) -> None:
+        self._tried_at = self._clock()
+        asked = self._n_expired
+
+        def load() -> tuple[int, ClusterAccess | Exception]:
+            try:
+                return asked, self._load()
+            except Exception as error:  # a loader is foreign code: the gateway serves on whatever it raises
+                return asked, error
+
+        try:
+            read_for, loaded = await self._loader.call(load, LOAD_DEADLINE_S)
+        except TimeoutError:
+            self._fault = AccessError(f"loading the credentials takes longer than {LOAD_DEADLINE_S:.0f} s (a plugin that hangs?)")
+            return
+        if isinstance(loaded, ClusterAccess):
+            self._access, self._fault, self._is_suspect = loaded, None, False
+        elif isinstance(loaded, K8sError):
+            self._fault = loaded
+        else:
+            self._fault = AccessError(f"cannot load the credentials: {type(loaded).__name__}: {loaded}")
+        if read_for != self._n_expired:  # before somebody said that it may have changed
+            self._is_suspect, self._tried_at = True, float("-inf")
 
 
 def _connecting(address: aiohttp.AddrInfoType) -> socket.socket:

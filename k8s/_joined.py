@@ -58,6 +58,12 @@ class Joined:
         self._parts: dict[str, _Part] = {}  # by the slice's name
         self._doubled: set[_Key] = set()  # addresses that more than one slice, or one more than once, speaks of
 
+    def prefer(self, families: Sequence[str]) -> None:
+        """Of a pod with several the first of these that it has."""
+        if families != self._families:
+            self._families = families
+            self._take(self._join_all())
+
     def follow(self, slices: Mapping[str, EndpointSlice], ports: Mapping[str, str]) -> None:
         """These are all slices, by name; `ports`: with the name of the port that is read in each, where there is one."""
         families = {part.piece.address_type for part in self._parts.values()}
@@ -76,7 +82,9 @@ class Joined:
             return
         # Which family of a pod counts hangs on what else it has, and on what it had.
         families |= {part.piece.address_type for part in self._parts.values()}
-        endpoints = self._join_some(touched) if len(touched) <= FEW and len(families) == 1 else self._join_all()
+        self._take(self._join_some(touched) if len(touched) <= FEW and len(families) == 1 else self._join_all())
+
+    def _take(self, endpoints: tuple[Endpoint, ...]) -> None:
         if endpoints != self.endpoints:
             self.endpoints = endpoints
 

@@ -17,7 +17,7 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -27,6 +27,7 @@ from k8s.errors import AccessError
 
 if TYPE_CHECKING:
     from kubernetes.client import Configuration
+    from kubernetes.config.kube_config import ConfigNode
 
 logger = logging.getLogger("isochrone.k8s")
 
@@ -48,6 +49,7 @@ try:
     out, err = plugin.communicate(timeout=float(deadline_s))
 except subprocess.TimeoutExpired:
     os.killpg(plugin.pid, signal.SIGKILL)
+    plugin.wait()
     sys.exit(f"killed, as it had not ended after {deadline_s} s")
 sys.stdout.buffer.write(out)
 sys.stderr.buffer.write(err)
@@ -93,7 +95,7 @@ class ClusterAccess:
             if context is not None or kubeconfig is not None:
                 raise AccessError("in_cluster takes neither a context nor a kubeconfig")
             return _load_in_cluster()
-        return _load_kubeconfig(kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config", context)
+        return _load_kubeconfig(kubeconfig or _default_paths(), context)
 
     async def headers(self) -> dict[str, str]:
         """What each request carries. A token that can't be read anew stays: the server says when it is no longer good."""
@@ -105,6 +107,27 @@ class ClusterAccess:
             except (AccessError, TimeoutError) as error:
                 logger.warning("%s: cannot read the token again, using the last one: %s", self.server, str(error) or "timed out")
         return {"Authorization": self._authorization} if self._authorization else {}
+
+
+def entries_of(kubeconfig: str | None, contexts: Collection[str | None]) -> dict[str | None, tuple[str, str]]:
+    """Blocking. The names of the cluster and the user of each of these contexts (None: the current one), as far as they can be used.
+    Contexts of the same two differ in nothing that the server sees. AccessError where the kubeconfig can't be read."""
+    paths = kubeconfig or _default_paths()
+    where = f"kubeconfig {paths}"
+    merged = _merged(where, paths)
+    found = {}
+    for context in contexts:
+        with contextlib.suppress(AccessError):
+            _check_context(where, merged.value, context)
+            name = context or merged.value["current-context"]
+            entry = _by_name(merged.value, "contexts")[name]["context"]
+            assert isinstance(entry, dict), "or it has no cluster, and was refused"
+            found[context] = str(entry["cluster"]), str(entry.get("user") or "")
+    return found
+
+
+def _default_paths() -> str:
+    return os.environ.get("KUBECONFIG") or "~/.kube/config"
 
 
 def _identity(server: str, tls_server_name: str | None, tls: ssl.SSLContext | None) -> str:
@@ -168,18 +191,42 @@ def _load_kubeconfig(paths: str, context: str | None) -> ClusterAccess:
     return _access(loaded.where, loaded.configuration, refresh)
 
 
+def _merged(where: str, paths: str) -> ConfigNode:
+    from kubernetes.config.kube_config import KubeConfigMerger
+
+    if (why := _why_absent(paths)) is not None:
+        raise AccessError(f"{where}: {why}")
+    try:
+        merged: ConfigNode | None = KubeConfigMerger(paths).config
+    except Exception as error:  # a broken file raises whatever its shape runs into: YAML, key, type, decoding errors
+        raise AccessError(f"{where}: cannot be used: {type(error).__name__}: {error}") from error
+    if merged is None:
+        raise AccessError(f"{where}: empty")
+    return merged
+
+
+def _why_absent(paths: str) -> str | None:
+    """Of several none is there, or none that this user may look at, which the package takes for the same. None: one is there."""
+    why = "no such file"
+    for path in filter(None, paths.split(os.pathsep)):
+        try:
+            os.stat(os.path.expanduser(path))
+            return None
+        except PermissionError as error:
+            why = str(error.strerror)
+        except (OSError, ValueError):
+            pass
+    return why
+
+
 def _read_kubeconfig(paths: str, context: str | None) -> _Kubeconfig:
     from kubernetes.client import Configuration
-    from kubernetes.config.kube_config import KubeConfigLoader, KubeConfigMerger
+    from kubernetes.config.kube_config import KubeConfigLoader
 
     where = f"kubeconfig {paths}"
-    if not any(os.path.exists(os.path.expanduser(path)) for path in paths.split(os.pathsep) if path):
-        raise AccessError(f"{where}: no such file")
+    merged = _merged(where, paths)
     configuration = Configuration()
     try:
-        merged = KubeConfigMerger(paths).config
-        if merged is None:
-            raise AccessError(f"{where}: empty")
         user = _check_context(where, merged.value, context)
         command = _bound_plugin(user)
         where = f"{where}, context {context or merged.value.get('current-context')}"
@@ -188,7 +235,7 @@ def _read_kubeconfig(paths: str, context: str | None) -> _Kubeconfig:
             loader.load_and_set(configuration)
     except AccessError:
         raise
-    except Exception as error:  # a broken file raises whatever its shape runs into: YAML, key, type, decoding errors
+    except Exception as error:  # as above
         raise AccessError(f"{where}: cannot be used: {type(error).__name__}: {error}") from error
     if "exec" in user and "BearerToken" not in configuration.api_key and not configuration.cert_file:
         raise AccessError(f"{where}: the plugin {command!r} gave no credentials: {failures[0] if failures else 'no reason given'}")

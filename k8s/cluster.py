@@ -13,6 +13,7 @@ bound. What changed is worked on Service by Service; the others cost nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -24,6 +25,7 @@ from k8s._api import Api
 from k8s._budget import Budget
 from k8s._joined import Joined
 from k8s.access import ClusterAccess
+from k8s.errors import K8sError
 from k8s.objects import SERVICE_NAME_LABEL, EndpointSlice, ObjectT, Service
 from k8s.reflector import Reflector, Timing
 from k8s.slices import IPV4_FIRST, Endpoint, has_port, known_ports, port_name
@@ -51,6 +53,9 @@ class ServiceKey:
     def source(self) -> SliceSource:
         return (self.namespace, self.service)
 
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.service}"
+
 
 @dataclass(slots=True)
 class _Known:
@@ -59,6 +64,7 @@ class _Known:
     joined: Joined
     is_synced: bool = False
     heard_at: float | None = None  # by a watch that another one has taken the place of
+    said_by: str | None = None  # likewise, of which server
     problem: str | None = None
     port: str | None = None  # the name of the port
     old_port: str | None = None  # before a rename that not all slices have followed
@@ -111,6 +117,7 @@ class Cluster:
         self._group: asyncio.TaskGroup | None = None
         self._tasks: dict[_AnyReflector, asyncio.Task[None]] = {}
         self._publishing: asyncio.TimerHandle | None = None
+        self._n_renewing = 0
         self._logged: str | None = None
         self._told: str | None = None  # the error that on_change was last called for
         self.set_services(services)
@@ -152,12 +159,33 @@ class Cluster:
     @property
     def error(self) -> str | None:
         """What is wrong with the way to the API server, as one line; None: it streams."""
-        return next((f"{one.path}: {one.error}" for one in self._reflectors() if one.error is not None), None)
+        return self.error_of(None)
+
+    def error_of(self, key: ServiceKey | None) -> str | None:
+        """Likewise, of what this key goes by: another Service's may be one that may not be read. None: of any."""
+        return next((f"{one.path}: {one.error}" for one in self._reflectors(key) if one.error is not None), None)
 
     @property
     def server(self) -> str | None:
         """Which API server this is, the same text in every process; None: not known yet."""
         return self._api.server
+
+    def said_by(self, key: ServiceKey) -> str | None:
+        """Which API server has named the endpoints of this key. Not `server` where that is another since, which has not answered, or not
+        all that is asked of it."""
+        known, found = self._keys.get(key), [one.listed_from for one in self._reflectors(key) if one.listed_from is not None]
+        return next((one for one in found if one != self.server), found[0] if found else (known and known.said_by) or None)
+
+    def is_of_another(self, key: ServiceKey) -> bool:
+        """Whether the endpoints of this key are what another server named than the one that is asked now, which has not answered: nobody
+        watches them."""
+        return self.server is not None and self.said_by(key) not in (None, self.server)
+
+    @property
+    def fault(self) -> str | None:
+        """Why the way to the server could not be loaded again when that was last tried: the one before is used. None: it could, or there
+        is none before."""
+        return str(self._api.fault) if self._api.fault is not None and self.server is not None else None
 
     def problem(self, key: ServiceKey) -> str | None:
         """Why a Service that is known has no endpoints, where a wrong configuration is the likely cause; None else."""
@@ -187,6 +215,7 @@ class Cluster:
         """What is watched from now on. Keys that stay keep what is known, Services that stay keep their watch."""
         for key, known in self._keys.items():
             known.heard_at = self._heard_at(key) or known.heard_at
+            known.said_by = self.said_by(key)
         self._keys = {key: self._keys.get(key) or _Known(Joined(self._families)) for key in services}
         self._by_source = {}
         for key in self._keys:
@@ -208,6 +237,45 @@ class Cluster:
         self._moved = set(self._by_source)
         self._follow()
         self._changed()
+
+    def prefer(self, families: Sequence[str]) -> None:
+        """Of a dual-stack pod the first of these that it has is used from now on."""
+        if self._families != tuple(families):
+            self._families = tuple(families)
+            self._moved |= self._by_source.keys()
+            self._changed()
+
+    def renew(self) -> None:
+        """Load the way to the server again: what it is loaded from may lead elsewhere now, while the old server is well and gives no
+        reason to look. Another server is then asked at once; what the old one said stays until that has spoken."""
+        if self._group is not None:
+            self._n_renewing += 1
+            self._group.create_task(self._renew(), name=f"k8s {self.name} access")
+
+    @property
+    def is_renewing(self) -> bool:
+        """Whether what `renew` was called for is still to come of it."""
+        return self._n_renewing > 0
+
+    async def _renew(self) -> None:
+        before = self._api.server
+        self._api.expire()
+        try:
+            with contextlib.suppress(K8sError):
+                await self._api.access()
+        finally:
+            self._n_renewing -= 1
+        if self._api.fault is not None:
+            logger.warning("cluster %s: the access could not be loaded again: %s", self.name, self._api.fault)
+            return
+        has_moved = before not in (None, self._api.server)
+        if has_moved:
+            logger.info("cluster %s: another API server from now on", self.name)
+        # Another watch may have loaded it before, for a failure of its own: those that are well know nothing of that.
+        for one in self._reflectors():
+            if has_moved or one.listed_from not in (None, self._api.server):
+                self._stop(one)
+        self._follow()
 
     def _scope(self, source: SliceSource) -> Scope:
         return source if source in self._slices else (source[0], None)
@@ -318,14 +386,16 @@ class Cluster:
         return [(key, self._keys[key]) for key in (*moved, *waiting)]
 
     def _resolve(self, key: ServiceKey, known: _Known) -> bool:
-        """False: what it would go by has not come yet."""
-        if not all(one.is_synced for one in self._reflectors(key)):
+        """False: what it would go by has not come yet, or is of two servers: the slices of one are not read by the Service of another."""
+        reflectors = self._reflectors(key)
+        if not all(one.is_synced for one in reflectors) or len({one.listed_from for one in reflectors}) > 1:
             return False
         known.is_synced = True
         slices = self._pieces.get(key.source, {})
         port, problem = self._port(key, slices.values())
+        known.joined.prefer(self._families)
         known.joined.follow(slices, self._ports(known, port, slices))
-        known.problem = f"{key.namespace}/{key.service}: {problem}" if problem else None
+        known.problem = f"{key}: {problem}" if problem else None
         return True
 
     @staticmethod

@@ -100,6 +100,7 @@ class Reflector(Generic[ObjectT]):
         self.objects: dict[str, ObjectT] = {}  # by name
         self.is_synced = False  # a list was received once
         self.contact_at: float | None = None  # the last list, event or bookmark, by `clock`
+        self.listed_from: str | None = None  # the identity of the server that the last list came from
         self.error: str | None = None  # of the last attempt; None once the server streams again
         self._api = api
         self._selector = selector
@@ -116,7 +117,6 @@ class Reflector(Generic[ObjectT]):
         # the server says that a version is gone, the newest (""), which costs it a quorum read.
         self._version = "0"
         self._is_list_due = True
-        self._listed_from: object = None  # the identity of the server that the last list came from
         self._events = 0  # of this watch, bookmarks included
         self._is_streaming = False  # this watch was accepted
         self._budget = budget or Budget()
@@ -135,7 +135,7 @@ class Reflector(Generic[ObjectT]):
         error: K8sError | None = None
         try:
             access = await self._api.access()
-            if access.identity != self._listed_from:
+            if access.identity != self.listed_from:
                 # Versions of one server mean nothing to another: from there this would be a version of the past, or of the future.
                 self._version, self._is_list_due, is_list = "0", True, True
             await (self._list(access) if is_list else self._watch(access))
@@ -197,7 +197,7 @@ class Reflector(Generic[ObjectT]):
         listed = {_name(one): one for one in found.items or ()}
         objects = {name: before if (before := self.objects.get(name)) == one else one for name, one in listed.items()}
         self.contact_at = self._clock()
-        self._version, self._listed_from = version, access.identity
+        self._version, self.listed_from = version, access.identity
         self._is_list_due = False
         # The error stays until the watch streams as well: a list that works beside a watch that is refused is half of it.
         names = {name for name, one in objects.items() if self.objects.get(name) is not one} | (self.objects.keys() - objects.keys())

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from k8s.objects import Conditions, EndpointSlice, Service, SliceEndpoint
 
 IPV4_FIRST = ("IPv4", "IPv6")
+IPV6_FIRST = ("IPv6", "IPv4")
 
 
 class State(enum.Enum):

@@ -6,7 +6,7 @@ the peak in flight. A floor, so many a second, stands in for the peak where litt
 """
 from libc.stdint cimport int64_t
 
-from routing_core._figures cimport DEBT_SPANS, ServiceColumn, ServiceDebt
+from routing_core._figures cimport DEBT_SPANS, Crew, ServiceColumn, ServiceDebt
 
 cdef enum:
     SPAN_MS = 10000
@@ -20,4 +20,4 @@ cdef struct BudgetTerms:
 cdef void enter(ServiceDebt *debt, ServiceColumn *own, const BudgetTerms *terms) noexcept nogil
 cdef void leave(ServiceColumn *own) noexcept nogil
 # True, and owed, when there is room for one more retry.
-cdef bint spend(ServiceDebt *debt, const ServiceColumn *columns, int n_workers, const BudgetTerms *terms, int64_t now_ms) noexcept nogil
+cdef bint spend(ServiceDebt *debt, const ServiceColumn *columns, const Crew *crew, const BudgetTerms *terms, int64_t now_ms) noexcept nogil

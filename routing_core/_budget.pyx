@@ -3,6 +3,7 @@
 Two workers that begin a span in the same instant may forget each other's first retry in it.
 """
 from routing_core._atomic cimport add_own, add_shared, is_replaced, load_relaxed, store_relaxed
+from routing_core._figures cimport sum_levels
 
 cdef enum:
     RETRY_MILLI = 1000
@@ -47,14 +48,10 @@ cdef void leave(ServiceColumn *own) noexcept nogil:
     add_own(&own.in_flight, -1)
 
 
-cdef bint spend(ServiceDebt *debt, const ServiceColumn *columns, int n_workers, const BudgetTerms *terms, int64_t now_ms) noexcept nogil:
-    cdef int64_t in_flight = 0
+cdef bint spend(ServiceDebt *debt, const ServiceColumn *columns, const Crew *crew, const BudgetTerms *terms, int64_t now_ms) noexcept nogil:
     cdef int64_t most, owed
-    cdef int i
     begin_span(debt, now_ms)
-    for i in range(n_workers):
-        in_flight += load_relaxed(&columns[i].in_flight)
-    raise_to(&debt.peak, in_flight)
+    raise_to(&debt.peak, sum_levels(&columns.in_flight, sizeof(ServiceColumn) // sizeof(int64_t), crew))
     most = max(max(load_relaxed(&debt.peak), load_relaxed(&debt.peak_before)) * RETRY_MILLI, terms.floor_milli)
     owed = load_relaxed(&debt.owed_milli)
     while owed + RETRY_MILLI <= most:

@@ -1,11 +1,12 @@
 """Two available endpoints are drawn, the cheaper one wins. Draws fail over to a walk, so what is available is always found.
 
-Those of the gateway's own zone come first in a pool, and are asked first: the others only when none of them is available.
+Those of the gateway's own zone come first in a pool, and are asked first: the others only when none of them is available, and for the
+share of requests that would be too much for those that are left.
 """
 from libc.math cimport exp
 
 from routing_core._atomic cimport load_relaxed, store_release
-from routing_core._figures cimport SCALE, in_flight_of, is_admitting, is_answering
+from routing_core._figures cimport SCALE, is_admitting, is_answering
 from routing_core._random cimport next_double, next_u64
 
 cdef enum:
@@ -23,9 +24,11 @@ cdef struct Ask:                # what one choice is about
     const Pool *pool
     const int32_t *tried
     Random *rng
+    int64_t max_open
     int64_t now_ms
     int worker
     int n_workers
+    const Crew *crew
     int n_tried
     int32_t n                   # the first so many of the pool's endpoints
     Heed heed
@@ -35,18 +38,44 @@ cdef inline int32_t below(Random *rng, int32_t n) noexcept nogil:
     return <int32_t>(next_double(rng) * n)
 
 
-# What is in flight without tunnels, which a limit of requests leaves out.
-cdef int64_t requests_of(const EndpointColumn *columns, int n_workers) noexcept nogil:
+# What is in flight without tunnels: one may live for days.
+cdef int64_t requests_of(const EndpointColumn *columns, const Crew *crew) noexcept nogil:
+    cdef int64_t hung = load_relaxed(&crew.hung)
     cdef int64_t total = 0
     cdef int worker
-    for worker in range(n_workers):
-        total += load_relaxed(&columns[worker].in_flight) - load_relaxed(&columns[worker].tunnels)
+    for worker in range(<int>crew.n_workers):
+        if not hung >> worker & 1:
+            total += load_relaxed(&columns[worker].in_flight) - load_relaxed(&columns[worker].tunnels)
     return total
 
 
-# Who has it, and who waits in its queue for it: both are before a request that comes now.
-cdef inline int64_t load_of(const Endpoint *endpoint, int n_workers) noexcept nogil:
-    return in_flight_of(endpoint.columns, n_workers) + load_relaxed(&endpoint.gate.share.n_waiting)
+cdef int64_t load_of(const EndpointGate *gate, const EndpointColumn *columns, const Crew *crew) noexcept nogil:
+    cdef int64_t hung = load_relaxed(&crew.hung)
+    cdef int64_t total = requests_of(columns, crew) + load_relaxed(&gate.share.n_waiting)
+    cdef int worker
+    if hung:
+        for worker in range(<int>crew.n_workers):
+            if hung >> worker & 1:      # the share has them all
+                total -= load_relaxed(&columns[worker].n_waiting)
+    return max(total, 0)
+
+
+# For its weight.
+cdef double tunnels_of(const Endpoint *endpoint, const Crew *crew) noexcept nogil:
+    cdef int64_t total = 0
+    cdef int worker
+    for worker in range(<int>crew.n_workers):
+        total += load_relaxed(&endpoint.columns[worker].tunnels)
+    return <double>total / endpoint.weight
+
+
+cdef bint is_at_limit(const Pool *pool, const Endpoint *endpoint, const Crew *crew) noexcept nogil:
+    return pool.max_in_flight > 0 and requests_of(endpoint.columns, crew) >= pool.max_in_flight
+
+
+# Its connections are as many as may be, and none of them is idle at any worker.
+cdef bint is_taken(const Ask *ask, const Endpoint *endpoint) noexcept nogil:
+    return load_relaxed(&endpoint.gate.share.n_open) >= ask.max_open and requests_of(endpoint.columns, ask.crew) >= ask.max_open
 
 
 cdef Fitness fitness_of(const Ask *ask, const Endpoint *endpoint) noexcept nogil:
@@ -59,7 +88,7 @@ cdef Fitness fitness_of(const Ask *ask, const Endpoint *endpoint) noexcept nogil
         return UNFIT
     if ask.heed == ANSWERING_ONLY and not is_answering(endpoint.gate, endpoint.columns, ask.n_workers):
         return UNFIT
-    if ask.pool.max_in_flight > 0 and requests_of(endpoint.columns, ask.n_workers) >= ask.pool.max_in_flight:
+    if is_at_limit(ask.pool, endpoint, ask.crew) or is_taken(ask, endpoint):
         return AT_LIMIT
     weight = load_relaxed(&endpoint.gate.weight)
     if weight < SCALE and ask.heed == ADMITTING_ONLY and next_double(ask.rng) * SCALE >= weight:
@@ -69,7 +98,7 @@ cdef Fitness fitness_of(const Ask *ask, const Endpoint *endpoint) noexcept nogil
 
 cdef double cost_of(const Ask *ask, const Endpoint *endpoint) noexcept nogil:
     cdef const EndpointColumn *own = &endpoint.columns[ask.worker]
-    cdef int64_t waiting = load_of(endpoint, ask.n_workers)
+    cdef int64_t waiting = load_of(endpoint.gate, endpoint.columns, ask.crew)
     cdef int64_t latency_us = load_relaxed(&own.latency_us)
     cdef int64_t age_ms = ask.now_ms - load_relaxed(&own.latency_at_ms)
     cdef double us = latency_us
@@ -80,8 +109,13 @@ cdef double cost_of(const Ask *ask, const Endpoint *endpoint) noexcept nogil:
     return us * (waiting + 1) / endpoint.weight
 
 
+# Where nothing is known but tunnels (all that a service of WebSockets has), they go to who has fewest.
 cdef const Endpoint *cheaper(const Ask *ask, const Endpoint *one, const Endpoint *other) noexcept nogil:
-    return other if cost_of(ask, other) < cost_of(ask, one) else one
+    cdef double cost = cost_of(ask, one), other_cost = cost_of(ask, other)
+    if cost == other_cost:
+        cost = tunnels_of(one, ask.crew)
+        other_cost = tunnels_of(other, ask.crew)
+    return other if other_cost < cost else one
 
 
 # Two different fit ones by drawing; NULL when fewer were met.
@@ -122,7 +156,7 @@ cdef Availability walk(const Ask *ask, const Endpoint **chosen) noexcept nogil:
             if below(ask.rng, n_slow) == 0:
                 slow = endpoint
         elif fitness == AT_LIMIT:
-            load = load_of(endpoint, ask.n_workers)
+            load = load_of(endpoint.gate, endpoint.columns, ask.crew)
             if full == NULL or load < least:
                 full = endpoint
                 least = load
@@ -145,10 +179,15 @@ cdef Availability choose_among(const Ask *ask, const Endpoint **chosen) noexcept
     return walk(ask, chosen)
 
 
+cdef bint is_for_all_zones(const Ask *ask) noexcept nogil:
+    cdef int64_t share = load_relaxed(&ask.pool.gate.all_zones)
+    return share > 0 and next_double(ask.rng) * SCALE < share
+
+
 # Those of the own zone first.
 cdef Availability choose_in_zones(Ask *ask, const Endpoint **chosen) noexcept nogil:
     ask.n = ask.pool.n_endpoints
-    if 0 < ask.pool.n_preferred < ask.pool.n_endpoints:
+    if 0 < ask.pool.n_preferred < ask.pool.n_endpoints and not is_for_all_zones(ask):
         ask.n = ask.pool.n_preferred
         if choose_among(ask, chosen) == AVAILABLE:
             return AVAILABLE
@@ -156,7 +195,7 @@ cdef Availability choose_in_zones(Ask *ask, const Endpoint **chosen) noexcept no
     return choose_among(ask, chosen)
 
 
-cdef Availability choose_endpoint(const Pool *pool, int worker, int n_workers, int64_t now_ms, Random *rng,
+cdef Availability choose_endpoint(const Pool *pool, int worker, const Crew *crew, int64_t max_open, int64_t now_ms, Random *rng,
                                   const int32_t *tried, int n_tried, Heed heed, const Endpoint **chosen) noexcept nogil:
     cdef Ask ask
     cdef Availability found
@@ -164,9 +203,11 @@ cdef Availability choose_endpoint(const Pool *pool, int worker, int n_workers, i
     ask.tried = tried
     ask.n_tried = n_tried
     ask.rng = rng
+    ask.max_open = max_open
     ask.now_ms = now_ms
     ask.worker = worker
-    ask.n_workers = n_workers
+    ask.n_workers = <int>crew.n_workers
+    ask.crew = crew
     ask.heed = heed if heed != ANSWERING_FIRST else ANSWERING_ONLY
     found = choose_in_zones(&ask, chosen)
     if found == NO_ENDPOINT_ADMITS and heed == ANSWERING_FIRST:

@@ -1,11 +1,11 @@
 """Texts and tuples of what the core decided; shares are worked out by `_shares`."""
-from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from routing_core._atomic cimport load_relaxed
 from routing_core._available cimport n_in_panic
 from routing_core._endpoints cimport ADMITTING_ONLY, ANSWERING_FIRST, AVAILABLE, FULL, Availability, choose_endpoint
-from routing_core._figures cimport SCALE
+from routing_core._figures cimport SCALE, Crew
 from routing_core._headroom cimport free_share, has_limit
 from routing_core._jurisdiction cimport find_rule
 from routing_core._latency cimport Estimate, estimate
@@ -131,7 +131,7 @@ cdef str why_not(const Weighed *weighed, const Candidate *candidate, double shar
     return f"+{candidate.estimate.ms - weighed.candidates[weighed.best].estimate.ms:.1f} ms over the fastest"
 
 
-cdef object explain_candidate(const Candidate *candidate, int n_workers, bint is_permitted, double share, str why):
+cdef object explain_candidate(const Candidate *candidate, const Crew *crew, bint is_permitted, double share, str why):
     cdef const Pool *pool = candidate.pool
     cdef const Estimate *estimated = &candidate.estimate
     return CandidateExplained(
@@ -143,7 +143,7 @@ cdef object explain_candidate(const Candidate *candidate, int n_workers, bint is
         admit=candidate.admit,
         shed=load_relaxed(&pool.gate.shed) / <double>SCALE,
         ramp=load_relaxed(&pool.gate.ramp) / <double>SCALE,
-        headroom=min(max(free_share(pool, n_workers), 0.0), 1.0) if has_limit(pool) else None,
+        headroom=min(max(free_share(pool, crew), 0.0), 1.0) if has_limit(pool) else None,
         distance_km=estimated.distance_km if estimated.distance_km >= 0 else None,
         estimate_ms=estimated.ms,
         path_ms=estimated.path_ms,
@@ -164,7 +164,7 @@ cdef object explain_excluded(Table table, const Route *route, const Pool *pool, 
     estimate(table.data, route.leg, pool, client, <int>((load_relaxed(&table.data.pace.phase) >> 10) & 7), &candidate.estimate)
     candidate.admit = load_relaxed(&pool.gate.admit) / <double>SCALE
     candidate.is_available = pool.n_endpoints > 0 and candidate.admit > 0
-    return explain_candidate(&candidate, table.data.n_workers, pool.pop.is_drained, 0.0, why)
+    return explain_candidate(&candidate, table.data.crew, pool.pop.is_drained, 0.0, why)
 
 
 cdef tuple explain_candidates(Table table, const Route *route, const Target *target, const Asked *asked, Weighed *weighed):
@@ -177,7 +177,7 @@ cdef tuple explain_candidates(Table table, const Route *route, const Target *tar
     out = []
     for i in range(weighed.n):
         why = why_not(weighed, &weighed.candidates[i], shares[i])
-        out.append((weighed.candidates[i].rank, explain_candidate(&weighed.candidates[i], weighed.n_workers, True, shares[i], why)))
+        out.append((weighed.candidates[i].rank, explain_candidate(&weighed.candidates[i], weighed.crew, True, shares[i], why)))
     out.sort(key=lambda ranked: ranked[0] if weighed.is_ordered else ranked[1].estimate_ms)
     out = [candidate for _, candidate in out]
     if rule == NULL:
@@ -197,7 +197,8 @@ cdef tuple explain_candidates(Table table, const Route *route, const Target *tar
 cdef str endpoint_name(Table table, const Decision *decision, Random *rng):
     cdef const Endpoint *endpoint = NULL
     cdef Availability availability = choose_endpoint(
-        decision.pool, 0, table.data.n_workers, 0, rng, NULL, 0, ANSWERING_FIRST if decision.is_panic else ADMITTING_ONLY, &endpoint)
+        decision.pool, 0, table.data.crew, INT64_MAX, 0, rng, NULL, 0,
+        ANSWERING_FIRST if decision.is_panic else ADMITTING_ONLY, &endpoint)
     return text_of(endpoint.name) if availability == AVAILABLE or availability == FULL else None
 
 

@@ -11,8 +11,6 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from routing_core._atomic cimport load_relaxed, store_relaxed
 
-from routing_core._atomic cimport load_relaxed
-
 cdef enum:
     MAX_WORKERS = 64
     N_CODES = 64            # slots for status codes: see slot_of_code
@@ -39,7 +37,7 @@ cdef enum RetryOutcome:
     RETRY_REFUSED_UNSAFE    # not idempotent, or body gone, or bytes were answered
     N_RETRY_OUTCOMES
 
-# --- An endpoint (three cache lines a worker: what a choice reads, what others read where a limit is reached, and what is only counted) ---
+# --- An endpoint (four cache lines a worker: what a choice reads, what others read where a limit is reached, and what is only counted) ---
 cdef struct EndpointColumn:
     int64_t in_flight           # exchanges that have this endpoint
     int64_t connections         # open, idle ones included
@@ -53,12 +51,14 @@ cdef struct EndpointColumn:
     int64_t errors              # 502, 503 and 504 from the endpoint, resets, timeouts and garbage; failed connects not
     int64_t first_bytes         # with first_byte_us, the sum: time to first byte
     int64_t first_byte_us
-    int64_t server_errors       # of the answers, the other 5xx
+    int64_t server_errors       # of the answers, the other 5xx, and those cut behind their head
     int64_t tunnels             # of those in flight
     int64_t waits_since_ms      # who waits here first, by the clock; 0: nobody
     int64_t n_waiting           # for a connection
     int64_t bad_by[GROUP_CELLS]     # errors and server errors by group, see add_to_group
     int64_t good_by[GROUP_CELLS]    # all other answers likewise
+    int64_t slow_by[GROUP_CELLS]    # of all answers: those far slower than the pool's good ones are
+    int64_t also_unused[4]
 
 cdef struct EndpointShare:      # one cache line: what workers have of its limits; all write it, none for an exchange on a pooled connection
     int64_t n_open              # connections, tunnels apart
@@ -118,7 +118,8 @@ cdef struct PoolGate:           # three cache lines
     int64_t answering           # how many of its endpoints answer, see is_answering; for panics
     int64_t spared              # of those in flight, what its capacity is not filled by: see beyond_part
     int64_t spared_in_pop       # the same of its PoP's
-    int64_t unused[5]
+    int64_t all_zones           # of SCALE: the share of requests for which its zones are alike; the others prefer the own one
+    int64_t unused[4]
 
 # --- A PoP: all services in it ---
 cdef struct PopColumn:          # one cache line a worker
@@ -132,6 +133,16 @@ cdef struct Pace:               # one cache line
     # the newest some time ago, drawn evenly from the last PACED_STEPS versions' times: so no change moves them all at once.
     int64_t phase
     int64_t unused[7]
+
+cdef struct Crew:               # one cache line: the workers
+    int64_t n_workers
+    int64_t hung                # bits: those that hang. Nobody waits for what they have: see is_hung
+    int64_t unused[6]
+
+# Of a worker that hangs counts what it has counted, and nothing of what it has: what is in flight there is as if it were not. Its columns
+# are left as they are, and with its bit all of that is back.
+cdef inline bint is_hung(const Crew *crew, int worker) noexcept nogil:
+    return load_relaxed(&crew.hung) >> worker & 1
 
 # Path and service time of one version in one cell: both change at once. Path -1: unknown; service 0: unknown.
 cdef inline int64_t pack_version(int64_t path_us, int64_t service_us) noexcept nogil:
@@ -174,8 +185,8 @@ cdef int slot_of_code(int code) noexcept nogil
 cdef const char *reason_text(int reason) noexcept nogil
 cdef int bucket_of_us(int64_t us) noexcept nogil
 
-# Sum of in_flight, or of connect_failures, over the workers.
-cdef int64_t in_flight_of(const EndpointColumn *columns, int n_workers) noexcept nogil
+# The sum of something that workers have now, over those that do not hang: of the cell that is worker 0's, with so many cells a column.
+cdef int64_t sum_levels(const int64_t *first, int stride, const Crew *crew) noexcept nogil
 # The one predicate on a gate: its state, and no connect failure that is not forgiven.
 cdef bint is_admitting(const EndpointGate *gate, const EndpointColumn *columns, int n_workers) noexcept nogil
 # Nobody answers there, not even by a refusal.
@@ -193,6 +204,7 @@ cdef class Figures:
     cdef list kinds                 # per row: what it is, or None when free
     cdef list free_rows             # by kind
     cdef Pace *pace                 # owned
+    cdef Crew *crew                 # owned
     cdef void *row_block(self, int row) except NULL
     cdef int add_block(self, int kind) except -1
     cdef int64_t *columns_of(self, int row, int kind, int gate_cells, int column_cells) except NULL

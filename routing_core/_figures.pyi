@@ -23,9 +23,13 @@ class Figures:
     def acquire(self, kind: _Kind) -> int:
         """A fresh row, all zero but its gate: admitting, weight 1, admit 1, availability 1, shed 1, ramp 1, path unknown."""
     def release(self, row: int) -> None:
-        """Give a row back. The caller has seen every worker on a table without it, and read_*() shows nothing in flight and
-        no connection. ValueError when something still is, IndexError when it is no row."""
-    def read_endpoint(self, row: int) -> EndpointFigures: ...
+        """Give a row back. The caller has seen every worker on a table without it, and nothing is in use there. ValueError when something
+        still is, IndexError when it is no row."""
+    def in_use(self, row: int) -> int:
+        """What is in flight at a row, and an endpoint's connections: of all workers, those that hang among them."""
+    def read_endpoint(self, row: int) -> EndpointFigures:
+        """EndpointFigures: sums over the workers; each exact, a sum is of slightly different moments. What workers have that hang is left
+        out here as in all that follows: what is in flight, and connections."""
     def read_pool_times(self, row: int) -> tuple[int, int, int, int, int, int, int]:
         """What is asked of every pool ten times a second: in_flight, connect_us, connects, first_byte_us, first_bytes, waiting,
         lay_us of read_pool()."""
@@ -38,9 +42,9 @@ class Figures:
         """By groups of client networks: how many wait for this pool's answer."""
     def read_held(self, rows: array[int]) -> tuple[int, ...]:
         """Of these pools together, by groups of client networks: of those in flight, how many go on for as long as their client likes."""
-    def read_endpoint_outcomes(self, row: int) -> tuple[int, int, int, int, int, int, int]:
-        """answers, errors, first_bytes, first_byte_us, server_errors of read_endpoint(); and by groups of client networks, a byte each
-        which begins anew after 255, those that were bad (errors and server errors) and those that were good."""
+    def read_endpoint_outcomes(self, row: int) -> tuple[int, int, int, int, int, int, int, int]:
+        """answers, errors, first_bytes, first_byte_us, server_errors of read_endpoint(); and by groups of client networks, 32 bits
+        each, those that were bad (errors and server errors), those that were good, and of both those that were slow."""
     def failed_connects(self, rows: array[int], seen: array[int]) -> list[int]:
         """Places in `rows`, of endpoints, where connect_failures of read_endpoint() is other than in `seen`, which then has it."""
     def moved(self, rows: array[int], seen: array[int]) -> list[int]:
@@ -86,6 +90,7 @@ class Figures:
         answering: int | None = None,
         spared: int | None = None,
         spared_in_pop: int | None = None,
+        all_zones: float | None = None,
     ) -> None:
         """Writes what is given into the gate; service_ms 0 and path_ms -1 mean unknown. The times, given together, go into the version
         of that number, into all of them without one. ValueError: nothing was written."""

@@ -69,10 +69,6 @@ cdef int bucket_of_us(int64_t us) noexcept nogil:
     return bucket
 
 
-cdef int64_t in_flight_of(const EndpointColumn *columns, int n_workers) noexcept nogil:
-    return sum_cells(&columns.in_flight, ENDPOINT_CELLS, n_workers)
-
-
 cdef bint is_forgiven(const EndpointGate *gate, const EndpointColumn *columns, int n_workers) noexcept nogil:
     return sum_cells(&columns.connect_failures, ENDPOINT_CELLS, n_workers) <= load_relaxed(&gate.forgiven)
 
@@ -91,6 +87,16 @@ cdef int64_t sum_cells(const int64_t *first, int stride, int n_workers) noexcept
     cdef int worker
     for worker in range(n_workers):
         total += load_relaxed(first + worker * stride)
+    return total
+
+
+cdef int64_t sum_levels(const int64_t *first, int stride, const Crew *crew) noexcept nogil:
+    cdef int64_t hung = load_relaxed(&crew.hung)
+    cdef int64_t total = 0
+    cdef int worker
+    for worker in range(<int>crew.n_workers):
+        if not hung >> worker & 1:
+            total += load_relaxed(first + worker * stride)
     return total
 
 
@@ -131,11 +137,14 @@ cdef object sum_groups(const int64_t *first, int stride, int n_workers):
 
 
 # A number that is another one as soon as any of what control asks of a pool ten times a second is.
-cdef uint64_t pool_print(const PoolColumn *columns, int n_workers) noexcept nogil:
-    cdef uint64_t found = 0
+cdef uint64_t pool_print(const PoolColumn *columns, const Crew *crew) noexcept nogil:
+    cdef int n_workers = <int>crew.n_workers
+    cdef uint64_t found = <uint64_t>sum_levels(&columns.in_flight, POOL_CELLS, crew) * ODD
     cdef int i
-    for i in range(7):
-        found = (found ^ <uint64_t>sum_cells(&columns.in_flight + i, POOL_CELLS, n_workers)) * ODD
+    found = (found ^ <uint64_t>sum_levels(&columns.waiting, POOL_CELLS, crew)) * ODD
+    for i in range(4):
+        found = (found ^ <uint64_t>sum_cells(&columns.connect_us + i, POOL_CELLS, n_workers)) * ODD
+    found = (found ^ <uint64_t>sum_cells(&columns.lay_us, POOL_CELLS, n_workers)) * ODD
     for i in range(5):
         found = (found ^ <uint64_t>sum_cells(&columns.attempts + i, POOL_CELLS, n_workers)) * ODD
     return found
@@ -167,8 +176,10 @@ cdef class Figures:
             raise ValueError(f"n_workers: must be from 1 to {MAX_WORKERS}, got {n_workers}")
         self.n_workers = n_workers
         self.pace = <Pace *>take(FIGURES, sizeof(Pace))
-        if self.pace == NULL:
+        self.crew = <Crew *>take(FIGURES, sizeof(Crew))
+        if self.pace == NULL or self.crew == NULL:
             raise MemoryError
+        self.crew.n_workers = n_workers
         self.kinds = []
         self.free_rows = [[] for _ in KINDS]
 
@@ -178,6 +189,7 @@ cdef class Figures:
             give(FIGURES, self.blocks[i])
         give(FIGURES, self.blocks)
         give(FIGURES, self.pace)
+        give(FIGURES, self.crew)
 
     cdef void *row_block(self, int row) except NULL:
         if not 0 <= row < self.n_blocks * ROWS or self.kinds[row] is None:
@@ -269,32 +281,40 @@ cdef class Figures:
         return row
 
     def release(self, int row) -> None:
-        """Give a row back. The caller has seen every worker on a table without it, and read_*() shows nothing in flight and
-        no connection. ValueError when something still is, IndexError when it is no row."""
-        self.row_block(row)
+        """Give a row back. The caller has seen every worker on a table without it, and nothing is in use there. ValueError when something
+        still is, IndexError when it is no row."""
+        cdef int64_t n = self.in_use(row)
+        if n:
+            raise ValueError(f"row {row}: {n} in use")
         kind = self.kinds[row]
-        if kind == ENDPOINT_ROW:
-            figures = self.read_endpoint(row)
-            if figures["in_flight"] or figures["connections"]:
-                raise ValueError(f"row {row}: {figures['in_flight']} in flight and {figures['connections']} connections")
-        elif kind == POOL_ROW and sum_cells(&self.pool_columns(row).in_flight, POOL_CELLS, self.n_workers):
-            raise ValueError(f"row {row}: {self.read_pool(row)['in_flight']} in flight")
-        elif kind == POP_ROW and self.read_pop(row):
-            raise ValueError(f"row {row}: {self.read_pop(row)} in flight")
         self.kinds[row] = None
         self.free_rows[kind].append(row)
 
+    def in_use(self, int row) -> int:
+        """What is in flight at a row, and an endpoint's connections and who waits for one: of all workers, those that hang among them."""
+        self.row_block(row)
+        kind = self.kinds[row]
+        if kind == ENDPOINT_ROW:
+            return (sum(read_cells(&self.endpoint_columns(row).in_flight, 2, ENDPOINT_CELLS, self.n_workers))
+                    + load_relaxed(&self.endpoint_gate(row).share.n_waiting))
+        if kind == POOL_ROW:
+            return sum_cells(&self.pool_columns(row).in_flight, POOL_CELLS, self.n_workers)
+        return sum_cells(&self.pop_columns(row).in_flight, POP_CELLS, self.n_workers) if kind == POP_ROW else 0
+
     def read_endpoint(self, int row) -> dict:
-        """EndpointFigures: sums over the workers; each exact, a sum is of slightly different moments."""
+        """EndpointFigures: sums over the workers; each exact, a sum is of slightly different moments. What workers have that hang is left
+        out here as in all that follows: what is in flight, and connections."""
         cdef const EndpointColumn *columns = self.endpoint_columns(row)
         cdef const EndpointGate *gate = self.endpoint_gate(row)
         cdef int64_t latency = 0
         cdef int worker
         for worker in range(self.n_workers):
             latency = max(latency, load_relaxed(&columns[worker].latency_us))
-        names = ("in_flight", "connections", "attempts", "connect_failures", "failures")
+        names = ("attempts", "connect_failures", "failures")
         return {
-            **dict(zip(names, read_cells(&columns.in_flight, 5, ENDPOINT_CELLS, self.n_workers), strict=True)),
+            "in_flight": sum_levels(&columns.in_flight, ENDPOINT_CELLS, self.crew),
+            "connections": sum_levels(&columns.connections, ENDPOINT_CELLS, self.crew),
+            **dict(zip(names, read_cells(&columns.attempts, 3, ENDPOINT_CELLS, self.n_workers), strict=True)),
             **dict(zip(("answers", "errors", "first_bytes", "first_byte_us", "server_errors"), self.read_endpoint_outcomes(row)[:5],
                        strict=True)),
             "latency_us": latency,
@@ -308,7 +328,9 @@ cdef class Figures:
     def read_pool_times(self, int row) -> tuple:
         """What is asked of every pool ten times a second: in_flight, connect_us, connects, first_byte_us, first_bytes, waiting,
         lay_us of read_pool()."""
-        return tuple(read_cells(&self.pool_columns(row).in_flight, 7, POOL_CELLS, self.n_workers))
+        cdef const PoolColumn *columns = self.pool_columns(row)
+        return (sum_levels(&columns.in_flight, POOL_CELLS, self.crew), *read_cells(&columns.connect_us, 4, POOL_CELLS, self.n_workers),
+                sum_levels(&columns.waiting, POOL_CELLS, self.crew), sum_cells(&columns.lay_us, POOL_CELLS, self.n_workers))
 
     def read_pool_outcomes(self, int row) -> tuple:
         """attempts, failures, server_errors, rate_limited, retry_after_ms of read_pool()."""
@@ -329,19 +351,22 @@ cdef class Figures:
             found[of] = 0
         for i in range(rows.shape[0]):
             for of in range(GROUPS):
-                found[of] += sum_cells(&self.pool_columns(rows[i]).held[of], POOL_CELLS, self.n_workers)
+                found[of] += sum_levels(&self.pool_columns(rows[i]).held[of], POOL_CELLS, self.crew)
         return tuple([found[of] for of in range(GROUPS)])
 
     def read_waiting(self, int row) -> tuple:
         """By groups of client networks: how many wait for this pool's answer."""
-        return tuple(read_cells(self.pool_columns(row).waiting_by, GROUPS, POOL_CELLS, self.n_workers))
+        cdef const PoolColumn *columns = self.pool_columns(row)
+        cdef int of
+        return tuple([sum_levels(&columns.waiting_by[of], POOL_CELLS, self.crew) for of in range(GROUPS)])
 
     def read_endpoint_outcomes(self, int row) -> tuple:
         """answers, errors, first_bytes, first_byte_us, server_errors of read_endpoint(); and by groups of client networks, 32 bits
-        each, those that were bad (errors and server errors) and those that were good."""
+        each, those that were bad (errors and server errors), those that were good, and of both those that were slow."""
         cdef const EndpointColumn *columns = self.endpoint_columns(row)
         return (*read_cells(&columns.answers, 5, ENDPOINT_CELLS, self.n_workers),
-                sum_groups(columns.bad_by, ENDPOINT_CELLS, self.n_workers), sum_groups(columns.good_by, ENDPOINT_CELLS, self.n_workers))
+                sum_groups(columns.bad_by, ENDPOINT_CELLS, self.n_workers), sum_groups(columns.good_by, ENDPOINT_CELLS, self.n_workers),
+                sum_groups(columns.slow_by, ENDPOINT_CELLS, self.n_workers))
 
     def moved(self, const int32_t[::1] rows not None, uint64_t[::1] seen not None) -> list:
         """Places in `rows` where something is other than at the last call with this `seen`, which has as many items and starts as zeros: of
@@ -359,7 +384,7 @@ cdef class Figures:
                 found = (1 + is_admitting(self.endpoint_gate(row), self.endpoint_columns(row), self.n_workers)
                          + is_answering(self.endpoint_gate(row), self.endpoint_columns(row), self.n_workers))   # who admits answers
             else:
-                found = pool_print(self.pool_columns(row), self.n_workers)
+                found = pool_print(self.pool_columns(row), self.crew)
             if found != seen[i]:
                 seen[i] = found
                 places.append(i)
@@ -409,28 +434,28 @@ cdef class Figures:
 
     def read_pop(self, int row) -> int:
         """In flight, all services together."""
-        return sum_cells(&self.pop_columns(row).in_flight, POP_CELLS, self.n_workers)
+        return sum_levels(&self.pop_columns(row).in_flight, POP_CELLS, self.crew)
 
     def read_pop_tunnels(self, int row) -> int:
         """Tunnels among these: nothing of a capacity."""
-        return sum_cells(&self.pop_columns(row).tunnels, POP_CELLS, self.n_workers)
+        return sum_levels(&self.pop_columns(row).tunnels, POP_CELLS, self.crew)
 
     def read_pool_tunnels(self, int row) -> int:
         """The same of a pool."""
-        return sum_cells(&self.pool_columns(row).tunnels, POOL_CELLS, self.n_workers)
+        return sum_levels(&self.pool_columns(row).tunnels, POOL_CELLS, self.crew)
 
     def read_pool(self, int row) -> dict:
         """PoolFigures: sums over the workers."""
         cdef const PoolColumn *columns = self.pool_columns(row)
         cdef const PoolGate *gate = self.pool_gate(row)
-        names = (
-            "in_flight", "connect_us", "connects", "first_byte_us", "first_bytes", "waiting", "lay_us",
-            "duration_us", "durations", "bytes_up", "bytes_down")
+        times = ("in_flight", "connect_us", "connects", "first_byte_us", "first_bytes", "waiting", "lay_us")
+        ends = ("duration_us", "durations", "bytes_up", "bytes_down")
         outcomes = ("attempts", "failures", "server_errors", "rate_limited", "retry_after_ms")
         codes = read_cells(columns.codes, N_CODES, POOL_CELLS, self.n_workers)
         reasons = read_cells(columns.reasons, len(REASONS), POOL_CELLS, self.n_workers)
         return {
-            **dict(zip(names, read_cells(&columns.in_flight, 11, POOL_CELLS, self.n_workers), strict=True)),
+            **dict(zip(times, self.read_pool_times(row), strict=True)),
+            **dict(zip(ends, read_cells(&columns.duration_us, 4, POOL_CELLS, self.n_workers), strict=True)),
             **dict(zip(outcomes, self.read_pool_outcomes(row), strict=True)),
             "codes": {label: count for label, count in zip(CODE_LABELS, codes, strict=True) if count},
             "reasons": {name: count for name, count in zip(REASONS, reasons, strict=True) if count},
@@ -444,6 +469,7 @@ cdef class Figures:
             "tunnels": self.read_pool_tunnels(row),
             "spared": load_relaxed(&gate.spared),
             "spared_in_pop": load_relaxed(&gate.spared_in_pop),
+            "all_zones": load_relaxed(&gate.all_zones) / <double>SCALE,
             "penalty_ms": load_relaxed(&gate.penalty_us) / 1000.0,
             "service_ms": load_relaxed(&gate.service_us) / 1000.0,
             "path_ms": -1.0 if load_relaxed(&gate.path_us) < 0 else load_relaxed(&gate.path_us) / 1000.0,
@@ -473,7 +499,7 @@ cdef class Figures:
             store_release(&gate.state, GATE_STATES.index(state))
 
     def set_pool(self, int row, *, admit=None, availability=None, shed=None, ramp=None, penalty_ms=None, service_ms=None, path_ms=None,
-                 samples=None, version=None, answering=None, spared=None, spared_in_pop=None) -> None:
+                 samples=None, version=None, answering=None, spared=None, spared_in_pop=None, all_zones=None) -> None:
         """Writes what is given into the gate; service_ms 0 and path_ms -1 mean unknown. The times, given together, go into the version
         of that number, into all of them without one. ValueError: nothing was written."""
         cdef PoolGate *gate = self.pool_gate(row)
@@ -487,6 +513,7 @@ cdef class Figures:
         cdef int64_t sample_count = 0 if samples is None else whole(samples, "samples")
         cdef int64_t answering_count = 0 if answering is None else whole(answering, "answering")
         cdef int64_t spared_count = 0 if spared is None else whole(spared, "spared")
+        cdef int64_t all_zones_fixed = 0 if all_zones is None else fixed_point(all_zones, "all_zones")
         cdef int64_t spared_in_pop_count = 0 if spared_in_pop is None else whole(spared_in_pop, "spared_in_pop")
         cdef int slot
         if path_ms is not None:
@@ -511,6 +538,8 @@ cdef class Figures:
             store_release(&gate.spared, spared_count)
         if spared_in_pop is not None:
             store_release(&gate.spared_in_pop, spared_in_pop_count)
+        if all_zones is not None:
+            store_release(&gate.all_zones, all_zones_fixed)
         if service_ms is None and path_ms is None:
             return
         store_release(&gate.service_us, service_us)

@@ -26,7 +26,7 @@ cdef extern from *:
     void lock_pages() noexcept nogil
     void unlock_pages() noexcept nogil
     bint FROM_HEAP
-    void *aligned_alloc(size_t alignment, size_t size) noexcept nogil
+    int posix_memalign(void **block, size_t alignment, size_t size) noexcept nogil     # aligned_alloc() takes multiples alone
     void *mmap(void *address, size_t length, int protection, int flags, int fd, long offset) noexcept nogil
     int munmap(void *address, size_t length) noexcept nogil
     int madvise(void *address, size_t length, int advice) noexcept nogil
@@ -112,7 +112,7 @@ cdef void *take_pages(size_t size) noexcept nogil:
     cdef Region *region
     cdef char *block = NULL
     if FROM_HEAP:
-        return aligned_alloc(PAGE_BYTES, size)
+        return block if posix_memalign(<void **>&block, PAGE_BYTES, size) == 0 else NULL
     lock_pages()
     region = regions[step]
     if region == NULL:

@@ -55,6 +55,7 @@ class PoolFigures(TypedDict):
     tunnels: int
     spared: int
     spared_in_pop: int
+    all_zones: float  # share of requests
     penalty_ms: float
     service_ms: float
     path_ms: float

@@ -22,7 +22,7 @@ cdef bint is_overloaded(const Weighed *weighed, int32_t k) noexcept nogil:
     cdef double weight = 0
     cdef int32_t i
     for i in range(weighed.n_window):
-        found = requests_in(weighed.candidates[weighed.window[i]].pool, weighed.n_workers)
+        found = requests_in(weighed.candidates[weighed.window[i]].pool, weighed.crew)
         total += found
         weight += weight_of(weighed, i)
         if i == k:

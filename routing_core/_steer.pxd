@@ -4,6 +4,7 @@ weigh() looks at every PoP, choose() draws; explain runs the same weigh() and wo
 """
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
+from routing_core._figures cimport Crew
 from routing_core._latency cimport Estimate
 from routing_core._location cimport Location
 from routing_core._random cimport Random
@@ -67,7 +68,7 @@ cdef struct Weighed:            # scratch of the caller: one per worker
     double weights[MAX_POPS]    # of those in the window: how often each is drawn
     double total_weight
     double window_ms            # after widening for a vague location and for affinity
-    int32_t n_workers
+    const Crew *crew
     uint64_t draw               # it was weighed with
     const Rule *rule            # that was found for the client; NULL: none fits
     int32_t pin                 # as Location.pin; 0: none, or none of its PoPs can serve
@@ -93,7 +94,7 @@ cdef struct Decision:
 
 # What pick() draws with, for explain, which works out the shares instead.
 # Of the two that are looked at the lower one serves: (estimate + 1 ms) * (1 + in flight / endpoints).
-cdef double cost_of(const Candidate *candidate, int n_workers) noexcept nogil
+cdef double cost_of(const Candidate *candidate, const Crew *crew) noexcept nogil
 # How often one of the window of `best` is drawn; 0: outside.
 cdef double window_weight(const Weighed *weighed, const Candidate *best, const Candidate *candidate, bint spills) noexcept nogil
 cdef bint has_spilled(const Weighed *weighed, const Candidate *best) noexcept nogil

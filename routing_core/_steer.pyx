@@ -41,8 +41,8 @@ cdef inline bint is_over(uint64_t draw, uint64_t salt, int64_t admit) noexcept n
     return <int64_t>(mixed(draw ^ salt) >> 54) >= admit     # 10 bits: SCALE
 
 
-cdef double cost_of(const Candidate *candidate, int n_workers) noexcept nogil:
-    cdef double load = <double>requests_in(candidate.pool, n_workers) / candidate.pool.n_endpoints
+cdef double cost_of(const Candidate *candidate, const Crew *crew) noexcept nogil:
+    cdef double load = <double>requests_in(candidate.pool, crew) / candidate.pool.n_endpoints
     return (candidate.estimate.ms + 1) * (1 + load)
 
 
@@ -60,7 +60,7 @@ cdef bint has_spilled(const Weighed *weighed, const Candidate *best) noexcept no
     for i in range(weighed.n):
         candidate = &weighed.candidates[i]
         if candidate != best and is_first(candidate, best) and candidate.is_available and (
-                load_relaxed(&candidate.pool.gate.shed) < SCALE or is_out_of_room(candidate.pool, weighed.n_workers)):
+                load_relaxed(&candidate.pool.gate.shed) < SCALE or is_out_of_room(candidate.pool, weighed.crew)):
             return True
     return False
 
@@ -71,7 +71,7 @@ cdef double window_weight(const Weighed *weighed, const Candidate *best, const C
     cdef double nearness = 1
     if spills and not weighed.is_hashed:
         nearness = (best.estimate.ms + 1) / (candidate.estimate.ms + 1)
-        nearness *= nearness * max(free_share(candidate.pool, weighed.n_workers), 1e-3)
+        nearness *= nearness * max(free_share(candidate.pool, weighed.crew), 1e-3)
     elif excess > 0:
         nearness = 1 - excess / window_ms if excess < window_ms else 0.0
         nearness *= nearness * nearness
@@ -178,7 +178,7 @@ cdef inline bint is_wider(const Weighed *weighed, const Candidate *one, const Ca
     if one.is_full != other.is_full:
         return other.is_full
     if one.is_full:
-        return free_share(one.pool, weighed.n_workers) > free_share(other.pool, weighed.n_workers)
+        return free_share(one.pool, weighed.crew) > free_share(other.pool, weighed.crew)
     if one.admit != other.admit:
         return one.admit > other.admit
     return one.rank < other.rank if weighed.is_ordered else one.estimate.ms < other.estimate.ms
@@ -278,7 +278,7 @@ cdef bint mark_full(Weighed *weighed) noexcept nogil:
     cdef int32_t i
     for i in range(weighed.n):
         candidate = &weighed.candidates[i]
-        if is_usable(weighed, candidate) and is_out_of_room(candidate.pool, weighed.n_workers):
+        if is_usable(weighed, candidate) and is_out_of_room(candidate.pool, weighed.crew):
             candidate.is_full = True
             candidate.is_passed = True
             found = True
@@ -289,14 +289,14 @@ cdef bint mark_full(Weighed *weighed) noexcept nogil:
 cdef bint has_full(const Weighed *weighed) noexcept nogil:
     cdef int32_t i
     for i in range(weighed.n_window):
-        if is_out_of_room(weighed.candidates[weighed.window[i]].pool, weighed.n_workers):
+        if is_out_of_room(weighed.candidates[weighed.window[i]].pool, weighed.crew):
             return True
     return False
 
 
 cdef void weigh(const TableData *table, const Route *route, const Target *target, const Asked *asked, uint64_t draw, int slot,
                 Weighed *out) noexcept nogil:
-    out.n_workers = table.n_workers
+    out.crew = table.crew
     out.draw = draw
     out.window_ms = widened(table, route, asked)
     out.is_hashed = hash_key(route, asked) != 0
@@ -339,7 +339,7 @@ cdef int32_t pick(const Weighed *weighed, Random *rng) noexcept nogil:
     if weighed.is_panic:
         return other
     one = draw_one(weighed, rng) if weighed.spills or weighed.candidates[other].pool.service.has_weights else weighed.best
-    if cost_of(&weighed.candidates[other], weighed.n_workers) < cost_of(&weighed.candidates[one], weighed.n_workers):
+    if cost_of(&weighed.candidates[other], weighed.crew) < cost_of(&weighed.candidates[one], weighed.crew):
         return other
     return one
 
@@ -352,7 +352,7 @@ cdef int32_t find_kept(const Weighed *weighed, const Pop *kept) noexcept nogil:
         candidate = &weighed.candidates[i]
         if candidate.pool.pop == kept:
             if (candidate.is_available and (weighed.is_panic or not candidate.is_passed)
-                    and not is_out_of_room(candidate.pool, weighed.n_workers)):
+                    and not is_out_of_room(candidate.pool, weighed.crew)):
                 return i
             return -1
     return -1
@@ -419,7 +419,7 @@ cdef void find_fallbacks(Weighed *weighed, int32_t chosen, Decision *out) noexce
     cdef int32_t k
     list_fallbacks(weighed, chosen, out)
     for k in range(out.n_fallbacks):
-        if is_out_of_room(out.fallbacks[k], weighed.n_workers):
+        if is_out_of_room(out.fallbacks[k], weighed.crew):
             mark_full(weighed)
             list_fallbacks(weighed, chosen, out)
             return

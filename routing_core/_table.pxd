@@ -3,12 +3,12 @@
 Built by control from a TableSpec, never changed after; one block of memory owned by one `Table`, and one for the endpoints of each
 pool that successive tables share. Who publishes it and frees it when workers have let go is the data plane's affair
 (gateway/dataplane/_snapshot). Pointers inside point into the same block, into `Members` that the table keeps, or into rows of Figures
-(which outlive tables).
+(which outlive tables). A field that points into the block stands in _copy.pyx too.
 Must not know sockets, clocks or logging.
 """
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 
-from routing_core._figures cimport EndpointColumn, EndpointGate, Pace, PoolColumn, PoolGate, PopColumn, ServiceColumn, ServiceDebt
+from routing_core._figures cimport Crew, EndpointColumn, EndpointGate, Pace, PoolColumn, PoolGate, PopColumn, ServiceColumn, ServiceDebt
 from routing_core._text cimport Text    # all texts of a table are owned by the table
 
 cdef enum:
@@ -50,7 +50,7 @@ cdef struct Pool:               # one service in one PoP
     int32_t max_in_flight       # per endpoint, whole gateway; 0: no limit
     int32_t high                # as a PoP's, of this service alone
     int32_t weight              # >= 1: beside the number of endpoints, how often it is drawn among near-equals
-    int32_t n_preferred         # the first of the endpoints: the others serve only while none of these is available
+    int32_t n_preferred         # the first of the endpoints: the others serve while none of these is available, and as the gate says
     const Endpoint *endpoints   # [n_endpoints], of Members
     const PoolGate *gate
     PoolColumn *columns         # [n_workers]
@@ -118,18 +118,25 @@ cdef struct Pin:
 
 cdef struct TableData:
     int64_t generation
-    int32_t n_workers
     int32_t n_pops
     int32_t n_services
     int32_t n_routes
+    int32_t n_pools             # of all services
+    size_t n_targets            # of all routes
+    size_t n_rules              # of all targets
+    size_t n_lists              # places in lists of pools
+    size_t n_bytes              # of the block
     const Pop *pops
     const Service *services
     const Route *routes
+    const Pool *pools           # of all services
     const Target *targets       # of all routes
     const Rule *rules           # of all targets
+    const Pool **lists          # those of all rules, one behind the other
     int32_t n_pins
     const Pin *pins
     const Pace *pace            # of the figures
+    const Crew *crew            # of the figures
     double intercept_ms         # the prior: rtt_ms = intercept + slope * great-circle km + abroad, when the countries differ
     double slope_ms_per_km
     double abroad_ms
@@ -161,13 +168,8 @@ cdef inline int continent_bit(uint16_t continent) noexcept nogil:
         return 5
     return 6 if continent == 0x5341 else -1
 
-cdef class Members:                 # of one pool, or of several that have just these
-    cdef Endpoint *endpoints        # [count], owned; immutable
-    cdef int32_t count
-    cdef object spec                # the tuple that it was made of: keeps its id from being used again
-
 cdef class Table:
     cdef TableData *data            # owned; immutable
     cdef readonly object spec       # what it was built from (gateway/control shows it)
     cdef object figures             # keeps the rows' memory
-    cdef dict members               # id of a PoolSpec's endpoints -> Members
+    cdef list members               # of each pool, in their order: Members

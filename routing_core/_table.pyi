@@ -1,18 +1,13 @@
 from typing import final
 
 from routing_core._figures import Figures
-from routing_core.spec import EndpointSpec, TableSpec
+from routing_core.spec import TableSpec
 
 MAX_POPS: int
 LEGS: tuple[str, ...]  # "client-pop", "gateway-pop": index is Leg
 AFFINITIES: tuple[str | None, ...]  # None, "cookie", "header", "client": index is AffinityKind
 CONTINENTS: tuple[str, ...]
 REDIRECTS: tuple[int, ...]  # 0, 307, 308
-
-@final
-class Members:
-    """What is compiled of `PoolSpec.endpoints`, with their names behind them."""
-    def __new__(cls, spec: tuple[EndpointSpec, ...], figures: Figures, what: str) -> Members: ...
 
 @final
 class Table:

@@ -1,5 +1,6 @@
 """One block: header, PoPs, services, pools, routes, targets, rules, lists of pools, pins, texts. Measured first, then filled.
 
+Where nothing but some pools is otherwise than in the last table, it is a copy of that one's block with those pools filled anew.
 The endpoints of each pool are a block of their own, which the next table shares when they are the same: of 10,000 a change moves a few.
 What comes in was made by control from a file and from Kubernetes: everything is checked here, nothing is checked later.
 """
@@ -7,21 +8,21 @@ cimport cython
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from routing_core._address cimport MAX_WEIGHT, fill_endpoint
+from routing_core._address cimport MAX_WEIGHT
+from routing_core._checks cimport name_bytes, number, whole
+from routing_core._copy cimport copy_block
 from routing_core._figures cimport Figures
 from routing_core._location cimport unit_vector
 from routing_core._memory cimport TABLE, give, take
 from routing_core._routes cimport build_matcher, free_matcher, share_matcher
-from routing_core._splice cimport copy_endpoints, has_doubled, names_length, same_first, same_last
+from routing_core._splice cimport MAX_ENDPOINTS, Members
 
 from routing_core.spec import TableSpec
 
 cdef enum:
-    MAX_ENDPOINTS = 1000000     # of one pool: keeps counts, and sums of them, far inside 32 bits
     MAX_POOL_WEIGHT = 1000
     MAX_RULES = 1000            # of one route
     MAX_TARGETS = 64
-    MOST_SPLICED = 64           # endpoints that are new among old ones: each is compared with all
 
 globals()["MAX_POPS"] = MAX_POPS    # an enum of the .pxd is not seen from Python
 LEGS = ("client-pop", "gateway-pop")    # index is Leg
@@ -39,27 +40,6 @@ cdef struct Arena:              # the next free place of each part of the block
     Pin *pin
     int32_t *pin_pop
     char *text
-
-
-cdef int64_t whole(object value, int64_t low, int64_t high, str what) except? -1:
-    if type(value) is not int or not low <= value <= high:
-        raise ValueError(f"{what}: must be a whole number from {low} to {high}, got {value!r}")
-    return value
-
-
-cdef double number(object value, double low, double high, str what) except? -1:
-    if not isinstance(value, (int, float)) or not low <= value <= high:
-        raise ValueError(f"{what}: must be a number from {low:g} to {high:g}, got {value!r}")
-    return value
-
-
-cdef bytes name_bytes(object name, str what, set seen):
-    if type(name) is not str or not name:
-        raise ValueError(f"{what}: name must be a text of at least one character, got {name!r}")
-    if name in seen:
-        raise ValueError(f"{what}: names must differ, got {name!r} twice")
-    seen.add(name)
-    return name.encode()
 
 
 cdef Text keep_text(char **end, bytes text):
@@ -111,69 +91,6 @@ cdef int fill_pop(Arena *arena, Pop *pop, object spec, int32_t position, bytes n
     return 0
 
 
-cdef int reserve(Members out, size_t n_text) except -1:
-    out.endpoints = <Endpoint *>take(TABLE, out.count * sizeof(Endpoint) + n_text)
-    if out.endpoints == NULL:
-        raise MemoryError
-    return 0
-
-
-cdef int compile_all(Members out, Figures figures, str what) except -1:
-    cdef set seen = set()
-    cdef list names = [name_bytes(endpoint.name, what + " endpoints", seen) for endpoint in out.spec]
-    cdef char *text
-    cdef Py_ssize_t place
-    if len({endpoint.row for endpoint in out.spec}) < len(out.spec):
-        raise ValueError(f"{what}: endpoints of one pool must have rows of their own")
-    reserve(out, <size_t>sum(map(len, names)))
-    text = <char *>(out.endpoints + out.count)
-    for place, endpoint in enumerate(out.spec):
-        fill_endpoint(out.endpoints + place, &text, endpoint, names[place], figures)
-    return 0
-
-
-cdef bint splice(Members out, Members before, Figures figures, str what) except -1:
-    """Of thousands a change moves a few: what stands before and behind these is copied. False: nothing was done, they are too many, or not
-    all different."""
-    cdef Py_ssize_t first = same_first(out.spec, before.spec), last = same_last(out.spec, before.spec, first)
-    cdef int32_t n = out.count - <int32_t>(first + last)
-    cdef const Endpoint *behind = before.endpoints + before.count - last
-    cdef list names
-    cdef char *text
-    cdef Py_ssize_t k
-    if n > MOST_SPLICED:
-        return False
-    names = [name_bytes(endpoint.name, what + " endpoints", set()) for endpoint in out.spec[first:first + n]]
-    reserve(out, names_length(before.endpoints, <int32_t>first) + <size_t>sum(map(len, names)) + names_length(behind, <int32_t>last))
-    text = copy_endpoints(out.endpoints, before.endpoints, <int32_t>first, <char *>(out.endpoints + out.count))
-    for k in range(n):
-        fill_endpoint(out.endpoints + first + k, &text, out.spec[first + k], names[k], figures)
-    copy_endpoints(out.endpoints + first + n, behind, <int32_t>last, text)
-    if not has_doubled(out.endpoints, out.count, <int32_t>first, n):
-        return True
-    give(TABLE, out.endpoints)
-    out.endpoints = NULL
-    return False
-
-
-@cython.final
-cdef class Members:
-    """What is compiled of `PoolSpec.endpoints`, with their names behind them. `before`: compiled of some of these with the same figures."""
-
-    def __cinit__(self, tuple spec not None, Figures figures not None, str what not None, Members before=None):
-        self.spec = spec
-        self.count = <int32_t>whole(len(spec), 0, MAX_ENDPOINTS, what + " endpoints")
-        try:
-            if before is None or not splice(self, before, figures, what):
-                compile_all(self, figures, what)
-        except (IndexError, OverflowError) as error:      # a row that is none
-            raise ValueError(str(error)) from error
-
-    def __dealloc__(self):
-        if self.endpoints != NULL:
-            give(TABLE, self.endpoints)
-
-
 cdef int fill_pool(Pool *out, object spec, Members members, const Pop *pop, const Service *service, Figures figures, str what) except -1:
     out.pop = pop
     out.service = service
@@ -190,7 +107,7 @@ cdef int fill_pool(Pool *out, object spec, Members members, const Pop *pop, cons
     return 0
 
 
-cdef int fill_service(Arena *arena, TableData *data, object spec, int32_t position, dict names, dict members, set rows,
+cdef int fill_service(Arena *arena, TableData *data, object spec, int32_t position, dict names, list members, set rows,
                       Figures figures) except -1:
     cdef Service *service = arena.service
     cdef str what = f"services[{position}] ({spec.name})"
@@ -214,7 +131,7 @@ cdef int fill_service(Arena *arena, TableData *data, object spec, int32_t positi
         if pop in seen:
             raise ValueError(f"{what}: must have at most one pool in a PoP, got two in {pop}")
         seen.add(pop)
-        fill_pool(arena.pool, pool, members[id(pool.endpoints)], data.pops + pop, service, figures, what)
+        fill_pool(arena.pool, pool, members[arena.pool - data.pools], data.pops + pop, service, figures, what)
         arena.pool += 1
     arena.service += 1
     return 0
@@ -356,20 +273,21 @@ cdef int fill_pin(Arena *arena, TableData *data, object pops, int32_t position) 
     return 0
 
 
-cdef dict members_of(object spec, Figures figures, Table before):
-    """The endpoints of all pools by the id of their spec. Those that a table has compiled before as they are, or others of the same pool,
-    are not compiled anew."""
-    cdef dict found = {}, old = {}, by_row = {}
+cdef list members_of(object spec, Figures figures, Table before):
+    """The endpoints of each pool. Those that a table has compiled before as they are, or others of the same pool, are not compiled anew."""
+    cdef dict found = {}, by_row = {}
+    cdef Members one
+    cdef list out = []
     if before is not None and before.figures is figures:
-        old = before.members
+        found = {id(one.spec): one for one in before.members}
         by_row = {pool.row: id(pool.endpoints) for service in before.spec.services for pool in service.pools}
     for number, service in enumerate(spec.services):
         for pool in service.pools:
             key = id(pool.endpoints)
             if key not in found:
-                found[key] = old.get(key) or Members(
-                    pool.endpoints, figures, f"services[{number}] ({service.name})", old.get(by_row.get(pool.row)))
-    return found
+                found[key] = Members(pool.endpoints, figures, f"services[{number}] ({service.name})", found.get(by_row.get(pool.row)))
+            out.append(found[key])
+    return out
 
 
 cdef dict encode_names(object spec):
@@ -395,7 +313,7 @@ cdef tuple steering_places(object spec):
     return sum(len(lead_to) for lead_to, _ in targets), sum(len(of_route) for _, of_route in rules), n_lists
 
 
-cdef TableData *build(object spec, Figures figures, dict members) except NULL:
+cdef TableData *build(object spec, Figures figures, list members) except NULL:
     cdef int32_t n_pops = <int32_t>whole(len(spec.pops), 0, MAX_POPS, "pops")
     cdef dict names = encode_names(spec)
     for number, route in enumerate(spec.routes):
@@ -407,17 +325,19 @@ cdef TableData *build(object spec, Figures figures, dict members) except NULL:
     n_targets, n_rules, n_lists = steering_places(spec)
     cdef size_t n_text = names["total"]
     cdef size_t n_pins = len(spec.pins), n_pin_pops = sum(map(len, spec.pins))
-    cdef TableData *data = <TableData *>take(
-        TABLE, sizeof(TableData) + n_pops * sizeof(Pop) + n_services * sizeof(Service) + n_pools * sizeof(Pool)
+    cdef size_t n_bytes = (
+        sizeof(TableData) + n_pops * sizeof(Pop) + n_services * sizeof(Service) + n_pools * sizeof(Pool)
         + n_routes * sizeof(Route) + n_targets * sizeof(Target) + n_rules * sizeof(Rule)
         + n_lists * sizeof(Pool *) + n_pins * sizeof(Pin) + n_pin_pops * sizeof(int32_t) + n_text)
+    cdef TableData *data = <TableData *>take(TABLE, n_bytes)
     if data == NULL:
         raise MemoryError
     cdef Arena arena
     data.n_pops = n_pops
     data.n_services = <int32_t>n_services
     data.n_routes = <int32_t>n_routes
-    data.n_workers = figures.n_workers
+    data.n_pools = <int32_t>n_pools
+    data.n_targets, data.n_rules, data.n_lists, data.n_bytes = n_targets, n_rules, n_lists, n_bytes
     data.pops = <Pop *>(data + 1)
     arena.service = <Service *>(data.pops + n_pops)
     arena.pool = <Pool *>(arena.service + n_services)
@@ -429,12 +349,15 @@ cdef TableData *build(object spec, Figures figures, dict members) except NULL:
     arena.pin_pop = <int32_t *>(arena.pin + n_pins)
     arena.text = <char *>(arena.pin_pop + n_pin_pops)
     data.services = arena.service
+    data.pools = arena.pool
     data.routes = arena.route
     data.targets = arena.target
     data.rules = arena.rule
+    data.lists = arena.list
     data.n_pins = <int32_t>n_pins
     data.pins = arena.pin
     data.pace = figures.pace
+    data.crew = figures.crew
     try:
         fill(data, &arena, spec, names, members, figures)
     except (IndexError, OverflowError) as error:      # a row that is none
@@ -446,20 +369,25 @@ cdef TableData *build(object spec, Figures figures, dict members) except NULL:
     return data
 
 
-cdef int fill(TableData *data, Arena *arena, object spec, dict names, dict members, Figures figures) except -1:
+cdef int fill_head(TableData *data, object spec) except -1:
     cdef double xyz[3]
-    cdef dict known = {}
-    cdef set rows = set()
-    cdef int32_t position
     data.generation = whole(spec.generation, 0, 1 << 62, "generation")
     data.intercept_ms = number(spec.intercept_ms, 0, 1000, "intercept_ms")
     data.slope_ms_per_km = number(spec.slope_ms_per_km, 0, 1, "slope_ms_per_km")
     data.abroad_ms = number(spec.abroad_ms, 0, 1000, "abroad_ms")
-    if spec.gateway is not None:
+    data.has_gateway = spec.gateway is not None
+    if data.has_gateway:
         lat, lon = spec.gateway
         unit_vector(number(lat, -90, 90, "gateway lat"), number(lon, -180, 180, "gateway lon"), xyz)
-        data.has_gateway = True
         data.gateway_x, data.gateway_y, data.gateway_z = xyz[0], xyz[1], xyz[2]
+    return 0
+
+
+cdef int fill(TableData *data, Arena *arena, object spec, dict names, list members, Figures figures) except -1:
+    cdef dict known = {}
+    cdef set rows = set()
+    cdef int32_t position
+    fill_head(data, spec)
     pop_rows = [pop.row for pop in spec.pops if pop.row is not None]
     if len(set(pop_rows)) < len(pop_rows):
         raise ValueError(f"pops: must have rows of their own, got {pop_rows!r}")
@@ -474,6 +402,54 @@ cdef int fill(TableData *data, Arena *arena, object spec, dict names, dict membe
     return 0
 
 
+cdef tuple frame_of(object service):
+    """Of a service all that stands in a table but what is in its pools."""
+    return service.name, service.row, service.is_long_lived, [(pool.pop, pool.row, pool.weight) for pool in service.pools]
+
+
+cdef bint is_renewal(object spec, Figures figures, Table before):
+    """Whether what is in pools is all that is otherwise than in `before`."""
+    if (before is None or before.figures is not figures or before.spec.pops is not spec.pops or before.spec.routes is not spec.routes
+            or before.spec.pins is not spec.pins or len(before.spec.services) != len(spec.services)):
+        return False
+    for service, was in zip(spec.services, before.spec.services):
+        if service is not was and frame_of(service) != frame_of(was):
+            return False
+    return True
+
+
+cdef int renew_pools(TableData *data, object spec, Figures figures, Table before, list members) except -1:
+    """`members`: those of before; becomes those of now."""
+    cdef Pool *pool = <Pool *>data.pools
+    cdef Members one
+    cdef int32_t place = 0
+    for number, (service, was) in enumerate(zip(spec.services, before.spec.services)):
+        if service is was:
+            place += <int32_t>len(service.pools)
+            continue
+        what = f"services[{number}] ({service.name})"
+        for built in service.pools:
+            one = members[place]
+            if built.endpoints is not one.spec:
+                one = members[place] = Members(built.endpoints, figures, what, one)
+            fill_pool(pool + place, built, one, pool[place].pop, pool[place].service, figures, what)
+            place += 1
+    return 0
+
+
+cdef TableData *build_again(object spec, Figures figures, Table before, list members) except NULL:
+    cdef TableData *data = copy_block(before.data)
+    if data == NULL:
+        raise MemoryError
+    try:
+        fill_head(data, spec)
+        renew_pools(data, spec, figures, before, members)
+    except BaseException:
+        give(TABLE, data)
+        raise
+    return data
+
+
 @cython.final
 cdef class Table:
     """Immutable. ValueError names what is wrong in the spec (index out of range, doubled name, bad address, too many PoPs).
@@ -486,8 +462,12 @@ cdef class Table:
             raise TypeError(f"spec: must be a TableSpec, got {type(spec).__name__}")
         self.spec = spec
         self.figures = figures
-        self.members = members_of(spec, figures, before)
-        self.data = build(spec, figures, self.members)
+        if is_renewal(spec, figures, before):
+            self.members = before.members.copy()
+            self.data = build_again(spec, figures, before, self.members)
+        else:
+            self.members = members_of(spec, figures, before)
+            self.data = build(spec, figures, self.members)
         if before is not None and before.spec.routes is spec.routes:
             self.data.matcher = share_matcher(before.data.matcher)
         else:

@@ -23,8 +23,11 @@ def add_to_endpoint(
     first_bytes: int = 0,
     first_byte_us: int = 0,
     attempts: int = 0,
+    tunnels: int = 0,
     bad_by: bytes = b"",
     good_by: bytes = b"",
+    slow_by: bytes = b"",
+    n_open: int = 0,
 ) -> None: ...
 def add_to_pool(
     figures: Figures,
@@ -48,6 +51,9 @@ def add_to_pool(
 ) -> None: ...
 def add_to_pop(figures: Figures, row: int, worker: int, in_flight: int) -> None: ...
 def add_to_service(figures: Figures, row: int, worker: int, outcome: int) -> None: ...
+def hang(figures: Figures, worker: int, hangs: bool = True) -> None:
+    """As workers say it of one another."""
+
 def observe(figures: Figures, row: int, worker: int, us: int, now_ms: int) -> int: ...
 def enter_service(figures: Figures, row: int, share_milli: int, worker: int = 0) -> None:
     """A request begins."""
@@ -65,6 +71,7 @@ def choose(
     tried: Sequence[int] = (),
     ignore_gates: bool = False,
     seed: int = 1,
+    max_open: int = ...,
 ) -> dict[tuple[str, int], int]: ...
 def choose_many(table: Table, service: int, pool: int, n: int) -> None: ...
 def decide_many(table: Table, route: int, locations: Sequence[tuple[float, float, float] | None], n: int, **facts: object) -> None: ...
@@ -72,3 +79,7 @@ def match_many(table: Table, hosts: list[bytes], path: bytes, n: int) -> int: ..
 def address_of(table: Table, service: int, pool: int, endpoint: int) -> bytes: ...
 def endpoints_of(table: Table, service: int, pool: int) -> list[tuple[bytes, bytes, int, int, int, int]]:
     """All that is compiled of each: name, sockaddr, row, weight, and where its figures are."""
+
+def block_of(table: Table) -> tuple[list[tuple[str, int]], bytes]:
+    """A table's block: its words, and the bytes behind the last. What points into the block is how far from its beginning; what is in it
+    by chance and looks like that is the same in a copy."""

@@ -2,9 +2,9 @@
 
 Not imported by the package. Must not hold logic of its own.
 """
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint32_t, uint64_t
 
-from routing_core._atomic cimport add_own
+from routing_core._atomic cimport add_own, add_shared, clear_bits, set_bits
 from routing_core._budget cimport FORGIVEN_S, BudgetTerms, enter, leave, spend
 from routing_core._endpoints cimport (ADMITTING_ONLY, ANSWERING_FIRST, AVAILABLE, MAX_TRIED, Availability, choose_endpoint,
                                       observe_latency)
@@ -49,12 +49,15 @@ def group(bytes client not None) -> int:
 
 def add_to_endpoint(Figures figures not None, int row, int worker, *, int64_t in_flight=0, int64_t connections=0,
                     int64_t connect_failures=0, int64_t answers=0, int64_t errors=0, int64_t first_bytes=0,
-                    int64_t first_byte_us=0, int64_t attempts=0, bytes bad_by=b"", bytes good_by=b"") -> None:
-    """As a worker counts in its own column. By: whose, an address of 16 bytes."""
+                    int64_t first_byte_us=0, int64_t attempts=0, int64_t tunnels=0, bytes bad_by=b"", bytes good_by=b"",
+                    bytes slow_by=b"", int64_t n_open=0) -> None:
+    """As a worker counts in its own column, n_open in what is all workers'. By: whose, an address of 16 bytes."""
     cdef EndpointColumn *own = &figures.endpoint_columns(row)[worker]
     add_own(&own.in_flight, in_flight)
     add_own(&own.connections, connections)
+    add_shared(<int64_t *>&figures.endpoint_gate(row).share.n_open, n_open)
     add_own(&own.attempts, attempts)
+    add_own(&own.tunnels, tunnels)
     add_own(&own.connect_failures, connect_failures)
     add_own(&own.answers, answers)
     add_own(&own.errors, errors)
@@ -64,6 +67,8 @@ def add_to_endpoint(Figures figures not None, int row, int worker, *, int64_t in
         add_to_group(own.bad_by, group(bad_by))
     if good_by:
         add_to_group(own.good_by, group(good_by))
+    if slow_by:
+        add_to_group(own.slow_by, group(slow_by))
 
 
 def add_to_pool(Figures figures not None, int row, int worker, *, int64_t in_flight=0, int code=0, int reason=0, int64_t attempts=0,
@@ -99,6 +104,14 @@ def add_to_service(Figures figures not None, int row, int worker, int outcome) -
     add_own(&figures.service_columns(row)[worker].retries[outcome], 1)
 
 
+def hang(Figures figures not None, int worker, bint hangs=True) -> None:
+    """As workers say it of one another."""
+    if hangs:
+        set_bits(&figures.crew.hung, <int64_t>1 << worker)
+    else:
+        clear_bits(&figures.crew.hung, <int64_t>1 << worker)
+
+
 def observe(Figures figures not None, int row, int worker, int64_t us, int64_t now_ms) -> int:
     """Feeds one time to first byte; returns the average after it, in us."""
     observe_latency(&figures.endpoint_columns(row)[worker], us, now_ms)
@@ -117,11 +130,11 @@ def leave_service(Figures figures not None, int row, int worker=0) -> None:
 
 def spend_retry(Figures figures not None, int row, int64_t now_ms, int64_t floor_per_s) -> bool:
     cdef BudgetTerms terms = BudgetTerms(share_milli=0, floor_milli=1000 * floor_per_s * FORGIVEN_S)
-    return spend(figures.service_debt(row), figures.service_columns(row), figures.n_workers, &terms, now_ms)
+    return spend(figures.service_debt(row), figures.service_columns(row), figures.crew, &terms, now_ms)
 
 
 def choose(Table table not None, int service, int pool, int64_t n=1, *, int worker=0, int64_t now_ms=0, tried=(), bint ignore_gates=False,
-           int64_t seed=1) -> dict:
+           int64_t seed=1, int64_t max_open=INT64_MAX) -> dict:
     """n choices in one pool: counts by (availability, endpoint's row; -1: none)."""
     cdef const Pool *asked = &table.data.services[service].pools[pool]
     cdef const Endpoint *chosen = NULL
@@ -137,7 +150,7 @@ def choose(Table table not None, int service, int pool, int64_t n=1, *, int work
     counts = {}
     for _k in range(n):
         with nogil:
-            availability = choose_endpoint(asked, worker, table.data.n_workers, now_ms, &rng, rows, n_tried,
+            availability = choose_endpoint(asked, worker, table.data.crew, max_open, now_ms, &rng, rows, n_tried,
                                            ANSWERING_FIRST if ignore_gates else ADMITTING_ONLY, &chosen)
         key = AVAILABILITIES[availability], -1 if chosen == NULL else chosen.row
         counts[key] = counts.get(key, 0) + 1
@@ -153,7 +166,7 @@ def choose_many(Table table not None, int service, int pool, int64_t n) -> None:
     seed_random(&rng, 1)
     with nogil:
         for _k in range(n):
-            choose_endpoint(asked, 0, table.data.n_workers, _k, &rng, NULL, 0, ADMITTING_ONLY, &chosen)
+            choose_endpoint(asked, 0, table.data.crew, INT64_MAX, _k, &rng, NULL, 0, ADMITTING_ONLY, &chosen)
 
 
 def decide_many(Table table not None, int route, locations, int64_t n, **facts) -> None:
@@ -215,3 +228,15 @@ def endpoints_of(Table table not None, int service, int pool) -> list:
         found.append((one.name.at[:one.name.length], address_of(table, service, pool, k), one.row, one.weight,
                       <size_t>one.gate, <size_t>one.columns))
     return found
+
+
+def block_of(Table table not None) -> tuple:
+    """A table's block: its words, and the bytes behind the last. What points into the block is how far from its beginning; what is in it
+    by chance and looks like that is the same in a copy."""
+    cdef const char *block = <const char *>table.data
+    cdef size_t at = <size_t>block, size = table.data.n_bytes, i
+    cdef const uint64_t *words = <const uint64_t *>block
+    found = []
+    for i in range(size // 8):
+        found.append(("here", words[i] - at) if at <= words[i] <= at + size else ("", words[i]))
+    return found, block[size - size % 8:size]

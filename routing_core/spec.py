@@ -48,7 +48,7 @@ class PoolSpec:
     is_last_resort: bool = False  # its endpoints all terminate: they serve only while no other PoP can
     high: int = 0  # as a PoP's, of this service alone
     weight: int = 1  # beside the number of endpoints: how often it is drawn among near-equals
-    n_preferred: int = 0  # the first of the endpoints, in this gateway's zone: the others serve only while none of these can
+    n_preferred: int = 0  # the first of the endpoints, in this gateway's zone: they come first
 
 
 @dataclass(frozen=True, slots=True)

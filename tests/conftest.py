@@ -15,6 +15,12 @@ settings.register_profile("deep", max_examples=1000, deadline=None, print_blob=T
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
+def pytest_collection_finish() -> None:
+    """What is there by now stays to the end. To go through it twice for each test of `nothing_left` took longer than the tests."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture
 def nothing_left() -> Iterator[None]:
     """The test gives back every block it took from the allocator; name it before the fixtures that hold some."""

@@ -190,7 +190,7 @@ def measure(options: argparse.Namespace, folder: Path, names: Sequence[str]) -> 
     return {"proxies": proxies, "workers": workers, "idle_connections": options.idle, "rounds": options.rounds, "seconds": options.seconds}
 
 
-def apart() -> None:
+def apart(module: str = "bench.proxy") -> None:
     """Goes on in a network namespace of its own, without the machine's congestion control: one that paces (BBR) costs everybody timers.
 
     cubic, the kernel's default, where a namespace may have it (tcp_allowed_congestion_control), else reno: without losses they are one.
@@ -202,8 +202,8 @@ def apart() -> None:
     inside = f'ip link set lo up && {{ echo cubic > {control} || echo reno > {control}; }} 2> /dev/null; exec "$@"'
     unshare = ["unshare", "--net", *([] if os.geteuid() == 0 else ["--map-root-user"]), "sh", "-c", inside, "sh"]
     if subprocess.run([*unshare, "true"], stderr=subprocess.DEVNULL).returncode == 0:
-        os.execvp(unshare[0], [*unshare, sys.executable, "-m", "bench.proxy", *sys.argv[1:]])
-    say("bench/proxy: no network namespace of its own here: the machine's congestion control is what it is")
+        os.execvp(unshare[0], [*unshare, sys.executable, "-m", module, *sys.argv[1:]])
+    say(f"{module}: no network namespace of its own here: the machine's congestion control is what it is")
 
 
 def main(given: Sequence[str]) -> int:

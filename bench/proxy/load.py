@@ -122,12 +122,12 @@ def pin(pid: int, cpu: int, **threads: int) -> None:
             os.sched_setaffinity(int(task.name), {threads.get(name, cpu)})
 
 
-def wrk(port: int, kind: Kind, seconds: int, cpus: str) -> dict[str, int]:
-    """wrk's summary; SystemExit when an answer was no 200, late or cut."""
+def wrk(port: int, kind: Kind, seconds: int, cpus: str, under: Sequence[str] = ()) -> dict[str, int]:
+    """wrk's summary; SystemExit when an answer was no 200, late or cut. `under`: words of a command that runs it."""
     fields = {**recorder.SENT, **({"Connection": "close"} if kind.closes else {})}
     url = f"http://127.0.0.1:{port}{kind.path}"
     command = [
-        "taskset", "-c", cpus, "wrk", "-t", "1", "-c", str(kind.connections), "-d", f"{seconds}s", "-s", str(SUMMARY),
+        *under, "taskset", "-c", cpus, "wrk", "-t", "1", "-c", str(kind.connections), "-d", f"{seconds}s", "-s", str(SUMMARY),
         *itertools.chain(*(("-H", f"{name}: {value}") for name, value in fields.items())), url,
     ]  # fmt: skip
     environment = {**os.environ, "BENCH_POST_BYTES": str(kind.post_bytes), "BENCH_REST_MS": str(kind.rest_ms)}

@@ -12,10 +12,11 @@ import json
 import os
 import socket
 import urllib.parse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gateway.errors import IsochroneError
+from gateway.errors import ConfigError, IsochroneError
 
 DEFAULT = "http://127.0.0.1:9901"  # as `admin.bind` has it
 VARIABLE = "ISOCHRONE_ADMIN"
@@ -61,11 +62,11 @@ def add_running(parser: argparse.ArgumentParser) -> None:
     """For who can mean nothing but a running gateway: which one."""
     which = parser.add_mutually_exclusive_group()
     add_admin(which, f"its admin API: http://HOST:PORT or unix:/PATH; default: the variable {VARIABLE}, or {DEFAULT}")
-    which.add_argument("-c", "--config", metavar="FILE", type=Path, help="the admin API that this configuration has")
+    which.add_argument("-c", "--config", metavar="FILE", type=Path, help="that of this configuration, whatever is faulty elsewhere in it")
 
 
 def running(args: argparse.Namespace, timeout_s: float = TIMEOUT_S) -> AdminClient:
-    """The gateway that add_running's options mean. ConfigError for a file that is none."""
+    """The gateway that add_running's options mean. ConfigError for a file that does not say which."""
     if args.config is not None:
         url, token = _bound(args.config)
         return AdminClient(url, timeout_s, token_file=token)
@@ -76,9 +77,12 @@ def running(args: argparse.Namespace, timeout_s: float = TIMEOUT_S) -> AdminClie
 
 def _bound(path: Path) -> tuple[str, Path | None]:
     """Where the admin API of a configuration is, and the file of its token."""
-    from gateway.config import load
+    from gateway.config import load_admin
 
-    admin = load(path).config.admin
+    try:
+        admin = load_admin(path)
+    except ConfigError as error:
+        raise ConfigError([replace(fault, text=f"{fault.text}; with --admin URL no file is needed") for fault in error.faults]) from None
     bind = admin.bind
     if bind.is_unix:
         return str(bind), admin.token

@@ -37,8 +37,11 @@ def path_of(pop: str | None, what: str) -> str:
 
 
 def introduce(client: AdminClient, seen: dict[str, Any]) -> None:
-    """Whom it concerns, before anything is said of it: who has several gateways must see that it is the one meant."""
+    """Whom it concerns, before anything is said of it: who has several gateways must see that it is the one meant. And whether it holds
+    for longer than the process."""
     print(f"gateway {seen.get('gateway', '(without a name)')} at {client.url}", flush=True)
+    if (why := seen.get("not_kept")) is not None:
+        print(f"{seen['pop']}: a restart would forget this: {why}; written down as soon as that can be", file=sys.stderr)
 
 
 def describe(seen: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import json
 import sys
 from pathlib import Path
@@ -36,7 +37,9 @@ def run(args: argparse.Namespace) -> int:
     loaded = load(args.config)
     for warning in loaded.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    print(effective(loaded.config), end="")
+    # Files are UTF-8, and so must be what is read again.
+    is_utf8 = codecs.lookup(sys.stdout.encoding).name == "utf-8"
+    print(effective(loaded.config, is_ascii=not is_utf8), end="")
     if loaded.config.limits.buffers == "auto":
         print(f"# limits.buffers: auto is {buffer_bytes(loaded.config)} here")
     return 0

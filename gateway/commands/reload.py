@@ -14,7 +14,7 @@ from gateway.commands._client import Refusal, add_running, running
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-TIMEOUT_S = 100.0  # the file may take 30 s, databases 60 s, new names 3 s
+TIMEOUT_S = 110.0  # the file may take 30 s, databases 60 s, new names 3 s, clusters 3 s before the swap and 3 s after it
 
 
 def register(subparsers: Subparsers) -> None:

@@ -13,12 +13,14 @@ import os
 import resource
 import signal
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gateway.app import Gateway, NewPart
+    from gateway.config import Loaded
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -41,18 +43,23 @@ def run(args: argparse.Namespace) -> int:
     from gateway.app import Gateway
     from gateway.control.inherited import Inherited
     from gateway.control.logs import set_up
+    from gateway.control.sharing import shared
     from gateway.loading import load
+
+    def read() -> Loaded:
+        loaded = load(args.config)
+        return replace(loaded, config=shared(loaded.config))
 
     hangups: list[int] = []  # since the file was read, until the loop runs
     signal.signal(signal.SIGHUP, lambda number, _: hangups.append(number))
     inherited = Inherited.of(os.environ)
-    loaded = load(args.config)
+    loaded = read()
     set_up(loaded.config.log)
     for warning in loaded.warnings:
         logging.getLogger("isochrone.config").warning("%s", warning)
     raise_descriptors()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        gateway = Gateway(loaded.config, lambda: load(args.config), parts=parts(), inherited=inherited)
+        gateway = Gateway(loaded.config, read, parts=parts(), inherited=inherited)
         runner.run(serve(gateway, hangups))
     return 0
 

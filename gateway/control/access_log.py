@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from gateway.control.blocking import in_thread
+from gateway.control.blocking import has_ended
 
 if TYPE_CHECKING:
     from gateway.app import Gateway
@@ -172,11 +172,8 @@ class AccessLog:
         """Workers have ended: the last records are written, unless the disk takes too long."""
         self._stop.set()
         thread = self._thread
-        if thread is not None:
-            try:
-                await in_thread("join-access-log", thread.join, STOP_S)
-            except TimeoutError:
-                logger.error("access log does not end: its last records are lost", extra={"path": str(self.file.target)})
+        if thread is not None and not await has_ended([thread], STOP_S):
+            logger.error("access log does not end: its last records are lost", extra={"path": str(self.file.target)})
 
     def turn(self) -> None:
         """Write what there is. For the thread, and for tests."""

@@ -24,8 +24,9 @@ from gateway.control.lifecycle import Event, Phase
 from gateway.control.pools import describe, describe_pop, pools_in_use, rounded, source_of
 from gateway.control.settings import name_of
 from gateway.control.status import GENERATION, BadRequest, Handler, Server, StatusAnswers, answer, application, parameters
-from gateway.control.stranding import stranded
+from gateway.control.stranding import Serves, stranded
 from gateway.errors import IsochroneError, StartError
+from routing_core import PoolFigures
 
 if TYPE_CHECKING:
     from gateway.app import Gateway
@@ -122,7 +123,7 @@ def wait_of(request: web.Request) -> float:
 def situation_of(gateway: Gateway) -> Situation:
     """What the gateway decides from now."""
     publisher = gateway.publisher
-    sources = {(service.name, backend.pop): source_of(gateway, backend) for service, backend, _ in pools_in_use(gateway)}
+    sources = {(service.name, backend.pop): source_of(gateway, service, backend) for service, backend, _ in pools_in_use(gateway)}
     return Situation(publisher.table, publisher.locator, gateway.clock() - publisher.built_at, sources, config=gateway.config)
 
 
@@ -146,8 +147,9 @@ class Admin:
             web.post("/pops/{name}/undrain", self.undrain_pop),
             web.post("/reload", self.reload),
         ]
-        bind = gateway.config.admin.bind
-        self.server = Server("admin", bind, application(routes, guard(bind, load_token(gateway.config.admin.token))), gateway.inherited)
+        bind, token = gateway.config.admin.bind, load_token(gateway.config.admin.token)
+        app = application(routes, guard(bind, token))
+        self.server = Server("admin", bind, app, gateway.inherited, is_everyones=token is not None)
 
     async def start(self) -> None:
         await self.server.start()
@@ -207,14 +209,18 @@ class Admin:
         parameters(request)
         gateway, name = self.gateway, request.match_info["name"]
         is_drained = gateway.drains.progress(name).is_drained
-        serving = {
-            (service.name, backend.pop)
+        served = {
+            (service.name, backend.pop): how_served(gateway.figures.read_pool(pool.row))
             for service, backend, pool in pools_in_use(gateway)
-            if gateway.figures.read_pool(pool.row)["availability"] > 0 and backend.pop not in gateway.world.drained
+            if backend.pop not in gateway.world.drained
         }
         config = gateway.config
+
+        def serving(service: str, pop: str) -> Serves:
+            return served.get((service, pop), Serves.NOT)
+
         # In a thread: thousands of rules take a while.
-        lines = [] if is_drained else await in_thread("stranded", lambda: stranded(config, name, lambda *one: one in serving), LOOKING_S)
+        lines = [] if is_drained else await in_thread("stranded", lambda: stranded(config, name, serving), LOOKING_S)
         return answer({"gateway": name_of(config), "pop": name, "drained": is_drained, "stranded": lines})
 
     async def pop_progress(self, request: web.Request) -> web.Response:
@@ -277,6 +283,13 @@ class Admin:
         return not self.gateway.workers.all or min(seen) >= self.gateway.snapshots.generation
 
 
+def how_served(figures: PoolFigures) -> Serves:
+    """By a pool's figures."""
+    if figures["availability"] > 0:
+        return Serves.WELL
+    return Serves.IN_A_PANIC if figures["answering"] > 0 else Serves.NOT
+
+
 def progress_of(progress: Progress) -> dict[str, Any]:
     """Of one PoP's drain. Done: no exchange runs there any more."""
     return {
@@ -286,4 +299,5 @@ def progress_of(progress: Progress) -> dict[str, Any]:
         "since_s": None if progress.since_s is None else rounded(progress.since_s),
         "done": progress.is_done,
         "kept": progress.is_kept,
+        **({} if progress.not_kept is None else {"not_kept": progress.not_kept}),
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import os
 import secrets
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def load_key(config: Config) -> bytes:
     if config.state_dir is None:
         return secrets.token_bytes(KEY_BYTES)
     path = config.state_dir / FILE
-    if not path.exists():  # one that is there is enough: the folder may be read-only by now
+    if not os.path.exists(path):  # one that is there is enough: the folder may be read-only by now (pathlib raises where it can't look)
         _make(path)
     return _read(path, is_ours=True)
 

@@ -17,7 +17,7 @@ from gateway.config import Config, Service
 from gateway.control.backlog import Backlog
 from gateway.control.estimates import PathTime, ServiceTime
 from gateway.control.headroom import Capacity, Filling
-from gateway.control.networks import Window
+from gateway.control.networks import Unanswered, Window
 from gateway.control.others import ends_of
 from gateway.control.pacing import Versions
 from gateway.control.penalties import Penalty, Terms
@@ -29,7 +29,7 @@ from routing_core import PoolSpec, TableSpec
 _row_of = attrgetter("row")
 
 SWEEP_TURNS = 100  # by then all have been worked on: 10 s
-LEAST_SWEPT = 32  # a turn: where there are no more pools than that, all of them
+LEAST_SWEPT = 8  # a turn: where there are no more pools than that, all of them
 
 
 class Published(NamedTuple):
@@ -42,6 +42,7 @@ class Published(NamedTuple):
     answering: int
     spared: int
     spared_in_pop: int
+    all_zones: float
 
 
 @dataclass(slots=True)
@@ -53,6 +54,7 @@ class PoolState:
     versions: Versions = field(default_factory=Versions)
     penalty: Penalty = field(default_factory=Penalty)
     window: Window = field(default_factory=Window)
+    unanswered: Unanswered = field(default_factory=Unanswered)
     backlog: Backlog = field(default_factory=Backlog)
     filling: Filling = field(default_factory=Filling)
     ramp: Ramp = field(default_factory=Ramp)
@@ -62,6 +64,7 @@ class PoolState:
     ready: int = 0
     answering: int = 0  # endpoints, see Figures.count_answering
     total: int = 0
+    all_zones: float = 0.0  # share of requests for which its zones are alike
     availability: float = 1.0
     is_left_out: bool = False  # drained automatically, for requests that may use any PoP
     ramped: float = 1.0  # the ramp's factor, relative to the other PoPs'

@@ -11,8 +11,9 @@ What waits is what the endpoint has all of: an upload that its client dribbles, 
 counted. But not all of it is a queue: a long poll waits for something to happen. What waited beyond the law at the quietest moment of the
 last 10 to 20 s is taken for that, and to grow as the answers do.
 
-Where many wait and nobody is answered at all the law says nothing. What is known then is how long that has lasted; one client's requests
-that hang prove nothing of a PoP, so that is asked of several networks.
+Where nobody is answered at all the law says nothing. What is known then is how long that has lasted; one client's requests that hang prove
+nothing of a PoP, so that is asked of several networks: at once or, where requests are few, one after another since the last answer. Of two
+networks it takes longer: two may ask for the same slow page by chance.
 
 A wait is known at once and forgotten slowly, as in a peak EWMA: those who left it are what ended it, and would all be back at once.
 (In the simulator, Europe's traffic doubled and nobody's capacity known: p99 1.1 times the usual one; 2.2 times without that, and 8 times
@@ -32,8 +33,10 @@ FORGET_S = 10.0
 MOST_MS = 10_000.0
 LEAST_MS = 1.0  # less is forgotten
 LEAST_PER_S = 2.0  # answers; below that it is chance how many wait
-FEW = 2  # waiting requests that are no queue
+FEW = 2  # waiting requests that are no queue; and networks whose waiting may be chance
 MUTE_S = 1.0  # without an answer, beyond twice what one takes: from there on nobody is answered
+FEW_MUTE_S = 5.0  # the same where two networks are all that have waited
+FORGOTTEN_S = 10.0  # without anybody who waits
 DEVIATIONS = 2.0  # by chance n answers are as many as n + sqrt(n)
 WINDOW_S = 10.0
 
@@ -45,7 +48,7 @@ class Seen(NamedTuple):
     answers: int  # since the last turn
     first_byte_ms: float  # the mean that is measured; 0 where it is unknown
     lay_ms: float = 0.0  # what those answers lay here, all together, before a starved worker saw them: till then they were waited for
-    is_of_many: bool = False  # what waits: several networks', and of most that ask here
+    networks: int = 0  # that have waited since the last answer, where these are most that ask here
 
 
 @dataclass(slots=True)
@@ -61,7 +64,7 @@ class Backlog:
     _before: tuple[float, float] = (math.inf, 1.0)  # the same of the window before
     _began: float = -math.inf  # of the window
     _mute_at: float | None = None  # since when many have waited and nobody was answered
-    _many_at: float = -math.inf  # when many waited last
+    _waited_at: float = -math.inf  # when one of them waited last
 
     def turn(self, seen: Seen, now: float) -> float:
         """The wait in ms, in [0, 10 s]."""
@@ -83,7 +86,7 @@ class Backlog:
 
     @property
     def is_mute(self) -> bool:
-        """Whether many wait for a first answer: it is to be looked at although nothing happens."""
+        """Whether several wait for a first answer: it is to be looked at although nothing happens."""
         return self._mute_at is not None
 
     def skip(self, now: float) -> float:
@@ -94,14 +97,13 @@ class Backlog:
 
     def _mute_ms(self, seen: Seen, now: float) -> float:
         """What a new request waits at least where none is answered: as long as those did who came first, whether they stay or give up."""
-        if seen.answers > 0:
+        if seen.answers > 0 or now - self._waited_at > FORGOTTEN_S:  # till then they may have given up all at once, and come back
             self._mute_at = None
-        elif seen.waiting > FEW and seen.is_of_many:
-            self._mute_at, self._many_at = now if self._mute_at is None else self._mute_at, now
-        elif now - self._many_at > MUTE_S:  # till then they may have given up all at once, and come back
-            self._mute_at = None
-        mute_ms = 0.0 if self._mute_at is None else 1000 * (now - self._mute_at)
-        return min(MOST_MS, mute_ms) if mute_ms > 2 * seen.first_byte_ms + 1000 * MUTE_S else 0.0
+        if seen.answers == 0 and seen.waiting > 0 and seen.networks >= FEW:
+            self._mute_at, self._waited_at = now if self._mute_at is None else self._mute_at, now
+        mute_ms = 0.0 if self._mute_at is None else 1000 * (self._waited_at - self._mute_at)
+        least_s = MUTE_S if seen.networks > FEW else FEW_MUTE_S
+        return min(MOST_MS, mute_ms) if mute_ms > 2 * seen.first_byte_ms + 1000 * least_s else 0.0
 
     def _judge(self, seen: Seen, tau_s: float, now: float) -> float:
         if self.per_s < LEAST_PER_S:

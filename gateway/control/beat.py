@@ -39,7 +39,6 @@ class Beat:
     workers: Workers
     drains: PopDrains
     lifecycle: Lifecycle
-    clock: Callable[[], float]
     awake: Awake
     memory: Memory = field(default_factory=Memory)
     _failing: dict[str, type[Exception]] = field(default_factory=dict)  # parts whose last turn failed
@@ -55,7 +54,7 @@ class Beat:
         self._do("publisher", publisher.collect)
         self._do("memory", self.memory.turn)
         self._do("drains", self.drains.turn)
-        self._do("workers", lambda: self.workers.turn(self.clock()))
+        self._do("workers", lambda: self.workers.turn(self.awake()))
         self._do("lifecycle", self.lifecycle.turn)
 
     def _look(self) -> None:

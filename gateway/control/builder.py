@@ -127,7 +127,7 @@ def build(config: Config, world: World, rows: Rows, generation: int, affinity_ke
 def _build_again(before: Built, world: World, rows: Rows, generation: int) -> Built:
     """Of the same configuration, and with the same drains."""
     config, marks = before.config, world.marks
-    changed = {service for (service, pop), part in before.parts.items() if part.mark is not marks.get((service, pop))}
+    changed = {pool[0] for pool, part in before.parts.items() if part.mark is not marks.get(pool)}
     numbers = {pop.name: n for n, pop in enumerate(config.pops)}
     building = _Building(config, world, rows, numbers, {}, before.parts, before.parts.copy())
     services = tuple(
@@ -221,7 +221,7 @@ def _routes(route: Route, building: _Building) -> list[RouteSpec]:
             leg=steering.leg,
             window_ms=steering.window * 1000,
             rules=rules_of(steering.rules, building.config.pops, building.numbers),
-            split=targets if route.split is not None else (),
+            split=tuple(sorted(targets, key=lambda target: building.config.services[target[0]].name)) if route.split is not None else (),
             is_split_sticky=route.split_sticky,
             fallback_services=tuple(
                 building.services[name] for name in fallbacks_of((name for name, _ in route.targets), building.config.services)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +24,7 @@ logger = logging.getLogger("isochrone.drain")
 
 FILE = "drains.json"
 KEEP_S = 5.0  # an operator waits no longer for the disk
+AGAIN_S = 5.0  # until what could not be written is tried again
 
 
 class DrainsUnusable(StartError):
@@ -43,6 +44,7 @@ class Progress:
     in_flight: int  # exchanges that still run there
     since_s: float | None  # seconds since the drain was asked for, in this process or since it began
     is_kept: bool = False  # the word, given or taken back, outlives this process
+    not_kept: str | None = None  # why it does not, although there is a place for it
 
     @property
     def is_done(self) -> bool:
@@ -70,6 +72,23 @@ def load(path: Path | None) -> set[str]:
     return set(names)
 
 
+def absent(drained: Collection[str], before: Collection[str], after: Collection[str]) -> list[str]:
+    """Drained PoPs that a configuration does not have any more, a line each. What has such a PoP's place by another name takes traffic, and
+    nobody can tell whether it is the same site."""
+    new = ", ".join(name for name in after if name not in before and name not in drained)
+    what = f"; new in it, not drained: {new}" if new else ""
+    gone = [name for name in before if name in drained and name not in after]
+    return [f"pops: {name} is drained and no longer in the configuration: the drain waits for that name{what}" for name in gone]
+
+
+@dataclass(slots=True, eq=False)
+class _Word:
+    """Given to this process: the file has it or not, whoever has waited for that."""
+
+    is_drained: bool
+    is_written: bool = False
+
+
 @dataclass(slots=True)
 class PopDrains:
     publisher: Publisher
@@ -79,8 +98,9 @@ class PopDrains:
     _since: dict[str, float] = field(default_factory=dict)
     _running: set[str] = field(default_factory=set)  # drained, and something still runs there
     _kept: frozenset[str] = frozenset()  # what the file says
-    _given: dict[str, bool] = field(default_factory=dict)  # words that the file does not have yet: whether the PoP is drained
+    _given: dict[str, _Word] = field(default_factory=dict)  # by PoP, the last
     _writing: threading.Lock = field(default_factory=threading.Lock)  # two at once: the older must not come last
+    _fault: str | None = None  # of the last attempt to write
 
     def __post_init__(self) -> None:
         self._kept = frozenset(self.publisher.world.drained)
@@ -91,7 +111,7 @@ class PopDrains:
         self._check(pop)
         if pop not in self.publisher.world.drained:
             self._publish(self.publisher.world.drained | {pop})
-            self._given[pop] = True
+            self._given[pop] = _Word(True)
             self._since[pop] = self.clock()
             self._running.add(pop)
             logger.info("pop drains", extra={"pop": pop, "in_flight": self.in_flight(pop)})
@@ -102,7 +122,7 @@ class PopDrains:
         self._check(pop)
         if pop in self.publisher.world.drained:
             self._publish(self.publisher.world.drained - {pop})
-            self._given[pop] = False
+            self._given[pop] = _Word(False)
             self._since.pop(pop, None)
             self._running.discard(pop)
             logger.info("pop taken back", extra={"pop": pop})
@@ -116,19 +136,30 @@ class PopDrains:
         since = self._since.get(pop)
         is_drained = pop in self.publisher.world.drained
         is_kept = self.path is not None and (pop in self._kept) == is_drained
-        return Progress(pop, is_drained, self.in_flight(pop), None if since is None else self.clock() - since, is_kept)
+        not_kept = None if is_kept or self.path is None else self._fault or "not written yet"
+        return Progress(pop, is_drained, self.in_flight(pop), None if since is None else self.clock() - since, is_kept, not_kept)
 
     async def keep(self) -> None:
-        """Write the word down, in a thread. What can't be written holds for this process alone; that is logged and can be seen."""
+        """Write the word down, in a thread. What can't be written holds for this process alone, until `keep_on` has done it; that is
+        logged and can be seen."""
         if self.path is None:
             return
         try:
-            given = await in_thread("drains", self._write, KEEP_S)
+            await in_thread("drains", self._write, KEEP_S)
         except OSError as error:  # TimeoutError is one
             reason = "the disk does not answer" if isinstance(error, TimeoutError) else error.strerror or str(error)
-            logger.error("drains not kept: a restart forgets them", extra={"path": str(self.path), "error": reason})
+            if reason != self._fault:
+                logger.error("drains not kept: a restart forgets them", extra={"path": str(self.path), "error": reason})
+            self._fault = reason
             return
-        self._given = {pop: word for pop, word in self._given.items() if given.get(pop) is not word}
+        if self._fault is not None:
+            logger.info("drains kept", extra={"path": str(self.path)})
+        self._fault = None
+
+    async def keep_on(self) -> None:
+        """What could not be written is tried again; not while a disk that hangs has the last attempt."""
+        if not all(word.is_written for word in self._given.values()) and not self._writing.locked():
+            await self.keep()
 
     def turn(self) -> None:
         """Say once when a drain is through."""
@@ -140,9 +171,9 @@ class PopDrains:
                     logger.info("pop drained", extra={"pop": pop, "took_s": round(self.clock() - self._since[pop], 1)})
 
     def in_flight(self, pop: str) -> int:
-        spec = self.publisher.table.spec
-        rows = (pool.row for service in spec.services for pool in service.pools if spec.pops[pool.pop].name == pop)
-        return sum(self.figures.read_pool_times(row)[0] for row in rows)
+        """Of all services that it has, or had before a reload; at a worker that hangs too: it may go on."""
+        row = self.publisher.rows.find("pop", pop)
+        return 0 if row is None else self.figures.in_use(row)
 
     def _publish(self, drained: set[str]) -> None:
         """On an error nothing has changed."""
@@ -154,20 +185,20 @@ class PopDrains:
             world.drained = before
             raise
 
-    def _write(self) -> dict[str, bool]:
-        """Words that are not in the file yet go into what it says: another gateway may share it, and what was said to that one stays.
-        Which words those were."""
+    def _write(self) -> None:
+        """Words that are not in the file yet go into what it says: another gateway may share it, and what was said to that one stays."""
         assert self.path is not None
         with self._writing, kept.alone(self.path.parent):
-            given = dict(self._given)
+            given = {pop: word for pop, word in dict(self._given).items() if not word.is_written}
             try:
                 said = load(self.path)
             except DrainsUnusable:
                 said = set(self.publisher.world.drained)
-            drained = frozenset(said - given.keys() | {pop for pop, is_drained in given.items() if is_drained})
+            drained = frozenset(said - given.keys() | {pop for pop, word in given.items() if word.is_drained})
             kept.write(self.path, json.dumps({"drained": sorted(drained)}).encode() + b"\n")
             self._kept = drained  # here: whoever asked may have gone
-            return given
+            for word in given.values():
+                word.is_written = True
 
     def _check(self, pop: str) -> None:
         known = [one.name for one in self.publisher.config.pops]

@@ -79,19 +79,18 @@ class Ejections:
     rng: random.Random
     pools: dict[PoolKey, Pool] = field(default_factory=dict)
     counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # ejections, by service, PoP and rule, since the start
-    _generation: int = 0  # of the table that the pools' members are of
 
     def turn(self, config: Config, spec: TableSpec) -> None:
         """Judge every pool of the table in use, which was built of `config`, and have gates follow."""
-        if spec.generation != self._generation:
-            self._regroup(spec)
-            self._generation = spec.generation
         now = self.clock()
         room = SWEPT_PER_TURN
         for configured_service, service in zip(config.services, spec.services, strict=True):
             for built in service.pools:
                 key = service.name, spec.pops[built.pop].name
-                pool = self.pools[key]
+                pool = self.pools.get(key) or self.pools.setdefault(key, Pool())
+                if pool.spec is not built:
+                    self._remember(pool, list(self.gates.chosen.get(key, {}).values()))
+                    pool.spec = built
                 before, pool.outcomes = pool.outcomes, self.figures.read_pool_outcomes(built.row)
                 has_moved = pool.outcomes != before
                 pool.is_unsettled = pool.is_unsettled or has_moved
@@ -104,15 +103,13 @@ class Ejections:
                         continue
                     room -= len(pool.members)
                 self._look(key, pool, has_moved, rules_of(configured_service.outliers), now)
+        self._forget(spec)
 
-    def _regroup(self, spec: TableSpec) -> None:
-        """Who is in which pool of a new table."""
-        specs = {(service.name, spec.pops[built.pop].name): built for service in spec.services for built in service.pools}
-        self.pools = {key: self.pools.get(key) or Pool() for key in specs}
-        for key, pool in self.pools.items():
-            if pool.spec is not specs[key]:
-                self._remember(pool, list(self.gates.chosen.get(key, {}).values()))
-                pool.spec = specs[key]
+    def _forget(self, spec: TableSpec) -> None:
+        """Pools that the table does not have, where it is of another configuration."""
+        if len(self.pools) > sum(len(service.pools) for service in spec.services):
+            there = {(service.name, spec.pops[built.pop].name) for service in spec.services for built in service.pools}
+            self.pools = {key: pool for key, pool in self.pools.items() if key in there}
 
     @staticmethod
     def _remember(pool: Pool, members: list[Gate]) -> None:

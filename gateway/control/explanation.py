@@ -74,6 +74,8 @@ def explain(
     if not asked_path.startswith("/"):
         raise BadQuestion(f"path: must begin with '/', got {asked_path!r}")
     _check_headers(headers)
+    if situation.config is not None and situation.config.requests.underscores == "drop":
+        headers = [(name, value) for name, value in headers if "_" not in name]
     asked_method = method if method is not None else "GET"
     if not _METHOD.fullmatch(asked_method):
         raise BadQuestion(f"method: must be an HTTP method in capitals, such as GET, got {asked_method[:100]!r}")
@@ -246,7 +248,7 @@ def first_host(table: Table) -> str:
 def without_port(host: str) -> str:
     """As a request's Host field is read: `shop.example.com:8080` and `[::1]:8080` are the host and its port."""
     name, colon, port = host.rpartition(":")
-    return name if colon and port.isdigit() and (":" not in name or name.endswith("]")) else host
+    return name if colon and (port.isdigit() or not port) and name and (":" not in name or name.endswith("]")) else host
 
 
 def _packed(address: str) -> bytes:

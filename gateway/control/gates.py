@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import enum
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from gateway.config import Service
 from gateway.control.looks import Looks
@@ -24,6 +25,10 @@ from routing_core import Figures
 logger = logging.getLogger("isochrone.health")
 
 Selected = tuple[Identity, int, Service, Origin]  # an endpoint that may be chosen, with its row
+
+Place = tuple[str, str, int]  # an identity but for the names of service and PoP: uid, address, port
+Takers = Mapping[Place, "list[Gate]"]  # gates of who takes requests
+NOBODY: Takers = {}
 
 FIRST_WEIGHT = 0.1  # of a returning endpoint; grows to 1 over the service's slow_start
 SEEN_S = 0.1  # after a table is published each worker has looked at it: that is the longest that one sleeps
@@ -47,6 +52,7 @@ class Event(enum.Enum):
     CONNECT_FAILED = "failed connect"  # of traffic, not forgiven; of a gate that takes none (a panic ignores gates) it is no event
     RAMPED = "ramp over"
     RETURNED = "selected again"  # was known, was not selectable, is again
+    RETURNED_LATE = "selected again, long after"  # likewise, and nobody has looked at it for longer than a probe's interval
     EJECTED = "found an outlier"
     RESTORED = "ejection over"
 
@@ -58,6 +64,7 @@ _TAKING: dict[Event, State | None] = {
     Event.DOWN: State.SHUT,
     Event.CONNECT_FAILED: State.DOUBTED,
     Event.RETURNED: State.RAMPING,
+    Event.RETURNED_LATE: State.JOINING,
     Event.EJECTED: State.EJECTED,
 }
 # What is not listed is an error. None: stays as it is; a state, also the same one: is entered anew.
@@ -68,6 +75,7 @@ TRANSITIONS: dict[State, dict[Event, State | None]] = {
         Event.BAD: None,
         Event.DOWN: State.SHUT,
         Event.RETURNED: None,
+        Event.RETURNED_LATE: None,
     },
     State.JOINING: {
         Event.GOOD: State.RAMPING,
@@ -75,6 +83,7 @@ TRANSITIONS: dict[State, dict[Event, State | None]] = {
         Event.BAD: None,
         Event.DOWN: State.SHUT,
         Event.RETURNED: None,
+        Event.RETURNED_LATE: None,
     },
     State.ADMITTING: _TAKING,
     State.RAMPING: {**_TAKING, Event.RAMPED: State.ADMITTING},
@@ -84,6 +93,7 @@ TRANSITIONS: dict[State, dict[Event, State | None]] = {
         Event.BAD: None,
         Event.DOWN: State.SHUT,
         Event.RETURNED: None,
+        Event.RETURNED_LATE: None,
     },
     State.SHUT: {
         Event.GOOD: None,  # being confirmed, at confirm_interval
@@ -91,6 +101,7 @@ TRANSITIONS: dict[State, dict[Event, State | None]] = {
         Event.BAD: None,
         Event.DOWN: None,
         Event.RETURNED: None,
+        Event.RETURNED_LATE: None,
     },
     State.EJECTED: {
         Event.GOOD: None,  # a probe may pass where traffic fails
@@ -98,6 +109,7 @@ TRANSITIONS: dict[State, dict[Event, State | None]] = {
         Event.BAD: None,
         Event.DOWN: State.SHUT,  # from here on it is the probes' to say when it is well
         Event.RETURNED: None,
+        Event.RETURNED_LATE: None,
         Event.RESTORED: State.RAMPING,
     },
 }
@@ -167,9 +179,9 @@ class Gate:
     @property
     def shown(self) -> str:
         """The state as workers see it."""
-        if self.is_left:
-            return "shut"
-        return "silent" if self.is_silent else GATE_STATES[self.state]
+        if self.is_silent:  # also of one that has left: who waits there waits in vain
+            return "silent"
+        return "shut" if self.is_left else GATE_STATES[self.state]
 
     @property
     def is_confirming(self) -> bool:
@@ -202,14 +214,29 @@ class Gates:
         pools: dict[PoolKey, list[Selected]] = {pool: [] for pool in self.chosen}
         for one in selected:
             pools.setdefault((one[0].service, one[0].pop), []).append(one)
+        has_newcomers = any(self._is_out(one[0]) for those in pools.values() for one in those)
+        there = self._there() if has_newcomers and not self.is_starting else {}
         begun = []
         for pool, those in pools.items():
-            begun += self.change(pool, those, list(self.chosen.get(pool, {}).keys() - {identity for identity, *_ in those}))
+            begun += self.change(pool, those, list(self.chosen.get(pool, {}).keys() - {identity for identity, *_ in those}), there)
         self.chosen = {pool: those for pool, those in self.chosen.items() if those}
         return begun
 
-    def change(self, pool: PoolKey, came: Sequence[Selected], went: Iterable[Identity]) -> list[Gate]:
-        """Likewise, of one pool: who came, among them perhaps some who were there already, and who went. The others stay."""
+    def _is_out(self, identity: Identity) -> bool:
+        return (gate := self.all.get(identity)) is None or gate.is_parked
+
+    def _there(self) -> Takers:
+        """Who takes requests, by where that is: a service or a PoP under another name has the same endpoints."""
+        there: dict[Place, list[Gate]] = {}
+        for gate in chain.from_iterable(those.values() for those in self.chosen.values()):
+            if gate.is_taking:
+                there.setdefault(gate.identity[2:], []).append(gate)
+        return there
+
+    def change(self, pool: PoolKey, came: Sequence[Selected], went: Iterable[Identity], there: Takers = NOBODY) -> list[Gate]:
+        """Likewise, of one pool: who came, among them perhaps some who were there already, and who went. The others stay. Whom a new
+        configuration has asked something else needs a probe as well. `there`: who
+        took requests so far, in whatever pool; at the same place, judged in the same way, nobody is new."""
         now = self.clock()
         chosen, gone = self.chosen.setdefault(pool, {}), []
         for identity in went:
@@ -217,27 +244,41 @@ class Gates:
                 gate.is_parked, gate.parked_at = True, now
                 self.looks.ask(gate)
                 gone.append(gate)
-        inherits = not chosen and self._has_moved(gone, came)
+        # All are in the place of those of a pool that took traffic, by their gates as they were before they were parked: a name that
+        # stands for other addresses now.
+        has_moved = not self.is_starting and not chosen and any(gate.would_take for gate in gone)
         begun = []
         for identity, row, service, origin in came:
             known = self.all.get(identity)
-            gate = known or self._appear(identity, row, service, origin, inherits, now)
+            stands = has_moved or any(one.service.health == service.health for one in there.get(identity[2:], ()))
+            gate = known or self._appear(identity, row, service, origin, stands, now)
+            is_back = gate.is_parked
+            if is_back:
+                self._return(gate, origin, stands, now)
+            is_asked_anew = gate.service.health.question != service.health.question
             gate.service = service
-            if known is None or self._return(gate, now):
+            if is_asked_anew:
+                gate.good_run = gate.bad_run = gate.silent_run = 0
+            if known is None or is_back or is_asked_anew:
                 begun.append(gate)
             self.all[identity] = chosen[identity] = gate
         return begun
 
-    def _return(self, gate: Gate, now: float) -> bool:
-        """One that may be chosen; whether it was parked."""
-        if not gate.is_parked:
-            return False
+    def _return(self, gate: Gate, origin: Origin, stands: bool, now: float) -> None:
+        """One that was parked may be chosen again. Where nobody has probed it for long, nor Kubernetes, what is known of it is old."""
         gate.is_parked = gate.is_left = False
         self.looks.ask(gate)
         gate.good_run = gate.bad_run = gate.silent_run = 0
-        self.figures.set_endpoint(gate.row, state=gate.shown)
-        self._apply(gate, Event.RETURNED, now)
-        return True
+        if not stands:  # else it goes on as it was
+            is_late = origin is not Origin.KUBERNETES and now - gate.parked_at > gate.service.health.interval
+            gate.has_answered = gate.has_answered and not is_late
+            self._apply(gate, Event.RETURNED_LATE if is_late else Event.RETURNED, now)
+        self.figures.set_endpoint(gate.row, state=gate.shown, has_answered=gate.has_answered)
+
+    def stand(self, pool: PoolKey) -> bool:
+        """Whether all of a pool's endpoints take their whole share: of one that is new, that they did so in another."""
+        chosen = self.chosen.get(pool, {})
+        return bool(chosen) and all(gate.state is State.ADMITTING for gate in chosen.values())
 
     def forget(self, identity: Identity) -> None:
         """Its row is given back."""
@@ -317,23 +358,16 @@ class Gates:
         know the table without it: until then it may be all there is."""
         if not gate.is_left and now - gate.parked_at >= SEEN_S:
             gate.is_left = True
-            self.figures.set_endpoint(gate.row, state="shut")
+            self.figures.set_endpoint(gate.row, state=gate.shown, has_answered=False)
         elif not gate.is_left:
             self.looks.ask(gate)
-
-    def _has_moved(self, gone: Iterable[Gate], came: Sequence[Selected]) -> bool:
-        """Whether these, of whom nobody is known, are in the place of those of a pool that took traffic: a name that stands for other
-        addresses now. By their gates as they were before they were parked."""
-        if self.is_starting or any(identity in self.all for identity, *_ in came):
-            return False
-        return any(gate.would_take for gate in gone)
 
     def _appear(self, identity: Identity, row: int, service: Service, origin: Origin, inherits: bool, now: float) -> Gate:
         failures = self.figures.read_endpoint(row)["connect_failures"]
         # Kubernetes has probed what it calls ready. For a static endpoint nobody has; and at the start there is time to look.
         if self.is_starting:
             state = State.WAITING
-        elif inherits:  # who said the last addresses says these: without them nobody would take what the PoP took until now
+        elif inherits:  # it stands in the place of who took requests: without it nobody would take what the PoP took until now
             state = State.ADMITTING
         else:
             state = State.RAMPING if origin is Origin.KUBERNETES else State.JOINING

@@ -13,14 +13,16 @@ from functools import partial
 from pathlib import Path
 
 from gateway.config import Config
-from gateway.control.blocking import in_thread
+from gateway.control.blocking import begin_in_thread, in_thread
 from gateway.control.settings import home_of, overrides_of, pins_of
 from gateway.errors import IsochroneError
 from geoip import DatabaseFiles, Locator
-from geoip.files import FileStatus
+from geoip.files import FileStatus, WatchedFile
 
 logger = logging.getLogger("isochrone.geoip")
 
+SOON_S = 1.0  # the shortest check_interval
+PATIENCE_S = 5.0  # what takes longer is waited for by the next turns
 DEADLINE_S = 60.0  # for a new configuration's files: 60 MB from a disk that is busy
 
 
@@ -37,6 +39,11 @@ class Prepared:
     files: DatabaseFiles
     config: Config
 
+    @property
+    def refused(self) -> list[str]:
+        """Why what is at a configured path is not in use, a line each, as of the last look."""
+        return list(dict.fromkeys(status.error for status in self.files.statuses if status.error is not None))
+
     def locator(self) -> Locator:
         """ValueError names a bad override. Made at the swap: a file may have been loaded anew since `prepare`."""
         return _locator_of(self.files, self.config)
@@ -50,8 +57,9 @@ class Geo:
     has_looked: bool = False  # at every file, once
     files: DatabaseFiles = field(init=False)
     locator: Locator = field(init=False)
-    _said: dict[str, FileStatus] = field(default_factory=dict)
-    _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _said: dict[tuple[str, str], FileStatus] = field(default_factory=dict)  # by path and role: one file may have both
+    _is_asked: bool = False  # by a reload, to look at once
+    _looks: dict[WatchedFile, asyncio.Future[bool]] = field(default_factory=dict)  # under way: one a file
 
     def __post_init__(self) -> None:
         self.files = _files_of(self.config)
@@ -61,29 +69,51 @@ class Geo:
     def statuses(self) -> tuple[FileStatus, ...]:
         return self.files.statuses
 
+    def by_path(self, wall_s: float) -> dict[str, tuple[float | None, bool]]:
+        """Of each file its age in seconds, and whether it is refused in any of its roles."""
+        found: dict[str, tuple[float | None, bool]] = {}
+        for one in self.statuses:
+            age_s, is_refused = found.get(one.path, (None, False))
+            found[one.path] = (one.age_s(wall_s) if age_s is None else age_s, is_refused or one.error is not None)
+        return found
+
     @property
     def missing(self) -> list[str]:
         """Why the configured files that were never loaded can't be used, a line each."""
         return [status.error or f"{status.path}: not loaded yet" for status in self.statuses if status.loaded_at is None]
 
+    @property
+    def pause_s(self) -> float:
+        """How long after a look the next one is due: soon where a file is waited for, or was met while it may have been written."""
+        is_soon = self._is_asked or any(one.is_awaited for one in self.files.watched)
+        return SOON_S if is_soon else self.config.geoip.check_interval
+
     async def turn(self) -> None:
-        """Look at the files once; a change that is whole and good is in use afterwards. Without a deadline: two looks at once are not
-        allowed, and a disk that hangs holds up nothing but this."""
-        async with self._one_at_a_time:
-            files, config, now = self.files, self.config, self.clock()
-
-            def look() -> Locator | None:
-                return _locator_of(files, config) if files.check(now) else None
-
-            locator = await in_thread("geoip", look, None)
-            while locator is not None and (files is not self.files or config is not self.config):  # a reload came between
-                files, config = self.files, self.config
-                locator = await in_thread("geoip", partial(_locator_of, files, config), None)
-            self.has_looked = True
-            self._say()
-            if locator is not None:
+        """Look at each file once; a change that is whole and good is in use afterwards. A disk that hangs holds up its own file alone,
+        which is not looked at again until it answers. One call at a time."""
+        files, self._is_asked = self.files, False
+        has_changed = await self._look(files)
+        self._say()
+        while has_changed and files is self.files:
+            config = self.config
+            locator = await in_thread("geoip", partial(_locator_of, files, config), None)
+            if files is self.files and config is self.config:  # no reload came between
                 self.locator = locator
                 self.on_locator(locator)
+                return
+
+    async def _look(self, files: DatabaseFiles) -> bool:
+        """Whether a database is another one now."""
+        for one in files.watched:
+            if one not in self._looks:
+                self._looks[one] = begin_in_thread("geoip", partial(one.check, self.clock()))
+        looks = [self._looks[one] for one in files.watched]
+        if looks:
+            await asyncio.wait(looks, timeout=PATIENCE_S)
+        ended = [look for look in looks if look.done()]
+        self._looks = {one: look for one, look in self._looks.items() if not look.done()}
+        self.has_looked = self.has_looked or len(ended) == len(looks)
+        return any(look.result() for look in ended)
 
     async def prepare(self, config: Config) -> Prepared:
         """What another configuration needs. DatabasesRefused when it names a file that can't be used: then nothing has changed.
@@ -96,19 +126,19 @@ class Geo:
 
             if not is_same:
                 await in_thread("geoip", lambda: files.check(now), None)
-        faults = [status.error for status in files.statuses if status.error is not None]
-        if faults and not is_same:
-            raise DatabasesRefused("\n".join(f"geoip: {fault}" for fault in faults))
-        return Prepared(files, config)
+        prepared = Prepared(files, config)
+        if prepared.refused and not is_same:
+            raise DatabasesRefused("\n".join(f"geoip: {fault}" for fault in prepared.refused))
+        return prepared
 
     def use(self, prepared: Prepared, locator: Locator) -> None:
-        self.files, self.config, self.locator = prepared.files, prepared.config, locator
+        self.files, self.config, self.locator, self._is_asked = prepared.files, prepared.config, locator, True
 
     def _say(self) -> None:
         """One line for each change of a file's fortune."""
         for status in self.statuses:
-            before = self._said.get(status.path)
-            self._said[status.path] = status
+            before = self._said.get((status.path, status.role))
+            self._said[status.path, status.role] = status
             if status.error is not None and (before is None or before.error != status.error):
                 logger.error(
                     "database refused", extra={"database": status.path, "error": status.error, "is_kept": status.loaded_at is not None}

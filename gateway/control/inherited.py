@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import MutableMapping
+from collections.abc import Collection, MutableMapping
 from dataclasses import dataclass, field
 
 from gateway.config import Address
@@ -54,6 +54,13 @@ class Inherited:
             opened.close()
             raise
         return listener
+
+    def open_listener(self, name: str, address: Address, how: How, others: Collection[str]) -> Listener:
+        """Likewise of a listener. `others`: names of what opens its own later. Where that has the same, the socket is whose bind it has."""
+        opened = self.sockets.get(name)
+        if opened is not None and name in others and not _is_same(_listener(name, opened).address, address):
+            return bind(name, address, how)
+        return self.open(name, address, how)
 
     def check_all_taken(self) -> None:
         """StartError for one that nobody has asked for: its clients would wait for ever."""

@@ -17,15 +17,26 @@ from pathlib import Path
 
 def read(path: Path, *, is_secret: bool = False) -> bytes:
     """OSError where it can't be read, or somebody else could have written it; or read it, where it is secret. Root and this process's
-    user are nobody else; a group is."""
+    user are nobody else; a group is, but for that of a volume's folder."""
     with open(path, "rb") as file:
         found = os.fstat(file.fileno())
         if found.st_uid not in (0, os.geteuid()):
             raise PermissionError(errno.EPERM, "it belongs to somebody else")
-        if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO if is_secret else stat.S_IWGRP | stat.S_IWOTH):
+        others = stat.S_IRWXO if is_secret else stat.S_IWOTH
+        if not _is_of_the_volume(found, os.stat(path.parent)):
+            others |= stat.S_IRWXG if is_secret else stat.S_IWGRP
+        if found.st_mode & others:
             what = "read or write" if is_secret else "write"
             raise PermissionError(errno.EPERM, f"others may {what} it (mode {stat.S_IMODE(found.st_mode):04o}): chmod 600")
         return file.read()
+
+
+def _is_of_the_volume(file: os.stat_result, folder: os.stat_result) -> bool:
+    """Kubernetes gives a volume with `fsGroup` to a group that the pod's processes are in, and lets that group write all in it, at each
+    start of a pod: the folder passes its group on (02770)."""
+    gid = folder.st_gid
+    is_passed_on = folder.st_mode & (stat.S_ISGID | stat.S_IWGRP) == stat.S_ISGID | stat.S_IWGRP and not folder.st_mode & stat.S_IWOTH
+    return is_passed_on and file.st_gid == gid and gid in (os.getegid(), *os.getgroups())
 
 
 def write(path: Path, content: bytes) -> None:

@@ -1,13 +1,18 @@
-"""Last words: what each cluster last said of its Services, in `state_dir`, for a start while its API server is gone.
+"""Last words: what each cluster last said of its Services, in `state_dir`, for a start while its API server is gone, and in memory for a
+reload that takes back what the last one took away.
 
 Owns the file. A cluster that answers has the word at once; what it said before is only what nobody has contradicted yet, and its age is
 shown. Must not know pools or tables. A file that can't be used, or that others may write, is said and left aside: the gateway then
 starts as it would without one.
+
+The machine's clock may be wrong, and be set right at any time. In here all goes by the process's own, which only goes on; that of the
+machine is asked for the moments of reading and writing.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -27,12 +32,14 @@ FILE = "endpoints.json"
 LOOK_S = 5.0  # between looks at whether there is something to write
 RENEW_S = 60.0  # after so long it is written for the age alone
 WRITE_S = 5.0  # the end of the process waits no longer for the disk
+SKEW_S = 60.0  # clocks of gateways that share the file may differ by so much
+UNWANTED_S = 3600.0  # what nobody asks for is forgotten: a change is taken back sooner
 
 
 class LastWord(NamedTuple):
     endpoints: tuple[Endpoint, ...]
-    heard_at: float  # Unix time
-    server: str = ""  # whose word it is: Cluster.server
+    heard_at: float  # by the clock of this process
+    server: str = ""  # whose word it is: Cluster.said_by
 
 
 Way = tuple[str | None, str | None, bool]  # context, kubeconfig, in_cluster
@@ -48,7 +55,7 @@ class _Word(msgspec.Struct):
     namespace: str
     service: str
     port: str | int
-    heard_at: float
+    heard_at: float  # Unix time
     endpoints: tuple[Endpoint, ...]
     server: str = ""
 
@@ -60,7 +67,8 @@ def path_of(config: Config) -> Path | None:
     return None if config.state_dir is None else config.state_dir / FILE
 
 
-def load(path: Path | None) -> Words:
+def load(path: Path | None, epoch_s: float) -> Words:
+    """`epoch_s`: the Unix time at which our clock stood at 0."""
     if path is None:
         return {}
     try:
@@ -75,7 +83,7 @@ def load(path: Path | None) -> Words:
         return {}
     return {
         ((one.context, one.kubeconfig, one.in_cluster), ServiceKey(one.namespace, one.service, one.port)): LastWord(
-            one.endpoints, one.heard_at, one.server
+            one.endpoints, one.heard_at - epoch_s, one.server
         )
         for one in found
     }
@@ -93,13 +101,17 @@ class LastWords:
     clock: Callable[[], float]
     clusters: Callable[[], Iterable[tuple[KubernetesAccess, Cluster, Iterable[ServiceKey]]]] = tuple
     wall: Callable[[], float] = time.time
-    words: Words = field(init=False)  # of the last process; the cluster's own word goes first
+    words: Words = field(init=False)  # of the last process, and of clusters followed no longer; a cluster's own word goes first
     _written: dict[tuple[Way, ServiceKey], tuple[Endpoint, ...]] = field(init=False)
     _written_at: float = float("-inf")
     _is_failing: bool = False
+    _wanted_at: dict[tuple[Way, ServiceKey], float] = field(default_factory=dict)  # of these words, when somebody last asked for it
+    _writing: threading.Lock = field(default_factory=threading.Lock)  # a disk that hangs holds one thread, not one more each time
 
     def __post_init__(self) -> None:
-        self.words = load(self.path)
+        now = self.clock()
+        # What the last process wrote by a clock that was ahead is of some time: of now at the latest.
+        self.words = {at: word._replace(heard_at=min(word.heard_at, now)) for at, word in load(self.path, self._epoch_s()).items()}
         self._written = {key: word.endpoints for key, word in self.words.items()}
 
     def of(self, access: KubernetesAccess, key: ServiceKey) -> LastWord | None:
@@ -108,19 +120,39 @@ class LastWords:
     def age_s(self, access: KubernetesAccess, key: ServiceKey) -> float | None:
         """Since this was said to the last process; None: it was not. Never below 0, whatever the machine's clock did meanwhile."""
         word = self.of(access, key)
-        return None if word is None else max(0.0, self.wall() - word.heard_at)
+        return None if word is None else self.clock() - word.heard_at
+
+    def remember(self, access: KubernetesAccess, key: ServiceKey, cluster: Cluster) -> None:
+        """What a cluster, that is asked no longer for this, has said of it."""
+        if (word := self._said(cluster, key)) is not None:
+            at = way_of(access), key
+            self.words[at], self._wanted_at[at] = word, self.clock()
+            self._forget()
+
+    def _forget(self) -> None:
+        """What nobody has asked for since long. What is asked for stays, however old: it is the last that is known."""
+        now = self.clock()
+        self._wanted_at |= {(way_of(access), key): now for access, _, keys in self.clusters() for key in keys}
+        self.words = {
+            at: word for at, word in self.words.items() if max(word.heard_at, self._wanted_at.get(at, word.heard_at)) > now - UNWANTED_S
+        }
+        self._wanted_at = {at: since for at, since in self._wanted_at.items() if at in self.words}
 
     async def turn(self) -> None:
-        """Write where there is news, or the age is old."""
-        if self.path is None:
+        """Forget what is to be forgotten; write where there is news, or the age is old."""
+        self._forget()
+        if self.path is None or self._writing.locked():
             return
-        now = dict(self._current())
+        now: Words = {}
+        for at, word in self._current():  # two of one way: one of them is followed until the other has spoken
+            if at not in now or word.heard_at >= now[at].heard_at:
+                now[at] = word
         said = {key: word.endpoints for key, word in now.items()}
         is_news = said.keys() != self._written.keys() or any(self._written[key] is not endpoints for key, endpoints in said.items())
         if not is_news and (not said or self.clock() - self._written_at < RENEW_S):
             return
         try:
-            await in_thread("last words", lambda: _write(self.path, now), WRITE_S)
+            await in_thread("last words", lambda: self._write(now), WRITE_S)
         except OSError as error:  # TimeoutError is one
             if not self._is_failing:
                 reason = "the disk does not answer" if isinstance(error, TimeoutError) else error.strerror or str(error)
@@ -135,16 +167,41 @@ class LastWords:
         for access, cluster, keys in self.clusters():
             way = way_of(access)
             for key in keys:
-                age_s = cluster.age_s(self.clock(), key)
-                if cluster.is_synced(key) and age_s is not None:
-                    yield (way, key), LastWord(cluster.endpoints(key), self.wall() - age_s, cluster.server or "")
+                if (word := self._said(cluster, key)) is not None:
+                    yield (way, key), word
                 elif (way, key) in self.words:
                     yield (way, key), self.words[way, key]
 
+    def _said(self, cluster: Cluster, key: ServiceKey) -> LastWord | None:
+        age_s = cluster.age_s(self.clock(), key)
+        if age_s is None or not cluster.is_synced(key):
+            return None
+        return LastWord(cluster.endpoints(key), self.clock() - age_s, cluster.said_by(key) or "")
 
-def _write(path: Path | None, words: Words) -> None:
+    def _write(self, own: Words) -> None:
+        with self._writing:
+            _write(self.path, own, self.clock(), self._epoch_s())
+
+    def _epoch_s(self) -> float:
+        return self.wall() - self.clock()
+
+
+def _write(path: Path | None, own: Words, now: float, epoch_s: float) -> None:
+    """Another gateway may share the file: what that was told stays while it is not too old, and of one Service the newer word. What has
+    a time that is still to come was written by a clock that is ahead, or was: it is no newer than ours."""
     assert path is not None
+    with kept.alone(path.parent):
+        found = load(path, epoch_s)
+        words = {at: word._replace(heard_at=min(word.heard_at, now)) for at, word in found.items() if word.heard_at >= now - UNWANTED_S}
+        for at, word in own.items():
+            if at not in words or word.heard_at >= words[at].heard_at or found[at].heard_at > now + SKEW_S:
+                words[at] = word
+        _replace(path, words, epoch_s)
+
+
+def _replace(path: Path, words: Words, epoch_s: float) -> None:
     found = [
-        _Word(*way, key.namespace, key.service, key.port, word.heard_at, word.endpoints, word.server) for (way, key), word in words.items()
+        _Word(*way, key.namespace, key.service, key.port, word.heard_at + epoch_s, word.endpoints, word.server)
+        for (way, key), word in words.items()
     ]
     kept.write(path, msgspec.json.encode(found))

@@ -30,7 +30,7 @@ LINES_PER_S = 1.0  # of one kind after that
 MAX_KINDS = 1000  # remembered: texts are fixed, but other people's libraries may make theirs
 UPKEEP_S = 5.0
 STUCK_S = 0.1  # a reader that takes nothing for so long is stuck: nobody waits for it again until it reads
-PIECE_BYTES = 4096  # PIPE_BUF: what polls as writable takes so much without blocking
+PIECE_BYTES = 4096  # PIPE_BUF: a pipe that polls as writable takes so much without blocking
 OWN = "isochrone"  # the name of all our loggers begins so
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
@@ -122,6 +122,7 @@ class Lines(logging.StreamHandler[IO[str]]):
         super().__init__(stream)
         self.limit = limit or RateLimit()
         self.lost = 0
+        self._terminal = _terminal_of(stream)  # owned for good; None: it is none
         self._is_stuck = False
         self._is_torn = False  # the last write ended within a line
 
@@ -159,7 +160,10 @@ class Lines(logging.StreamHandler[IO[str]]):
             self.lost += 1
             return
         try:
-            self._send(fd, f"{self.format(record)}{self.terminator}".encode(errors="backslashreplace"))
+            self._send(
+                fd if self._terminal is None else self._terminal,
+                f"{self.format(record)}{self.terminator}".encode(errors="backslashreplace"),
+            )
         except Exception:
             self.handleError(record)
 
@@ -173,8 +177,12 @@ class Lines(logging.StreamHandler[IO[str]]):
             if not writable.poll(0 if self._is_stuck else STUCK_S * 1000):
                 self._is_stuck = True
                 raise BlockingIOError(errno.EAGAIN, "its reader takes nothing")
+            try:
+                at += os.write(fd, data[at : at + PIECE_BYTES])
+            except BlockingIOError:
+                self._is_stuck = True
+                raise
             self._is_stuck = False
-            at += os.write(fd, data[at : at + PIECE_BYTES])
             self._is_torn = at < len(data)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  the standard library's name
@@ -182,6 +190,17 @@ class Lines(logging.StreamHandler[IO[str]]):
             self.lost += 1
         else:
             super().handleError(record)
+
+
+def _terminal_of(stream: IO[str]) -> int | None:
+    """The stream's terminal, opened anew so that a write does not wait: a terminal calls itself writable when it has room for one byte, and
+    waits for the rest. O_NONBLOCK on the stream's own descriptor would be the shell's too."""
+    try:
+        if stream.isatty():
+            return os.open(os.ttyname(stream.fileno()), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError):  # one that has gone, or of another user; a closed stream
+        pass
+    return None
 
 
 def set_up(log: Log, stream: IO[str] | None = None) -> Lines:

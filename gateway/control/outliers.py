@@ -10,9 +10,10 @@ How it works. Counts are cumulative; what they grew by in a turn is judged. A ru
 compares endpoints that had enough requests since the last one with each other. Counts of an ejected endpoint are of what was under way,
 or of a panic, and say nothing.
 
-What one client asks for, wherever it is sent, is nobody's fault there: errors eject only where they came to most client networks, of those
-that asked the whole pool over the last two sweeps. (Who fails as it is asked looks slow, so that nobody else is sent there, and only that
-client asks it.) Not to three of them: one who has three networks would eject. Where all eight groups ask alike, most of them have met a run
+What one client asks for, wherever it is sent, is nobody's fault there: errors and slow answers eject only where they came to most client
+networks, of those that asked the whole pool over the last two sweeps. (Who fails as it is asked looks slow, so that nobody else is sent
+there, and only that client asks it.) Not to three of them: one who has three networks would eject. Where all eight groups ask alike, most
+of them have met a run
 after seven errors, not five. Where one network asks alone it is most, too: nobody else is hurt by the ejection, or helped without it.
 """
 
@@ -73,9 +74,10 @@ class Counts(NamedTuple):
     errors: int  # 502, 503, 504, resets, timeouts, garbage
     first_bytes: int = 0  # with the sum that follows: time to first byte
     first_byte_us: int = 0
-    server_errors: int = 0  # of the answers, those of 5xx
+    server_errors: int = 0  # of the answers, those of 5xx or cut behind their head
     bad_by: int = 0  # errors and server errors by group of client networks, see networks
     good_by: int = 0  # all others likewise
+    slow_by: int = 0  # of all: those far slower than is usual in the pool
 
     @property
     def total(self) -> int:
@@ -88,7 +90,8 @@ class Counts(NamedTuple):
     def since(self, before: Counts) -> Counts:
         """What came since then. Of a group that had none the byte is 0."""
         grown = Counts(*(now - then for now, then in zip(self, before, strict=True)))
-        return grown._replace(bad_by=since(self.bad_by, before.bad_by), good_by=since(self.good_by, before.good_by))
+        bad_by, good_by, slow_by = (since(now, then) for now, then in zip(self[-3:], before[-3:], strict=True))
+        return grown._replace(bad_by=bad_by, good_by=good_by, slow_by=slow_by)
 
 
 class Ejection(NamedTuple):
@@ -255,10 +258,12 @@ class Outliers:
     def _sweep(self, rules: Rules, now: float, rng: random.Random, verdicts: Verdicts) -> None:
         recent = {one: record.recent for one, record in self.records.items() if record.counts is not None}
         found = unsuccessful(recent) if rules.success_rate else {}
-        asked = self._asked() if found else 0
+        lagging = slow(recent) if rules.latency else {}
+        asked = self._asked() if found or lagging else 0
         found = {identity: cause for identity, cause in found.items() if is_of_most(self.records[identity].lately.bad_by, asked)}
-        if rules.latency:
-            found = found | {identity: cause for identity, cause in slow(recent).items() if identity not in found}
+        for identity, cause in lagging.items():
+            if identity not in found and is_of_most(self.records[identity].lately.slow_by, asked):
+                found[identity] = cause
         for identity, cause in found.items():
             self._eject(identity, cause, rules, now, rng, verdicts)
         for identity, record in list(self.records.items()):

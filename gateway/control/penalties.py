@@ -2,7 +2,8 @@
 
 Owns one pool's fading mean. Arithmetic over counts and time given; must not know figures, tables or configuration. That a
 failure counts as a latency of five seconds is Linkerd's rule, which is about endpoints; here it is about pools, and about everything that
-is no answer. The mean is over attempts: a PoP that fails a share p of them looks p * 5 s slower.
+is no answer. The mean is over attempts: a PoP that fails a share p of them looks p * 5 s slower. What of it one client network alone
+has met (a poisoned request) moves nobody: the caller knows which part of the failures others have met as well.
 
 Who is told to come later (429) may have asked too much, which is nobody else's business: that counts only when it came to many, which the
 caller knows, for a second at most, farther than which no other PoP is, and not for longer than ten seconds after the last one.
@@ -84,8 +85,9 @@ class Penalty:
             self.attempts += count
             self.seen_at = now
 
-    def turn(self, outcomes: Outcomes, terms: Terms, now: float, is_limited: bool = False) -> float:
-        """The penalty in ms with what happened since the last turn, in [0, 301 s]. `is_limited`: many clients were told to come later."""
+    def turn(self, outcomes: Outcomes, terms: Terms, now: float, is_limited: bool = False, part: float = 1.0) -> float:
+        """The penalty in ms with what happened since the last turn, in [0, 301 s]. `is_limited`: many clients were told to come later.
+        `part`: of the failures, what is no single network's own."""
         bad = outcomes.failures + max(outcomes.server_errors, outcomes.rate_limited)  # a 503 may be both
         if self.is_free and outcomes.attempts == bad == 0:
             return 0.0
@@ -94,7 +96,7 @@ class Penalty:
             self.seen_at = now
             self.attempts += outcomes.attempts
             self.bad += bad
-            self.cost_ms += cost_ms(outcomes, terms)
+            self.cost_ms += cost_ms(outcomes, terms) * part
             self.later_ms += later_ms(outcomes, terms)
         if outcomes.rate_limited:
             self.later_at = now

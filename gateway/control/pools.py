@@ -14,7 +14,7 @@ from gateway.control.drains import UnknownPop
 from gateway.control.gates import Gate, State
 from gateway.control.headroom import headroom, least_headroom
 from gateway.control.settings import capacity_of, name_of
-from gateway.control.sources import key_of
+from gateway.control.wanted import key_of
 from gateway.control.world import Identity, Known, PoolKey, World
 from routing_core import PoolFigures, PoolSpec
 
@@ -41,10 +41,10 @@ def kind_of(backend: Backend) -> str:
     return "names" if any(one.ip is None and not one.is_unix for one in backend.endpoints or ()) else "addresses"
 
 
-def source_of(gateway: Gateway, backend: Backend) -> Source:
+def source_of(gateway: Gateway, service: Service, backend: Backend) -> Source:
     kind = kind_of(backend)
     if kind == "kubernetes":
-        return _cluster(gateway, backend)
+        return _cluster(gateway, service, backend)
     if kind == "addresses":
         return Source(kind)
     found = {one.host: gateway.resolver.answers.get(one.host) for one in backend.endpoints or () if one.ip is None and not one.is_unix}
@@ -56,25 +56,23 @@ def source_of(gateway: Gateway, backend: Backend) -> Source:
     return Source(kind, age_s, "; ".join(errors) or None)
 
 
-def source_age_s(gateway: Gateway, backend: Backend) -> float | None:
+def source_age_s(gateway: Gateway, service: Service, backend: Backend) -> float | None:
     """Seconds since the Kubernetes API behind a pool was heard; None: never, or there is none."""
-    key = key_of(backend)
-    return None if key is None else gateway.sources.age_s(backend.pop, key)
+    return None if key_of(backend) is None else gateway.sources.age_s((service.name, backend.pop))
 
 
-def is_kept(gateway: Gateway, backend: Backend) -> bool | None:
+def is_kept(gateway: Gateway, service: Service, backend: Backend) -> bool | None:
     """Whether a cluster's endpoints are those that it named to the last process; None: the source is no cluster."""
-    key = key_of(backend)
-    return None if key is None else gateway.sources.is_kept(backend.pop, key)
+    return None if key_of(backend) is None else gateway.sources.is_kept((service.name, backend.pop))
 
 
-def _cluster(gateway: Gateway, backend: Backend) -> Source:
+def _cluster(gateway: Gateway, service: Service, backend: Backend) -> Source:
     cluster, key = gateway.sources.cluster(backend.pop), key_of(backend)
     if cluster is None or key is None:
         return Source("kubernetes", None, "not followed yet")
-    age_s = source_age_s(gateway, backend)
-    error = cluster.error or cluster.problem(key) or (None if cluster.is_synced(key) else "no answer yet")
-    return Source("kubernetes", None if age_s is None else rounded(age_s), error, gateway.sources.is_kept(backend.pop, key))
+    age_s = source_age_s(gateway, service, backend)
+    error = cluster.error_of(key) or cluster.problem(key) or (None if cluster.is_synced(key) else "no answer yet")
+    return Source("kubernetes", None if age_s is None else rounded(age_s), error, bool(is_kept(gateway, service, backend)))
 
 
 def endpoint_state(known: Known, is_selectable: bool, gate: Gate | None) -> str:
@@ -239,7 +237,7 @@ def _pool(
         "penalty_ms": round(seen["penalty_ms"], 3),
         "fails_more": gateway.refresh.fails_more((service.name, backend.pop)),
         "samples": seen["samples"],
-        "source": asdict(source_of(gateway, backend)),
+        "source": asdict(source_of(gateway, service, backend)),
     }
     if has_endpoints:
         described["each"] = [_endpoint(gateway, known, state) for known, state in states]

@@ -89,19 +89,30 @@ async def _ask(target: Identity, health: Health, clock: Callable[[], float], pat
         fields = {name: value for name, value in fields.items() if name.lower() not in {own.lower() for own, _ in health.headers}}
         lines = [f"{name}: {value}\r\n" for name, value in (*fields.items(), *health.headers)]
         writer.write(f"GET {health.path} HTTP/1.1\r\nHost: {host}\r\n{''.join(lines)}Connection: close\r\n\r\n".encode())
-        try:
-            line = await reader.readuntil(b"\n")
-        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        status = await _status(reader)
+        if status is None:
             return Result(False, "no HTTP status line", connect_s[0])
-        found = _STATUS.fullmatch(line)
-        if found is None:
-            return Result(False, "no HTTP status line", connect_s[0])
-        status = int(found[1])
         is_good = any(status in expected for expected in health.expect)
         await _finish(reader)
         return Result(is_good, f"status {status}", connect_s[0], has_answered=True)
     finally:
         writer.close()
+
+
+async def _status(reader: asyncio.StreamReader) -> int | None:
+    """Of the answer: an interim one (RFC 9110 15.2), such as 103 Early Hints, says nothing yet. None: it is no HTTP."""
+    try:
+        while True:
+            found = _STATUS.fullmatch(await reader.readuntil(b"\n"))
+            if found is None:
+                return None
+            status = int(found[1])
+            if not 100 <= status < 200 or status == 101:
+                return status
+            while (await reader.readuntil(b"\n")).strip(b"\r\n"):
+                pass
+    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        return None
 
 
 async def _connect_unix(path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -206,24 +217,27 @@ class Prober:
         return [gate.identity for gate in self.gates.all.values() if not gate.is_judged and not gate.is_parked]
 
     async def _probe(self, gate: Gate) -> None:
-        identity = gate.identity
+        identity, health = gate.identity, gate.service.health
         before = self.figures.read_endpoint(gate.row)["connect_failures"]
-        result = None
+        has_verdict = False
         try:
-            result = await self.ask(identity, gate.service.health)
+            has_verdict = self._take(gate, health, before, await self.ask(identity, health))
         finally:
             self._running.discard(identity)
             self._n_running[identity.pop] -= 1
-            if result is None:
-                self._plan(identity, self.clock() + gate.service.health.confirm_interval)
+            self._plan_next(identity, has_verdict)
+
+    def _take(self, gate: Gate, asked: Health, before: int, result: Result) -> bool:
+        """Whether it is a verdict."""
+        identity = gate.identity
         if result.connect_s is not None:
             self.on_connect((identity.service, identity.pop), result.connect_s)
         if result.is_good is None:
             self._say_short(result)
-        elif self.gates.all.get(identity) is gate:
+        elif self.gates.all.get(identity) is gate and gate.service.health.question == asked.question:
             self._is_short = False
             self.gates.judge(identity, result.is_good, before, result.detail, has_answered=result.has_answered, is_silent=result.is_silent)
-        self._plan_next(identity, has_verdict=result.is_good is not None)
+        return result.is_good is not None
 
     def _plan_next(self, identity: Identity, has_verdict: bool) -> None:
         gate = self.gates.all.get(identity)

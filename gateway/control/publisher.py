@@ -47,7 +47,8 @@ class Publisher:
     built_at: float = field(init=False)  # monotonic: the age of the table
     build_s: float = 0.0  # what the last build took
     _built: Built | None = None  # what the last table was made of
-    _planned: asyncio.TimerHandle | None = None
+    _planned: asyncio.Handle | None = None
+    _planned_at: float = 0.0  # by the loop's clock; uvloop's handles know it only where there is half a millisecond to wait
 
     def __post_init__(self) -> None:
         self.settings = CompiledSettings(settings_of(self.config), self.figures.n_workers)
@@ -76,10 +77,10 @@ class Publisher:
         loop = asyncio.get_running_loop()
         at = loop.time() + max(coalesce_s, self.build_s if self.clock() - self.built_at < self.build_s else 0.0)
         if self._planned is not None:
-            if self._planned.when() <= at:
+            if self._planned_at <= at:
                 return
             self._planned.cancel()
-        self._planned = loop.call_at(at, self._rebuild)
+        self._planned, self._planned_at = loop.call_at(at, self._rebuild), at
 
     def publish(self) -> None:
         """A new table now. On an error the last one stays."""
@@ -98,7 +99,7 @@ class Publisher:
     def collect(self) -> None:
         """Free what workers have let go of, then the rows that nobody can reach any more."""
         self.snapshots.reclaim()
-        gone = self.rows.collect(self.snapshots.oldest())
+        gone = self.rows.collect(self.snapshots.generations())
         if gone:
             self.on_collect(gone)
 

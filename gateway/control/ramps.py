@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 FIRST_SHARE = 0.1
 LOSS = 10.0  # an absence costs so many times what the same time gains
+LONGEST_S = 3600.0 / LOSS  # an absence that leaves nothing of any ramp: the longest that can be configured lasts an hour
 CONFIRMED_S = 1.0  # a doubted endpoint has been asked by then, and a new address too
 
 

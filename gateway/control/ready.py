@@ -35,6 +35,7 @@ class Ready:
     sync_deadline_s: Callable[[], float]
     clock: Callable[[], float]
     _began: float = field(init=False)
+    _heard_at: float | None = None  # when all endpoints could be known: only then probes begin
     _has_probed: bool = False
     _was_ready: bool = False
 
@@ -48,10 +49,13 @@ class Ready:
         if not self._is_late:
             waiting += [f"name {name}: not resolved yet" for name, answer in self.sources.resolver.answers.items() if answer.is_new]
         if not self._has_probed:
-            if self.publisher.is_due and not self._is_late:
+            if self._heard_at is None and not waiting:
+                self._heard_at = self.clock()
+            is_over = self._heard_at is not None and self.clock() - self._heard_at >= FIRST_ROUND_S
+            if self.publisher.is_due and not is_over:
                 waiting.append("table: what was last said is not in it yet")
             unjudged = self.prober.unjudged
-            if unjudged and not self._is_late:
+            if unjudged and not is_over:
                 waiting.append(f"first probe round: {len(unjudged)} endpoints to go")
             elif not waiting:
                 self._has_probed = True

@@ -27,13 +27,14 @@ from gateway.control.backlog import FEW, Backlog, Seen
 from gateway.control.comparison import Comparison, counts_of
 from gateway.control.gates import Gates
 from gateway.control.headroom import Capacity, Filling, beyond_part, shed
-from gateway.control.networks import cell_of, count
+from gateway.control.networks import SEVERAL, beyond_one, cell_of, count
 from gateway.control.outliers import Counts
 from gateway.control.pacing import Pace, Slots, Versions, settle
 from gateway.control.penalties import Outcomes, Penalty
-from gateway.control.ramps import Stage, relative
+from gateway.control.ramps import LONGEST_S, Ramp, Stage, relative
 from gateway.control.rows import Rows
 from gateway.control.world import PoolKey
+from gateway.control.zones import for_all_zones
 from routing_core import Figures, TableSpec
 
 logger = logging.getLogger("isochrone.health")
@@ -76,6 +77,7 @@ class Refresh:
     pools: dict[PoolKey, PoolState] = field(default_factory=dict)
     pops: dict[str, Filling] = field(default_factory=dict)
     comparisons: dict[str, Comparison] = field(default_factory=dict)  # by service
+    away: dict[PoolKey, Ramp] = field(default_factory=dict)  # of pools that the table has no more, whether they keep their row or not
     pace: Pace = field(default_factory=Pace)
     _began: float | None = None  # when serving began
     _turned: float = -math.inf  # when the last turn was
@@ -103,7 +105,7 @@ class Refresh:
             self._began = now
         self.pace.share_per_s = config.steering.pace
         has_begun = self.pace.turn(now)
-        agenda, changed = self._agenda_of(config, spec, self._began is None or now - self._began < STARTING_S)
+        agenda, changed = self._agenda_of(config, spec, self._began is None or now - self._began < STARTING_S, now)
         is_new = changed is agenda.pools
         # Before anything else is read: what is counted from here on is seen again at the next turn.
         agenda.add(self.figures.moved(agenda.rows, agenda.seen), before)
@@ -127,12 +129,11 @@ class Refresh:
 
     def forget(self, pool: PoolKey) -> None:
         self.pools.pop(pool, None)
-        self.comparisons.pop(pool[0], None)  # its others are compared anew
 
     def forget_pop(self, pop: str) -> None:
         self.pops.pop(pop, None)
 
-    def _agenda_of(self, config: Config, spec: TableSpec, is_starting: bool) -> tuple[Agenda, list[Pool]]:
+    def _agenda_of(self, config: Config, spec: TableSpec, is_starting: bool, now: float) -> tuple[Agenda, list[Pool]]:
         """That of the table in use, and the pools that are not as they were: its own list when all of it is new."""
         before = self._agenda
         if before is not None and before.config is config and before.is_starting == is_starting:
@@ -148,11 +149,29 @@ class Refresh:
             lambda pop: self.pops.setdefault(pop, Filling()),
         )
         if before is not None:
+            self._part(before, agenda, now)
             for key in agenda.numbers.keys() - before.numbers.keys():
                 # No version has begun for it while it was in no table, so what its slots hold is of different times.
-                self.pools[key].versions = Versions()
+                state, ramp = self.pools[key], self.away.pop(key, None)
+                state.versions = Versions()
+                # The endpoints of a pool under another name stand as they stood, see gates: nobody is sent elsewhere for the name. But a
+                # PoP that is drained is away, however well they are.
+                if not is_starting and self.gates.stand(key) and not agenda.pools[agenda.numbers[key]].is_drained:
+                    state.ramp = Ramp(Stage.WHOLE)
+                elif ramp is not None:
+                    state.ramp = ramp
         self._agenda = agenda
         return agenda, agenda.pools
+
+    def _part(self, before: Agenda, after: Agenda, now: float) -> None:
+        """From pools that are in the table no more. Their time away begins, whatever goes on there; the others of their services are
+        compared anew."""
+        for key in before.numbers.keys() - after.numbers.keys():
+            pool = before.pools[before.numbers[key]]
+            pool.state.ramp.turn(now, False, before.is_starting, pool.group.service.pop_ramp)
+            self.away[key] = pool.state.ramp
+            self.comparisons.pop(key[0], None)
+        self.away = {key: ramp for key, ramp in self.away.items() if now - ramp.since < LONGEST_S}
 
     # Who is available
 
@@ -164,6 +183,7 @@ class Refresh:
             # no other PoP can take their requests, the panic of the decision still finds them.
             state.answering = self.figures.count_answering(pool.endpoint_rows)
             state.ready = 0 if spec.is_last_resort else self.figures.count_admitting(pool.endpoint_rows)
+            state.all_zones = self._all_zones(pool)
             # What is ready counts, also where it is not in the total: a static endpoint that came later, until it is counted.
             state.total = max(spec.total, state.ready)
             state.availability = availability_of(state.ready, state.total)
@@ -172,6 +192,13 @@ class Refresh:
             changed += self._leave_out(group)
             changed += self._ramp(group, agenda.is_starting, now)
         return changed
+
+    def _all_zones(self, pool: Pool) -> float:
+        spec, rows = pool.spec, pool.endpoint_rows
+        if not 0 < spec.n_preferred < len(rows):
+            return 0.0
+        ours = self.figures.count_admitting(rows[: spec.n_preferred])
+        return for_all_zones(spec.n_preferred, len(rows), ours, ours + self.figures.count_admitting(rows[spec.n_preferred :]))
 
     def _leave_out(self, group: Group) -> list[Pool]:
         """Of a service the PoPs of which too little is ready, or those that are no more; returns them."""
@@ -245,7 +272,8 @@ class Refresh:
         if pool.since > state.worked_at:  # until then all was as it had been: what fades has faded to that
             if pool.capacity is not None:
                 state.filling.add(max(0, was[0] - state.tunnels - state.spared), pool.capacity, pool.since)
-            state.backlog.turn(Seen(was[5], 0, first_byte_ms or 0.0, is_of_many=state.backlog.is_mute), pool.since)
+            networks = count(state.unanswered.met) if state.backlog.is_mute else 0
+            state.backlog.turn(Seen(was[5], 0, first_byte_ms or 0.0, networks=networks), pool.since)
         was_held_up, state.worked_at = state.worked_at < self.resumed_at(), now
         is_returning = state.ramp.stage is Stage.RETURNING
         if is_returning and pool.group.is_whole:
@@ -262,8 +290,8 @@ class Refresh:
         # Answers of which nobody knows in what time they came say nothing of a queue.
         seen = None
         if not was_held_up:
-            is_of_many = waiting > FEW and answers == 0 and self._is_of_many(pool)
-            seen = Seen(waiting, answers, first_byte_ms or 0.0, (lay_us - was[6]) / 1000, is_of_many)
+            networks = self._networks_in_vain(pool, waiting, answers, now)
+            seen = Seen(self._in_line(pool, waiting), answers, first_byte_ms or 0.0, (lay_us - was[6]) / 1000, networks)
         penalty_ms = self._penalty_ms(pool, seen, now)
         # Who uses it although it is drained for most does so by its availability.
         published = Published(
@@ -274,6 +302,7 @@ class Refresh:
             state.answering,
             state.spared,
             0 if pool.bounded is None else pool.bounded.spared,
+            state.all_zones,
         )
         if published != state.published:
             state.published = published
@@ -281,13 +310,28 @@ class Refresh:
         has_written = self._publish_times(agenda, pool, first_byte_ms, now, has_begun)
         if answers == 0 and not has_written:
             self.figures.set_pool(pool.spec.row, samples=state.service_time.samples(now))
-        if is_filling or is_returning or penalty_ms > 0 or state.backlog.is_mute:
+        # Where some wait and nothing is counted any more, the time that this lasts is the news.
+        is_waited_for = waiting > FEW and not pool.group.service.long_lived
+        if is_filling or is_returning or penalty_ms > 0 or is_waited_for or state.backlog.is_mute:
             agenda.add((pool.number,), now)
 
-    def _is_of_many(self, pool: Pool) -> bool:
-        """Whether what waits there is of several networks, and of most that ask there."""
-        row = pool.spec.row
-        return pool.state.window.is_of_many(cell_of(self.figures.read_waiting(row)), self.figures.read_pool_groups(row))
+    def _in_line(self, pool: Pool, waiting: int) -> int:
+        """What waits for the pool: of one network no more than of the next, or its slow pages would be a queue. Where hardly another asks
+        there all of it counts."""
+        if waiting == 0:
+            return 0
+        row, counts = pool.spec.row, self.figures.read_waiting(pool.spec.row)
+        asked = cell_of(counts) | pool.state.window.asked(self.figures.read_pool_groups(row))
+        return max(0, waiting - beyond_one(counts)) if count(asked) >= SEVERAL else waiting
+
+    def _networks_in_vain(self, pool: Pool, waiting: int, answers: int, now: float) -> int:
+        """How many have waited there since the last answer, where these are most that ask there."""
+        row, unanswered = pool.spec.row, pool.state.unanswered
+        if answers > 0:
+            unanswered.end()
+        elif waiting > 0:
+            unanswered.turn(self.figures.read_waiting(row), now)
+        return pool.state.window.count_most(unanswered.met, self.figures.read_pool_groups(row)) if unanswered.met else 0
 
     def _publish(self, pool: Pool, published: Published) -> None:
         admit = max(published.availability * published.shed * published.ramp, LEAST) if published.availability > 0 else 0.0
@@ -309,11 +353,12 @@ class Refresh:
             state.penalty.attempt(outcomes[0] - was[0], now)
         else:
             is_limited = outcomes[3] > was[3] or state.penalty.later_ms > 0
-            is_limited = is_limited and window.is_limited(self.figures.read_pool_groups(row))
+            groups = self.figures.read_pool_groups(row)
+            is_limited = is_limited and window.is_limited(groups)
             terms = pool.group.terms
             if terms.compared and self._fails_more(pool, Outcomes(*outcomes), outcomes[1:3] != was[1:3], now):
                 terms = replace(terms, server_errors=True)
-            penalty_ms = state.penalty.turn(Outcomes(*map(operator.sub, outcomes, was)), terms, now, is_limited)
+            penalty_ms = state.penalty.turn(Outcomes(*map(operator.sub, outcomes, was)), terms, now, is_limited, window.shared_part(groups))
         if not pool.group.service.long_lived:
             penalty_ms += state.backlog.skip(now) if seen is None else state.backlog.turn(seen, now)
         return penalty_ms

@@ -10,20 +10,24 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gateway.config import Config, Loaded
+from gateway.control import drains
 from gateway.control.blocking import in_thread
 from gateway.control.geo import Geo, Prepared
 from gateway.control.publisher import Publisher
 from gateway.control.resolver import Resolver
-from gateway.control.sources import Sources, names_of
+from gateway.control.sources import Sources
+from gateway.control.wanted import names_of
+from gateway.control.world import World
 from gateway.errors import IsochroneError
 
 logger = logging.getLogger("isochrone.reload")
 
 READ_S = 30.0
 RESOLVE_S = 3.0  # for names that are new; the swap waits no longer
+HEAR_S = 3.0  # likewise for Services of clusters
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,7 @@ class Reload:
     geo: Geo
     on_config: list[Callable[[Config], None]] = field(default_factory=list)  # told of each configuration put in use
     wall: Callable[[], float] = time.time
+    hear_s: float = HEAR_S
     counts: dict[str, int] = field(default_factory=lambda: {"applied": 0, "refused": 0})
     ended_at: dict[str, float] = field(init=False)  # by result: Unix time of the last one
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -95,7 +100,15 @@ class Reload:
         outcome = await self._judged()
         self.counts[outcome.result] += 1
         self.ended_at[outcome.result] = self.wall()
-        return outcome
+        return await self._renewed(outcome) if outcome.is_done else outcome
+
+    async def _renewed(self, outcome: Outcome) -> Outcome:
+        """Ways to clusters may lead elsewhere since: whether that is in use as well. It was nothing to wait for before the swap: they
+        are no part of the configuration, and their endpoints stay."""
+        lines = await self.sources.renewed(self.hear_s)
+        for line in lines:
+            logger.warning("%s", line)
+        return replace(outcome, warnings=(*outcome.warnings, *lines))
 
     async def _judged(self) -> Outcome:
         try:
@@ -104,21 +117,31 @@ class Reload:
                 return self._refuse(faults)
             prepared = await self.geo.prepare(loaded.config)
             await self.resolver.first(names_of(loaded.config) - self.resolver.answers.keys(), RESOLVE_S)
+            await self.sources.first(loaded.config, self.hear_s)
             return self._swap(loaded, prepared)
         except IsochroneError as error:
             return self._refuse(str(error).splitlines())
         except TimeoutError:
             return self._refuse(["the files could not be read in time"])
+        except OSError as error:  # as where no thread can be started
+            reason = error.strerror or str(error)
+            return self._refuse([reason if error.filename is None else f"{error.filename}: {reason}"])
         except (ValueError, MemoryError) as error:
             return self._refuse([str(error) or "not enough memory for the new table"])
         finally:
-            self.resolver.want(names_of(self.publisher.config))  # no longer those of one that was refused
+            # No longer those of one that was refused.
+            self.resolver.want(names_of(self.publisher.config))
+            self.sources.expect_none()
 
     def _swap(self, loaded: Loaded, prepared: Prepared) -> Outcome:
         """All is tried before the one step that changes anything; nothing fails after it."""
-        config, warnings = loaded.config, (*map(str, loaded.warnings), *self._unresolved(loaded.config))
-        locator = prepared.locator()
-        self.publisher.publish_config(config, locator, self.sources.plan(config))
+        config, locator = loaded.config, prepared.locator()
+        world = self.sources.plan(config)
+        refused = [f"geoip: {fault}; looked at again now" for fault in prepared.refused]
+        lost = [*self._unresolved(config), *self.sources.unheard(config, world), *self._refused(world)]
+        before, after = ([pop.name for pop in one.pops] for one in (self.publisher.config, config))
+        warnings = (*map(str, loaded.warnings), *refused, *lost, *drains.absent(world.drained, before, after))
+        self.publisher.publish_config(config, locator, world)
         self.sources.follow(config)
         self.geo.use(prepared, locator)
         for tell in self.on_config:
@@ -135,8 +158,17 @@ class Reload:
             f"{name}: no address for this name yet ({answer.error or f'no answer within {RESOLVE_S:g} s'}); "
             "a backend of which no endpoint is known keeps those it had"
             for name, answer in answers.items()
-            if answer.answered_at is None
+            if answer.answered_at is None and not answer.addresses
         ]
+
+    def _refused(self, world: World) -> list[str]:
+        """Pools in which endpoints are refused that were not so far."""
+        lines = []
+        for pool, refused in world.refused.items():
+            if new := sorted((str(one), why) for one, why in (refused.items() - self.publisher.world.refused.get(pool, {}).items())):
+                left = "" if world.pools.get(pool) else "; no endpoint is left there"
+                lines.append(f"service {pool[0]} in {pool[1]}: {len(new)} refused, such as {': '.join(new[0])}{left}")
+        return lines
 
     def _refuse(self, lines: list[str]) -> Outcome:
         for line in lines:

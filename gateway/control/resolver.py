@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import math
 import socket
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ INTERVAL_S = 30.0
 RETRY_S = 5.0  # after a failure
 DEADLINE_S = 10.0  # glibc asks each server twice for 5 s
 
+LEFT_S = 3600.0
 AT_ONCE = 32  # threads of look-ups
 Lookup = Callable[[str], Awaitable[tuple[str, ...]]]
 
@@ -62,13 +64,19 @@ class Resolver:
     ask: Lookup = lookup
     answers: dict[str, Answer] = field(default_factory=dict)
     _n_asking: int = 0
+    _left: dict[str, tuple[tuple[str, ...], float]] = field(default_factory=dict)  # of names no longer wanted: the last answer, since when
 
     def want(self, names: Collection[str]) -> None:
-        """The names that are of use from now on."""
+        """The names that are of use from now on. One that is back has the addresses that it had until it is answered: a reload that takes
+        another back is no worse off where no name server answers."""
+        now = self.clock()
         for name in names:
-            self.answers.setdefault(name, Answer(due=self.clock()))
+            if name not in self.answers:
+                addresses, left_at = self._left.pop(name, ((), -math.inf))
+                self.answers[name] = Answer(addresses if now - left_at < LEFT_S else (), due=now)
         for name in self.answers.keys() - set(names):
-            del self.answers[name]
+            self._left[name] = self.answers.pop(name).addresses, now
+        self._left = {name: left for name, left in self._left.items() if now - left[1] < LEFT_S}
 
     def addresses(self, name: str) -> tuple[str, ...]:
         """The last good answer; empty when there was none yet."""

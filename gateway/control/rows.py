@@ -7,7 +7,8 @@ Must not know what a row's figures mean.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from bisect import bisect_right
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from routing_core import Figures
@@ -20,6 +21,7 @@ class Rows:
     figures: Figures
     rows: dict[Key, int] = field(default_factory=dict)
     retired: dict[Key, int] = field(default_factory=dict)  # -> the last generation that may contain the row
+    since: dict[Key, int] = field(default_factory=dict)  # -> the first one; none: it may be any
 
     def endpoint(self, identity: Hashable) -> int:
         return self._row("endpoint", identity)
@@ -39,6 +41,8 @@ class Rows:
     def keep(self, used: Iterable[Key], generation: int) -> None:
         """What a new table uses. The others' last generation is the one before `generation`; what comes back keeps its row."""
         in_use = set(used)
+        for key in in_use - self.since.keys():
+            self.since[key] = generation
         for key in self.rows.keys() - in_use:
             self.retired.setdefault(key, generation - 1)
         for key in self.retired.keys() & in_use:
@@ -49,15 +53,24 @@ class Rows:
         for key in went:
             self.retired.setdefault(key, generation - 1)
         for key in came:
+            self.since.setdefault(key, generation)
             self.retired.pop(key, None)
 
-    def collect(self, oldest: int) -> list[Key]:
-        """Give back rows that no snapshot from `oldest` on contains and that nothing is in flight on. Returns whose they were."""
-        gone = [key for key, last in self.retired.items() if last < oldest and self._is_quiet(key)]
+    def collect(self, kept: Sequence[int]) -> list[Key]:
+        """Give back rows that no snapshot of these generations contains, in order, and that nothing is in flight on. Returns whose they
+        were."""
+        gone = [key for key, last in self.retired.items() if not self._is_in(key, last, kept) and self.figures.in_use(self.rows[key]) == 0]
         for key in gone:
             self.figures.release(self.rows.pop(key))
             del self.retired[key]
+            self.since.pop(key, None)
         return gone
+
+    def _is_in(self, key: Key, last: int, kept: Sequence[int]) -> bool:
+        """Whether one of these generations may contain the row. A worker that hangs keeps an old one, which says nothing of rows that
+        came later."""
+        at = bisect_right(kept, last)
+        return at > 0 and kept[at - 1] >= self.since.get(key, 0)
 
     def _row(self, kind: str, identity: Hashable) -> int:
         key = (kind, identity)
@@ -65,12 +78,3 @@ class Rows:
         if row is None:
             row = self.rows[key] = self.figures.acquire(kind)  # type: ignore[arg-type]  # the kinds above
         return row
-
-    def _is_quiet(self, key: Key) -> bool:
-        kind, row = key[0], self.rows[key]
-        if kind == "endpoint":
-            seen = self.figures.read_endpoint(row)
-            return seen["in_flight"] == 0 and seen["connections"] == 0
-        if kind == "pop":
-            return self.figures.read_pop(row) == 0
-        return kind != "pool" or self.figures.read_pool(row)["in_flight"] == 0

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 
 from gateway import config as configured
 from gateway.config import Config, Size
-from gateway.control.allowance import memory_bytes
+from gateway.control.allowance import memory_bytes, n_cpus
 from gateway.control.headroom import Capacity
 from gateway.dataplane import Settings
 from geoip import Override, Pin
@@ -83,24 +82,13 @@ def home_of(config: Config) -> tuple[float, float] | None:
 def n_workers(config: Config) -> int:
     if config.gateway.workers != "auto":
         return config.gateway.workers
-    return max(1, min(MAX_WORKERS, len(os.sched_getaffinity(0)), _cpu_quota()))
+    return min(MAX_WORKERS, n_cpus())
 
 
 def buffer_bytes(config: Config) -> Size:
     if config.limits.buffers != "auto":
         return config.limits.buffers
     return Size(max(MIN_BUFFERS, memory_bytes() // BUFFERS_PART >> 20 << 20))
-
-
-def _cpu_quota(path: str = "/sys/fs/cgroup/cpu.max") -> int:
-    """CPUs that the container may use (cgroup v2), rounded up; a large number when nothing says so. More threads than that would
-    only be throttled together."""
-    try:
-        with open(path) as file:
-            quota, period = file.read().split()
-        return MAX_WORKERS if quota == "max" else max(1, -(-int(quota) // int(period)))
-    except (OSError, ValueError):
-        return MAX_WORKERS
 
 
 def capacity_of(capacity: configured.Capacity | None) -> Capacity | None:

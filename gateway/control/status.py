@@ -10,6 +10,9 @@ import asyncio
 import json
 import logging
 import os
+import resource
+import socket
+import stat
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +24,7 @@ from gateway.control.inherited import Inherited
 from gateway.control.listeners import BACKLOG, Listener
 from gateway.control.scrapes import Scrapes
 from gateway.control.telemetry import Telemetry
-from gateway.errors import IsochroneError
+from gateway.errors import IsochroneError, StartError
 
 if TYPE_CHECKING:
     from gateway.app import Gateway
@@ -32,8 +35,11 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 GENERATION = 1  # of processes: `serve` is one generation, without a supervisor that starts another
 MAX_CONNECTIONS = 128  # a listener; more end the oldest, so that nobody who only connects can lock a scraper out
+LEAST_CONNECTIONS = 4
+OF_DESCRIPTORS = 128  # one in so many at most; workers leave both listeners that, and as much again
 TRIM_S = 0.05
 KEEP_ALIVE_S = 75.0
+UNREAD_MS = 60_000  # that nothing of an answer is taken
 STOP_S = 1.0  # for answers under way
 UNIX_MODE = 0o600  # an admin socket is for its owner and root
 
@@ -105,11 +111,22 @@ class Conversation(web.RequestHandler):
         return refused
 
 
+def most_connections(n_descriptors: int) -> int:
+    """Of one listener, where a process may have so many descriptors: idle ones must not take what answers are kept for."""
+    if n_descriptors < 0:
+        return MAX_CONNECTIONS
+    return max(LEAST_CONNECTIONS, min(MAX_CONNECTIONS, n_descriptors // OF_DESCRIPTORS))
+
+
 class Server:
     """One HTTP listener: bound by `start`, closed by `stop`."""
 
-    def __init__(self, name: str, address: Address, app: web.Application, inherited: Inherited | None = None) -> None:
+    def __init__(
+        self, name: str, address: Address, app: web.Application, inherited: Inherited | None = None, *, is_everyones: bool = True
+    ) -> None:
+        """`is_everyones`: whoever reaches a unix socket that was open before may use it. Without that its file must keep others out."""
         self.name, self.address = name, address
+        self._is_everyones = is_everyones
         self._inherited = inherited or Inherited()
         # Whoever leaves has his request cancelled: nothing is done for nobody. What must be done whole is a task of its own.
         self._runner = web.AppRunner(
@@ -128,6 +145,11 @@ class Server:
         try:
             if listener.address.is_unix and not listener.is_shared:
                 os.chmod(listener.address.host, UNIX_MODE)  # before it listens: nobody can have connected yet
+            elif listener.address.is_unix and not self._is_everyones:
+                self._check_mode(listener.address.host)
+            if not listener.address.is_unix:
+                # Who does not read holds a text of megabytes: connections have this from their listener.
+                listener.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
             await self._runner.setup()
             loop = asyncio.get_running_loop()
             create = loop.create_unix_server if listener.address.is_unix else loop.create_server
@@ -137,6 +159,18 @@ class Server:
             raise
         self.address = listener.address
         logger.info("listening", extra={"listener": self.name, "address": str(self.address)})
+
+    def _check_mode(self, path: str) -> None:
+        """Who connects needs the right to write. A group is the choice of whoever made it; all users are systemd's default."""
+        try:
+            mode = stat.S_IMODE(os.stat(path).st_mode)
+        except OSError:
+            return  # it is where this process can't look
+        if mode & stat.S_IWOTH:
+            raise StartError(
+                f"listener {self.name}: every user of this machine may connect to the inherited socket {path} (mode {mode:04o}): it must"
+                " have SocketMode=0600 (or 0660 and SocketGroup=) in its unit, or admin.token"
+            )
 
     async def stop(self) -> None:
         if self._trimming is not None:
@@ -161,7 +195,8 @@ class Server:
         """End the oldest connections that are too many. A little later: the server knows a connection only after this turn."""
         self._trimming = None
         server = self._runner.server
-        for connection in server.connections[:-MAX_CONNECTIONS] if server is not None else ():
+        most = most_connections(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        for connection in server.connections[:-most] if server is not None else ():
             if connection.transport is not None:
                 connection.transport.abort()
 

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import IntEnum
 
 from gateway._config_checks import reachable_services
 from gateway._config_steering import Route, Rule
 from gateway.config import Config
 
-CanServe = Callable[[str, str], bool]  # (service, PoP): whether requests of the service would be answered there now
+
+class Serves(IntEnum):
+    """Whether requests of a service are answered in a PoP now; who has none that is better goes by the next."""
+
+    NOT = 0
+    IN_A_PANIC = 1  # its endpoints answer, whatever probes say of them
+    WELL = 2
 
 
-def stranded(config: Config, pop: str, can_serve: CanServe) -> list[str]:
-    """A line for each route, and each rule for some of its clients, whose requests only this PoP can serve."""
+Serving = Callable[[str, str], Serves]  # (service, PoP)
+
+
+def stranded(config: Config, pop: str, serving: Serving) -> list[str]:
+    """A line for each route, and each rule for some of its clients, whose requests no other PoP serves as well."""
     pops = {one.name: one for one in config.pops}
     homes = {service.name: [backend.pop for backend in service.backends] for service in config.services}
     found = []
     for route in config.routes:
         for service in (name for name, weight in route.targets if weight):
-            serving = [pops[home] for one in reachable_services(config, [service]) for home in homes[one] if can_serve(one, home)]
-            others = [one for one in serving if one.name != pop]
-            if len(others) == len(serving):
+            served = [(home, serving(one, home)) for one in reachable_services(config, [service]) for home in homes[one]]
+            here = max((how for home, how in served if home == pop), default=Serves.NOT)
+            if here is Serves.NOT:
                 continue
+            others = [pops[home] for home, how in served if home != pop and how >= here]
             found += [
                 f"route {route.name}: {_whose(route, rule)}: service {service} can be served in no other PoP"
                 for rule in route.steering.rules

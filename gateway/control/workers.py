@@ -8,7 +8,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from gateway.control.blocking import in_thread
+from gateway.control.blocking import has_ended
 from gateway.control.listeners import Listeners
 from gateway.dataplane import Counters, Snapshots, Worker
 from routing_core import Figures
@@ -16,7 +16,6 @@ from routing_core import Figures
 logger = logging.getLogger("isochrone.workers")
 
 SILENT_S = 2.0  # a worker turns at least every 100 ms: this long without a beat means that it hangs
-LATE_S = 1.0  # control that comes this late to look was stopped itself (SIGSTOP, a paused machine), and workers with it
 
 
 @dataclass(slots=True)
@@ -25,12 +24,10 @@ class Workers:
     all: list[Worker] = field(default_factory=list)
     _threads: list[threading.Thread] = field(default_factory=list)
     _silent: set[int] = field(default_factory=set)
-    _began_at: float = 0.0
-    _looked_at: float = 0.0
+    _beats: list[tuple[int, float]] = field(default_factory=list)  # of each worker: its last beat, and when that was seen
 
     def start(self, snapshots: Snapshots, figures: Figures, listeners: Sequence[tuple[int, int]], now: float) -> None:
         """One thread for each column of the counters. `listeners`: (descriptor, number), listening."""
-        self._began_at = self._looked_at = now
         for number in range(self.counters.n_workers):
             seed = secrets.randbits(63) | 1
             self.all.append(Worker(number, snapshots, figures, self.counters, listeners, int(now * 1e6), seed))
@@ -55,12 +52,15 @@ class Workers:
         return bool(self._threads) and len(self._silent) == len(self._threads)
 
     def turn(self, now: float) -> None:
-        """Look for beats that fail to come. `now`: monotonic, as the beats are."""
-        is_late, self._looked_at = now - self._looked_at > LATE_S, now
-        if not self._threads or is_late:
+        """Look for beats that fail to come. `now`: seconds in which control was awake. What is stopped (SIGSTOP, a paused machine) or
+        starved is so with all its threads: a worker has its time from where control goes on."""
+        if not self._threads:
             return
-        for number, beat_ms in enumerate(self.counters.read()["beats_ms"]):
-            silent_s = now - max(beat_ms / 1000, self._began_at)
+        beats = self.counters.read()["beats_ms"]
+        before = self._beats or [(beat, now) for beat in beats]
+        self._beats = [last if last[0] == beat else (beat, now) for beat, last in zip(beats, before, strict=True)]
+        for number, (_, seen_at) in enumerate(self._beats):
+            silent_s = now - seen_at
             if silent_s > SILENT_S and number not in self._silent:
                 self._silent.add(number)
                 is_alive = self._threads[number].is_alive()
@@ -84,18 +84,10 @@ class Workers:
         for worker in self.all:
             worker.stop()
         threads = self._threads
-
-        def join() -> None:
-            for thread in threads:
-                thread.join()
-
-        try:
-            if threads:
-                await in_thread("join-workers", join, deadline_s)
-        except TimeoutError:
-            logger.error("workers don't end", extra={"workers": [t.name for t in threads if t.is_alive()]})
-            return False
-        return True
+        if await has_ended(threads, deadline_s):
+            return True
+        logger.error("workers don't end", extra={"workers": [t.name for t in threads if t.is_alive()]})
+        return False
 
     def close(self) -> None:
         """Give back what workers hold that have ended, all of them: one that runs still reaches into the others. Their log records are gone

@@ -7,11 +7,12 @@ Losing sight of a source changes nothing here: the last that it said stays.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple
 
+from gateway._config_units import address_text
 from gateway.control.others import others
 from k8s import State
 
@@ -34,9 +35,7 @@ class Identity(NamedTuple):  # hashed and compared by the thousand
     port: int
 
     def __str__(self) -> str:
-        if self.address.startswith("/"):
-            return f"unix:{self.address}"
-        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+        return address_text(self.address, self.port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +57,8 @@ class Known:
 class World:
     pools: dict[PoolKey, tuple[Known, ...]] = field(default_factory=dict)
     drained: set[str] = field(default_factory=set)
-    # Endpoints that count in a pool's total: they have been ready, or were there at the first sync. The others would make
-    # every scale-up look like an outage.
+    # Endpoints that count in a pool's total: they have been ready, or were there at the first sync and nobody doubts them. The
+    # others would make every scale-up look like an outage.
     counted: set[Identity] = field(default_factory=set)
     # What sources said and nobody takes for an endpoint, with why. It is in no pool and counts nowhere.
     refused: dict[PoolKey, dict[Identity, str]] = field(default_factory=dict)
@@ -67,9 +66,15 @@ class World:
     marks: dict[PoolKey, object] = field(default_factory=dict)
     _totals: dict[PoolKey, int] = field(default_factory=dict)  # of those pools of which it is known; of thousands none is counted again
 
-    def describe(self, pool: PoolKey, endpoints: Iterable[Known], refused: dict[Identity, str] | None = None) -> bool:
+    def describe(
+        self,
+        pool: PoolKey,
+        endpoints: Iterable[Known],
+        refused: dict[Identity, str] | None = None,
+        doubtful: Collection[Identity] = (),
+    ) -> bool:
         """What a source now says of a pool, in an order that does not change by itself; whether that is news. The first word on a pool
-        counts whole, ready or not.
+        counts whole, ready or not, but for those that are doubtful: they are counted once they have been ready.
 
         A zone or a hint that changed is news as well, for a table; the endpoint stays the same one, with its row and its gate.
         """
@@ -87,7 +92,7 @@ class World:
         self.counted -= {known.identity for known in gone} - {known.identity for known in fresh}
         for known in fresh:
             # A static endpoint that comes later has nobody's word for it but our own probe's: see count().
-            if is_first or (known.origin is Origin.KUBERNETES and known.state is State.READY):
+            if (is_first and known.identity not in doubtful) or (known.origin is Origin.KUBERNETES and known.state is State.READY):
                 self.counted.add(known.identity)
         self._totals[pool] = total + self._count(fresh)
         return True

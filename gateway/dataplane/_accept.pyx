@@ -36,7 +36,7 @@ cdef Connection *welcome(Core *core, int fd, int listener, const uint8_t *addres
     downstream = open_connection(core, fd, READING)
     if downstream == NULL:
         count_cause(core.column, CAUSE_NO_MEMORY)
-        give_place(core.tally, place)
+        give_place(core.tally, core.number, place)
         return NULL
     downstream.place = place
     if fd >= core.accept_limit:
@@ -177,5 +177,6 @@ cdef void drain_backlog(Core *core) noexcept nogil:
 cdef tuple limits_of(int64_t n_descriptors, int n_workers):
     """Where workers stop to accept, and to reach upstreams: admin and status answer also when clients have taken all."""
     cdef int64_t limit = min(n_descriptors, <int64_t>MANY) if n_descriptors >= 0 else <int64_t>MANY
-    cdef int64_t reserve = min(RESERVE + 2 * n_workers, limit // 4)    # each worker may be one over
+    # Each worker may be one over; and as many as control's own listeners may have: see most_connections.
+    cdef int64_t reserve = min(RESERVE + 2 * n_workers + limit // 32, limit // 4)
     return limit - reserve, limit - reserve // 2

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t
 from gateway.dataplane._core cimport Core, Exchange
 from gateway.dataplane._head cimport RequestHead
 from routing_core._figures cimport RetryOutcome
+from routing_core._table cimport Pool
 
 # What the clock says, for people and for control: the worker's own time less its pauses is for judging.
 cdef inline int64_t clock_us(const Core *core) noexcept nogil:
@@ -21,8 +22,12 @@ cdef void note_wait(Core *core, Exchange *exchange, bint is_waiting) noexcept no
 cdef void note_hold(Core *core, Exchange *exchange, bint is_held) noexcept nogil
 # The attempt ended without an answer, and that was the endpoint's fault. is_connect: there was no connection.
 cdef void note_failure(Core *core, Exchange *exchange, bint is_connect) noexcept nogil
-# Nobody in the exchange's PoP could be reached.
-cdef void note_pool_failure(Core *core, Exchange *exchange) noexcept nogil
+# The answer ended before it was whole, and that was the endpoint's fault: its head was counted as an answer.
+cdef void note_cut(Core *core, Exchange *exchange) noexcept nogil
+# The same of that pool; or nobody in it could be reached.
+cdef void note_pool_failure(Core *core, const Exchange *exchange, const Pool *pool) noexcept nogil
+# Why the endpoint's answer was not taken, or goes no further: a RejectCause or a BadAnswer.
+cdef void note_bad_answer(Core *core, Exchange *exchange, int cause) noexcept nogil
 # A head's first byte came from the endpoint of the attempt, and lay here for so long: that is not the endpoint's slowness. The answer's,
 # unless that head turns out to be an interim one's: then the next head's counts.
 cdef void note_first_byte(Core *core, Exchange *exchange, int64_t lay_us) noexcept nogil
@@ -56,6 +61,7 @@ cdef struct Record:         # one exchange in the log ring; texts follow, in the
     int status
     int attempts
     short cause             # its place in CAUSE_NAMES; 0: no refusal
+    short bad_answer        # its place in ANSWER_NAMES; 0: none
     short ended_by          # Side
     unsigned int lengths[9]
 

@@ -14,9 +14,9 @@ from routing_core._budget cimport leave
 from routing_core._endpoints cimport observe_latency
 from routing_core._figures cimport EndpointColumn, PoolColumn, RetryOutcome, add_to_group, bucket_of_us, group_of, slot_of_code
 from routing_core._random cimport next_u64
-from routing_core._table cimport Service, Text
+from routing_core._table cimport Pool, Service, Text
 
-from gateway.dataplane._counters import CAUSE_NAMES as _CAUSES
+from gateway.dataplane._counters import ANSWER_NAMES as _ANSWERS, CAUSE_NAMES as _CAUSES
 from routing_core._figures import REASONS as _REASONS
 
 _SIDES = (None, "client", "upstream", "gateway")      # in the order of Side
@@ -24,6 +24,7 @@ _SIDES = (None, "client", "upstream", "gateway")      # in the order of Side
 cdef enum:
     REFUSALS_SHARE = 8      # the eighth part of the log's ring
     GOOD_ANSWERS = 16       # that a mean is of
+    SLOW_US = 25000         # above that mean, and half of it: what only one endpoint of three does is more than that
 
 
 cdef inline PoolColumn *own_pool(Core *core, Exchange *exchange) noexcept nogil:
@@ -104,6 +105,16 @@ cdef void note_connect(Core *core, Exchange *exchange) noexcept nogil:
     add_own(&own.connect_us, core.now_us - exchange.upstream.opened_us)
 
 
+# Its head was counted as an answer, so it is one that is bad, and not one more.
+cdef void note_cut(Core *core, Exchange *exchange) noexcept nogil:
+    cdef EndpointColumn *own = &exchange.endpoint.columns[core.number]
+    add_own(&own.failures, 1)
+    if exchange.status < 500:
+        add_own(&own.server_errors, 1)
+        add_to_group(own.bad_by, group_of(exchange.client))
+    note_pool_failure(core, exchange, exchange.pool)
+
+
 cdef void note_failure(Core *core, Exchange *exchange, bint is_connect) noexcept nogil:
     cdef EndpointColumn *own = &exchange.endpoint.columns[core.number]
     if is_connect:
@@ -112,14 +123,15 @@ cdef void note_failure(Core *core, Exchange *exchange, bint is_connect) noexcept
         add_own(&own.failures, 1)
         add_own(&own.errors, 1)
         add_to_group(own.bad_by, group_of(exchange.client))
+        note_pool_failure(core, exchange, exchange.pool)
         # No answer is an answer too: or the average of one that hangs would fade, and it would look ever quicker.
         observe_latency(own, max(core.now_us - asked_us(exchange), load_relaxed(&own.latency_us)), core.now_ms)
-        note_pool_failure(core, exchange)
 
 
-cdef void note_pool_failure(Core *core, Exchange *exchange) noexcept nogil:
-    add_own(&own_pool(core, exchange).failures, 1)
-    add_to_group(own_pool(core, exchange).bad_by, group_of(exchange.client))
+cdef void note_pool_failure(Core *core, const Exchange *exchange, const Pool *pool) noexcept nogil:
+    cdef PoolColumn *own = &pool.columns[core.number]
+    add_own(&own.failures, 1)
+    add_to_group(own.bad_by, group_of(exchange.client))
 
 
 cdef void note_first_byte(Core *core, Exchange *exchange, int64_t lay_us) noexcept nogil:
@@ -141,6 +153,8 @@ cdef void feed_latency(Core *core, Exchange *exchange, bint is_good) noexcept no
     add_own(&own.first_byte_buckets[bucket_of_us(us + exchange.queued_us)], 1)
     add_own(&of_endpoint.first_bytes, 1)
     add_own(&of_endpoint.first_byte_us, us)
+    if own.good_us and us > own.good_us * 3 // 2 and us > own.good_us + SLOW_US:
+        add_to_group(of_endpoint.slow_by, group_of(exchange.client))
     # Who refuses at once is not quick at what is asked of it: no better than those who do it (Finagle, Linkerd).
     if is_good:
         store_release(&own.good_us, us + (own.good_us - us) * (GOOD_ANSWERS - 1) // GOOD_ANSWERS if own.good_us else max(us, 1))
@@ -197,6 +211,11 @@ cdef void note_headless(Core *core, Exchange *exchange) noexcept nogil:
     exchange.is_logged = is_drawn(core, exchange)
 
 
+cdef void note_bad_answer(Core *core, Exchange *exchange, int cause) noexcept nogil:
+    exchange.bad_answer = cause
+    add_own(&core.column.bad_answers[cause], 1)
+
+
 cdef void note_request(Core *core, Exchange *exchange, const char *text, const RequestHead *head, const char *id, unsigned int id_length,
                        const char *trace) noexcept nogil:
     cdef Buffer buffer
@@ -242,8 +261,8 @@ cdef void write_record(Core *core, Exchange *exchange) noexcept nogil:
         length += exchange.route.name.length + service_of(exchange).name.length
     if exchange.pool != NULL:
         length += exchange.pool.pop.name.length
-    if exchange.endpoint != NULL:
-        length += exchange.endpoint.name.length
+    if exchange.tried_last != NULL:
+        length += exchange.tried_last.name.length
     # Refusals cost a client nothing: a flood of them takes a share of the ring, and the others' lines the rest.
     record = <Record *>reserve(core.log, length, REFUSALS_SHARE if exchange.cause else 1)
     if record == NULL:
@@ -262,6 +281,7 @@ cdef void write_record(Core *core, Exchange *exchange) noexcept nogil:
     record.status = exchange.status
     record.attempts = exchange.n_attempts
     record.cause = <short>exchange.cause
+    record.bad_answer = <short>exchange.bad_answer
     record.ended_by = <short>exchange.ended_by
     record.lengths[<int>TEXT_METHOD] = note.method_length
     record.lengths[<int>TEXT_HOST] = note.host_length
@@ -279,8 +299,8 @@ cdef void write_record(Core *core, Exchange *exchange) noexcept nogil:
         put_text(record, TEXT_SERVICE, &at, &service_of(exchange).name)
     if exchange.pool != NULL:
         put_text(record, TEXT_POP, &at, &exchange.pool.pop.name)
-    if exchange.endpoint != NULL:
-        put_text(record, TEXT_ENDPOINT, &at, &exchange.endpoint.name)
+    if exchange.tried_last != NULL:
+        put_text(record, TEXT_ENDPOINT, &at, &exchange.tried_last.name)
     commit(core.log, length)
 
 
@@ -337,6 +357,6 @@ cdef dict as_dict(const Record *record):
         "trace_id": texts[<int>TEXT_TRACE],
         "country": code_of(record.country),
         "asn": record.asn or None,
-        "cause": _CAUSES[record.cause] if record.cause else None,
+        "cause": _CAUSES[record.cause] if record.cause else _ANSWERS[record.bad_answer] if record.bad_answer else None,
         "ended_by": _SIDES[record.ended_by],
     }

@@ -145,10 +145,16 @@ cdef void ask(const TableData *table, Exchange *exchange, const char *text, cons
             out.kept = find_named_pop(table, &value)
 
 
+# By what the client has: a PoP may be of a newer table than that by which it was named.
+cdef inline bint has_cookie_of(const Pop *kept, const Pop *pop) noexcept nogil:
+    return kept == pop or (kept != NULL and kept.cookie.length == pop.cookie.length
+                           and memcmp(kept.cookie.at, pop.cookie.at, pop.cookie.length) == 0)
+
+
 cdef uint32_t cookie_bytes(const Exchange *exchange) noexcept nogil:
     cdef const Route *route = exchange.route
     cdef const Pop *pop = exchange.pool.pop
-    if route.affinity != BY_COOKIE or pop == exchange.asked.kept or pop.cookie.length == 0:
+    if route.affinity != BY_COOKIE or pop.cookie.length == 0 or has_cookie_of(exchange.asked.kept, pop):
         return 0
     return route.affinity_name.length + pop.cookie.length + route.cookie_attributes.length + <uint32_t>COOKIE_PUNCTUATION
 

@@ -1,13 +1,13 @@
 """Interim answers are passed down as they come; the final one settles framing, reuse and close."""
 from libc.stdint cimport int32_t, int64_t, uint32_t
-from libc.string cimport memmove
 
 from gateway.dataplane._account cimport note_answer, note_first_byte
 from gateway.dataplane._affinity cimport append_cookie, cookie_bytes
-from gateway.dataplane._buffers cimport grow_buffer, open_buffer
+from gateway.dataplane._buffers cimport grow_buffer, make_room, open_buffer
 from gateway.dataplane._connection cimport DRAINED, FILLED, Filled, fill, lay_us, postpone
 from gateway.dataplane._core cimport *
-from gateway.dataplane._flow cimport begin_body
+from gateway.dataplane._drain cimport HEARD_MS
+from gateway.dataplane._flow cimport ALONE_BYTES, begin_body
 from gateway.dataplane._forward cimport append_debug, begin_response, end_head
 from gateway.dataplane._head cimport (
     BAD, FIELD_OTHER, FIELD_RETRY_AFTER, METHOD_HEAD, WHOLE, Field, ResponseHead, Verdict, has_end, is_idempotent,
@@ -22,7 +22,6 @@ from routing_core._random cimport next_u64
 
 cdef enum:
     MAX_READS = 16          # a turn
-    HEARD_MS = 1000         # what comes later than that after CLOSING began need not be answered
     RETRY_AFTER_S = 300     # no answer keeps anyone away for longer
     ROOM_BYTES = 512        # what is added to a head, but for a cookie, is shorter
 
@@ -120,7 +119,9 @@ cdef Answered take_final(Core *core, Exchange *exchange, const char *text, const
     if not end_head(&down.head):
         return ANSWER_BAD
     begin_body(down)
-    note_answer(core, exchange, head.status, exchange.pool.service.is_long_lived or is_event_stream(text, head),
+    down.chunks.is_of_answer = True
+    exchange.is_long_lived = exchange.pool.service.is_long_lived or is_event_stream(text, head)
+    note_answer(core, exchange, head.status, exchange.is_long_lived,
                 find_retry_after(text, head) if head.status == 429 or head.status == 503 else 0)
     return ANSWER_BEGINS
 
@@ -204,27 +205,24 @@ cdef Answered read_answer(Core *core, Exchange *exchange) noexcept nogil:
     cdef Buffer *buffer = &upstream.input
     cdef Answered answered
     cdef Filled filled
+    cdef uint32_t held
     for _ in range(MAX_READS):
         if not upstream.is_readable:
             return ANSWER_NEEDS_DATA
-        if buffer.at == NULL and not open_buffer(core, buffer, SMALL_BYTES):
+        if exchange.has_heard and core.n_sent > ALONE_BYTES:
+            break
+        if not make_room(core, buffer):
             return ANSWER_NO_MEMORY
-        if buffer.begin == buffer.end:
-            buffer.begin = buffer.end = 0
-        elif buffer.end == buffer.capacity:
-            if buffer.begin > 0:
-                memmove(buffer.at, buffer.at + buffer.begin, buffer.end - buffer.begin)
-                buffer.end -= buffer.begin
-                buffer.begin = 0
-            elif not grow_buffer(core, buffer):
-                return ANSWER_NO_MEMORY
+        held = buffer.end
         filled = fill(upstream)
         if filled == DRAINED:
             return ANSWER_NEEDS_DATA
         if filled != FILLED:
             return ANSWER_ENDED
+        if exchange.has_heard:
+            core.n_sent += buffer.end - held
         answered = parse(core, exchange)
         if answered != ANSWER_NEEDS_DATA:
             return answered
-    postpone(core, exchange.downstream)     # a flood of interim answers: others first
+    postpone(core, exchange.downstream)     # a flood of interim answers: others first, and with other floods one share of a turn
     return ANSWER_NEEDS_DATA

@@ -17,12 +17,17 @@ cdef bint open_buffer(Core *core, Buffer *buffer, uint32_t wanted) noexcept nogi
 cdef void close_buffer(Core *core, Buffer *buffer) noexcept nogil
 # Moves what is held to a buffer of twice the size. False when it is large already, or there is no memory.
 cdef bint grow_buffer(Core *core, Buffer *buffer) noexcept nogil
+# For more behind what is held, in the buffer that there is, a new one, or one of twice the size. False as there.
+cdef bint make_room(Core *core, Buffer *buffer) noexcept nogil
 
 # A block from the list, or NULL; back into it.
 cdef void *take_spare(Spares *spares) noexcept nogil
 cdef void put_spare(Spares *spares, void *block) noexcept nogil
-# Once a tick: gives back some of what nobody has needed, buffers and exchanges.
+# Once a tick: some of what nobody has needed is to go, buffers and exchanges.
 cdef void trim_spares(Core *core) noexcept nogil
-# All buffers that nobody uses now.
-cdef void free_spare_buffers(Core *core) noexcept nogil
+# All buffers that nobody uses now are to go.
+cdef void shed_spare_buffers(Core *core) noexcept nogil
+# Gives back what a turn may: each costs a call of some microseconds, and what else has happened waits so long. core.gives_back while some
+# are left.
+cdef void give_back(Core *core) noexcept nogil
 cdef void free_spares(Core *core) noexcept nogil

@@ -2,7 +2,7 @@
 workers: who lends from a list counts nothing. Those on the lists count too, for they are as resident as the others; so there are none
 where there is no room."""
 from libc.stdint cimport int32_t, int64_t, uint32_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memmove
 
 from gateway.dataplane._core cimport *
 from routing_core._atomic cimport add_shared
@@ -11,6 +11,7 @@ from routing_core._memory cimport BUFFER, EXCHANGE, give, take_unset
 
 cdef enum:
     KEPT_TICKS = 16         # of what nobody has needed, such a part goes each tick
+    GIVEN_A_TURN = 128      # buffers: a millisecond at most
 
 
 cdef void *take_spare(Spares *spares) noexcept nogil:
@@ -74,12 +75,38 @@ cdef bint grow_buffer(Core *core, Buffer *buffer) noexcept nogil:
     return True
 
 
-cdef void free_some_buffers(Core *core, int step, int32_t most) noexcept nogil:
-    cdef Spares *spares = &core.spare_buffers[step]
-    while most > 0 and spares.first != NULL:
-        free_buffer(core, take_spare(spares), step)
-        most -= 1
-    spares.least = spares.n
+cdef bint make_room(Core *core, Buffer *buffer) noexcept nogil:
+    if buffer.at == NULL:
+        return open_buffer(core, buffer, SMALL_BYTES)
+    if buffer.begin == buffer.end:
+        buffer.begin = buffer.end = 0
+    if buffer.end < buffer.capacity:
+        return True
+    if buffer.begin > 0:
+        memmove(buffer.at, buffer.at + buffer.begin, buffer.end - buffer.begin)
+        buffer.end -= buffer.begin
+        buffer.begin = 0
+        return True
+    return grow_buffer(core, buffer)
+
+
+cdef void shed(Core *core, Spares *spares, int32_t surplus) noexcept nogil:
+    spares.surplus = max(spares.surplus, surplus)
+    core.gives_back = core.gives_back or spares.surplus > 0
+
+
+cdef void give_back(Core *core) noexcept nogil:
+    cdef Spares *spares
+    cdef int step
+    core.gives_back = False
+    for step in range(N_STEPS):
+        spares = &core.spare_buffers[step]
+        spares.surplus = min(spares.surplus, spares.n)      # others may have been lent since
+        while spares.surplus > 0 and core.n_given < GIVEN_A_TURN:
+            free_buffer(core, take_spare(spares), step)
+            spares.surplus -= 1
+            core.n_given += 1
+        core.gives_back = core.gives_back or spares.surplus > 0
 
 
 cdef void free_some_exchanges(Core *core, int32_t most) noexcept nogil:
@@ -97,17 +124,23 @@ cdef inline int32_t part_of(const Spares *spares) noexcept nogil:
 cdef void trim_spares(Core *core) noexcept nogil:
     # A few at a time, and a part of them: a pause of a tick is no calm, and what a burst left behind is gone in some seconds.
     cdef int step
+    cdef Spares *spares
     for step in range(N_STEPS):
-        free_some_buffers(core, step, part_of(&core.spare_buffers[step]))
+        spares = &core.spare_buffers[step]
+        shed(core, spares, part_of(spares))
+        spares.least = spares.n
     free_some_exchanges(core, part_of(&core.spare_exchanges))
 
 
-cdef void free_spare_buffers(Core *core) noexcept nogil:
+cdef void shed_spare_buffers(Core *core) noexcept nogil:
     cdef int step
     for step in range(N_STEPS):
-        free_some_buffers(core, step, core.spare_buffers[step].n)
+        shed(core, &core.spare_buffers[step], core.spare_buffers[step].n)
 
 
 cdef void free_spares(Core *core) noexcept nogil:
-    free_spare_buffers(core)
+    cdef int step
+    for step in range(N_STEPS):
+        while core.spare_buffers[step].first != NULL:
+            free_buffer(core, take_spare(&core.spare_buffers[step]), step)
     free_some_exchanges(core, core.spare_exchanges.n)

@@ -25,6 +25,11 @@ cdef void call_for_room(Core *core, int worker, int listener) noexcept nogil:
     wake(&core.doors.desks[worker])
 
 
+cdef void call_for_descriptor(Core *core, int worker) noexcept nogil:
+    add_shared(&core.doors.desks[worker].descriptors, 1)
+    wake(&core.doors.desks[worker])
+
+
 cdef void call_for_pool(Core *core, int worker, int row) noexcept nogil:
     set_bits(&core.doors.desks[worker].rows, <int64_t>1 << row % <int>N_ROW_BITS)
     wake(&core.doors.desks[worker])
@@ -51,19 +56,31 @@ cdef int64_t take_wanted(Core *core, int listener) noexcept nogil:
     return take_all(&core.doors.desks[core.number].wanted[listener])
 
 
+cdef int64_t take_descriptors(Core *core) noexcept nogil:
+    return take_all(&core.doors.desks[core.number].descriptors)
+
+
 cdef bint is_turning(const Core *core, int worker) noexcept nogil:
     return clock_us(core) // 1000 - load_relaxed(&(core.column + (worker - core.number)).beat_ms) < SILENT_MS
 
 
-cdef bint hangs(const Core *core, int worker) noexcept nogil:
+cdef void judge_others(Core *core) noexcept nogil:
+    # Each takes its own bit off when it turns; set in that very moment, it is off a turn later.
+    cdef int64_t now_ms = clock_us(core) // 1000
+    cdef int worker
     # Who was stopped with all others may be the first to go on: they have three ticks for a beat.
-    return (clock_us(core) // 1000 - load_relaxed(&(core.column + (worker - core.number)).beat_ms) >= HUNG_MS
-            and core.now_us - core.resumed_us >= SILENT_MS * 1000)
+    if core.now_us - core.resumed_us < SILENT_MS * 1000:
+        return
+    for worker in range(core.n_workers):
+        if (now_ms - load_relaxed(&(core.column + (worker - core.number)).beat_ms) >= HUNG_MS and worker != core.number
+                and not is_hung(core.crew, worker)):
+            set_bits(&core.crew.hung, <int64_t>1 << worker)
 
 
 cdef int64_t called_for(const Core *core, int listener) noexcept nogil:
     cdef int64_t total = 0
     cdef int worker
     for worker in range(core.n_workers):
-        total += load_relaxed(&core.doors.desks[worker].wanted[listener])
+        if not is_hung(core.crew, worker):
+            total += load_relaxed(&core.doors.desks[worker].wanted[listener])
     return total

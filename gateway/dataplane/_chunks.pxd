@@ -9,7 +9,7 @@ cdef enum:
     MAX_EXTENSION_BYTES = 256       # of one chunk, from ";" on
     MAX_EXCESS_BYTES = 16384        # extensions of a body may be longer than its data by this
     MAX_TRAILER_BYTES = 8192
-    MAX_TRAILERS = 32
+    MAX_TRAILERS = 32               # of a request, as is the next
     MAX_TRAILER_NAME = 64
 
 cdef enum Step:
@@ -21,10 +21,12 @@ cdef enum Step:
 cdef struct Chunks:
     int64_t left            # bytes of data still to come in this chunk
     int64_t excess          # bytes of extensions less bytes of data so far, not below 0
+    bint is_of_answer       # any well-formed trailer is sound: see drop_trailers. Set behind begin_chunks
+    bint is_over_limit      # bad for a limit of ours, not for what was sent
     uint8_t state           # State, of the .pyx
     uint8_t digits          # of the size
     uint16_t extension_bytes
-    uint16_t trailer_bytes
+    uint16_t trailer_bytes  # taken, of their lines and the empty one behind them
     uint8_t n_trailers
     uint8_t name_length
     char name[MAX_TRAILER_NAME]     # of the trailer in work, lower case
@@ -34,3 +36,6 @@ cdef void begin_chunks(Chunks *chunks) noexcept nogil
 # Consumes from text: *taken bytes are sound and used up. Always sets all three results.
 cdef Step feed_chunks(Chunks *chunks, const char *text, size_t length, size_t *taken, size_t *data_at,
                       size_t *data_length) noexcept nogil
+
+# Of an answer's trailers, sound and whole, those that may not go down are taken out where they lie; how many bytes are left.
+cdef size_t drop_trailers(char *text, size_t length) noexcept nogil

@@ -2,9 +2,9 @@
 
 What RFC 9112 7.1 lets a recipient tolerate is refused: spaces around the size or in extensions, a bare LF, a bare CR. Whoever is
 upstream of us may read these otherwise, and the bytes go there as they came. Trailers that would mean something if someone merged
-them into the head are refused too.
+them into the head are refused too; from an answer they are dropped (RFC 9110 6.5.1), for there nobody is to be warned by its loss.
 """
-from libc.string cimport memset, strlen, strncmp
+from libc.string cimport memchr, memcpy, memmove, memset, strlen, strncmp
 
 from gateway.dataplane._head cimport is_hops_word
 from gateway.dataplane._octets cimport Octets, barred_trailers, find_field, hex_octets, name_octets, token_octets
@@ -43,6 +43,12 @@ cdef inline bint go(Chunks *chunks, State state) noexcept nogil:
     return True
 
 
+cdef inline bint is_within(Chunks *chunks, bint is_so) noexcept nogil:
+    """Of a limit that is ours alone: the grammar knows none."""
+    chunks.is_over_limit = not is_so
+    return is_so
+
+
 cdef bint end_size(Chunks *chunks) noexcept nogil:
     # Extensions are nobody's data: a sender may not keep us busy with them (CVE-2026-22815), but one that signs each of its large
     # chunks may go on for ever.
@@ -50,12 +56,12 @@ cdef bint end_size(Chunks *chunks) noexcept nogil:
     chunks.excess = max(chunks.excess - chunks.left, <int64_t>0)
     chunks.extension_bytes = 0
     chunks.digits = 0
-    return chunks.excess <= MAX_EXCESS_BYTES and go(chunks, DATA if chunks.left else TRAILER)
+    return is_within(chunks, chunks.excess <= MAX_EXCESS_BYTES) and go(chunks, DATA if chunks.left else TRAILER)
 
 
 cdef bint take_size(Chunks *chunks, unsigned char octet) noexcept nogil:
     if hex_octets[octet]:
-        if chunks.digits == MAX_DIGITS:
+        if not is_within(chunks, chunks.digits < MAX_DIGITS):
             return False
         chunks.digits += 1
         chunks.left = chunks.left * 16 + (hex_octets[octet] - 1)
@@ -76,7 +82,7 @@ cdef inline bint end_extension(Chunks *chunks, unsigned char octet) noexcept nog
 cdef bint take_extension(Chunks *chunks, unsigned char octet) noexcept nogil:
     if octet != c'\r':
         chunks.extension_bytes += 1
-        if chunks.extension_bytes >= MAX_EXTENSION_BYTES:       # the ";" before it was not counted
+        if not is_within(chunks, chunks.extension_bytes < MAX_EXTENSION_BYTES):     # the ";" before it was not counted
             return False
     if chunks.state == EXTENSION:
         return token_octets[octet] and go(chunks, EXTENSION_NAME)
@@ -115,6 +121,30 @@ cdef bint is_barred(const char *name, size_t length) noexcept nogil:
     return is_hops_word(<uint8_t>find_field(<Octets>name, length))
 
 
+cdef bint may_go_down(const char *name, size_t length) noexcept nogil:
+    cdef char spelled[MAX_TRAILER_NAME]     # longer than any that is barred
+    cdef size_t known = min(length, <size_t>MAX_TRAILER_NAME)
+    cdef size_t i
+    for i in range(known):
+        spelled[i] = <char>token_octets[<unsigned char>name[i]]
+    return memchr(name, c'_', length) == NULL and not is_barred(spelled, known)
+
+
+cdef size_t drop_trailers(char *text, size_t length) noexcept nogil:
+    cdef size_t kept = 0
+    cdef size_t at = 0
+    cdef size_t line, name
+    while text[at] != c'\r':
+        name = <char *>memchr(text + at, c':', length - at) - (text + at)
+        line = <char *>memchr(text + at, c'\n', length - at) + 1 - (text + at)
+        if may_go_down(text + at, name):
+            memmove(text + kept, text + at, line)
+            kept += line
+        at += line
+    memcpy(text + kept, "\r\n", 2)
+    return kept + 2
+
+
 # What begins a line, and what ends it.
 cdef bint take_trailer_edge(Chunks *chunks, unsigned char octet) noexcept nogil:
     if chunks.state == TRAILER_LF:
@@ -123,8 +153,9 @@ cdef bint take_trailer_edge(Chunks *chunks, unsigned char octet) noexcept nogil:
         return octet == c'\n' and go(chunks, OVER)
     if octet == c'\r':
         return go(chunks, LAST_LF)
-    chunks.n_trailers += 1
-    chunks.name_length = 0
+    if not chunks.is_of_answer:
+        chunks.n_trailers += 1
+        chunks.name_length = 0
     return chunks.n_trailers <= MAX_TRAILERS and octet != c':' and go(chunks, TRAILER_NAME) and take_trailer(chunks, octet)
 
 
@@ -133,6 +164,8 @@ cdef bint take_trailer(Chunks *chunks, unsigned char octet) noexcept nogil:
         if octet == c'\r':
             return go(chunks, TRAILER_LF)
         return octet == c'\t' or (octet >= 0x20 and octet != 0x7f)
+    if chunks.is_of_answer:
+        return token_octets[octet] or (octet == c':' and go(chunks, TRAILER_VALUE))
     if octet == c':':
         return not is_barred(chunks.name, chunks.name_length) and go(chunks, TRAILER_VALUE)
     if not name_octets[octet] or chunks.name_length == MAX_TRAILER_NAME:
@@ -154,12 +187,13 @@ cdef bint take_octet(Chunks *chunks, unsigned char octet) noexcept nogil:
         return octet == c'\n' and go(chunks, SIZE)
     if chunks.state < SIZE_LF:
         return take_extension(chunks, octet)
-    chunks.trailer_bytes += 1
-    if chunks.trailer_bytes > MAX_TRAILER_BYTES:
+    if not is_within(chunks, chunks.trailer_bytes < MAX_TRAILER_BYTES):
         return False
-    if chunks.state == TRAILER_NAME or chunks.state == TRAILER_VALUE:
-        return take_trailer(chunks, octet)
-    return take_trailer_edge(chunks, octet)
+    if not (take_trailer(chunks, octet) if chunks.state == TRAILER_NAME or chunks.state == TRAILER_VALUE
+            else take_trailer_edge(chunks, octet)):
+        return False
+    chunks.trailer_bytes += 1
+    return True
 
 
 cdef Step feed_chunks(Chunks *chunks, const char *text, size_t length, size_t *taken, size_t *data_at,

@@ -21,6 +21,10 @@ cdef bint watch_peer(Core *core, Connection *connection) noexcept nogil
 cdef Connection *open_connection(Core *core, int fd, ConnectionState state) noexcept nogil
 # Closes it, which is not DEAD yet; freed after the batch. What points to it is the caller's affair.
 cdef void bury(Core *core, Connection *connection) noexcept nogil
+# Whoever closes it from here on resets it: what was not sent yet is lost, and no port waits.
+cdef void end_with_reset(Connection *connection) noexcept nogil
+# Whether the peer's system has got all that was sent.
+cdef bint has_all(const Connection *connection) noexcept nogil
 cdef void sweep_graveyard(Core *core) noexcept nogil
 # Back to the heap; while the worker runs they stay, see heard_of.
 cdef void free_connections(Core *core) noexcept nogil
@@ -30,10 +34,13 @@ cdef void set_deadline(Core *core, Connection *connection, int64_t in_ms) noexce
 cdef void resume_later(Core *core, Connection *connection) noexcept nogil
 # In a later turn: it has had its share of this one.
 cdef void postpone(Core *core, Connection *connection) noexcept nogil
-# A listener's ring of idle downstreams, by age. Its end is its head in core.idle.
+# A listener's rings of idle downstreams and of those that linger, by age. Their ends are their heads in core. Whoever is in one of them may
+# go for others.
 cdef void enter_idle(Core *core, Connection *downstream) noexcept nogil
-cdef void leave_idle(Core *core, Connection *downstream) noexcept nogil
+cdef void enter_lingering(Core *core, Connection *downstream) noexcept nogil
+cdef void leave_idle(Core *core, Connection *downstream) noexcept nogil     # either
 cdef Connection *oldest_idle(Core *core, int listener) noexcept nogil
+cdef Connection *oldest_lingering(Core *core, int listener) noexcept nogil
 
 cdef enum Filled:
     FILLED                  # at least one byte came

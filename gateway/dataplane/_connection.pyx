@@ -71,6 +71,18 @@ cdef void bury(Core *core, Connection *connection) noexcept nogil:
     count(core.column, CLOSED)
 
 
+cdef void end_with_reset(Connection *connection) noexcept nogil:
+    cdef linger at_once
+    at_once.l_onoff = 1
+    at_once.l_linger = 0
+    setsockopt(connection.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once))
+
+
+cdef bint has_all(const Connection *connection) noexcept nogil:
+    cdef int n_left = 0
+    return ioctl(connection.fd, SIOCOUTQ, &n_left) == 0 and n_left == 0
+
+
 cdef void sweep_graveyard(Core *core) noexcept nogil:
     cdef Connection *connection
     cdef Connection *following = core.graveyard
@@ -118,13 +130,21 @@ cdef void postpone(Core *core, Connection *connection) noexcept nogil:
         core.n_postponed += 1
 
 
-cdef void enter_idle(Core *core, Connection *downstream) noexcept nogil:
-    cdef Connection *ring = &core.idle[downstream.listener]
+cdef void enter_ring(Core *core, Connection *ring, Connection *downstream) noexcept nogil:
     downstream.older = ring.older       # the head's "older" is the newest: it is linked in at the end
     downstream.newer = ring
     ring.older.newer = downstream
     ring.older = downstream
     add_own(&core.column.resting[downstream.listener], 1)
+
+
+cdef void enter_idle(Core *core, Connection *downstream) noexcept nogil:
+    downstream.idle_ms = core.now_ms
+    enter_ring(core, &core.idle[downstream.listener], downstream)
+
+
+cdef void enter_lingering(Core *core, Connection *downstream) noexcept nogil:
+    enter_ring(core, &core.lingering[downstream.listener], downstream)
 
 
 cdef void leave_idle(Core *core, Connection *downstream) noexcept nogil:
@@ -135,9 +155,16 @@ cdef void leave_idle(Core *core, Connection *downstream) noexcept nogil:
         add_own(&core.column.resting[downstream.listener], -1)
 
 
-cdef Connection *oldest_idle(Core *core, int listener) noexcept nogil:
-    cdef Connection *ring = &core.idle[listener]
+cdef inline Connection *oldest_of(Connection *ring) noexcept nogil:
     return ring.newer if ring.newer != ring else NULL
+
+
+cdef Connection *oldest_idle(Core *core, int listener) noexcept nogil:
+    return oldest_of(&core.idle[listener])
+
+
+cdef Connection *oldest_lingering(Core *core, int listener) noexcept nogil:
+    return oldest_of(&core.lingering[listener])
 
 
 cdef int64_t lay_us(const Core *core, const Connection *connection) noexcept nogil:

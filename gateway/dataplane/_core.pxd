@@ -7,16 +7,15 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from gateway.dataplane._chunks cimport Chunks
 from gateway.dataplane._counters cimport MAX_LISTENERS, Column, Doors, Stock
-from gateway.dataplane._head cimport Method, RequestHead, ResponseHead
+from gateway.dataplane._head cimport Manners, Method, RequestHead, ResponseHead
 from gateway.dataplane._linux cimport epoll_event
 from gateway.dataplane._ring cimport Ring
-from gateway.dataplane._settings cimport MAX_ATTEMPTS
 from gateway.dataplane._snapshot cimport Board, Snapshot
 from gateway.dataplane._tally cimport Tally
 from gateway.dataplane._timers cimport Timer, Wheel
 from geoip._cache cimport Cache
-from routing_core._endpoints cimport Heed
-from routing_core._figures cimport EndpointColumn, EndpointGate, EndpointShare
+from routing_core._endpoints cimport MAX_TRIED, Heed
+from routing_core._figures cimport Crew, EndpointColumn, EndpointGate, EndpointShare
 from routing_core._location cimport Location
 from routing_core._random cimport Random
 from routing_core._steer cimport Asked, Decision, Weighed
@@ -55,6 +54,7 @@ cdef struct Spares:         # blocks of one kind that nobody uses; the first byt
     void *first             # owned
     int32_t n
     int32_t least           # that there were since the last tick: so many nobody has needed
+    int32_t surplus         # of them, buffers still to be given back: some each turn
 
 cdef struct Buffer:
     char *at                # owned; NULL when there is nothing to hold
@@ -82,6 +82,7 @@ cdef struct Connection:
     # downstream
     int32_t listener        # number
     bint has_head_begun     # bytes of a head came: the deadline is the head's
+    uint8_t n_passed        # octets of the empty line before it
     bint must_close         # after the exchange
     int unread              # LINGERING: bytes that the client's system had not taken when last looked at; 0: not looked at
     int64_t generation      # of the snapshot by which the peer was last looked at: what follows holds for that one, see recognise
@@ -94,6 +95,7 @@ cdef struct Connection:
     Connection *held_after
     size_t scanned          # of the head in work: see has_end
     int64_t n_exchanges
+    int64_t idle_ms         # when it last became so
     uint8_t peer[16]
     uint8_t peer_length     # of peer_text
     char peer_text[PEER_TEXT]
@@ -181,7 +183,7 @@ cdef struct Note:           # what the access log wants of the request; text in 
     uint32_t trace_length
     char *text              # owned, SMALL_BYTES; NULL: not logged
 
-cdef struct Remains:        # what a tunnel still needs of its table at its end: its own copy, with rows that outlive tables
+cdef struct Remains:        # what who lasts still needs of its table at its end: its own copy, with rows that outlive tables
     Route route
     Target target
     Service service
@@ -195,10 +197,11 @@ cdef struct Exchange:
     Connection *downstream
     Connection *upstream    # NULL when there is none
     UpstreamPool *queue     # where it is QUEUED
+    int32_t queued_row      # of the endpoint at which it waited last
     int64_t queued_ms       # since when, by the clock
     int64_t queued_at_us    # the same, of its latest wait, by the worker's own time
     int64_t queued_us       # that it waited at endpoints of its pool, before this attempt
-    const Snapshot *snapshot    # held; NULL: a tunnel that has remains instead
+    const Snapshot *snapshot    # held; NULL: it has remains instead
     Remains *remains        # owned, texts behind it; what would point into the table points here; NULL: the snapshot is held
     const Route *route      # NULL: not routed
     const Service *service  # in which it counts as in flight, and whose budget its retries draw on; NULL: it goes nowhere
@@ -207,15 +210,22 @@ cdef struct Exchange:
     Decision decision
     const Pool *pool        # of the current attempt
     const Endpoint *endpoint    # NULL between attempts
+    const Endpoint *tried_last  # NULL before the first
     int32_t next_fallback
+    int32_t n_waits         # that came to nothing in their time
     int32_t n_attempts
     int32_t n_retries
     int32_t n_tried
-    int32_t n_tried_before  # when the current pool's turn came
-    int32_t tried[MAX_ATTEMPTS]     # rows not to pick again
+    int32_t n_refused       # connects that failed: nobody was reached
+    int32_t n_refused_before    # when the current pool's turn came: these took none of its tries
+    int32_t tried[MAX_TRIED]    # rows not to pick again
+    uint32_t passed_by      # bits: of those, where it only lacked a port
+    uint32_t refused            # bits: those of them where no connection came about
     Heed heed               # of gates
     bint is_its_turn        # it has waited: it goes before those who come now, and waits on in front
     bint wants_fresh        # no pooled connection: one has just failed
+    bint has_lacked         # a descriptor, or a port towards an endpoint: where nobody serves it, that is why
+    bint waits_for_port     # nobody else serves it: where it lacks one, it waits
     bint has_raced          # its pooled connection ended as it was used: that took none of its tries
     bint has_sent           # a byte of this attempt has gone up
     bint has_heard          # an interim answer came to this attempt: the endpoint has it
@@ -223,17 +233,22 @@ cdef struct Exchange:
     bint is_held            # counted as one that goes on for as long as its client likes
     bint is_up_broken       # the upstream takes no more of the request: it may have answered
     Method method
+    Manners manners         # by which it was taken
     int minor               # of the client's HTTP/1
     bint is_upgrade
     bint expects_continue   # and has not been told yet
     bint close_asked        # the client said so
-    uint32_t body_at        # in the downstream's buffer: where the request's body begins
+    uint32_t head_at        # in the downstream's buffer: where the request begins,
+    uint32_t body_at        # and its body; both lie there for as long as it may be repeated
     int64_t body_length     # by Content-Length; -1
     Flow up
     Flow down
     bint is_upstream_reusable   # by the answer's head
+    bint is_long_lived      # the answer, by its head or its service
+    bint was_tired          # the upstream, by the client, when it ended: what it had sent before is still passed on
     int32_t status          # answered; 0: none yet
     int32_t cause           # of a refusal, its place in CAUSE_NAMES; 0: it was none
+    int32_t bad_answer      # why the endpoint's answer was not taken, its place in ANSWER_NAMES; 0: it was, or there was none
     Side ended_by           # before it was whole
     bint is_logged
     int64_t began_us        # by the clock, which does not stand still with the worker's own time
@@ -258,6 +273,7 @@ cdef struct UpstreamPool:   # a worker's connections to one endpoint
     int32_t n_open          # tunnels apart
     int32_t row
     int32_t n_waiting
+    bint lacks_port         # the last connect met no local port that was free towards it
     int64_t raced_ms        # when the last close race began, see is_close_race; 0: none yet
     const EndpointGate *gate
     EndpointShare *share    # of its limits; all workers'
@@ -279,6 +295,7 @@ cdef struct Core:
     int64_t closing_ms      # since when that is CLOSING or later
     Board *board            # of Snapshots
     Column *column          # of Counters, this worker's own
+    Crew *crew              # of Figures, all workers'
     Tally *tally            # of Counters, all workers'
     Doors *doors            # of Counters, all workers'
     Stock *stock            # of Counters, all workers'
@@ -295,13 +312,14 @@ cdef struct Core:
     int upstream_limit      # nor from here on for upstreams
     Connection *over        # a downstream of such a number all the same: it shows once one is accepted; none is until it has moved
     Connection idle[MAX_LISTENERS]  # heads of the rings of idle downstreams
+    Connection lingering[MAX_LISTENERS]     # and of those that linger
     Holders *holders        # owned
     Connection *resumed         # in this turn
     Connection *postponed       # in a later one, those first who were put off first
     Connection *last_postponed
     int32_t n_postponed
     int64_t n_turns
-    int64_t n_sent              # in this turn, by all flows
+    int64_t n_sent              # in this turn, by all flows; with what was read for nobody
     bint is_shared              # this turn: more than one had been put off
     Connection *starved         # downstreams whose head waits for room in buffers, those first who came first
     Connection *last_starved
@@ -312,9 +330,13 @@ cdef struct Core:
     UpstreamPool *silent    # list of those whose connections in use are to be told
     int64_t n_upstream      # connections
     int64_t n_queued
+    int32_t looks_left      # of this tick, for who waits in a full line to look round: see would_move
+    int32_t tended_from     # the row from which the next tick goes round the pools
     Connection *spare_connections   # free lists
     Spares spare_exchanges
     Spares spare_buffers[N_STEPS]
+    bint gives_back             # some of these are still to go
+    int32_t n_given             # of these, in this turn
     Wheel wheel
     RequestHead request     # scratch of the parser
     ResponseHead response

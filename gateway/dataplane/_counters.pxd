@@ -47,6 +47,13 @@ cdef enum Cause:            # why a request or a connection was refused, after t
     CAUSE_LOOP              # it has been here before
     N_OWN_CAUSES
 
+cdef enum BadAnswer:        # why an endpoint's answer was not taken, after the parser's causes
+    BAD_CUT = N_CAUSES      # it ended, or was reset, before it was whole
+    BAD_BODY                # chunks
+    BAD_SWITCH              # a 101 that nobody had asked for, or before the request was whole
+    BAD_INTERIM             # more interim answers than there is room for
+    N_BAD_ANSWERS
+
 cdef enum Forced:           # what a drain's deadline cut
     FORCED_REQUEST
     FORCED_TUNNEL
@@ -58,6 +65,7 @@ cdef struct Column:         # whole cache lines, so that no line has two writers
     int64_t lookups[8]
     int64_t forced[8]
     int64_t causes[MAX_CAUSES]
+    int64_t bad_answers[32]
     int64_t idle[MAX_LISTENERS]         # connections now, by listener
     int64_t active[MAX_LISTENERS]
     int64_t beat_ms                     # when this worker last turned
@@ -84,7 +92,8 @@ cdef struct Desk:           # whole cache lines: what others ask of a worker, se
     void *core                          # of Core, atomic; NULL: no such worker, or it is gone
     int64_t is_called
     int64_t rows                        # bits: pools that it is to look at
-    int64_t unused[5]
+    int64_t descriptors                 # idle connections, whoever's, that it is to close for others' requests
+    int64_t unused[4]
     int64_t wanted[MAX_LISTENERS]       # connections that it is to close for others'
 
 cdef struct Doors:

@@ -4,6 +4,7 @@ FIGURE_NAMES: tuple[str, ...]
 LOOKUP_NAMES: tuple[str, ...]
 FORCED_NAMES: tuple[str, ...]
 CAUSE_NAMES: tuple[str, ...]  # the parser's, then the gateway's own
+ANSWER_NAMES: tuple[str, ...]  # the same of answers
 
 @type_check_only
 class Counted(TypedDict):
@@ -11,6 +12,7 @@ class Counted(TypedDict):
     lookups: dict[str, int]  # geoip lookups by result: found, overridden, not_found, broken
     forced: dict[str, int]  # what a drain's deadline cut: request, tunnel, idle
     causes: dict[str, int]  # refusals by cause
+    bad_answers: dict[str, int]  # of endpoints, that were not taken, by cause
     idle: list[int]  # connections now, by listener
     active: list[int]
     beats_ms: list[int]  # by worker: when it last turned, on CLOCK_MONOTONIC

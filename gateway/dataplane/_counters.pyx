@@ -22,6 +22,10 @@ CAUSE_NAMES = (
     "no_route", "no_permitted_pop", "no_endpoint", "queue_full", "queue_timeout",
     "client_connections", "client_exchanges", "loop",
 )
+# The parser's, in the same order, then those of BadAnswer; those of requests alone are never counted.
+ANSWER_NAMES = (*CAUSE_NAMES[:<int>N_CAUSES], "cut", "body", "switch", "interim")
+_OF_REQUESTS = ("none", "method_unknown", "method_refused", "target", "path", "host_absent", "host_repeated", "host", "expect",
+                "target_too_long")
 
 
 @cython.final
@@ -58,6 +62,7 @@ cdef class Counters:
         lookups = dict.fromkeys(LOOKUP_NAMES, 0)
         forced = dict.fromkeys(FORCED_NAMES, 0)
         causes = dict.fromkeys(CAUSE_NAMES, 0)
+        bad_answers = {name: 0 for name in ANSWER_NAMES if name not in _OF_REQUESTS}
         idle = [0] * MAX_LISTENERS
         active = [0] * MAX_LISTENERS
         beats = []
@@ -73,6 +78,9 @@ cdef class Counters:
                 forced[name] += load_relaxed(&self.columns[worker].forced[i])
             for i, name in enumerate(CAUSE_NAMES):
                 causes[name] += load_relaxed(&self.columns[worker].causes[i])
+            for i, name in enumerate(ANSWER_NAMES):
+                if name in bad_answers:
+                    bad_answers[name] += load_relaxed(&self.columns[worker].bad_answers[i])
             for i in range(MAX_LISTENERS):
                 idle[i] += load_relaxed(&self.columns[worker].idle[i])
                 active[i] += load_relaxed(&self.columns[worker].active[i])
@@ -81,7 +89,7 @@ cdef class Counters:
             phases.append(_PHASES[load_relaxed(&self.columns[worker].phase)])
             n_open.append(load_relaxed(&self.columns[worker].n_open))
         return {
-            "figures": figures, "lookups": lookups, "forced": forced, "causes": causes,
+            "figures": figures, "lookups": lookups, "forced": forced, "causes": causes, "bad_answers": bad_answers,
             "idle": idle, "active": active, "beats_ms": beats, "generations": generations, "phases": phases,
             "n_open": n_open, "buffered": load_relaxed(&self.stock.held),
         }

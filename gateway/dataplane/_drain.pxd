@@ -1,6 +1,9 @@
 """Drain: what a worker does as the orders change. Control gives the orders; the sequence is its affair."""
 from gateway.dataplane._core cimport Core
 
+cdef enum:
+    HEARD_MS = 1000     # who was answered without a word of the end is heard for so long: its next request is likely to be on its way
+
 # Once a turn.
 cdef void follow_orders(Core *core) noexcept nogil
 # Once a tick while it is closing: some of them.

@@ -1,4 +1,5 @@
-"""Idle connections end by a half-close and a wait for the client's end; what has never been used gets one more second."""
+"""Connections that have been idle for a second end by a half-close and a wait for the client's end; what has never been used, a second
+after the closing began."""
 from libc.stdint cimport int64_t
 
 from gateway.dataplane._accept cimport drain_backlog, stop_accepting
@@ -8,7 +9,7 @@ from gateway.dataplane._connection cimport (
 from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport FORCED_IDLE, FORCED_REQUEST, FORCED_TUNNEL
 from gateway.dataplane._holders cimport free_holders
-from gateway.dataplane._life cimport abort, close_downstream, linger_on
+from gateway.dataplane._life cimport abort, close_downstream, end_downstream, linger_on
 from gateway.dataplane._pools cimport drop_upstream, free_pools
 from gateway.dataplane._snapshot cimport ABORTING, CLOSING, SEALED, orders_of
 from gateway.dataplane._timers cimport Timer, expire_all
@@ -43,7 +44,7 @@ cdef void close_idle(Core *core) noexcept nogil:
     cdef Connection *downstream
     for listener in range(MAX_LISTENERS):
         downstream = oldest_idle(core, listener)
-        while downstream != NULL and left > 0:
+        while downstream != NULL and left > 0 and core.now_ms - downstream.idle_ms >= HEARD_MS:
             left -= 1
             leave_idle(core, downstream)
             end_idle(core, downstream)
@@ -52,9 +53,10 @@ cdef void close_idle(Core *core) noexcept nogil:
 
 cdef void end_idle(Core *core, Connection *downstream) noexcept nogil:
     """Those that have had an answer end now; those that have not yet said a word may still be about to."""
-    if downstream.n_exchanges == 0:
-        if downstream.deadline_ms > core.now_ms + core.snapshot.settings.linger_ms:
-            set_deadline(core, downstream, core.snapshot.settings.linger_ms)
+    cdef int64_t left_ms = core.closing_ms + HEARD_MS - core.now_ms
+    if downstream.n_exchanges == 0 and left_ms > 0:
+        if downstream.deadline_ms > core.now_ms + left_ms:
+            set_deadline(core, downstream, left_ms)
     elif has_come(downstream):      # more is ready than one turn takes: an answer will announce the end. Or it has ended itself
         resume_later(core, downstream)
     else:
@@ -111,9 +113,7 @@ cdef void close_all(Core *core) noexcept nogil:
 cdef void on_end(void *owner, Timer *timer) noexcept nogil:
     cdef Core *core = <Core *>owner
     cdef Connection *connection = <Connection *>timer
-    if connection.exchange != NULL:
-        abort(core, connection.exchange, GATEWAY_SIDE)
-    elif connection.pool != NULL:
+    if connection.exchange == NULL and connection.pool != NULL:
         drop_upstream(core, connection)
     else:
-        close_downstream(core, connection)
+        end_downstream(core, connection)

@@ -1,15 +1,17 @@
 """An attempt ends in an answer's head, or in fail_attempt(), which alone decides on a retry."""
-from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdint cimport int32_t, uint32_t
 
 from gateway.dataplane._account cimport (
-    begin_attempt, clock_us, count_retry, note_connect, note_failure, note_hold, note_pool_failure, note_tunnel, note_wait)
+    begin_attempt, clock_us, count_retry, note_bad_answer, note_connect, note_failure, note_hold, note_pool_failure, note_tunnel, note_wait)
 from gateway.dataplane._answer cimport *
-from gateway.dataplane._blame cimport is_by_us, is_peers_right
+from gateway.dataplane._blame cimport fault_of, is_by_us, is_peers_right
 from gateway.dataplane._buffers cimport close_buffer, open_buffer
+from gateway.dataplane._choice cimport choose
 from gateway.dataplane._connection cimport *
 from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport *
-from gateway.dataplane._elsewhere cimport heed_nothing, next_fallback, next_pool
+from gateway.dataplane._elsewhere cimport (
+    FOLLOWED_AWAY, FOLLOWED_TO_NOBODY, follow_newest, heed_less, next_fallback, next_pool, passes_by)
 from gateway.dataplane._flow cimport *
 from gateway.dataplane._head cimport METHOD_HEAD, is_idempotent
 from gateway.dataplane._life cimport *
@@ -18,12 +20,13 @@ from gateway.dataplane._places cimport free_place
 from gateway.dataplane._pools cimport *
 from gateway.dataplane._remains cimport keep_remains
 from gateway.dataplane._reply cimport compose_reply
-from gateway.dataplane._snapshot cimport has_closed
+from gateway.dataplane._room cimport make_room_for_request
 from gateway.dataplane._waits cimport awaits_continue, is_for_client, settle_deadlines, wait_for, wait_for_answer
 from routing_core._budget cimport spend
-from routing_core._endpoints cimport AVAILABLE, FULL, NO_ENDPOINT_ADMITS, Availability, choose_endpoint
+from routing_core._endpoints cimport AVAILABLE, FULL, Availability, is_at_limit
 from routing_core._figures cimport *
-from routing_core._table cimport Endpoint
+from routing_core._steer cimport MAX_FALLBACKS
+from routing_core._table cimport Endpoint, Pool
 
 cdef enum Failed:           # how an attempt ended without an answer
     FAILED_CONNECT          # no connection: refused, unreachable, too slow
@@ -37,33 +40,30 @@ cdef enum Failed:           # how an attempt ended without an answer
 
 cdef bint is_paid_for(Core *core, Exchange *exchange) noexcept nogil:
     # What wrote no byte costs the PoPs nothing: it does not draw on the budget.
-    return not exchange.has_sent or spend(exchange.service.debt, exchange.service.columns, core.n_workers,
+    return not exchange.has_sent or spend(exchange.service.debt, exchange.service.columns, core.crew,
                                           &exchange.snapshot.settings.budget, clock_us(core) // 1000)
 
 
 cdef void attempt(Core *core, Exchange *exchange) noexcept nogil:
     cdef const Endpoint *endpoint = NULL
     cdef Availability found
+    if follow_newest(core, exchange, True) == FOLLOWED_TO_NOBODY:
+        give_up_or_refuse(core, exchange, CAUSE_NO_PERMITTED_POP)
+        return
     while True:
-        found = NO_ENDPOINT_ADMITS
-        if not has_closed(core.snapshot, exchange.snapshot, exchange.pool.pop):
-            found = choose_endpoint(exchange.pool, core.number, core.n_workers, core.now_ms, &core.rng, exchange.tried, exchange.n_tried,
-                                    exchange.heed, &endpoint)
+        found = choose(core, exchange, exchange.pool, exchange.heed, &endpoint)
         if found == AVAILABLE or found == FULL:
-            if attempt_at(core, exchange, endpoint, found == FULL):
+            if attempt_at(core, exchange, endpoint, found == FULL and is_at_limit(exchange.pool, endpoint, core.crew)):
                 return
             continue
-        if exchange.n_tried > exchange.n_tried_before:
-            note_pool_failure(core, exchange)
-        if not next_pool(core, exchange) and not heed_nothing(exchange):
-            if exchange.n_attempts:
-                give_up(core, exchange, 502)
-            else:
-                refuse(core, exchange, 503, CAUSE_NO_ENDPOINT, False)
+        if exchange.n_refused > exchange.n_refused_before:
+            note_pool_failure(core, exchange, exchange.pool)
+        if not next_pool(core, exchange) and not heed_less(core, exchange):
+            give_up_or_refuse(core, exchange, CAUSE_NO_DESCRIPTORS if exchange.has_lacked else CAUSE_NO_ENDPOINT)
             return
 
 
-cdef bint attempt_at(Core *core, Exchange *exchange, const Endpoint *endpoint, bint is_at_limit) noexcept nogil:
+cdef bint attempt_at(Core *core, Exchange *exchange, const Endpoint *endpoint, bint must_wait) noexcept nogil:
     """False: failed at once, and another is to be chosen."""
     cdef UpstreamPool *pool = pool_of(core, endpoint)
     cdef Connection *upstream = NULL
@@ -71,27 +71,28 @@ cdef bint attempt_at(Core *core, Exchange *exchange, const Endpoint *endpoint, b
     if pool == NULL:
         refuse(core, exchange, 503, CAUSE_NO_MEMORY, False)
         return True
-    if is_at_limit:         # of exchanges
+    if must_wait:           # it is at its limit of exchanges
         return wait_at(core, exchange, pool, True)
-    if pool.first_waiting != NULL and not exchange.is_its_turn:
-        return wait_for_place(core, exchange, pool)
+    if exchange.is_its_turn:
+        if exchange.queued_row != pool.row and not is_first_at(core, pool, exchange):
+            return wait_behind(core, exchange, pool)
+    elif pool.first_waiting != NULL:
+        return wait_behind(core, exchange, pool)
     if not exchange.wants_fresh:
         upstream = borrow(core, pool, not is_idempotent(exchange.method))
     if upstream == NULL:
         if (others_are_first(core, pool) and not exchange.is_its_turn) or not take_place(core, pool):
-            return wait_for_place(core, exchange, pool)
-        upstream = reach(core, pool, endpoint, &lack)
-        if upstream == NULL:
-            free_place(pool)
-            if lack != LACKS_ROOM:      # there nobody else has any either: the tick tries again
-                pass_on(core, pool)
-    if lack == LACKS_ROOM:
+            return wait_behind(core, exchange, pool)
+        upstream = reach_with_room(core, exchange, pool, endpoint, &lack)
+    if lack == LACKS_PORT and passes_by(exchange, pool):
+        return False
+    if lack == LACKS_ROOM or lack == LACKS_DESCRIPTOR or lack == LACKS_PORT:
         return wait_at(core, exchange, pool, True)
     exchange.n_attempts += 1
-    if lack == LACKS_OWN:        # no endpoint's fault
+    if lack != LACKS_NOTHING:    # no endpoint's fault
         refuse(core, exchange, 503, CAUSE_NO_DESCRIPTORS, False)
         return True
-    exchange.endpoint = endpoint
+    exchange.endpoint = exchange.tried_last = endpoint
     exchange.is_its_turn = False    # that was it: another try waits behind those who are there
     begin_attempt(core, exchange)
     if upstream == NULL:
@@ -107,6 +108,17 @@ cdef bint attempt_at(Core *core, Exchange *exchange, const Endpoint *endpoint, b
     return True
 
 
+cdef Connection *reach_with_room(Core *core, Exchange *exchange, UpstreamPool *pool, const Endpoint *endpoint, Lack *lack) noexcept nogil:
+    cdef Connection *upstream = reach(core, pool, endpoint, lack)
+    if lack[0] == LACKS_DESCRIPTOR and make_room_for_request(core):
+        lack[0] = LACKS_NOTHING
+        upstream = reach(core, pool, endpoint, lack)
+    if upstream == NULL:
+        free_place(pool)
+        exchange.has_lacked = exchange.has_lacked or lack[0] == LACKS_DESCRIPTOR or lack[0] == LACKS_PORT
+    return upstream
+
+
 cdef bint wait_at(Core *core, Exchange *exchange, UpstreamPool *pool, bint is_busy) noexcept nogil:
     """False: no room to wait here, but another PoP may have some."""
     if not enqueue(core, pool, exchange, is_busy):
@@ -119,31 +131,12 @@ cdef bint wait_at(Core *core, Exchange *exchange, UpstreamPool *pool, bint is_bu
     return True
 
 
-cdef bint wait_for_place(Core *core, Exchange *exchange, UpstreamPool *pool) noexcept nogil:
-    if not wait_at(core, exchange, pool, False):
+cdef bint wait_behind(Core *core, Exchange *exchange, UpstreamPool *pool) noexcept nogil:
+    """Those who are first, or have all places."""
+    if (pool.lacks_port and passes_by(exchange, pool)) or not wait_at(core, exchange, pool, False):
         return False
     look_again(core, pool)
     return True
-
-
-cdef void resume_queued(Core *core, Exchange *exchange) noexcept nogil:
-    """It may be its turn: there is, or may be, room at its endpoint."""
-    cdef UpstreamPool *pool = exchange.queue
-    cdef Connection *downstream = exchange.downstream
-    cdef int64_t deadline_ms = downstream.deadline_ms
-    # A gate that has shut meanwhile is no place to wait at, nor is a PoP that was drained.
-    if pool.first_waiting != exchange or (is_full(core, pool) and is_admitting(pool.gate, pool.columns, core.n_workers)
-                                          and not has_closed(core.snapshot, exchange.snapshot, exchange.pool.pop)):
-        return
-    dequeue(core, exchange)
-    exchange.is_its_turn = True
-    attempt(core, exchange)
-    if downstream.exchange == exchange and exchange.state == QUEUED:
-        set_deadline(core, downstream, deadline_ms - core.now_ms)   # the wait is one, however often it is looked at
-    if exchange.queue != pool:
-        pass_on(core, pool)                     # there may be room for more than one
-        if pool.first_waiting != NULL:
-            ask_for_idle(core, pool)
 
 
 cdef void begin_sending(Core *core, Exchange *exchange) noexcept nogil:
@@ -179,13 +172,29 @@ cdef void begin_again(Exchange *exchange) noexcept nogil:
     begin_body(&exchange.up)
 
 
+cdef bint leave_pool(Core *core, Exchange *exchange, bint is_refused) noexcept nogil:
+    """False: it is asked of nobody else."""
+    cdef const Pool *pool
+    if follow_newest(core, exchange, True) == FOLLOWED_AWAY:
+        return True
+    pool = exchange.pool
+    if not next_pool(core, exchange):
+        return False
+    if is_refused:
+        note_pool_failure(core, exchange, pool)
+    return True
+
+
 cdef bint may_go_on(Core *core, Exchange *exchange, Failed how) noexcept nogil:
     """Ends a failed attempt. True: prepared for the next one; False: the client has been given its answer."""
     cdef bint was_reused = exchange.upstream != NULL and exchange.upstream.is_reused
     cdef int32_t row = exchange.endpoint.row
     cdef bint has_raced = how == FAILED_RESET and was_reused and not exchange.has_heard
+    cdef bint is_refused = how == FAILED_CONNECT
+    cdef bint has_left
     if how != FAILED_BY_US and not (how == FAILED_RESET and is_peers_right(core, exchange)):
-        note_failure(core, exchange, how == FAILED_CONNECT)
+        note_failure(core, exchange, is_refused)
+    exchange.n_refused += is_refused
     release_upstream(core, exchange, False)
     exchange.endpoint = NULL
     if how == FAILED_TIMEOUT or how == FAILED_GARBAGE or how == FAILED_BY_US:
@@ -195,7 +204,14 @@ cdef bint may_go_on(Core *core, Exchange *exchange, Failed how) noexcept nogil:
         count_retry(core, exchange, RETRY_REFUSED_UNSAFE)
         give_up(core, exchange, 502)
         return False
-    if not has_tries_left(exchange):
+    if not was_reused:
+        exchange.refused |= <uint32_t>is_refused << exchange.n_tried
+        exchange.tried[exchange.n_tried] = row
+        exchange.n_tried += 1
+    has_left = not has_tries_left(exchange)
+    if has_left and not (is_refused and has_rows_left(exchange) and leave_pool(core, exchange, True)):
+        if is_refused:
+            note_pool_failure(core, exchange, exchange.pool)
         count_retry(core, exchange, RETRY_REFUSED_TRIES)
         give_up(core, exchange, 502)
         return False
@@ -206,14 +222,9 @@ cdef bint may_go_on(Core *core, Exchange *exchange, Failed how) noexcept nogil:
     begin_again(exchange)
     exchange.has_raced = exchange.has_raced or has_raced     # where it was, on a fresh connection
     exchange.wants_fresh = exchange.wants_fresh or how == FAILED_RESET
-    if not was_reused:
-        exchange.tried[exchange.n_tried] = row
-        exchange.n_tried += 1
     # The next endpoint, then the next PoP: the last try is not spent where the others failed.
-    if tries_spent(exchange) == exchange.snapshot.settings.max_retries:
-        if how == FAILED_CONNECT:
-            note_pool_failure(core, exchange)
-        next_pool(core, exchange)
+    if not has_left and tries_spent(exchange) == exchange.snapshot.settings.max_retries:
+        leave_pool(core, exchange, is_refused)
     return True
 
 
@@ -226,6 +237,14 @@ cdef void give_up(Core *core, Exchange *exchange, int status) noexcept nogil:
     if exchange.n_retries:
         count_retry(core, exchange, RETRY_BAD)
     reply(core, exchange, status, False)
+
+
+cdef void give_up_or_refuse(Core *core, Exchange *exchange, Cause cause) noexcept nogil:
+    """Nobody is left, of those who have failed it or of all."""
+    if exchange.n_attempts:
+        give_up(core, exchange, 502)
+    else:
+        refuse(core, exchange, 503, cause, False)
 
 
 # --- The gateway's own answers ---
@@ -361,9 +380,11 @@ cdef bint drive_answer(Core *core, Exchange *exchange) noexcept nogil:
         fail_attempt(core, exchange, FAILED_RESET)
     elif answered == ANSWER_NO_MEMORY:
         refuse(core, exchange, 503, CAUSE_NO_MEMORY, True)
-    elif answered == ANSWER_BAD and is_by_us(&core.response, exchange):
-        fail_attempt(core, exchange, FAILED_BY_US)
+    elif answered == ANSWER_BAD:
+        note_bad_answer(core, exchange, fault_of(&core.response))
+        fail_attempt(core, exchange, FAILED_BY_US if is_by_us(&core.response, exchange) else FAILED_GARBAGE)
     else:
+        note_bad_answer(core, exchange, <int>BAD_CUT)
         fail_attempt(core, exchange, FAILED_GARBAGE)
     return False
 
@@ -390,11 +411,18 @@ cdef bint drive_down(Core *core, Exchange *exchange) noexcept nogil:
     if pumped == PUMP_WAIT_SOURCE or pumped == PUMP_WAIT_SINK:
         wait_for(core, exchange, &exchange.down, UPSTREAM_SIDE if pumped == PUMP_WAIT_SOURCE else CLIENT_SIDE)
         shed_heads(core, exchange)
+        # Nothing is tried again. Most answers end before this costs anything.
+        if exchange.snapshot != NULL and (exchange.is_long_lived or exchange.snapshot != core.snapshot):
+            keep_remains(core, exchange)
     elif pumped == PUMP_GO_ON:
         wait_for(core, exchange, &exchange.down, NO_SIDE)
         postpone(core, downstream)
     elif pumped != PUMP_DONE:
-        abort(core, exchange, CLIENT_SIDE if pumped == PUMP_SINK_BROKEN else UPSTREAM_SIDE)
+        if pumped == PUMP_BAD:
+            note_bad_answer(core, exchange, <int>BAD_BODY)
+        elif exchange.state == ANSWERING and (pumped == PUMP_ENDED or pumped == PUMP_BROKEN):
+            note_bad_answer(core, exchange, <int>BAD_CUT)
+        abort(core, exchange, CLIENT_SIDE if pumped == PUMP_SINK_BROKEN else GATEWAY_SIDE if pumped == PUMP_NO_MEMORY else UPSTREAM_SIDE)
         return False
     elif exchange.state == TUNNELLING and not exchange.up.is_done and not exchange.is_up_broken:
         if not was_done:
@@ -447,9 +475,11 @@ cdef void on_late(Core *core, Connection *connection) noexcept nogil:
         refuse(core, exchange, 408, CAUSE_SLOW_BODY, True)
     elif exchange.state == QUEUED:
         leave_line(core, exchange)
-        if next_fallback(core, exchange):   # of this decision alone: it may wait as long again in each of them
+        exchange.n_waits += 1       # it may wait as long again elsewhere, but not for as long as tables change
+        if exchange.n_waits <= <int32_t>MAX_FALLBACKS and (
+                follow_newest(core, exchange, True) == FOLLOWED_AWAY or next_fallback(core, exchange)):
             attempt(core, exchange)
         else:
-            refuse(core, exchange, 503, CAUSE_QUEUE_TIMEOUT, False)
+            refuse(core, exchange, 503, CAUSE_NO_DESCRIPTORS if exchange.has_lacked else CAUSE_QUEUE_TIMEOUT, False)
     else:
         abort(core, exchange, UPSTREAM_SIDE if is_upstream else CLIENT_SIDE)

@@ -3,8 +3,8 @@ from libc.errno cimport EAGAIN, errno
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memmove, memset
 
-from gateway.dataplane._chunks cimport CHUNK_BAD, CHUNK_DATA, CHUNK_END, Step, begin_chunks, feed_chunks
-from gateway.dataplane._buffers cimport close_buffer, has_room, open_buffer
+from gateway.dataplane._chunks cimport CHUNK_BAD, CHUNK_DATA, CHUNK_END, Step, begin_chunks, drop_trailers, feed_chunks
+from gateway.dataplane._buffers cimport close_buffer, has_room, make_room, open_buffer
 from gateway.dataplane._connection cimport AT_END, DRAINED, FILLED, Filled, fill
 from gateway.dataplane._core cimport *
 from gateway.dataplane._linux cimport MSG_MORE, MSG_NOSIGNAL, iovec, msghdr, sendmsg
@@ -20,9 +20,14 @@ cdef void begin_body(Flow *flow) noexcept nogil:
         begin_chunks(&flow.chunks)
 
 
+cdef inline uint32_t held_back(const Flow *flow) noexcept nogil:
+    """Trailers of an answer, judged but not ready: which of them go down is seen when all are there."""
+    return flow.chunks.trailer_bytes if flow.chunks.is_of_answer and not flow.is_unchunked and not flow.is_whole else 0
+
+
 cdef Pumped judge_chunks(Flow *flow, Buffer *buffer) noexcept nogil:
     cdef char *sound = buffer.at + buffer.begin + flow.ready    # where sound bytes end
-    cdef char *at = sound                                       # and those not yet judged begin
+    cdef char *at = sound + held_back(flow)                     # and those not yet judged begin
     cdef char *end = buffer.at + buffer.end
     cdef size_t taken = 0
     cdef size_t data_at = 0
@@ -38,11 +43,15 @@ cdef Pumped judge_chunks(Flow *flow, Buffer *buffer) noexcept nogil:
             memmove(sound, at + data_at, data_length)
             sound += data_length
         at += taken
+    if held_back(flow):
+        sound = at - flow.chunks.trailer_bytes
+        if step == CHUNK_END:
+            sound += drop_trailers(sound, flow.chunks.trailer_bytes)
+    flow.is_whole = step == CHUNK_END
     flow.ready = <uint32_t>(sound - buffer.at) - buffer.begin
-    if sound < at:                      # one gap at the end, however many chunks there were
+    if sound < at and not held_back(flow):      # one gap at the end, however many chunks there were
         memmove(sound, at, end - at)
         buffer.end -= <uint32_t>(at - sound)
-    flow.is_whole = step == CHUNK_END
     return PUMP_BAD if step == CHUNK_BAD else PUMP_DONE
 
 
@@ -145,6 +154,9 @@ cdef Pumped refill(Core *core, Flow *flow, Connection *source) noexcept nogil:
             return PUMP_NO_MEMORY
     elif flow.keeps and buffer.end < buffer.capacity:
         pass                            # sent bytes stay, in case the request must be sent again
+    elif held_back(flow):
+        if not make_room(core, buffer):
+            return PUMP_NO_MEMORY
     else:                               # all that was judged is sent, and all was judged
         flow.keeps = False
         if buffer.capacity < wanted or (is_short and buffer.capacity > <uint32_t>SMALL_BYTES):

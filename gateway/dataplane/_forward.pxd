@@ -32,6 +32,8 @@ cdef struct Facts:          # what is added to a request
 # What does not fit sets out.end beyond the capacity, where it stays. value: not negative.
 cdef void append(Buffer *out, const char *text, uint32_t length) noexcept nogil
 cdef void append_number(Buffer *out, long long value) noexcept nogil
+# Path and query as they came, whatever form: no octet of a target can end a line.
+cdef void append_target(Buffer *out, const char *text, const RequestHead *head) noexcept nogil
 # The id and the trace context to go on with: the client's where they are sound (the id's only from a trusted hop), else made of random
 # numbers.
 cdef void settle_ids(const char *text, const RequestHead *head, uint64_t a, uint64_t b, uint64_t c, Facts *facts) noexcept nogil

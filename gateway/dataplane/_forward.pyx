@@ -252,21 +252,26 @@ cdef bint has_been_here(const char *text, const RequestHead *head, const Setting
     return False
 
 
+cdef void append_target(Buffer *out, const char *text, const RequestHead *head) noexcept nogil:
+    if not head.is_absolute:
+        append(out, text + head.target_at, head.target_length)
+        return
+    if head.path_length == 0:
+        append(out, "/", 1)
+    append(out, text + head.path_at, head.path_length)
+    if head.query_length:
+        append(out, "?", 1)
+        append(out, text + head.query_at, head.query_length)
+
+
 cdef void append_start(Buffer *out, const char *text, const RequestHead *head, const Facts *facts) noexcept nogil:
     """Origin form, whatever form came; Host is the authority of the absolute form (RFC 9112 3.2.2)."""
     append(out, text + head.method_at, head.method_length)
     append(out, " ", 1)
     if head.is_asterisk:
         append(out, "*", 1)
-    elif not head.is_absolute:
-        append(out, text + head.target_at, head.target_length)
     else:
-        if head.path_length == 0:
-            append(out, "/", 1)
-        append(out, text + head.path_at, head.path_length)
-        if head.query_length:
-            append(out, "?", 1)
-            append(out, text + head.query_at, head.query_length)
+        append_target(out, text, head)
     append(out, " HTTP/1.1\r\n", 11)
     if head.is_absolute:
         append_host(out, text + head.authority_at, head.authority_length)

@@ -239,9 +239,10 @@ cdef RejectCause take_connection(Octets at, Octets end, Fields *fields) noexcept
         elif is_word(element, length, "upgrade"):
             fields.upgrade_asked = True
         else:
-            # Who has these stripped moves the end of the body or the place a request goes to.
+            # Who has these stripped moves the end of the body or the place a request goes to, or waits for a word that nobody owes.
             id = find_field(element, length)
-            if id == FIELD_HOST or id == FIELD_CONTENT_LENGTH or id == FIELD_TRANSFER_ENCODING:
+            if (id == FIELD_HOST or id == FIELD_CONTENT_LENGTH or id == FIELD_TRANSFER_ENCODING
+                    or (id == FIELD_EXPECT and fields.is_request)):
                 return CAUSE_CONNECTION
             fields.has_other_options = True
     return CAUSE_NONE

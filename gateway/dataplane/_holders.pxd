@@ -25,4 +25,5 @@ cdef bint may_have_more(Core *core, const uint8_t *address, Tallied what, uint64
 # How many of a listener's connections the client has here, by its address.
 cdef int32_t held_by(const Core *core, int listener, const uint8_t *address) noexcept nogil
 # Of the client that holds most of a listener's connections the one that goes first when another client is to have one; NULL: none should.
+# newcomer NULL: none goes on which a request is under way.
 cdef Connection *most_held(Core *core, int listener, const uint8_t *newcomer) noexcept nogil

@@ -62,7 +62,7 @@ cdef bint may_have_more(Core *core, const uint8_t *address, Tallied what, uint64
     place[0] = 0
     if cap == 0 or not client_prefix(core, address, prefix):
         return True
-    place[0] = take_place(core.tally, prefix, what, cap)
+    place[0] = take_place(core.tally, core.number, core.crew, prefix, what, cap)
     return place[0] != 0
 
 
@@ -206,10 +206,10 @@ cdef void refile(Core *core, Connection *downstream) noexcept nogil:
     if is_held != (downstream.holder != NULL) or (is_held and memcmp(downstream.holder.prefix, prefix, 16) != 0):
         leave_holder(core, downstream)
         enter_holder(core, downstream)
-    give_place(core.tally, downstream.place)
+    give_place(core.tally, core.number, downstream.place)
     if not may_have_more(core, downstream.peer, TALLIED_CONNECTIONS, &downstream.place):
         downstream.must_close = True
-        downstream.place = take_place(core.tally, prefix, TALLIED_CONNECTIONS, INT64_MAX)
+        downstream.place = take_place(core.tally, core.number, core.crew, prefix, TALLIED_CONNECTIONS, INT64_MAX)
 
 
 cdef void change_line(Connection *downstream, HeldLine line) noexcept nogil:
@@ -248,4 +248,4 @@ cdef Connection *most_held(Core *core, int listener, const uint8_t *newcomer) no
         if most.lines[line].first != NULL:
             return most.lines[line].first
     # To cut what runs must make it fairer: with one more the new client still has less than the other is left with, or as much.
-    return most.lines[<int>BUSY].first if held_by(core, listener, newcomer) + 2 <= most.n else NULL
+    return most.lines[<int>BUSY].first if newcomer != NULL and held_by(core, listener, newcomer) + 2 <= most.n else NULL

@@ -19,3 +19,5 @@ cdef void abort(Core *core, Exchange *exchange, Side by) noexcept nogil
 # The downstream has no exchange: say that all is said, or close it at once.
 cdef void linger_on(Core *core, Connection *downstream) noexcept nogil
 cdef void close_downstream(Core *core, Connection *downstream) noexcept nogil
+# Ends it, in whatever state it is: what it has under way is aborted, and the gateway did it.
+cdef void end_downstream(Core *core, Connection *downstream) noexcept nogil

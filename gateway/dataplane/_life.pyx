@@ -1,7 +1,8 @@
 """Who may follow whom stands in allowed_after(); every change goes through move()."""
 from libc.string cimport memset
 
-from gateway.dataplane._account cimport clock_us, close_account, end_attempt, note_given_up
+from gateway.dataplane._account cimport clock_us, close_account, end_attempt, note_cut, note_given_up
+from gateway.dataplane._blame cimport is_cut
 from gateway.dataplane._buffers cimport close_buffer, put_spare, take_spare
 from gateway.dataplane._connection cimport *
 from gateway.dataplane._core cimport *
@@ -9,7 +10,7 @@ from gateway.dataplane._counters cimport BAD_TRANSITIONS, count
 from gateway.dataplane._flow cimport begin_body
 from gateway.dataplane._head cimport METHOD_HEAD
 from gateway.dataplane._holders cimport leave_holder, mark_busy, mark_calm
-from gateway.dataplane._linux cimport SHUT_WR, SOL_SOCKET, setsockopt, shutdown
+from gateway.dataplane._linux cimport SHUT_WR, shutdown
 from gateway.dataplane._pools cimport drop_upstream, leave_line, put_back
 from gateway.dataplane._remains cimport free_remains
 from gateway.dataplane._snapshot cimport hold, let_go
@@ -17,12 +18,6 @@ from gateway.dataplane._tally cimport give_place
 from gateway.dataplane._waits cimport end_waits
 from routing_core._atomic cimport add_own, add_shared
 from routing_core._memory cimport EXCHANGE, take
-
-cdef extern from "<sys/socket.h>" nogil:
-    enum: SO_LINGER
-    struct linger:
-        int l_onoff
-        int l_linger
 
 
 cdef inline int bit(ExchangeState state) noexcept nogil:
@@ -72,6 +67,7 @@ cdef Exchange *open_exchange(Core *core, Connection *downstream) noexcept nogil:
     downstream.state = EXCHANGING
     downstream.exchange = exchange
     downstream.n_exchanges += 1
+    downstream.n_passed = 0
     set_deadline(core, downstream, NEVER_MS)
     add_own(&core.column.idle[downstream.listener], -1)
     add_own(&core.column.active[downstream.listener], 1)
@@ -79,6 +75,16 @@ cdef Exchange *open_exchange(Core *core, Connection *downstream) noexcept nogil:
 
 
 # --- The end ---
+
+cdef bint is_of_no_use(const Exchange *exchange) noexcept nogil:
+    """Whether a reset takes nothing from the endpoint: it has answered, or begun to, what has no body; or it never gets the whole of a
+    request, for the client is gone or the answer was early. A whole request without an answer may still lie there unread, a whole body
+    unread behind its answer, and what a tunnel was given is still to arrive."""
+    if exchange.state == TUNNELLING:
+        return False
+    return (exchange.method == METHOD_HEAD or not exchange.up.is_done
+            or (exchange.state == ANSWERING and exchange.up.framing == NO_BODY))
+
 
 cdef void release_upstream(Core *core, Exchange *exchange, bint is_reusable) noexcept nogil:
     """The attempt is over: its accounts and its connection. A tunnel's rows may be another's as soon as it is in flight there no more:
@@ -94,8 +100,8 @@ cdef void release_upstream(Core *core, Exchange *exchange, bint is_reusable) noe
         close_buffer(core, &upstream.input)
         put_back(core, upstream)
         return
-    if exchange.method == METHOD_HEAD:
-        end_with_reset(upstream)    # nothing is lost, and no port of ours waits: clients choose how many such requests there are
+    if is_of_no_use(exchange):
+        end_with_reset(upstream)    # no port of ours waits: clients choose how many such requests there are
     drop_upstream(core, upstream)
 
 
@@ -108,7 +114,7 @@ cdef void end(Core *core, Exchange *exchange) noexcept nogil:
     add_own(&core.column.idle[downstream.listener], 1)
     downstream.exchange = NULL
     mark_calm(downstream)
-    give_place(core.tally, exchange.place)
+    give_place(core.tally, core.number, exchange.place)
     if exchange.snapshot != NULL:
         let_go(exchange.snapshot, core.number)
     free_remains(exchange)
@@ -173,6 +179,7 @@ cdef void linger_on(Core *core, Connection *downstream) noexcept nogil:
     if not downstream.is_ending:
         shutdown(downstream.fd, SHUT_WR)
     downstream.state = LINGERING
+    enter_lingering(core, downstream)
     close_buffer(core, &downstream.input)
     set_deadline(core, downstream, core.snapshot.settings.linger_ms)
     if downstream.is_readable:
@@ -187,21 +194,16 @@ cdef void close_downstream(Core *core, Connection *downstream) noexcept nogil:
         if downstream == core.over:
             core.over = NULL
         leave_holder(core, downstream)
-        give_place(core.tally, downstream.place)
+        give_place(core.tally, core.number, downstream.place)
         bury(core, downstream)
-
-
-cdef void end_with_reset(Connection *connection) noexcept nogil:
-    cdef linger at_once
-    at_once.l_onoff = 1
-    at_once.l_linger = 0
-    setsockopt(connection.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once))
 
 
 cdef void abort(Core *core, Exchange *exchange, Side by) noexcept nogil:
     cdef Connection *downstream = exchange.downstream
     if by == CLIENT_SIDE:
         note_given_up(core, exchange)
+    elif by == UPSTREAM_SIDE and is_cut(core, exchange):
+        note_cut(core, exchange)
     exchange.ended_by = by
     leave_line(core, exchange)
     if exchange.status == 0:
@@ -212,3 +214,10 @@ cdef void abort(Core *core, Exchange *exchange, Side by) noexcept nogil:
     release_upstream(core, exchange, False)
     end(core, exchange)
     close_downstream(core, downstream)
+
+
+cdef void end_downstream(Core *core, Connection *downstream) noexcept nogil:
+    if downstream.exchange != NULL:
+        abort(core, downstream.exchange, GATEWAY_SIDE)
+    else:
+        close_downstream(core, downstream)

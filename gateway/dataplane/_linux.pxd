@@ -33,9 +33,12 @@ cdef extern from "<sys/uio.h>" nogil:
         size_t iov_len
 
 cdef extern from "<sys/socket.h>" nogil:
-    enum: AF_INET, AF_INET6, AF_UNIX, SOCK_STREAM, SOCK_NONBLOCK, SOCK_CLOEXEC, IPPROTO_TCP, TCP_NODELAY, SOL_SOCKET, SO_ERROR
+    enum: AF_INET, AF_INET6, AF_UNIX, SOCK_STREAM, SOCK_NONBLOCK, SOCK_CLOEXEC, IPPROTO_TCP, TCP_NODELAY, SOL_SOCKET, SO_ERROR, SO_LINGER
     enum: IPPROTO_IP, IPPROTO_IPV6
     enum: MSG_NOSIGNAL, MSG_MORE, MSG_PEEK, MSG_DONTWAIT, SHUT_WR
+    struct linger:
+        int l_onoff
+        int l_linger
     struct sockaddr:
         uint16_t sa_family
     struct sockaddr_storage:

@@ -2,11 +2,11 @@
 is a report under AddressSanitizer.
 """
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 cimport cython
 
-from gateway.dataplane._chunks cimport Chunks, begin_chunks, feed_chunks
+from gateway.dataplane._chunks cimport Chunks, begin_chunks, drop_trailers, feed_chunks
 from gateway.dataplane._head cimport (
     FIELD_ADDRESS, FIELD_OF_HOP, Field, Manners, Method, N_CAUSES, N_FIELD_IDS, NEED_DATA, RequestHead, ResponseHead, UNDERSCORES_DROPPED,
     Underscores, Verdict, has_end as has_end_c, is_idempotent as is_idempotent_c, parse_request, parse_response)
@@ -98,6 +98,25 @@ def response(bytes text not None, size_t limit=65536) -> tuple:
         "is_upgrade": bool(head.is_upgrade), "cause": CAUSES[head.cause], "fields": fields_of(text, head.fields, head.n_fields)}
 
 
+def fields_written(bytes text not None, bint is_response=False) -> int:
+    """To how many of a head's places for fields a parse of `text` writes."""
+    cdef RequestHead request_head
+    cdef ResponseHead response_head
+    cdef Manners manners = Manners(underscores=UNDERSCORES_DROPPED, takes_non_ascii=False)
+    cdef const char *at = <const char *>(&response_head.fields[0] if is_response else &request_head.fields[0])
+    cdef int n = sizeof(response_head.fields) // sizeof(Field)
+    cdef int i, written = 0
+    memset(&request_head, 0xA5, sizeof(request_head))
+    memset(&response_head, 0xA5, sizeof(response_head))
+    if is_response:
+        parse_response(text, len(text), 65536, &response_head)
+    else:
+        parse_request(text, len(text), 65536, manners, &request_head)
+    for i in range(n):
+        written += at[i * sizeof(Field):(i + 1) * sizeof(Field)] != b"\xa5" * sizeof(Field)
+    return written
+
+
 def has_end(bytes text not None, size_t scanned=0) -> tuple:
     """Whether the head's end is in sight, and where to go on from if not."""
     cdef char *block = exact(text)
@@ -134,8 +153,9 @@ cdef class Machine:
     """A body in the chunked coding."""
     cdef Chunks chunks
 
-    def __cinit__(self):
+    def __cinit__(self, bint is_of_answer=False):
         begin_chunks(&self.chunks)
+        self.chunks.is_of_answer = is_of_answer
 
     def feed(self, bytes text not None) -> tuple:
         """One call of feed_chunks: step (-1, 0, 1, 2), bytes taken, the data found."""
@@ -146,3 +166,11 @@ cdef class Machine:
         cdef int step = feed_chunks(&self.chunks, block, len(text), &taken, &at, &length)
         free(block)
         return step, taken, text[at:at + length]
+
+    def kept(self, bytes text not None) -> bytes:
+        """What of the trailers goes down, of which the last of `text` are: all there is of them, in an answer that is over."""
+        cdef bytes trailers = text[len(text) - self.chunks.trailer_bytes:]
+        cdef char *block = exact(trailers)
+        cdef bytes kept = block[:drop_trailers(block, len(trailers))]
+        free(block)
+        return kept

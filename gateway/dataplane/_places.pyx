@@ -1,12 +1,11 @@
 """Cells that all workers write; what a worker that hangs has in them stands in its own columns. Only where a limit is reached, or passed,
-is anyone asked whether he hangs."""
+is that looked at."""
 from libc.stdint cimport int64_t
 
-from gateway.dataplane._calls cimport hangs
 from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport Column
 from routing_core._atomic cimport add_shared, is_replaced, load_in_order, load_relaxed
-from routing_core._figures cimport EndpointColumn
+from routing_core._figures cimport EndpointColumn, is_hung
 
 
 cdef bint is_taken(int64_t *cell, int64_t limit) noexcept nogil:
@@ -26,7 +25,7 @@ cdef int64_t lost_places(const Core *core, const UpstreamPool *pool) noexcept no
     cdef int worker
     for worker in range(core.n_workers):
         column = &pool.columns[worker]
-        if hangs(core, worker):
+        if is_hung(core.crew, worker):
             total += load_relaxed(&column.connections) - load_relaxed(&column.tunnels)
     return total
 
@@ -35,7 +34,7 @@ cdef int64_t lost_waits(const Core *core, const UpstreamPool *pool) noexcept nog
     cdef int64_t total = 0
     cdef int worker
     for worker in range(core.n_workers):
-        if hangs(core, worker):
+        if is_hung(core.crew, worker):
             total += load_relaxed(&pool.columns[worker].n_waiting)
     return total
 
@@ -69,6 +68,8 @@ cdef int64_t free_places(const Core *core, const UpstreamPool *pool) noexcept no
     cdef int64_t in_flight
     cdef int worker
     for worker in range(core.n_workers):
+        if is_hung(core.crew, worker):
+            continue
         column = &pool.columns[worker]
         in_flight = load_relaxed(&column.in_flight)
         n_idle += load_relaxed(&column.connections) - in_flight
@@ -92,7 +93,7 @@ cdef int64_t lost_clients(const Core *core, int listener) noexcept nogil:
     cdef int worker
     for worker in range(core.n_workers):
         column = core.column + (worker - core.number)
-        if hangs(core, worker):
+        if is_hung(core.crew, worker):
             total += load_relaxed(&column.idle[listener]) + load_relaxed(&column.active[listener])
     return total
 

@@ -10,7 +10,9 @@ from routing_core._table cimport Endpoint
 
 cdef enum Lack:
     LACKS_NOTHING
-    LACKS_OWN               # descriptors, ports or memory here
+    LACKS_OWN               # memory here
+    LACKS_DESCRIPTOR        # the whole gateway
+    LACKS_PORT              # towards this one address
     LACKS_ROOM              # in the queue of a unix socket's listener, where nobody can wait: it is there, and busy
 
 # The pool of an endpoint's row, made when it is first asked for; NULL when there is no memory or no such row.
@@ -38,6 +40,9 @@ cdef void wake_first(Core *core, UpstreamPool *pool) noexcept nogil
 cdef void pass_on(Core *core, UpstreamPool *pool) noexcept nogil
 # Whether someone has waited longer at another worker.
 cdef bint others_are_first(const Core *core, const UpstreamPool *pool) noexcept nogil
+# Nobody has waited longer for the endpoint here, or at another worker that turns by so much longer as counts: a place there is
+# theirs, also while they have not heard of it.
+cdef bint is_first_at(const Core *core, const UpstreamPool *pool, const Exchange *exchange) noexcept nogil
 # Where all places are taken: another worker gives up a connection that it does not use.
 cdef void ask_for_idle(Core *core, UpstreamPool *pool) noexcept nogil
 # Behind the entry into the line: a place that came free meanwhile told nobody there.
@@ -55,6 +60,8 @@ cdef void tend_pools(Core *core) noexcept nogil
 cdef void tend_called(Core *core, int64_t rows) noexcept nogil
 # The next connection in use to tell that its endpoint is silent; NULL: all have been told since the last tick.
 cdef Connection *next_in_vain(Core *core) noexcept nogil
+# An idle connection of any pool is closed, for its descriptor. False: there is none.
+cdef bint drop_any_idle(Core *core) noexcept nogil
 # Whether a request could be asked there now, without a wait for its connection.
 cdef bint has_room(Core *core, const Endpoint *endpoint) noexcept nogil
 cdef void free_pools(Core *core) noexcept nogil

@@ -4,14 +4,15 @@ from libc.stdint cimport INT64_MAX, int32_t, int64_t
 from posix.unistd cimport close
 
 from gateway.dataplane._account cimport begin_queueing, clock_us, end_queueing
+from gateway.dataplane._choice cimport LOOKS_A_TICK
 from gateway.dataplane._calls cimport N_ROW_BITS, call_for_pool, is_turning
-from gateway.dataplane._connection cimport bury, open_connection, resume_later, set_deadline, would_block
+from gateway.dataplane._connection cimport bury, end_with_reset, has_all, open_connection, resume_later, set_deadline, would_block
 from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport UPSTREAM_OPENED, UPSTREAM_REUSED, count
 from gateway.dataplane._linux cimport *
 from gateway.dataplane._places cimport free_place, has_place, is_overfull, is_place_taken, is_wait_taken
 from routing_core._atomic cimport add_own, add_shared, load_in_order, load_relaxed, store_in_order, store_relaxed
-from routing_core._figures cimport EndpointColumn, EndpointShare, is_admitting, is_silent
+from routing_core._figures cimport EndpointColumn, EndpointShare, is_answering, is_silent
 from routing_core._memory cimport POOLS, give, take
 
 
@@ -96,19 +97,22 @@ cdef Connection *reach(Core *core, UpstreamPool *pool, const Endpoint *endpoint,
     cdef Connection *upstream
     cdef int fd = socket(address.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
     if fd < 0:
-        if errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
+        if errno == EMFILE or errno == ENFILE:
+            lack[0] = LACKS_DESCRIPTOR
+        elif errno == ENOBUFS or errno == ENOMEM:
             lack[0] = LACKS_OWN
         return NULL
     if fd >= core.upstream_limit:       # the rest is for those who look after the gateway
-        lack[0] = LACKS_OWN
+        lack[0] = LACKS_DESCRIPTOR
         close(fd)
         return NULL
     if address.sa_family != AF_UNIX:
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
     is_there = connect(fd, address, endpoint.address.length) == 0
     if not is_there and errno != EINPROGRESS:
-        if errno == EADDRNOTAVAIL:      # no port is left
-            lack[0] = LACKS_OWN
+        if errno == EADDRNOTAVAIL:      # to other addresses there may be some left
+            lack[0] = LACKS_PORT
+            pool.lacks_port = True
         elif errno == EAGAIN:
             lack[0] = LACKS_ROOM
         close(fd)
@@ -117,6 +121,7 @@ cdef Connection *reach(Core *core, UpstreamPool *pool, const Endpoint *endpoint,
     if upstream == NULL:
         lack[0] = LACKS_OWN
         return NULL
+    pool.lacks_port = False
     upstream.is_writable = is_there
     upstream.opened_us = core.now_us
     adopt(core, pool, upstream)
@@ -138,11 +143,10 @@ cdef void put_back(Core *core, Connection *upstream) noexcept nogil:
     # Full reads leave the flag set: only the socket knows.
     if upstream.is_readable and not upstream.is_ending:
         upstream.is_readable = not would_block(upstream)
-    if upstream.is_ending or upstream.is_readable or not is_admitting(pool.gate, pool.columns, core.n_workers):
-        drop_upstream(core, upstream)
-        return
-    if is_owed(core, pool) or is_overfull(core, pool):     # who it goes to makes one of its own
-        drop_upstream(core, upstream)
+    # Also where probes or outliers have shut the gate: a panic goes on asking who answers, and has no port for each request.
+    if (upstream.is_ending or upstream.is_readable or not is_answering(pool.gate, pool.columns, core.n_workers)
+            or is_owed(core, pool) or is_overfull(core, pool)):     # who it goes to makes one of its own
+        drop_idle(core, upstream)
         return
     end_use(upstream)
     upstream.lent_in = 0 if upstream.heard_in == core.told else core.told
@@ -170,6 +174,14 @@ cdef void drop_upstream(Core *core, Connection *upstream) noexcept nogil:
     pass_on(core, pool)
 
 
+cdef void drop_idle(Core *core, Connection *upstream) noexcept nogil:
+    """One that is between two exchanges. By a reset, or a port of ours waits for a minute behind each: under a limit these are many. Not
+    where an endpoint that answered early has not got all of the request yet: a reset takes back what is on its way."""
+    if has_all(upstream):
+        end_with_reset(upstream)
+    drop_upstream(core, upstream)
+
+
 cdef void set_apart(Core *core, Connection *upstream) noexcept nogil:
     end_use(upstream)
     upstream.is_apart = True
@@ -190,7 +202,7 @@ cdef bint take_place(Core *core, UpstreamPool *pool) noexcept nogil:
         return True
     if pool.idle == NULL:
         return False
-    drop_upstream(core, pool.idle)      # a fresh connection is wanted where only pooled ones are left: one of them goes
+    drop_idle(core, pool.idle)      # a fresh connection is wanted where only pooled ones are left: one of them goes
     return is_place_taken(core, pool)
 
 
@@ -229,6 +241,16 @@ cdef int other_in_line(const Core *core, const UpstreamPool *pool, int64_t ahead
 
 cdef bint others_are_first(const Core *core, const UpstreamPool *pool) noexcept nogil:
     return other_in_line(core, pool, ahead_ms(core)) >= 0
+
+
+cdef bint is_first_at(const Core *core, const UpstreamPool *pool, const Exchange *exchange) noexcept nogil:
+    cdef int64_t since, ahead = ahead_ms(core)
+    cdef int worker
+    for worker in range(core.n_workers):
+        since = load_in_order(&pool.columns[worker].waits_since_ms)
+        if 0 < since < exchange.queued_ms - (0 if worker == core.number else ahead) and is_turning(core, worker):
+            return False
+    return True
 
 
 cdef bint is_owed(const Core *core, const UpstreamPool *pool) noexcept nogil:
@@ -285,7 +307,20 @@ cdef void publish_first(Core *core, UpstreamPool *pool) noexcept nogil:
     store_in_order(&own.waits_since_ms, pool.first_waiting.queued_ms if pool.first_waiting != NULL else 0)
 
 
+cdef Exchange *before_in_line(UpstreamPool *pool, const Exchange *exchange) noexcept nogil:
+    """Behind whom it stands; NULL: it is the first. Who has waited, here or for another one, is before those who came later."""
+    cdef Exchange *before = NULL
+    cdef Exchange *at = pool.first_waiting
+    if not exchange.is_its_turn or at == NULL or pool.last_waiting.queued_ms < exchange.queued_ms:
+        return pool.last_waiting
+    while at.queued_ms < exchange.queued_ms:
+        before = at
+        at = at.next
+    return before
+
+
 cdef bint enqueue(Core *core, UpstreamPool *pool, Exchange *exchange, bint is_busy) noexcept nogil:
+    cdef Exchange *before
     if exchange.is_its_turn:
         add_shared(&pool.share.n_waiting, 1)
     elif is_wait_taken(core, pool, is_busy):
@@ -293,14 +328,14 @@ cdef bint enqueue(Core *core, UpstreamPool *pool, Exchange *exchange, bint is_bu
     else:
         return False
     exchange.queue = pool
-    exchange.next = NULL
-    if pool.first_waiting == NULL:
-        pool.first_waiting = pool.last_waiting = exchange
-    elif exchange.is_its_turn:
-        exchange.next = pool.first_waiting
-        pool.first_waiting = exchange
+    exchange.queued_row = pool.row
+    before = before_in_line(pool, exchange)
+    exchange.next = before.next if before != NULL else pool.first_waiting
+    if before != NULL:
+        before.next = exchange
     else:
-        pool.last_waiting.next = exchange
+        pool.first_waiting = exchange
+    if before == pool.last_waiting:
         pool.last_waiting = exchange
     pool.n_waiting += 1
     core.n_queued += 1
@@ -342,14 +377,13 @@ cdef void leave_line(Core *core, Exchange *exchange) noexcept nogil:
 
 
 cdef void tend_pool(Core *core, UpstreamPool *pool) noexcept nogil:
-    if pool.idle != NULL and not is_admitting(pool.gate, pool.columns, core.n_workers):
+    if pool.idle != NULL and not is_answering(pool.gate, pool.columns, core.n_workers):
         while pool.idle != NULL:
-            drop_upstream(core, pool.idle)
+            drop_idle(core, pool.idle)
     if pool.idle != NULL and is_owed(core, pool):
-        drop_upstream(core, pool.idle)
+        drop_idle(core, pool.idle)
     while pool.idle != NULL and is_overfull(core, pool):
-        drop_upstream(core, pool.idle)
-    pass_on(core, pool)
+        drop_idle(core, pool.idle)
     wake_first(core, pool)
     if pool.used != NULL and pool.n_in_vain == 0 and is_silent(pool.gate):
         pool.n_in_vain = pool.n_open - pool.n_idle
@@ -380,14 +414,28 @@ cdef bint has_room(Core *core, const Endpoint *endpoint) noexcept nogil:
             and (pool.idle != NULL or (has_place(core, pool) and not others_are_first(core, pool))))
 
 
-cdef void tend_pools(Core *core) noexcept nogil:
+cdef bint drop_any_idle(Core *core) noexcept nogil:
     cdef int block
     cdef int i
-    if core.n_upstream == 0 and core.n_queued == 0:
-        return
     for block in range(N_BLOCKS):
         if core.pools[block] != NULL:
             for i in range(BLOCK_POOLS):
+                if core.pools[block][i].idle != NULL:
+                    drop_upstream(core, core.pools[block][i].idle)
+                    return True
+    return False
+
+
+cdef void tend_pools(Core *core) noexcept nogil:
+    cdef int32_t first = core.tended_from
+    cdef int block, i, n
+    core.looks_left = LOOKS_A_TICK
+    if core.n_upstream == 0 and core.n_queued == 0:
+        return
+    for n in range(N_BLOCKS + 1):       # of the first block what lies ahead of the first row comes last
+        block = (first // BLOCK_POOLS + n) % N_BLOCKS
+        if core.pools[block] != NULL:
+            for i in range(first % BLOCK_POOLS if n == 0 else 0, first % BLOCK_POOLS if n == N_BLOCKS else BLOCK_POOLS):
                 if core.pools[block][i].columns != NULL:
                     tend_pool(core, &core.pools[block][i])
 

@@ -11,7 +11,7 @@ from gateway.dataplane._answer cimport append_own_fields, room_for_own_fields
 from gateway.dataplane._client cimport Span, first_element, parse_address, take_parameter
 from gateway.dataplane._core cimport *
 from gateway.dataplane._exchange cimport begin_reply, drive
-from gateway.dataplane._forward cimport append, append_number, append_persistence, end_head
+from gateway.dataplane._forward cimport append, append_number, append_persistence, append_target, end_head
 from gateway.dataplane._head cimport FIELD_FORWARDED, FIELD_X_FORWARDED_HOST, METHOD_GET, METHOD_HEAD
 from gateway.dataplane._octets cimport Octets, find_host, has_prefix, number, token_octets
 from gateway.dataplane._reply cimport append_date
@@ -95,19 +95,6 @@ cdef bint may_redirect(const Exchange *exchange, const char *text, const Request
         return False
     read_url(&exchange.pool.pop.public_url, &public)
     return public.length > 0 and not came_by_a_pop(exchange.snapshot.table, text, head)
-
-
-cdef void append_target(Buffer *out, const char *text, const RequestHead *head) noexcept nogil:
-    """Path and query as they came: no octet of a target can end a line."""
-    if not head.is_absolute:
-        append(out, text + head.target_at, head.target_length)
-        return
-    if head.path_length == 0:
-        append(out, "/", 1)
-    append(out, text + head.path_at, head.path_length)
-    if head.query_length:
-        append(out, "?", 1)
-        append(out, text + head.query_at, head.query_length)
 
 
 cdef void compose_redirect(Buffer *out, const Exchange *exchange, const char *text, const RequestHead *head) noexcept nogil:

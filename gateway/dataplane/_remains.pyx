@@ -44,7 +44,7 @@ cdef void keep_remains(Core *core, Exchange *exchange) noexcept nogil:
     exchange.decision.target = &remains.target
     exchange.decision.pool = exchange.pool = &remains.pool
     exchange.decision.n_fallbacks = 0
-    exchange.endpoint = &remains.endpoint
+    exchange.endpoint = exchange.tried_last = &remains.endpoint
     exchange.asked.kept = NULL
     let_go(exchange.snapshot, core.number)
     exchange.snapshot = NULL

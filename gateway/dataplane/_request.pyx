@@ -1,10 +1,11 @@
 """The head is parsed as soon as it may be whole; what a slow sender adds is only searched for the end."""
 from libc.stdint cimport int32_t, uint8_t, uint32_t
-from libc.string cimport memcpy, memmove
+from libc.string cimport memcpy
 
 from gateway.dataplane._account cimport note_headless, note_request
 from gateway.dataplane._affinity cimport ask
-from gateway.dataplane._buffers cimport close_buffer, grow_buffer, open_buffer
+from gateway.dataplane._bearings cimport find_route
+from gateway.dataplane._buffers cimport close_buffer, make_room, open_buffer
 from gateway.dataplane._client cimport is_trusted, read_forwarded, write_address, write_local
 from gateway.dataplane._connection cimport *
 from gateway.dataplane._core cimport *
@@ -25,7 +26,6 @@ from routing_core._budget cimport enter
 from routing_core._endpoints cimport ADMITTING_ONLY, ANSWERING_ONLY
 from routing_core._location cimport Location
 from routing_core._random cimport next_u64
-from routing_core._routes cimport FieldView, RequestFacts, match_route
 from routing_core._steer cimport NO_PERMITTED_POP, steer
 
 
@@ -86,38 +86,6 @@ cdef bint identify_client(Core *core, Exchange *exchange, const char *text, cons
     return False
 
 
-cdef void find_route(Core *core, Exchange *exchange, const char *text, const RequestHead *head) noexcept nogil:
-    cdef RequestFacts facts
-    cdef FieldView views[MAX_FIELDS]
-    cdef const Field *field
-    cdef FieldView *view
-    cdef int32_t i
-    facts.n_fields = 0
-    for i in range(head.n_fields):
-        field = &head.fields[i]
-        if says_nothing(field.id, exchange.downstream.is_trusted):
-            continue            # it goes no further, and leads nowhere
-        view = &views[facts.n_fields]
-        view.name = text + field.name_at
-        view.name_length = field.name_length
-        view.value = text + field.value_at
-        view.value_length = field.value_length
-        facts.n_fields += 1
-    facts.host.at = text + head.host_at
-    facts.host.length = head.host_length
-    facts.path.at = text + head.path_at
-    facts.path.length = head.path_length
-    if facts.path.length == 0:
-        facts.path.at = "/"
-        facts.path.length = 1
-    facts.query.at = text + head.query_at
-    facts.query.length = head.query_length
-    facts.method.at = text + head.method_at
-    facts.method.length = head.method_length
-    facts.fields = views
-    exchange.route = match_route(core.snapshot.table, &facts)
-
-
 cdef bint compose(Core *core, Exchange *exchange, const char *text, const RequestHead *head, bint is_forwarded) noexcept nogil:
     cdef Facts facts
     facts.peer = exchange.downstream.peer_text
@@ -155,6 +123,7 @@ cdef void begin(Core *core, Connection *downstream, const char *text, const Requ
         close_downstream(core, downstream)
         return
     exchange.method = head.method
+    exchange.manners = core.snapshot.settings.manners
     exchange.minor = head.minor
     exchange.close_asked = head.close
     exchange.is_upgrade = head.is_upgrade
@@ -162,9 +131,10 @@ cdef void begin(Core *core, Connection *downstream, const char *text, const Requ
     if head.n_underscored:
         add_own(&core.column.figures[<int>FIELDS_DROPPED], head.n_underscored)
     is_forwarded = identify_client(core, exchange, text, head)
-    find_route(core, exchange, text, head)
+    exchange.route = find_route(core, downstream.is_trusted, text, head)
     is_composed = compose(core, exchange, text, head, is_forwarded)
     frame_body(exchange, head)
+    exchange.head_at = downstream.input.begin
     downstream.input.begin += head.length
     exchange.body_at = downstream.input.begin
     if exchange.route == NULL:
@@ -223,27 +193,31 @@ cdef Verdict try_head(Core *core, Connection *downstream) noexcept nogil:
     return verdict
 
 
-cdef bint make_room(Core *core, Buffer *buffer) noexcept nogil:
-    """For more of a head."""
-    if buffer.at == NULL:
-        return open_buffer(core, buffer, SMALL_BYTES)
-    if buffer.begin == buffer.end:
-        buffer.begin = buffer.end = 0
-    if buffer.end < buffer.capacity:
+cdef bint passes_empty_line(Connection *downstream) noexcept nogil:
+    """One before a head is no part of it (RFC 9112 2.2): some send one behind a body. False: half of one, or another."""
+    cdef Buffer *buffer = &downstream.input
+    cdef char octet
+    while buffer.begin < buffer.end and downstream.n_passed < 2 and buffer.at[buffer.begin] == (c'\n' if downstream.n_passed else c'\r'):
+        downstream.n_passed += 1
+        buffer.begin += 1
+    if downstream.n_passed == 0 or buffer.begin == buffer.end:
         return True
-    if buffer.begin > 0:
-        memmove(buffer.at, buffer.at + buffer.begin, buffer.end - buffer.begin)
-        buffer.end -= buffer.begin
-        buffer.begin = 0
-        return True
-    return grow_buffer(core, buffer)
+    octet = buffer.at[buffer.begin]
+    return downstream.n_passed == 2 and octet != c'\r' and octet != c'\n'
 
 
-cdef void begin_head(Core *core, Connection *downstream) noexcept nogil:
+cdef Verdict take_in(Core *core, Connection *downstream) noexcept nogil:
+    """What has come, one octet at least."""
     if not downstream.has_head_begun:
+        if not passes_empty_line(downstream):
+            refuse_head(core, downstream, 400, CAUSE_LINE_END)
+            return BAD
+        if downstream.input.begin == downstream.input.end:
+            return NEED_DATA
         downstream.has_head_begun = True
         leave_idle(core, downstream)
         set_deadline(core, downstream, core.snapshot.settings.request_head_ms)
+    return try_head(core, downstream)
 
 
 cdef void receive(Core *core, Connection *downstream) noexcept nogil:
@@ -253,8 +227,7 @@ cdef void receive(Core *core, Connection *downstream) noexcept nogil:
         return
     # What was left of the last exchange's buffer comes first: pipelining.
     if buffer.begin < buffer.end:
-        begin_head(core, downstream)
-        if try_head(core, downstream) != NEED_DATA:
+        if take_in(core, downstream) != NEED_DATA:
             return
     while downstream.is_readable:
         if not make_room(core, buffer):
@@ -267,10 +240,11 @@ cdef void receive(Core *core, Connection *downstream) noexcept nogil:
         if filled != FILLED:
             close_downstream(core, downstream)
             return
-        begin_head(core, downstream)
-        if try_head(core, downstream) != NEED_DATA:
+        if take_in(core, downstream) != NEED_DATA:
             return
-    if buffer.begin == buffer.end:
-        close_buffer(core, buffer)
-    else:
+    if buffer.begin < buffer.end:
         mark_begun(downstream)
+        return
+    close_buffer(core, buffer)
+    if downstream.older == NULL and not downstream.has_head_begun:
+        enter_idle(core, downstream)        # a drain took it for one that has begun

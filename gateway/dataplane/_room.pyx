@@ -1,16 +1,18 @@
 """A worker knows its own connections, and of the others how many the client has there that holds most, and how many are idle. Those that
 it has called for are taken off. New connections are even over the workers, so that a client's are as well."""
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memset
 
-from gateway.dataplane._calls cimport call_for_room, called_for, is_turning, take_wanted
-from gateway.dataplane._connection cimport oldest_idle
+from gateway.dataplane._calls cimport call_for_descriptor, call_for_room, called_for, is_turning, take_descriptors, take_wanted
+from gateway.dataplane._connection cimport oldest_idle, oldest_lingering
 from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport EVICTED, Column, count
 from gateway.dataplane._holders cimport held_by, most_held
-from gateway.dataplane._life cimport abort, close_downstream
+from gateway.dataplane._life cimport close_downstream, end_downstream
 from gateway.dataplane._places cimport has_more_clients
+from gateway.dataplane._pools cimport drop_any_idle
 from routing_core._atomic cimport load_relaxed
+from routing_core._random cimport next_u64
 
 cdef enum:
     CLOSED_A_TICK = 256     # a millisecond or two
@@ -18,14 +20,13 @@ cdef enum:
 
 cdef bint make_room(Core *core, int listener, const uint8_t *newcomer) noexcept nogil:
     cdef Connection *downstream = most_held(core, listener, newcomer)
+    if downstream == NULL:      # who is answered, and only does not end, goes before who may ask again
+        downstream = oldest_lingering(core, listener)
     if downstream == NULL:
         downstream = oldest_idle(core, listener)
     if downstream == NULL:
         return False
-    if downstream.exchange != NULL:
-        abort(core, downstream.exchange, GATEWAY_SIDE)
-    else:
-        close_downstream(core, downstream)
+    end_downstream(core, downstream)
     count(core.column, EVICTED)
     return True
 
@@ -59,6 +60,47 @@ cdef bint make_room_anywhere(Core *core, int listener, const uint8_t *newcomer) 
             or call_who_offers_most(core, listener, False, 1))
 
 
+cdef bint give_descriptor(Core *core) noexcept nogil:
+    """Of a client that is idle, at each listener first the one that holds most: what is under way ends for no request. Else of an upstream
+    connection that lies idle."""
+    cdef Connection *downstream
+    cdef int listener
+    for listener in range(MAX_LISTENERS):
+        downstream = most_held(core, listener, NULL)
+        if downstream == NULL:
+            downstream = oldest_idle(core, listener)
+        if downstream != NULL:
+            close_downstream(core, downstream)
+            count(core.column, EVICTED)
+            return True
+    return drop_any_idle(core)
+
+
+cdef int64_t idle_at(const Core *core, int worker) noexcept nogil:
+    cdef const Column *column = core.column + (worker - core.number)
+    cdef int64_t total = -load_relaxed(&core.doors.desks[worker].descriptors)
+    cdef int listener
+    for listener in range(MAX_LISTENERS):
+        total += load_relaxed(&column.resting[listener])
+    return total
+
+
+cdef bint make_room_for_request(Core *core) noexcept nogil:
+    cdef int64_t most = 0
+    cdef int worker
+    # Where no client is idle, any: an upstream connection may be.
+    cdef int found = <int>(next_u64(&core.rng) % <uint64_t>core.n_workers)
+    if give_descriptor(core):
+        return True
+    for worker in range(core.n_workers):
+        if worker != core.number and is_turning(core, worker) and idle_at(core, worker) > most:
+            most = idle_at(core, worker)
+            found = worker
+    if found != core.number and is_turning(core, found):
+        call_for_descriptor(core, found)
+    return False
+
+
 cdef void make_room_for_others(Core *core) noexcept nogil:
     cdef uint8_t nobody[16]
     cdef int64_t wanted
@@ -68,6 +110,9 @@ cdef void make_room_for_others(Core *core) noexcept nogil:
         wanted = take_wanted(core, listener)
         while wanted > 0 and make_room(core, listener, nobody):
             wanted -= 1
+    wanted = take_descriptors(core)
+    while wanted > 0 and give_descriptor(core):
+        wanted -= 1
 
 
 cdef bint has_surplus(const Core *core, int listener) noexcept nogil:

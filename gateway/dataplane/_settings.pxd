@@ -8,7 +8,7 @@ from gateway.dataplane._head cimport Manners
 from routing_core._budget cimport BudgetTerms
 
 cdef enum:
-    MAX_ATTEMPTS = 4        # connections tried for one exchange, the first included
+    MAX_ATTEMPTS = 4        # connections tried for one exchange, the first included; those apart that other PoPs refused
     MAX_TRUSTED = 64
     MAX_VIA = 128
 

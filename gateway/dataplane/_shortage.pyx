@@ -10,13 +10,13 @@ little each; hops and this machine, which are held to nothing), heads wait in th
 from libc.stdint cimport int64_t
 
 from gateway.dataplane._account cimport clock_us
-from gateway.dataplane._buffers cimport free_spare_buffers, has_room
+from gateway.dataplane._buffers cimport give_back, has_room, shed_spare_buffers
 from gateway.dataplane._calls cimport is_turning
 from gateway.dataplane._connection cimport postpone
 from gateway.dataplane._core cimport *
 from gateway.dataplane._counters cimport BUFFER_WAITS, EVICTED_FOR_BUFFERS, count
 from gateway.dataplane._holders cimport mark_begun
-from gateway.dataplane._life cimport abort, close_downstream
+from gateway.dataplane._life cimport close_downstream, end_downstream
 from routing_core._atomic cimport load_relaxed, store_relaxed
 
 cdef enum:
@@ -92,10 +92,7 @@ cdef int64_t cut_holder(Core *core, Holder *holder, int64_t too_much, const Conn
             if held == 0 or downstream == spared:
                 continue
             given_up += held
-            if downstream.exchange != NULL:
-                abort(core, downstream.exchange, GATEWAY_SIDE)
-            else:
-                close_downstream(core, downstream)
+            end_downstream(core, downstream)
             count(core.column, EVICTED_FOR_BUFFERS)
     return given_up
 
@@ -120,7 +117,7 @@ cdef void cut(Core *core, const Connection *spared) noexcept nogil:
             following = holder.next     # what is cut may be gone then
             if holder.held > level:
                 wanted -= cut_holder(core, holder, min(holder.held - level, wanted), spared)
-    free_spare_buffers(core)            # what was closed when there was room again
+    shed_spare_buffers(core)            # what was closed when there was room again
 
 
 cdef void await_room(Core *core, Connection *downstream) noexcept nogil:
@@ -142,12 +139,14 @@ cdef bint finds_room(Core *core, Connection *downstream) noexcept nogil:
     if has_room(core, 0):
         return True
     store_relaxed(&core.stock.short_ms, clock_us(core) // 1000)
-    free_spare_buffers(core)
-    if not has_room(core, 0) and core.now_ms - core.cut_ms >= <int64_t>APART_MS:
+    shed_spare_buffers(core)
+    give_back(core)
+    if not has_room(core, 0) and not core.gives_back and core.now_ms - core.cut_ms >= <int64_t>APART_MS:
         cut(core, downstream)
+        give_back(core)
     if has_room(core, 0):
         return True
-    if downstream.holder != NULL and downstream.holder.held > core.level:
+    if not core.gives_back and downstream.holder != NULL and downstream.holder.held > core.level:
         close_downstream(core, downstream)
         count(core.column, EVICTED_FOR_BUFFERS)
     else:
@@ -167,10 +166,17 @@ cdef void resume_starved(Core *core) noexcept nogil:
         postpone(core, downstream)
 
 
+cdef void go_on_giving(Core *core) noexcept nogil:
+    give_back(core)
+    if core.starved != NULL and has_room(core, 0):
+        resume_starved(core)
+
+
 cdef void tend_shortage(Core *core) noexcept nogil:
     if clock_us(core) // 1000 - load_relaxed(&core.stock.short_ms) < SHORT_MS:
-        free_spare_buffers(core)
-        if not has_room(core, 0):
+        shed_spare_buffers(core)
+        give_back(core)
+        if not has_room(core, 0) and not core.gives_back:
             cut(core, NULL)
     elif load_relaxed(&core.column.heaviest):
         store_relaxed(&core.column.heaviest, 0)

@@ -1,7 +1,7 @@
 """Snapshot: all that a request reads, as of one moment: table, locator, settings. Published by one atomic pointer.
 
-Control publishes and frees: a worker has let go of a snapshot when it has looked at a newer one and holds the old
-one for no exchange. Orders (drain) are not part of it: they are written in place, by control alone.
+Control publishes and frees: a worker has let go of a snapshot when it looks at another one and holds it for no exchange. One that hangs
+keeps those that it had, and none that came after. Orders (drain) are not part of it: they are written in place, by control alone.
 Must not know sockets or exchanges.
 """
 from libc.stdint cimport int64_t
@@ -9,7 +9,7 @@ from libc.stdint cimport int64_t
 from gateway.dataplane._settings cimport Settings
 from geoip._locator cimport LocatorData
 from routing_core._figures cimport MAX_WORKERS
-from routing_core._table cimport Pop, TableData
+from routing_core._table cimport Pool, Pop, TableData
 
 cdef struct Cell:               # alone on its cache line: it has one writer, a worker
     int64_t value
@@ -36,14 +36,17 @@ cdef struct Orders:             # written by control alone
 
 cdef struct Board               # what control and workers share; private to _snapshot.pyx
 
-# The newest snapshot, valid until the next look; declares that this worker uses no older one but those it holds.
+# The newest snapshot, valid until the next look; declares that this worker uses no other one but those it holds.
 cdef const Snapshot *look(Board *board, int worker) noexcept nogil
 cdef const Orders *orders_of(Board *board) noexcept nogil
 # This worker is gone: it uses no snapshot at all.
 cdef void leave(Board *board, int worker) noexcept nogil
 cdef void hold(const Snapshot *snapshot, int worker) noexcept nogil
 cdef void let_go(const Snapshot *snapshot, int worker) noexcept nogil
-# Whether a PoP of an older snapshot, which was open to a request then, has since been drained by the operator, or removed.
+# The same service in the same PoP, as the newest snapshot has it; NULL: it has none.
+cdef const Pool *pool_in(const Snapshot *newest, const Pool *pool) noexcept nogil
+# Whether a PoP of an older snapshot, which was open to a request then, has since been drained by the operator, or removed. One of its name
+# in another place is another one: who may go there is to be decided.
 cdef bint has_closed(const Snapshot *newest, const Snapshot *older, const Pop *pop) noexcept nogil
 
 cdef class Snapshots:

@@ -19,6 +19,8 @@ class Snapshots:
     def reclaim(self) -> int:
         """Free what all workers have let go of; returns how many older snapshots are still held."""
     def oldest(self) -> int:
-        """Generation of the oldest snapshot not yet freed: rows absent from all since then may be released."""
+        """Generation of the oldest snapshot not yet freed."""
+    def generations(self) -> list[int]:
+        """Of the snapshots not yet freed, the oldest first: rows absent from all of them may be released."""
     def order(self, phase: str, close_share: float = 0.0) -> None:
         """phase: serving, lameduck, closing, sealed, aborting. close_share: answers that announce the end, 0 to 1."""

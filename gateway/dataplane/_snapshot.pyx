@@ -5,29 +5,34 @@ from libc.string cimport memcmp
 
 from gateway.dataplane._settings cimport CompiledSettings
 from geoip._locator cimport Locator
-from routing_core._atomic cimport add_own, load_acquire, load_pointer, store_pointer, store_release
+from routing_core._atomic cimport add_own, load_acquire, load_in_order, store_in_order, store_release
 from routing_core._figures cimport MAX_WORKERS, SCALE
 from routing_core._memory cimport SNAPSHOT, give, take
-from routing_core._table cimport Pop, Table
+from routing_core._table cimport Pool, Pop, Service, Table
 
 PHASES = ("serving", "lameduck", "closing", "sealed", "aborting")
 
 cdef enum:
-    NOBODY = -1             # "seen" of a worker that is not there
+    NOBODY = 0              # "seen" of a worker that is not there
 
 cdef struct Board:
-    void *current               # Snapshot, atomic
+    int64_t current             # Snapshot *, atomic
     int64_t padding[7]
     Orders orders
     int64_t padding_too[6]
-    Cell seen[MAX_WORKERS]      # generation at this worker's last look
+    Cell seen[MAX_WORKERS]      # Snapshot *, that this worker uses
 
 
 cdef const Snapshot *look(Board *board, int worker) noexcept nogil:
-    cdef const Snapshot *snapshot = <const Snapshot *>load_pointer(&board.current)
-    # Release: all earlier use of older snapshots is over when control sees this.
-    store_release(&board.seen[worker].value, snapshot.generation)
-    return snapshot
+    cdef int64_t *seen = &board.seen[worker].value
+    cdef int64_t newest = load_in_order(&board.current)
+    # A hazard pointer: what is declared and is still the newest behind that can't have been freed, however long this worker stood still in
+    # between, and nothing of it is touched before. In order, here and where it is published: one of both sees the other. All earlier use of
+    # other snapshots is over when control sees this.
+    while seen[0] != newest:
+        store_in_order(seen, newest)
+        newest = load_in_order(&board.current)
+    return <const Snapshot *><size_t>newest
 
 
 cdef const Orders *orders_of(Board *board) noexcept nogil:
@@ -48,6 +53,19 @@ cdef void let_go(const Snapshot *snapshot, int worker) noexcept nogil:
     store_release(held, held[0] - 1)
 
 
+cdef const Pool *pool_in(const Snapshot *newest, const Pool *pool) noexcept nogil:
+    cdef const Service *service
+    cdef int32_t i, k
+    for i in range(newest.table.n_services):
+        service = &newest.table.services[i]
+        # Rows are nobody else's while a snapshot is held that has them.
+        if service.row == pool.service.row:
+            for k in range(service.n_pools):
+                if service.pools[k].row == pool.row:
+                    return &service.pools[k]
+    return NULL
+
+
 cdef bint has_closed(const Snapshot *newest, const Snapshot *older, const Pop *pop) noexcept nogil:
     cdef const Pop *other
     cdef int32_t i
@@ -56,17 +74,16 @@ cdef bint has_closed(const Snapshot *newest, const Snapshot *older, const Pop *p
     for i in range(newest.table.n_pops):
         other = &newest.table.pops[i]
         if other.name.length == pop.name.length and memcmp(other.name.at, pop.name.at, pop.name.length) == 0:
-            return other.is_drained
+            return other.is_drained or other.country != pop.country or other.x != pop.x or other.y != pop.y or other.z != pop.z
     return True
 
 
 cdef bint is_let_go(const Board *board, const Snapshot *snapshot) noexcept nogil:
-    cdef int64_t seen
+    """Of one that is not the newest any more."""
     cdef int worker
     for worker in range(MAX_WORKERS):
-        seen = load_acquire(&board.seen[worker].value)
-        # In this order: after a look at a newer snapshot the holds only fall.
-        if seen != NOBODY and seen <= snapshot.generation:
+        # In this order: after a look at another snapshot the holds only fall.
+        if load_in_order(&board.seen[worker].value) == <int64_t><size_t>snapshot:
             return False
         if load_acquire(&snapshot.holds[worker].value) != 0:
             return False
@@ -92,9 +109,9 @@ cdef class Snapshots:
         if self.spare != NULL:
             give(SNAPSHOT, self.spare)
         if self.board != NULL:
-            while self.board.current != NULL:
-                snapshot = <Snapshot *>self.board.current
-                self.board.current = snapshot.older
+            while self.board.current:
+                snapshot = <Snapshot *><size_t>self.board.current
+                self.board.current = <int64_t><size_t>snapshot.older
                 give(SNAPSHOT, snapshot)
             give(SNAPSHOT, self.board)
 
@@ -116,17 +133,21 @@ cdef class Snapshots:
         snapshot.table = table.data
         snapshot.locator = locator.data
         snapshot.settings = &settings.settings
-        snapshot.older = <Snapshot *>self.board.current
-        store_pointer(&self.board.current, snapshot)
+        snapshot.older = <Snapshot *><size_t>self.board.current
+        store_in_order(&self.board.current, <int64_t><size_t>snapshot)
         return self.reclaim()
 
     def reclaim(self) -> int:
         """Free what all workers have let go of; returns how many older snapshots are still held."""
-        return self.free_older(&(<Snapshot *>self.board.current).older, True)
+        return self.free_older(&(<Snapshot *><size_t>self.board.current).older, True)
 
     def oldest(self) -> int:
-        """Generation of the oldest snapshot not yet freed: rows absent from all since then may be released."""
+        """Generation of the oldest snapshot not yet freed."""
         return min(self.kept)
+
+    def generations(self) -> list:
+        """Of the snapshots not yet freed, the oldest first: rows absent from all of them may be released."""
+        return list(self.kept)
 
     def order(self, str phase not None, double close_share=0.0) -> None:
         """phase: serving, lameduck, closing, sealed, aborting. close_share: answers that announce the end, 0 to 1."""

@@ -4,6 +4,7 @@ A wait goes on until a byte moves on its own flow: what happens on the other sid
 Must not know what becomes of who is late.
 """
 from gateway.dataplane._core cimport CLIENT_SIDE, Core, Exchange, Flow, Side
+from gateway.dataplane._settings cimport Settings
 
 # The flow waits for that side, from now on or still. NO_SIDE: for nobody.
 cdef void wait_for(Core *core, Exchange *exchange, Flow *flow, Side side) noexcept nogil
@@ -15,6 +16,10 @@ cdef bint awaits_continue(const Exchange *exchange) noexcept nogil
 cdef void end_waits(Core *core, Exchange *exchange) noexcept nogil
 # What the connections' deadlines are by now. For an exchange under way, behind all that has moved.
 cdef void settle_deadlines(Core *core, Exchange *exchange) noexcept nogil
+
+# Those that the exchange began with, as long as it holds them.
+cdef inline const Settings *settings_of(const Core *core, const Exchange *exchange) noexcept nogil:
+    return exchange.snapshot.settings if exchange.snapshot != NULL else core.snapshot.settings
 
 # One of the flows waits for the client.
 cdef inline bint is_for_client(const Exchange *exchange) noexcept nogil:

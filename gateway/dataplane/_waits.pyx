@@ -12,10 +12,10 @@ cdef void end_wait(Core *core, Flow *flow) noexcept nogil:
     flow.waits_for = NO_SIDE
 
 
-cdef int64_t client_patience(const Exchange *exchange, const Flow *flow) noexcept nogil:
+cdef int64_t client_patience(const Core *core, const Exchange *exchange, const Flow *flow) noexcept nogil:
     """How long the client may keep its body waiting from now, in ms. All its pauses together may last as long as one, and a second more
     for each body_rate bytes that it has sent or read: a byte now and then must not hold an endpoint's connection for ever."""
-    cdef const Settings *settings = exchange.snapshot.settings
+    cdef const Settings *settings = settings_of(core, exchange)
     cdef int64_t left
     if settings.body_rate == 0 or exchange.state == REPLYING or exchange.pool.service.is_long_lived:
         return settings.body_progress_ms
@@ -31,11 +31,11 @@ cdef void wait_for(Core *core, Exchange *exchange, Flow *flow, Side side) noexce
     flow.waits_for = side
     flow.waits_since_us = core.now_us
     if side == CLIENT_SIDE:
-        flow.due_ms = core.now_ms + client_patience(exchange, flow)
+        flow.due_ms = core.now_ms + client_patience(core, exchange, flow)
     elif exchange.state == AWAITING and flow == &exchange.down:
-        flow.due_ms = core.now_ms + exchange.snapshot.settings.first_byte_ms
+        flow.due_ms = core.now_ms + settings_of(core, exchange).first_byte_ms
     else:
-        flow.due_ms = core.now_ms + exchange.snapshot.settings.body_progress_ms
+        flow.due_ms = core.now_ms + settings_of(core, exchange).body_progress_ms
 
 
 cdef void wait_for_answer(Core *core, Exchange *exchange, bint is_owed) noexcept nogil:

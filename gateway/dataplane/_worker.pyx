@@ -11,8 +11,9 @@ from posix.unistd cimport close, read, write
 from gateway.dataplane._accept cimport (
     accept_more, has_descriptors, limits_of, on_knock, start_accepting, stop_accepting, try_doors, welcome)
 from gateway.dataplane._account cimport Record, as_dict, clock_us
+from gateway.dataplane._blame cimport note_end
 from gateway.dataplane._buffers cimport trim_spares
-from gateway.dataplane._calls cimport is_called, take_rows
+from gateway.dataplane._calls cimport is_called, judge_others, say_that_it_turns, take_rows
 from gateway.dataplane._client cimport parse_address
 from gateway.dataplane._connection cimport *
 from gateway.dataplane._core cimport *
@@ -25,10 +26,11 @@ from gateway.dataplane._leaving cimport leave_silent
 from gateway.dataplane._life cimport close_downstream
 from gateway.dataplane._linux cimport *
 from gateway.dataplane._pools cimport adopt, drop_upstream, pool_of, put_back, tend_called, tend_pools
+from gateway.dataplane._queueing cimport resume_queued
 from gateway.dataplane._request cimport on_late_head, receive
 from gateway.dataplane._ring cimport close_ring, oldest, open_ring, release
 from gateway.dataplane._room cimport make_room_for_others, shrink
-from gateway.dataplane._shortage cimport tend_shortage
+from gateway.dataplane._shortage cimport go_on_giving, tend_shortage
 from gateway.dataplane._snapshot cimport CLOSING, SEALED, Snapshots, leave, look
 from gateway.dataplane._timers cimport Timer, advance, start
 from geoip._cache cimport close_cache, open_cache
@@ -68,15 +70,16 @@ cdef void linger_more(Core *core, Connection *downstream) noexcept nogil:
     cdef char waste[4096]
     cdef ssize_t n
     cdef int rounds = 0
-    while downstream.is_readable and rounds < 16:
+    while downstream.is_readable and rounds < 16 and core.n_sent <= ALONE_BYTES:
         n = recv(downstream.fd, waste, sizeof(waste), 0)
         if n == 0 or (n < 0 and errno != EAGAIN):
             close_downstream(core, downstream)
             return
         downstream.is_readable = n > 0
+        core.n_sent += max(n, <ssize_t>0)
         rounds += 1
     if downstream.is_readable:
-        postpone(core, downstream)          # a flood: others first
+        postpone(core, downstream)          # a flood: others first, and with other floods one share of a turn
 
 
 cdef void linger_on_late(Core *core, Connection *downstream) noexcept nogil:
@@ -104,10 +107,13 @@ cdef void on_upstream(Core *core, Connection *upstream, uint32_t events) noexcep
             on_connected(core, upstream)
     elif upstream.lent_in == core.told and events & ~<uint32_t>EPOLLOUT and not is_stale(upstream):
         on_unasked(core, upstream)      # this event is older than the request that went up since it was told
-    elif events & (EPOLLERR | EPOLLHUP):
-        on_lost(core, upstream)
     else:
-        drive(core, upstream.exchange)
+        if upstream.is_ending:
+            note_end(core, upstream.exchange)
+        if events & (EPOLLERR | EPOLLHUP):
+            on_lost(core, upstream)
+        else:
+            drive(core, upstream.exchange)
 
 
 cdef void on_event(Core *core, Connection *connection, uint32_t events) noexcept nogil:
@@ -193,6 +199,7 @@ cdef void on_due(void *owner, Timer *timer) noexcept nogil:
 cdef void tick(Core *core) noexcept nogil:
     """Housekeeping, every 100 ms."""
     core.ticked_ms = core.now_ms
+    judge_others(core)
     tend_pools(core)
     make_room_for_others(core)      # what a lost call asked for
     tend_shortage(core)
@@ -230,12 +237,13 @@ cdef void handle_events(Core *core) noexcept nogil:
 
 cdef void turn(Core *core, int64_t now_us) noexcept nogil:
     core.n_turns += 1
-    core.n_sent = 0
+    core.n_sent = core.n_given = 0
     core.now_us = now_us
     core.now_ms = now_us // 1000
     core.snapshot = look(core.board, core.number)
     add_own(&core.column.figures[<int>TURNS], 1)
     store_relaxed(&core.column.beat_ms, clock_us(core) // 1000)
+    say_that_it_turns(core)
     store_relaxed(&core.column.generation, core.snapshot.generation)
     resume_postponed(core)
     handle_events(core)
@@ -248,6 +256,8 @@ cdef void turn(Core *core, int64_t now_us) noexcept nogil:
         tick(core)
     if core.silent != NULL:
         leave_silent(core)
+    if core.gives_back:
+        go_on_giving(core)
     follow_orders(core)
     if core.n_handled == core.n_events:
         sweep_graveyard(core)
@@ -270,7 +280,7 @@ cdef int64_t own_time(Core *core, int64_t before_us, int64_t now_us) noexcept no
 
 cdef bint has_more(const Core *core) noexcept nogil:
     """To do, whatever epoll tells."""
-    return core.resumed != NULL or core.postponed != NULL or core.silent != NULL
+    return core.resumed != NULL or core.postponed != NULL or core.silent != NULL or core.gives_back
 
 
 cdef int run(Core *core, const char *name) noexcept nogil:
@@ -324,6 +334,7 @@ cdef class Worker:
         core.now_ms = core.ticked_ms = now_us // 1000
         core.column = column
         store_relaxed(&column.beat_ms, core.now_ms)     # as good as a turn: it is about to run
+        core.crew = figures.crew
         core.tally = counters.tally
         core.doors = counters.doors
         core.stock = counters.stock
@@ -334,6 +345,7 @@ cdef class Worker:
         for listener in range(MAX_LISTENERS):
             core.listeners[listener].fd = -1
             core.idle[listener].older = core.idle[listener].newer = &core.idle[listener]
+            core.lingering[listener].older = core.lingering[listener].newer = &core.lingering[listener]
         core.geo = open_cache()
         core.log = open_ring(log_bytes)
         if core.geo == NULL or core.log == NULL or not open_holders(core):

@@ -3,7 +3,7 @@
 usage: python -m tests.checks.cost [--renew]   (after `make build` with the flags of setup.py; needs valgrind and strace)
 A worker between sockets plays each script of SCRIPTS; callgrind counts what runs inside its turns (user instructions: they are the
 same on a busy machine), strace lists what it asks of the kernel. --renew writes what was measured to cost.json, for the commit that
-means to change it.
+means to change it. What befalls many at once (CROWDS) has no baseline: it may cost each of four times as many no more.
 """
 
 import argparse
@@ -25,6 +25,8 @@ BASELINE = Path(__file__).with_name("cost.json")
 BAR = 0.03  # of the baseline's instructions
 # The cost of one exchange is the difference of two runs, divided: what the first exchanges of a worker cost besides is in both.
 FEW, MANY = 50, 150
+CROWD = 100
+GROWTH = 4 * 1.1  # of what four times as many cost; where each walks past half of the others it is over 8
 TURN = "__pyx_f_7gateway_9dataplane_7_worker_turn"  # the C name of _worker.turn
 HEAD = (
     b"GET /catalogue/items?page=2&sort=price HTTP/1.1\r\nHost: shop.example\r\n"
@@ -106,6 +108,20 @@ SCRIPTS: dict[str, Callable[[Script], None]] = {
 }
 
 
+def dying_pool(script: Script, n: int) -> None:
+    """The far ends of n idle connections end, oldest first: the pool uses the newest, so these lie deepest."""
+    ends = [script.bench.upstream() for _ in range(n)]
+    script.turn()
+    for end in ends:
+        end.close()
+    row = script.bench.rows[0][0]
+    while script.bench.figures.read_endpoint(row)["connections"] > 1:  # the script's own stays
+        script.turn()
+
+
+CROWDS: dict[str, Callable[[Script, int], None]] = {"a pool that dies": dying_pool}
+
+
 def mark(what: str) -> None:
     """A line in strace's output; it fails, and costs the worker nothing."""
     try:
@@ -115,8 +131,12 @@ def mark(what: str) -> None:
 
 
 def play(name: str, times: int) -> None:
-    """One script, so many times."""
+    """One script, so many times; or what befalls so many."""
     script = Script()
+    if name in CROWDS:
+        CROWDS[name](script, times)
+        script.bench.close()
+        return
     for number in range(times):
         if number == times - 1:
             mark("last")
@@ -134,8 +154,8 @@ def child(prefix: list[str], name: str, times: int) -> None:
         raise SystemExit(f"cost: {' '.join(command)} ended with {ran.returncode}:\n{ran.stdout}{ran.stderr}")
 
 
-def instructions(name: str, folder: Path) -> int:
-    """User instructions inside the worker's turns, for one exchange."""
+def instructions(name: str, folder: Path, few: int, many: int) -> tuple[int, int]:
+    """User instructions inside the worker's turns, of so many and of so many."""
 
     def count(times: int) -> int:
         out = folder / f"{name.replace(' ', '-')}-{times}"
@@ -154,8 +174,19 @@ def instructions(name: str, folder: Path) -> int:
         return int(totals[1])
 
     with ThreadPoolExecutor(2) as two:
-        few, many = two.map(count, (FEW, MANY))
+        one, other = two.map(count, (few, many))
+    return one, other
+
+
+def of_one(name: str, folder: Path) -> int:
+    """Of one exchange."""
+    few, many = instructions(name, folder, FEW, MANY)
     return round((many - few) / (MANY - FEW))
+
+
+def growth_of(name: str, folder: Path) -> tuple[int, int]:
+    """Of a crowd, and of one four times as large."""
+    return instructions(name, folder, CROWD, 4 * CROWD)
 
 
 def calls_of(trace: str) -> list[str]:
@@ -191,10 +222,17 @@ def faults_of(name: str, now: dict[str, Any], before: dict[str, Any]) -> list[st
     return faults
 
 
+def faults_of_growth(name: str, few: int, many: int) -> list[str]:
+    """Where each of many costs more than each of few."""
+    if many <= GROWTH * few:
+        return []
+    return [f"{name}: {few} instructions for {CROWD} and {many} for {4 * CROWD}: {many / few:.2f} times as many, the bar is {GROWTH:.1f}"]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.checks.cost")
     parser.add_argument("--renew", action="store_true", help="write what was measured as the new baseline")
-    parser.add_argument("--play", choices=SCRIPTS, help=argparse.SUPPRESS)
+    parser.add_argument("--play", choices=[*SCRIPTS, *CROWDS], help=argparse.SUPPRESS)
     parser.add_argument("--times", type=int, default=1, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.play:
@@ -205,18 +243,22 @@ def main() -> int:
         return int(IN_CI)
     with tempfile.TemporaryDirectory() as folder:
         now: dict[str, dict[str, Any]] = {
-            name: {"instructions": instructions(name, Path(folder)), "calls": system_calls(name, Path(folder))} for name in SCRIPTS
+            name: {"instructions": of_one(name, Path(folder)), "calls": system_calls(name, Path(folder))} for name in SCRIPTS
         }
+        grown = {name: growth_of(name, Path(folder)) for name in CROWDS}
     if asked.renew:
         BASELINE.write_text(json.dumps({"compiler": compiler(), "exchanges": now}, indent=1) + "\n")
     baseline = json.loads(BASELINE.read_text())
     for name, cost in now.items():
         before = baseline["exchanges"][name]["instructions"]
         print(f"{name}: {cost['instructions']} instructions ({cost['instructions'] / before - 1:+.1%}), {len(cost['calls'])} system calls")
+    for name, (few, many) in grown.items():
+        print(f"{name}: {few} instructions for {CROWD}, {many} for {4 * CROWD} ({many / few:.2f} times as many)")
     faults = [fault for name in SCRIPTS for fault in faults_of(name, now[name], baseline["exchanges"][name])]
     if faults and baseline["compiler"] != compiler():
         print(f"SKIPPED cost: the baseline was made by {baseline['compiler']}, this is {compiler()}")
         return int(IN_CI)
+    faults += [fault for name, both in grown.items() for fault in faults_of_growth(name, *both)]
     print("\n".join(faults), end="\n" if faults else "")
     print(
         f"cost: {len(faults)} faults" + ("; where it is meant, renew the baseline: python -m tests.checks.cost --renew" if faults else "")

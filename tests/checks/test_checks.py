@@ -251,6 +251,11 @@ def test_an_exchange_that_costs_more_is_a_fault(instructions, calls, faults):
     assert len(cost.faults_of("keep-alive", now, before)) == faults
 
 
-@pytest.mark.parametrize("name", cost.SCRIPTS)
+@pytest.mark.parametrize(("many", "faults"), [(4000, 0), (4400, 0), (4401, 1), (16_000, 1)])
+def test_a_crowd_of_which_each_costs_more_than_one_of_few_is_a_fault(many, faults):
+    assert len(cost.faults_of_growth("a pool that dies", 1000, many)) == faults
+
+
+@pytest.mark.parametrize("name", [*cost.SCRIPTS, *cost.CROWDS])
 def test_each_script_of_the_cost_ends(name):
     cost.play(name, 2)

@@ -109,6 +109,78 @@ def test_some_are_inherited_some_bound_and_what_is_shared_outlives_the_drain(tmp
                 assert second.wait(20) == 0
 
 
+def test_status_is_answered_by_the_socket_that_came_and_the_next_one_goes_on(tmp_path):
+    """Read by name: what stands where strangers may reach it has nothing of the admin API."""
+    with backends("fra", "nyc") as (fra, nyc), listening() as status, listening() as admin:
+        port, admin_port = status.getsockname()[1], admin.getsockname()[1]
+        text = CONFIG.format(port=free_port(), admin=admin_port, fra=fra.address, nyc=nyc.address)
+        text += f'status: {{bind: "127.0.0.1:{port}"}}\n'
+        with gateway(tmp_path, text, status=status, admin=admin) as first:
+            eventually(lambda: get(port, "/readyz")[0] == 200, "it is ready")
+            assert b"isochrone_" in get(port, "/metrics")[1]
+            assert (get(port, "/pops")[0], get(admin_port, "/pops")[0]) == (404, 200)
+            first.send_signal(signal.SIGTERM)
+            assert first.wait(20) == 0, first.log.read_text()
+        assert status.getsockopt(socket.IPPROTO_IP, IP_MINTTL) == 0
+        with socket.create_connection(("127.0.0.1", port), 20) as waiting:  # a scraper that comes between two generations
+            waiting.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            with gateway(tmp_path, text, admin=admin, status=status) as second:
+                assert waiting.recv(4096).startswith(b"HTTP/1.1 200 ")
+                second.send_signal(signal.SIGTERM)
+                assert second.wait(20) == 0, second.log.read_text()
+
+
+def test_status_may_be_a_unix_socket_that_its_maker_keeps(tmp_path):
+    path = tmp_path / "status.sock"
+    with backends("fra", "nyc") as (fra, nyc), socket.socket(socket.AF_UNIX) as status:
+        status.bind(str(path))
+        status.listen(16)
+        mode = path.stat().st_mode
+        text = CONFIG.format(port=free_port(), admin=free_port(), fra=fra.address, nyc=nyc.address)
+        with gateway(tmp_path, f'{text}status: {{bind: "unix:{path}"}}\n', status=status) as process:
+            with socket.socket(socket.AF_UNIX) as scraper:
+                scraper.settimeout(20)
+                scraper.connect(str(path))
+                scraper.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+                assert scraper.recv(4096).startswith(b"HTTP/1.1 200 ")
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0, process.log.read_text()
+        assert path.stat().st_mode == mode  # neither taken away nor changed: who may connect is its maker's word
+
+
+@pytest.mark.parametrize(("mode", "has_token", "serves"), [(0o666, False, False), (0o666, True, True), (0o660, False, True)])
+def test_an_admin_socket_that_is_everyones_needs_a_token(tmp_path, mode, has_token, serves):
+    """0666 is what systemd makes of a unit without SocketMode=."""
+    path, token = tmp_path / "admin.sock", tmp_path / "token"
+    token.write_text("t" * 32)
+    admin = f'{{bind: "unix:{path}", token: "{token}"}}' if has_token else f'{{bind: "unix:{path}"}}'
+    with backends("fra", "nyc") as (fra, nyc), socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path))
+        path.chmod(mode)
+        made.listen(16)
+        text = CONFIG.format(port=(port := free_port()), admin=1, fra=fra.address, nyc=nyc.address)
+        text = text.replace('{bind: "127.0.0.1:1"}', admin)
+        with gateway(tmp_path, text, admin=made) as process:
+            if serves:
+                eventually(lambda: '"started"' in process.log.read_text(), "it serves")
+                assert get(port)[0] == 200
+            else:
+                assert process.wait(20) == 1
+                assert f"may connect to the inherited socket {path} (mode 0666): it must have SocketMode=0600" in process.log.read_text()
+
+
+@pytest.mark.parametrize("whose", ["admin's", "the listener's"])
+def test_a_listener_that_is_called_admin_leaves_the_admin_apis_socket_alone(tmp_path, whose):
+    with backends("fra", "nyc") as (fra, nyc), listening() as one:
+        given, other = one.getsockname()[1], free_port()
+        port, admin = (other, given) if whose == "admin's" else (given, other)
+        text = CONFIG.format(port=port, admin=admin, fra=fra.address, nyc=nyc.address).replace("name: web", "name: admin")
+        with gateway(tmp_path, text, admin=one) as process:
+            eventually(lambda: '"started"' in process.log.read_text() or process.poll() is not None, "it serves")
+            assert process.poll() is None, process.log.read_text()
+            assert get(port)[0] == get(admin, "/readyz")[0] == 200
+
+
 def test_a_socket_that_nobody_is_named_as_stops_the_start(tmp_path):
     with backends("fra", "nyc") as (fra, nyc), listening() as one:
         text = CONFIG.format(port=free_port(), admin=free_port(), fra=fra.address, nyc=nyc.address)

@@ -175,6 +175,25 @@ def test_sigint_drains_as_sigterm_does(gateway):
     assert '"lameduck"' in gateway.log
 
 
+def test_who_was_not_told_of_the_end_is_heard_once_more(gateway):
+    """Before, a client whose answer began ahead of the lameduck and ended behind it met the end of its connection as it asked again."""
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as one:
+        client = one.makefile("rb")
+        one.sendall(b"GET /?slow=75 HTTP/1.1\r\nhost: x\r\n\r\n")  # 1.5 s
+        first = http.client.HTTPResponse(one)
+        first.begin()
+        gateway.signal(signal.SIGTERM)
+        gateway.wait_log('"closing"')
+        assert (first.will_close, len(first.read())) == (False, 75_000)
+        ended = time.monotonic()
+        eventually(lambda: time.monotonic() - ended > 0.4, "ticks go by")
+        one.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        answer = client.read()  # to the end
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert b"connection: close\r\n" in answer.lower()
+    assert gateway.wait_exit() == 0
+
+
 def test_an_idle_keep_alive_client_is_told_by_an_end_and_can_read_its_last_answer(gateway):
     client = socket.create_connection(("127.0.0.1", gateway.port), timeout=10)
     client.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")

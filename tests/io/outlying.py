@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
-import http.client
 import json
+import socket
+import struct
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,11 +39,23 @@ class Server(Backend):
     failing_path = ""  # is answered 500
     crashing_path = ""  # and this one with a reset
     delay_s = 0.0
+    resets_used = False  # every request on a connection that had one before
+
+    def __init__(self, name: str) -> None:
+        self.used: weakref.WeakSet[asyncio.Transport] = weakref.WeakSet()
+        super().__init__(name)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         if request.path == "/healthz":
             return await super()._answer(request)
         self.seen[f"{request.method} {request.path}"] += 1
+        if (transport := request.transport) is not None:
+            if self.resets_used and transport in self.used:
+                self.seen["reset"] += 1
+                transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                transport.abort()
+                return web.Response()
+            self.used.add(transport)
         delay_s = float(request.query.get("delay", self.delay_s))
         if delay_s:
             with contextlib.suppress(TimeoutError):
@@ -68,10 +82,7 @@ def standing(folder: Path, n: int, eject: str = "30s", more: str = "") -> Iterat
 
 def pool_of(gateway: Served) -> dict[str, Any]:
     """What /pops/fra says."""
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.admin_port, timeout=20)
-    with contextlib.closing(connection):
-        connection.request("GET", "/pops/fra")
-        (service,) = json.loads(connection.getresponse().read())["services"]
+    (service,) = gateway.admin("/pops/fra")["services"]
     found: dict[str, Any] = service
     return found
 

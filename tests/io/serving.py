@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import hashlib
 import http.client
+import json
 import os
 import random
 import signal
@@ -22,6 +23,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aiohttp import web
+
+from tests.support.forked import Forked
 
 DEADLINE_S = 20.0
 
@@ -64,6 +67,7 @@ class Backend:
         self.seen: Counter[str] = Counter()  # requests by method and path
         self.bodies: list[str] = []  # of POSTs, their hashes
         self.status = 200  # of /healthz
+        self.probe_delay_s = 0.0
         self.refusal: tuple[int, dict[str, str]] | None = None  # status and headers of every other answer
         self.in_flight = 0  # probes not counted
         self.most_in_flight = 0
@@ -126,6 +130,8 @@ class Backend:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.seen[f"{request.method} {request.path}"] += 1
         if request.path == "/healthz":
+            if self.probe_delay_s:
+                await asyncio.sleep(self.probe_delay_s)
             return web.Response(status=self.status)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
@@ -208,6 +214,20 @@ gateway: {{workers: 2}}
 log: {{format: json}}
 debug_headers: true
 """
+# One endpoint behind so many workers, and what they may do together.
+LIMITED = """
+listeners: [{{name: web, bind: "127.0.0.1:{port}"}}]
+pops: [{{name: fra, lat: 50.11, lon: 8.68, country: DE}}]
+services:
+  - name: shop
+    health: {{path: /healthz, interval: 1s}}
+    backends: [{{pop: fra, endpoints: ["{fra}"]}}]
+routes: [{{service: shop}}]
+admin: {{bind: "127.0.0.1:{admin}"}}
+gateway: {{workers: {workers}}}
+limits: {limits}
+timeouts: {{queue: {queue}}}
+"""
 GERMAN = {"x-forwarded-for": "10.1.0.1"}
 AMERICAN = {"x-forwarded-for": "10.2.0.1"}
 
@@ -229,18 +249,12 @@ class Client:
         answer = self._connection.getresponse()
         return Answer(answer.status, answer.read().decode(), answer.headers)
 
+    def connection(self) -> socket.socket | None:
+        """None once the gateway has closed it, until the next request."""
+        return self._connection.sock
+
     def close(self) -> None:
         self._connection.close()
-
-
-# Imports first: what a developer installed for himself need not be there for others.
-AS_NOBODY = """
-import os, sys
-import encodings.idna, encodings.utf_8_sig, uvloop, gateway.__main__, gateway.app, gateway.cli, gateway.commands.serve
-gateway.commands.serve.parts()
-os.setgroups([]); os.setgid(65534); os.setuid(65534)
-sys.exit(gateway.__main__.main())
-"""
 
 
 class Served:
@@ -255,19 +269,24 @@ class Served:
         descriptors: int | None = None,
         under: Sequence[str] = (),
         is_unprivileged: bool = False,
+        is_fresh: bool = False,
     ) -> None:
-        """`under`: words of a command that runs it."""
+        """`under`: words of a command that runs it. Fresh: Python starts as on a command line, imports and all."""
         self.port = port
         self.admin_port = 0
         self.config = folder / "isochrone.yaml"
         self.config.write_text(text)
         self.log_path = folder / "log"
-        entry = ["-c", AS_NOBODY] if is_unprivileged and os.geteuid() == 0 else ["-m", "gateway"]
-        command = [*under, sys.executable, *entry, "serve", "-c", str(self.config)]
-        if descriptors is not None:
-            command = ["bash", "-c", f'ulimit -n {descriptors}; exec "$@"', "bash", *command]
+        words = ["serve", "-c", str(self.config)]
         with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(command, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, "PYTHONWARNINGS": "error"})
+            self.process: Forked | subprocess.Popen[bytes]
+            if under or is_fresh:
+                command = [*under, sys.executable, "-m", "gateway", *words]
+                environment = {**os.environ, "PYTHONWARNINGS": "error"}
+                self.process = subprocess.Popen(command, stderr=log, stdin=subprocess.DEVNULL, env=environment)
+            else:
+                is_nobody = is_unprivileged and os.geteuid() == 0
+                self.process = Forked(words, log.fileno(), descriptors=descriptors, is_nobody=is_nobody)
 
     @property
     def log(self) -> str:
@@ -296,6 +315,13 @@ class Served:
         finally:
             connection.close()
 
+    def admin(self, path: str, method: str = "GET") -> Any:
+        """What the admin API says, as an object."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=DEADLINE_S)
+        with contextlib.closing(connection):
+            connection.request(method, path)
+            return json.loads(connection.getresponse().read())
+
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
@@ -317,13 +343,14 @@ def served(
     descriptors: int | None = None,
     under: Sequence[str] = (),
     is_unprivileged: bool = False,
+    is_fresh: bool = False,
     **names: str,
 ) -> Iterator[Served]:
     """`names` fill the places in the text; `port` and `admin` are free ones. Unprivileged: as `nobody`, who must be able to read
     `folder`."""
     port, admin = free_port(), free_port()
     whole = text.format(port=port, admin=admin, **names)
-    gateway = Served(folder, whole, port, descriptors=descriptors, under=under, is_unprivileged=is_unprivileged)
+    gateway = Served(folder, whole, port, descriptors=descriptors, under=under, is_unprivileged=is_unprivileged, is_fresh=is_fresh)
     gateway.admin_port = admin
     try:
         if wait:

@@ -190,7 +190,8 @@ def test_a_pops_drain_outlives_the_process_that_is_killed_and_a_reload_without_t
         assert {one.get("/", GERMAN)[1] for _ in range(20)} == {"nyc"}
         whole = one.config.read_text()
         one.config.write_text("\n".join(line for line in whole.splitlines() if "fra" not in line))
-        assert ask_json(f"{one.admin}/reload", "POST")[0] == 200
+        status, said = ask_json(f"{one.admin}/reload", "POST")
+        assert (status, [line for line in said["warnings"] if line.startswith("pops: fra is drained and no longer")] != []) == (200, True)
         one.config.write_text(whole)
         assert ask_json(f"{one.admin}/reload", "POST")[0] == 200
         assert ask_json(f"{one.admin}/pops/fra")[1]["drained"] is True
@@ -200,6 +201,35 @@ def test_a_pops_drain_outlives_the_process_that_is_killed_and_a_reload_without_t
         one.wait_exit()
     with operated(tmp_path, pops, MORE + state) as one:
         eventually(lambda: one.get("/", GERMAN)[1] == "fra", "the nearest PoP is back")
+
+
+def test_a_start_says_who_is_drained_by_a_name_that_nobody_has_any_more(tmp_path, pops):
+    state = f"state_dir: {tmp_path / 'state'}\n"
+    with operated(tmp_path, pops, MORE + state) as one:
+        assert ask_json(f"{one.admin}/pops/fra/drain", "POST")[1]["kept"] is True
+        one.config.write_text(one.config.read_text().replace("fra", "fra1"))
+        warnings = ask_json(f"{one.admin}/reload", "POST")[1]["warnings"]
+        assert [line for line in warnings if line.endswith("that name; new in it, not drained: fra1")]
+        assert "no longer in the configuration" in one.log
+        one.process.kill()
+        one.wait_exit()
+    with operated(tmp_path, pops, MORE.replace("fra,", "fra1,") + state) as one:
+        one.wait_log("pops: fra is drained and no longer in the configuration: the drain waits for that name", 2)  # the first by the reload
+
+
+def test_a_drain_that_the_disk_could_not_take_is_said_and_written_when_it_can(tmp_path, pops, capsys):
+    folder, away = tmp_path / "state", tmp_path / "away"
+    state = f"state_dir: {folder}\n"
+    with operated(tmp_path, pops, MORE + state) as one:
+        folder.rename(away)
+        assert main(["drain", "--admin", one.admin, "--pop", "fra"]) == 0
+        assert "fra: a restart would forget this: No such file or directory" in capsys.readouterr().err
+        away.rename(folder)
+        eventually(lambda: ask_json(f"{one.admin}/pops/fra/drain")[1]["kept"], "it is written down")
+        one.process.kill()
+        one.wait_exit()
+    with operated(tmp_path, pops, MORE + state) as one:
+        assert ask_json(f"{one.admin}/pops/fra")[1]["drained"] is True
 
 
 def test_a_gateway_is_drained_and_taken_back(gateway, capsys):

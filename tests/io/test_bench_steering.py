@@ -173,6 +173,7 @@ def test_what_can_not_be_done_is_said(given_, said, capsys):
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 def test_a_scenario_alone_writes_its_figures_and_its_picture(tmp_path, capsys):
     out, picture = tmp_path / "out.json", tmp_path / "out.svg"

@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import time
+from collections import Counter
 from http.client import HTTPConnection
 
 import pytest
@@ -48,6 +49,13 @@ def lasts(seconds):
     eventually(lambda: time.monotonic() - began >= seconds, "time goes by")
 
 
+def last_answers(load, n):
+    """From whom the next so many come."""
+    before = Counter(load.answers)
+    load.wait_answers(n)
+    return Counter(load.answers) - before
+
+
 @contextlib.contextmanager
 def standing(folder, first_byte="60s", pop="", pool=""):
     """A gateway, and what load it needs to know its PoPs: all at the nearest one."""
@@ -56,8 +64,8 @@ def standing(folder, first_byte="60s", pop="", pool=""):
         names = {site.name: site.address for site in sites}
         gateway = stack.enter_context(served(folder, CONFIG, first_byte=first_byte, pop=pop, pool=pool, **names))
         load = Load(gateway.port).keep_alive(12, path="/?delay=0.04")
-        load.wait_answers(300)
-        assert set(load.answers) == {"fra"}
+        eventually(lambda: set(last_answers(load, 300)) == {"fra"}, "all are at the nearest one")
+        load.answers.clear()
         yield gateway, load
         load.stop()
         assert load.faults == []
@@ -106,12 +114,13 @@ def test_a_gateway_that_has_little_cpu_knows_how_long_an_answer_lay(tmp_path):
 
 def test_stuck_uploads_are_no_backlog_of_the_pop(tmp_path):
     with standing(tmp_path) as (gateway, load), contextlib.ExitStack() as stuck:
-        for _ in range(20):
+        for _ in range(60):
             client = stuck.enter_context(socket.create_connection(("127.0.0.1", gateway.port)))
             client.sendall(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n" + b"x" * 10)
-        eventually(lambda: pool_of(gateway, "fra")["in_flight"] >= 20, "they are there")
+        eventually(lambda: pool_of(gateway, "fra")["in_flight"] >= 60, "they are there")
         lasts(3.0)
-        assert pool_of(gateway, "fra")["penalty_ms"] == 0
+        # As a queue they would be 200 ms at 300 answers a second; what the others wait for on a busy machine is some milliseconds.
+        assert pool_of(gateway, "fra")["penalty_ms"] < 60
         assert set(load.answers) == {"fra"}, load.answers
 
 

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import os
 import socket
+import statistics
 import time
 
 import pytest
@@ -16,6 +17,7 @@ from tests.support.peers import ANSWER, REQUEST
 from tests.support.raw import dial, read_answers
 
 LOAD_S = float(os.environ.get("LOAD_S", "1.5"))
+ROUND_S = LOAD_S * 2 / 3  # of five
 IS_INSTRUMENTED = os.environ.get("VARIANT", "normal") != "normal"
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("nothing_left")]
 
@@ -52,7 +54,7 @@ def test_swaps_under_load():
         reports = [client.report() for client in clients]
         print(f"\n{swaps / took:.0f} swaps/s, at most {most_kept} old tables kept, {reports}")
         assert sum(report["bad"] for report in reports) == 0
-        assert swaps / took > (20 if IS_INSTRUMENTED else 300), "the swaps were no load"
+        assert swaps > (30 if IS_INSTRUMENTED else 100), "the swaps were no load"
         assert logged > 0
         eventually(lambda: at_rest(gateway), "at rest")
         assert gateway.requests() == sum(report["n"] for report in reports)
@@ -66,24 +68,27 @@ def hold_gil(until):
         time.sleep(0.05)
 
 
+def p99_ms(holds):
+    with serving(1) as gateway:
+        client = Peer("client", gateway.port, ROUND_S, 4, 0.001)
+        if holds:
+            hold_gil(time.monotonic() + ROUND_S)
+        report = client.report()
+    assert report["bad"] == 0 and report["n"] > 50
+    return report["p99_ms"]
+
+
 @pytest.mark.alone
-@pytest.mark.parametrize("holder", [None, hold_gil])
-def test_who_holds_the_gil_does_not_move_p99(holder):
-    for _ in range(3):  # the machine is shared: someone else's work may move it too
-        with serving(1) as gateway:
-            client = Peer("client", gateway.port, LOAD_S, 4, 0.001)
-            if holder:
-                holder(time.monotonic() + LOAD_S)
-            report = client.report()
-        print(f"\n{holder.__name__ if holder else 'nothing'}: {report}")
-        assert report["bad"] == 0 and report["n"] > 50
-        if report["p99_ms"] < 20:
-            return
-    raise AssertionError(f"p99 is {report['p99_ms']} ms in each of three runs; a GIL held for 500 ms makes it 500")
+def test_who_holds_the_gil_does_not_move_p99():
+    """By the medians of rounds, one beside the other, as the machine is shared. A worker that needed the GIL would have 500 ms."""
+    rounds = [(p99_ms(holds=False), p99_ms(holds=True)) for _ in range(5)]
+    free, held = (statistics.median(times) for times in zip(*rounds, strict=True))
+    print(f"\np99 in ms, free and held: {rounds}; medians {free} and {held}")
+    assert held < 2 * free + 20, rounds
 
 
 def cpu_us_a_request(gateway, n_clients=2):
-    clients = [Peer("client", gateway.port, LOAD_S, 32, 0) for _ in range(n_clients)]
+    clients = [Peer("client", gateway.port, ROUND_S, 32, 0) for _ in range(n_clients)]
     cpu_s, requests = gateway.cpu_s(), gateway.requests()
     reports = [client.report() for client in clients]
     assert sum(report["bad"] for report in reports) == 0
@@ -91,20 +96,22 @@ def cpu_us_a_request(gateway, n_clients=2):
 
 
 @pytest.mark.alone
-def test_two_workers_share_the_load_and_cost_no_more():
-    most = 1000.0 if IS_INSTRUMENTED else 1.1  # an instrumented build has other costs
-    ratios = []
-    for _ in range(4):
+def test_two_workers_share_the_load_and_a_request_costs_as_much():
+    """By the medians of rounds: the machine is shared. The worker who has less has two thirds of the other's CPU at least, and a request
+    takes at most a quarter more than from one worker."""
+    ratios, evenness = [], []
+    for _ in range(5):
         with serving(1) as gateway:
             one = cpu_us_a_request(gateway)
         with serving(2) as gateway:
             two = cpu_us_a_request(gateway)
             shares = [time.clock_gettime(time.pthread_getcpuclockid(thread.ident)) for thread in gateway.threads]
         ratios.append(two / one)
+        evenness.append(min(shares) / max(shares))
         print(f"\none worker {one:.1f} us a request, two {two:.1f}: {two / one:.2f}; CPU of the two {shares}")
-        if ratios[-1] <= most and min(shares) > 0.1 * max(shares):
-            return
-    raise AssertionError(f"two workers against one: {ratios}; shares {shares}")
+    assert statistics.median(evenness) > 2 / 3, evenness
+    if not IS_INSTRUMENTED:  # has other costs
+        assert statistics.median(ratios) < 1.25, ratios
 
 
 def test_stop_under_load_leaves_nothing():

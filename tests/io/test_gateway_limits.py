@@ -11,23 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.io.serving import eventually, served
+from tests.io.serving import LIMITED, eventually, served
 
 pytestmark = pytest.mark.slow
 
-CONFIG = """
-listeners: [{{name: web, bind: "127.0.0.1:{port}"}}]
-pops: [{{name: fra, lat: 50.11, lon: 8.68, country: DE}}]
-services:
-  - name: shop
-    health: {{path: /healthz, interval: 1s}}
-    backends: [{{pop: fra, endpoints: ["{fra}"]}}]
-routes: [{{service: shop}}]
-admin: {{bind: "127.0.0.1:{admin}"}}
-gateway: {{workers: {workers}}}
-limits: {limits}
-timeouts: {{queue: {queue}}}
-"""
 REQUEST = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 DELAY_S = 0.003
@@ -134,7 +121,7 @@ def test_a_thousand_onto_one_endpoint_of_eight_connections(tmp_path: Path, upstr
     """Each worker's eighth of the queue would be full at once."""
     n, times = 1000, 2
     limits = "{connections_per_endpoint: 8, queue_per_endpoint: 1000}"
-    with served(tmp_path, CONFIG, fra=upstream.address, workers="8", limits=limits, queue="60s") as gateway:
+    with served(tmp_path, LIMITED, fra=upstream.address, workers="8", limits=limits, queue="60s") as gateway:
         begin = time.monotonic()
         answers, waits_s = ask_together(n, gateway.port, times)
         took_s = time.monotonic() - begin
@@ -148,7 +135,7 @@ def test_nobody_starves_where_there_are_fewer_connections_than_workers(tmp_path:
     """Clients of all workers keep asking: each gets on, and none waits a multiple of what all wait."""
     n, times = 80, 20
     limits = "{connections_per_endpoint: 2, queue_per_endpoint: 80}"
-    with served(tmp_path, CONFIG, fra=upstream.address, workers="8", limits=limits, queue="4s") as gateway:
+    with served(tmp_path, LIMITED, fra=upstream.address, workers="8", limits=limits, queue="4s") as gateway:
         answers, waits_s = ask_together(n, gateway.port, times)
         print(f"\nmean {sum(waits_s) / len(waits_s):.3f} s, longest {waits_s[-3:]}, at most {upstream.most} connections")
         assert answers == {b"HTTP/1.1 200 OK"}, "and none longer than `timeouts.queue`"
@@ -157,7 +144,7 @@ def test_nobody_starves_where_there_are_fewer_connections_than_workers(tmp_path:
 
 def test_idle_connections_are_kept_until_the_whole_gateway_has_as_many_as_it_may(tmp_path: Path, upstream: Counting) -> None:
     n = 40
-    with served(tmp_path, CONFIG, fra=upstream.address, workers="4", limits=f"{{connections: {n}}}", queue="1s") as gateway:
+    with served(tmp_path, LIMITED, fra=upstream.address, workers="4", limits=f"{{connections: {n}}}", queue="1s") as gateway:
         eventually(lambda: gateway.get("/")[0] == 200, "it serves")
 
         def is_open(end: socket.socket) -> bool:

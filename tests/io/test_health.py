@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.io.serving import eventually, served
+from tests.io.serving import LIMITED, eventually, served
 
 pytestmark = pytest.mark.slow
 
@@ -47,19 +47,6 @@ def stopped(thread):
         libc.ptrace(PTRACE_DETACH, thread, None, None)
 
 
-CONFIG = """
-listeners: [{{name: web, bind: "127.0.0.1:{port}"}}]
-pops: [{{name: fra, lat: 50.11, lon: 8.68, country: DE}}]
-services:
-  - name: shop
-    health: {{path: /healthz, interval: 1s}}
-    backends: [{{pop: fra, endpoints: ["{fra}"]}}]
-routes: [{{service: shop}}]
-admin: {{bind: "127.0.0.1:{admin}"}}
-gateway: {{workers: 2}}
-limits: {{connections_per_endpoint: 1, connections: 3}}
-timeouts: {{queue: 60s}}
-"""
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
@@ -99,7 +86,9 @@ def connections(gateway):
 
 def test_the_others_go_on_with_what_a_worker_had_that_hangs(tmp_path, slow):
     """The only connection that the endpoint may have, and nearly all that the listener may."""
-    with served(tmp_path, CONFIG, fra=f"127.0.0.1:{slow.server_address[1]}") as gateway, ExitStack() as stack:
+    fra = f"127.0.0.1:{slow.server_address[1]}"
+    limits = "{connections_per_endpoint: 1, connections: 3}"
+    with served(tmp_path, LIMITED, fra=fra, workers="2", limits=limits, queue="60s") as gateway, ExitStack() as stack:
 
         def connect(path):
             end = stack.enter_context(socket.create_connection(("127.0.0.1", gateway.port), timeout=50))
@@ -121,6 +110,41 @@ def test_the_others_go_on_with_what_a_worker_had_that_hangs(tmp_path, slow):
         assert held.recv(65536).startswith(b"HTTP/1.1 200 OK")
         eventually(lambda: sum(connections(gateway)) <= 3, "as many as may be")
         eventually(lambda: gateway.get("/")[0] == 200, "it serves")
+
+
+IN_FLIGHT = LIMITED.replace("  - name: shop\n", "  - name: shop\n    max_in_flight: 1\n") + (
+    "client_ip: {{trusted_proxies: [127.0.0.0/8]}}\n"
+)
+
+
+def test_what_a_worker_has_in_flight_that_hangs_is_nobodys(tmp_path, slow):
+    """Neither its endpoint's `max_in_flight`, nor its client's cap; and it is theirs again when that worker turns."""
+    limits, fra = "{per_client: {exchanges: 1}}", f"127.0.0.1:{slow.server_address[1]}"
+    with served(tmp_path, IN_FLIGHT, fra=fra, workers="2", limits=limits, queue="60s") as gateway, ExitStack() as stack:
+
+        def begin(path, client):
+            end = stack.enter_context(socket.create_connection(("127.0.0.1", gateway.port), timeout=50))
+            end.sendall(b"GET %b HTTP/1.1\r\nHost: a.example\r\nX-Forwarded-For: %b\r\n\r\n" % (path, client))
+            return end
+
+        def status(path, client):
+            return int(begin(path, client).recv(65536)[9:12])
+
+        eventually(lambda: status(b"/", b"192.0.2.1") == 200, "it serves")
+        eventually(lambda: sum(connections(gateway)) >= 1, "at rest")
+        before = connections(gateway)
+        held = begin(b"/held", b"192.0.2.1")
+        eventually(lambda: sum(connections(gateway)) == sum(before) + 1, "it is there")
+        number = [now > then for now, then in zip(connections(gateway), before, strict=True)].index(True)
+        eventually(lambda: status(b"/", b"192.0.2.1") == 429, "under way")
+        (thread,) = threads(gateway, f"worker-{number}")
+        with stopped(thread):
+            eventually(lambda: status(b"/", b"192.0.2.1") == 200, "another worker serves its client, at its endpoint")
+            assert status(b"/", b"192.0.2.2") == 200
+        eventually(lambda: status(b"/", b"192.0.2.1") == 429, "it counts again")
+        slow.released.set()
+        assert held.recv(65536).startswith(b"HTTP/1.1 200 OK")
+        eventually(lambda: status(b"/", b"192.0.2.1") == 200, "once")
 
 
 def ask(gateway, path):

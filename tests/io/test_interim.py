@@ -168,3 +168,16 @@ def test_who_waits_to_be_told_to_continue_waits_for_the_endpoint(tmp_path):
                     got = upload.recv(4096)
                 assert status in got
         assert fra(gateway)["failures"] == 1
+
+
+def test_who_has_its_expect_taken_away_waits_for_nobody(tmp_path):
+    """A Connection that names Expect. Before, the endpoint was never told, waited for the body, and was blamed for that."""
+
+    def impatient(connection, head):
+        after(0.5, connection)
+
+    with standing(tmp_path, ALONE, fra=impatient, nyc=impatient) as gateway:
+        with socket.create_connection(("127.0.0.1", gateway.port), timeout=15) as upload:
+            upload.sendall(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\nconnection: expect\r\nexpect: 100-continue\r\n\r\n")
+            assert b" 400 " in upload.recv(4096)
+        assert fra(gateway)["failures"] == 0

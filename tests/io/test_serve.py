@@ -69,34 +69,35 @@ def test_a_broken_configuration_at_reload_changes_nothing(gateway):
     assert '"reloaded"' not in gateway.log
 
 
-def run_serve(path):
-    command = [sys.executable, "-m", "gateway", "serve", "-c", str(path)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+def run_serve(folder, text):
+    """The status with which it ended, and what it said."""
+    gateway = Served(folder, text, 0)
+    try:
+        return gateway.wait_exit(), gateway.log
+    finally:
+        gateway.close()
 
 
 def test_a_broken_configuration_at_start_says_what_check_says(tmp_path):
-    path = tmp_path / "bad.yaml"
-    path.write_text("listeners: [{name: web, bind: nowhere}]\npops: []\n")
-    ended = run_serve(path)
+    status, said = run_serve(tmp_path, "listeners: [{name: web, bind: nowhere}]\npops: []\n")
+    path = tmp_path / "isochrone.yaml"
     check = subprocess.run(
-        [sys.executable, "-m", "gateway", "check", "-c", str(path)], capture_output=True, text=True, timeout=20, check=False
+        [sys.executable, "-m", "gateway", "check", "-c", str(path)], capture_output=True, text=True, timeout=60, check=False
     )
-    assert ended.returncode == check.returncode == 2
-    assert ended.stderr == check.stderr
-    assert f"{path}:1: listeners" in ended.stderr
+    assert status == check.returncode == 2
+    assert said == check.stderr
+    assert f"{path}:1: listeners" in said
 
 
 def test_an_address_in_use_is_one_line(tmp_path, pops):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        path = tmp_path / "taken.yaml"
         port = taken.getsockname()[1]
-        path.write_text(CONFIG.format(port=port, admin=free_port(), fra=pops[0].address, nyc=pops[1].address))
-        ended = run_serve(path)
-    assert ended.returncode == 1
-    assert ended.stderr.splitlines()[-1] == f"isochrone: listener web: 127.0.0.1:{port} is already in use"
-    assert "Traceback" not in ended.stderr
+        status, said = run_serve(tmp_path, CONFIG.format(port=port, admin=free_port(), fra=pops[0].address, nyc=pops[1].address))
+    assert status == 1
+    assert said.splitlines()[-1] == f"isochrone: listener web: 127.0.0.1:{port} is already in use"
+    assert "Traceback" not in said
 
 
 def test_unix_sockets_on_both_sides(tmp_path):
@@ -171,15 +172,17 @@ def test_without_descriptors_old_clients_make_room_and_service_goes_on(tmp_path,
         assert gateway.process.poll() is None
 
 
-def test_when_clients_have_taken_all_descriptors_admin_answers(tmp_path, pops):
-    with served(tmp_path, descriptors=120, fra=pops[0].address, nyc=pops[1].address) as gateway:
+def test_when_clients_have_taken_all_descriptors_admin_and_status_answer(tmp_path, pops):
+    text, status_port = CONFIG + 'status: {{bind: "127.0.0.1:{status}"}}\n', free_port()
+    with served(tmp_path, text, descriptors=120, status=str(status_port), fra=pops[0].address, nyc=pops[1].address) as gateway:
         crowd = []
         try:
             for _ in range(200):
                 crowd.append(socket.create_connection(("127.0.0.1", gateway.port), timeout=5))
                 crowd[-1].sendall(b"GET / HTTP/1.1\r\n")  # half a head: none of them is idle
-            for n in range(20):
-                connection = http.client.HTTPConnection("127.0.0.1", gateway.admin_port, timeout=5)
+            for n in range(40):
+                port = gateway.admin_port if n < 20 else status_port
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
                 connection.request("GET", "/metrics" if n % 2 else "/healthz")
                 answer = connection.getresponse()
                 answer.read()

@@ -45,7 +45,7 @@ def after(process, delay_s):
 
 @pytest.mark.parametrize("delay_s", DELAYS_S)
 def test_sigterm_in_the_first_second_ends_in_order(tmp_path, delay_s):
-    with served(tmp_path, CONFIG.replace("lameduck: 1s", "lameduck: 0s"), wait=False, **PLACES) as gateway:
+    with served(tmp_path, CONFIG.replace("lameduck: 1s", "lameduck: 0s"), wait=False, is_fresh=True, **PLACES) as gateway:
         wait_handlers(gateway.process, gateway.process.pid)
         after(gateway.process, delay_s)
         gateway.signal(signal.SIGTERM)
@@ -53,7 +53,7 @@ def test_sigterm_in_the_first_second_ends_in_order(tmp_path, delay_s):
 
 
 def test_sighup_never_ends_a_start(tmp_path):
-    with backends("fra", "nyc") as (fra, nyc), served(tmp_path, wait=False, fra=fra.address, nyc=nyc.address) as gateway:
+    with backends("fra", "nyc") as (fra, nyc), served(tmp_path, wait=False, is_fresh=True, fra=fra.address, nyc=nyc.address) as gateway:
         wait_handlers(gateway.process, gateway.process.pid)
         while not gateway.is_listening():
             gateway.signal(signal.SIGHUP)

@@ -1,9 +1,8 @@
 """Who waits at a PoP that has fallen silent, on a real gateway before real backends: a stopped process answers nothing."""
 
 import contextlib
-import http.client
-import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -50,6 +49,12 @@ class Process:
     def __init__(self):
         self.port = free_port()
         self._process = subprocess.Popen([sys.executable, "-c", SERVER, str(self.port)])
+        eventually(self._listens, "it listens")
+
+    def _listens(self):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
+            return True
+        return False
 
     @property
     def address(self):
@@ -112,14 +117,29 @@ def standing(folder, text=CONFIG, workers=2, **places):
 
 def shown(gateway, pop):
     """Its only service there, as the admin API has it."""
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.admin_port, timeout=20)
-    with contextlib.closing(connection):
-        connection.request("GET", f"/pops/{pop}")
-        return json.loads(connection.getresponse().read())["services"][0]
+    return gateway.admin(f"/pops/{pop}")["services"][0]
 
 
 def wait_in_flight(gateway, n):
     eventually(lambda: shown(gateway, "fra")["in_flight"] == n, f"{n} wait at fra")
+
+
+def test_who_waits_in_vain_goes_to_the_one_that_takes_its_endpoints_place(tmp_path, fra):
+    """A dead machine's endpoint is replaced, and the new one comes up a while later. Before, nobody was told any more: 504."""
+    with backends("new") as (new,):
+        new.die()
+        with standing(tmp_path, ALONE, fra=fra, nyc=new) as gateway:
+            Requests(gateway.port).ask(1).wait_answers({("GET", 200, "fra"): 1})
+            fra.signal(signal.SIGSTOP)
+            waiting = Requests(gateway.port).ask(4)
+            wait_in_flight(gateway, 4)
+            eventually(lambda: shown(gateway, "fra")["endpoints"].get("shut"), "it is known to be dead")
+            gateway.config.write_text(gateway.config.read_text().replace(fra.address, new.address))
+            assert gateway.admin("/reload", "POST")["reloaded"]
+            replaced = time.monotonic()
+            eventually(lambda: time.monotonic() - replaced > 1.0, "workers close what is idle there")
+            new.revive()
+            waiting.wait_answers({("GET", 200, "new"): 4})
 
 
 @pytest.mark.parametrize("workers", [1, 2])

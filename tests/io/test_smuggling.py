@@ -399,7 +399,7 @@ CUT = {
     "a broken chunk": (FINE + b"transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0x5\r\nhello\r\n0\r\n\r\n", False),
     "chunk spill": (FINE + b"transfer-encoding: chunked\r\n\r\n4\r\nhello\r\n0\r\n\r\n", False),
     "chunk end by lf": (FINE + b"transfer-encoding: chunked\r\n\r\n5\r\nhello\n0\r\n\r\n", False),
-    "barred trailer": (FINE + b"transfer-encoding: chunked\r\n\r\n0\r\ncontent-length: 5\r\n\r\n", False),
+    "folded trailer": (FINE + b"transfer-encoding: chunked\r\n\r\n0\r\nx: 1\r\n 2\r\n\r\n", False),
 }
 EVIL = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil"
 # More than one answer to one request: the client gets the first, and nobody gets the second.

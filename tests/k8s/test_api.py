@@ -6,6 +6,8 @@ import asyncio
 import base64
 import contextlib
 import json
+import os
+import socket
 import ssl
 import stat
 import threading
@@ -18,10 +20,11 @@ import pytest
 import yaml
 from aiohttp import web
 
-from k8s._api import LOAD_DEADLINE_S, RELOAD_AFTER_S, Api, refused
+from k8s._api import RELOAD_AFTER_S, Api, refused
 from k8s.access import ClusterAccess
 from k8s.errors import AccessError, ApiError, CutOffError, GarbageError, K8sError, UnreachableError
 from k8s.objects import Status
+from tests.k8s.authority import make_authority
 from tests.k8s.fake_api import FakeApi, body, hang, lines, refuse
 
 PATH = "/api/v1/namespaces/shop/services"
@@ -161,52 +164,6 @@ def test_a_name_that_does_not_resolve() -> None:
     run(main())
 
 
-def test_access_that_fails_to_load_is_tried_again_in_time_however_often_asked() -> None:
-    async def main() -> None:
-        async with FakeApi() as fake:
-            loads = Loads(broken, broken, lambda: ClusterAccess(fake.url))
-            async with Api(loads, loads.clock) as api:
-                for _ in range(5):
-                    assert str(await fails(api)) == "kubeconfig x: empty"
-                assert loads.count == 1
-                loads.now += RELOAD_AFTER_S
-                await fails(api)
-                loads.now += RELOAD_AFTER_S
-                await ask(api)
-                await ask(api)
-                assert loads.count == 3
-
-    run(main())
-
-
-def test_a_loader_with_a_bug_is_a_fault_like_any_other() -> None:
-    async def main() -> None:
-        def bug() -> ClusterAccess:
-            raise ZeroDivisionError("x")
-
-        async with Api(bug, lambda: 0.0) as api:
-            assert str(await fails(api)) == "cannot load the credentials: ZeroDivisionError: x"
-
-    run(main())
-
-
-def test_a_loader_that_hangs_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def main() -> None:
-        release = threading.Event()
-
-        def hanging() -> ClusterAccess:
-            release.wait(5.0)
-            raise AccessError("x")
-
-        monkeypatch.setattr("k8s._api.LOAD_DEADLINE_S", 0.01)
-        async with Api(hanging, lambda: 0.0) as api:
-            assert "takes longer than" in str(await fails(api))
-        release.set()
-
-    assert LOAD_DEADLINE_S >= 10.0
-    run(main())
-
-
 @contextlib.asynccontextmanager
 async def stale(cause: str) -> AsyncIterator[str]:
     """The address of a server that has moved, and what its old place does with a request."""
@@ -274,6 +231,28 @@ def test_a_plugin_that_hangs_is_ended_and_run_again(tmp_path: Path, monkeypatch:
     run(main())
 
 
+def test_a_plugin_inherits_no_descriptor(tmp_path: Path) -> None:
+    """Not even one that others were to inherit: it would keep a client's connection open for as long as it runs."""
+    seen, command, config = tmp_path / "seen", tmp_path / "plugin", tmp_path / "config"
+    version = "client.authentication.k8s.io/v1"
+    ran = json.dumps({"apiVersion": version, "kind": "ExecCredential", "status": {"token": "t"}})
+    command.write_text(f"#!/bin/sh\nls -l /proc/$$/fd > {seen}\necho '{ran}'\n")
+    command.chmod(command.stat().st_mode | stat.S_IXUSR)
+    described = {
+        "current-context": "x",
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
+        "users": [{"name": "u", "user": {"exec": {"apiVersion": version, "command": str(command), "interactiveMode": "Never"}}}],
+    }
+    config.write_text(yaml.safe_dump(described))
+    with socket.socket() as held:
+        held.set_inheritable(True)
+        inode = os.fstat(held.fileno()).st_ino
+        ClusterAccess.load(kubeconfig=str(config))
+        assert "pipe:" in seen.read_text()
+        assert f"socket:[{inode}]" not in seen.read_text()
+
+
 @pytest.mark.parametrize("cause", ["401", "refused", "silent", "closed", "no HTTP"])
 def test_what_stale_access_may_have_caused_loads_it_again(cause: str) -> None:
     async def main() -> None:
@@ -294,6 +273,31 @@ def test_what_stale_access_may_have_caused_loads_it_again(cause: str) -> None:
                 loads.now += RELOAD_AFTER_S
                 await ask(api)
                 assert loads.count == 3
+
+    run(main())
+
+
+def test_an_address_that_swallows_connects_loads_it_again() -> None:
+    """Nothing there accepts, and the queue is full: the kernel drops each SYN, as a host that is gone does."""
+
+    async def main() -> None:
+        with contextlib.ExitStack() as stack:
+            door = stack.enter_context(socket.socket())
+            door.bind(("127.0.0.1", 0))
+            door.listen(0)
+            for _ in range(2):  # one more than the queue is said to hold
+                filler = stack.enter_context(socket.socket())
+                filler.setblocking(False)
+                filler.connect_ex(door.getsockname())
+            async with FakeApi() as fake:
+                moved = f"http://127.0.0.1:{door.getsockname()[1]}"
+                loads = Loads(lambda: ClusterAccess(moved), lambda: ClusterAccess(fake.url))
+                async with Api(loads, loads.clock) as api:
+                    error = await fails(api, timeout_s=0.3)
+                    assert isinstance(error, UnreachableError) and "does not answer" in str(error)
+                    loads.now += RELOAD_AFTER_S
+                    await ask(api)
+                    assert loads.count == 2
 
     run(main())
 
@@ -397,6 +401,34 @@ def test_tls_from_a_kubeconfig(
                     with pytest.raises(UnreachableError, match=fault) as caught:
                         await ask(api)
                     assert "SSLContext" not in str(caught.value)
+        finally:
+            await runner.cleanup()
+
+    run(main())
+
+
+def test_a_client_certificate_that_a_server_of_tls_1_3_refuses_loads_access_again(
+    authority: Path, tls_server: ssl.SSLContext, tmp_path: Path
+) -> None:
+    """The handshake is over for the client by then: the refusal comes in place of the answer."""
+    foreign = make_authority(tmp_path)
+    tls_server.minimum_version = ssl.TLSVersion.TLSv1_3
+
+    def access(port: int, certified_by: Path) -> ClusterAccess:
+        tls = ssl.create_default_context(cafile=str(authority / "ca.crt"))
+        tls.load_cert_chain(certified_by / "client.crt", certified_by / "client.key")
+        return ClusterAccess(f"https://127.0.0.1:{port}", tls=tls)
+
+    async def main() -> None:
+        runner, port = await serve_tls(tls_server)
+        try:
+            loads = Loads(lambda: access(port, foreign), lambda: access(port, authority))
+            async with Api(loads, loads.clock) as api:
+                await fails(api)
+                assert loads.count == 1
+                loads.now += RELOAD_AFTER_S
+                assert "system:masters" in (await ask(api)).decode()
+                assert loads.count == 2
         finally:
             await runner.cleanup()
 

@@ -116,7 +116,7 @@ def test_endpoints_arrive_and_follow() -> None:
     run(main())
 
 
-def test_a_change_is_delivered_within_100_ms_and_a_burst_as_few() -> None:
+def test_eight_of_ten_changes_are_delivered_within_100_ms_and_a_burst_as_few() -> None:
     async def main() -> None:
         async with one() as (api, cluster, watched):
             await until(lambda: cluster.synced and bool(api.watching))
@@ -126,7 +126,7 @@ def test_a_change_is_delivered_within_100_ms_and_a_burst_as_few() -> None:
                 await api.put(PATH, piece("web-1", [f"10.0.1.{n}"]))
                 await until(lambda n=n: addresses(cluster) == [f"10.0.1.{n}"])  # type: ignore[misc]  # a default binds the loop's variable
                 took.append(time.monotonic() - started)
-            assert min(took) < 0.1, "the least: another process may take the machine for some of them"
+            assert sorted(took)[7] < 0.1, took  # another process may take the machine for two of them
             before, started = len(watched.calls), time.monotonic()
             for n in range(100):
                 await api.put(PATH, piece("web-1", [f"10.0.2.{n}"]))
@@ -458,6 +458,18 @@ def test_age_is_that_of_the_one_silent_longest() -> None:
             assert cluster.age_s(205.0, WEB) == 5.0
             assert cluster.age_s(205.0, API) == 105.0
             assert cluster.age_s(0.0) == 0.0
+
+    run(main())
+
+
+def test_what_may_not_be_read_is_no_error_of_another_service() -> None:
+    async def main() -> None:
+        forbidden = ServiceKey("shop", "api", 80)
+        async with one([WEB, forbidden]) as (api, cluster, _):
+            api.fault(refuse(403, "Forbidden"), path=SERVICE_PATH)
+            await until(lambda: cluster.is_synced(WEB) and cluster.error is not None)
+            assert cluster.error_of(WEB) is None
+            assert "403 Forbidden" in (cluster.error_of(forbidden) or "")
 
     run(main())
 

@@ -131,6 +131,28 @@ def test_another_server_is_listed_from_its_own_versions(moved: str) -> None:
     run(main())
 
 
+def test_one_who_must_be_another_now_is_listed_though_the_address_is_the_same() -> None:
+    """A kubeconfig of a tunnel, or of an address that another cluster was given: not the address alone is who a server is."""
+
+    async def main() -> None:
+        async with world() as w, FakeApi() as other:
+            other.version = 5000
+            await other.put(PATH, piece("web-7", ["10.0.0.7"]))
+            await w.turns(1)
+            assert w.names == {"web-1"}
+            port = await w.api.stop_listening()
+            await w.turns(1)
+            await other.stop_listening()
+            await other.listen(port)
+            w.tls_server_name = "other.example"
+            w.now += RELOAD_AFTER_S
+            await w.turns(1)
+            assert w.names == {"web-7"}
+            assert [q["resourceVersion"] for q in other.asked(watch=False)] == ["0"]
+
+    run(main())
+
+
 @pytest.mark.parametrize("data", GARBAGE, ids=range(len(GARBAGE)))
 def test_a_list_that_is_none_changes_nothing(data: bytes) -> None:
     async def main() -> None:

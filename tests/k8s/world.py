@@ -35,6 +35,7 @@ class World:
     waits: list[float] = field(default_factory=list)
     changes: int = 0
     url: str = ""  # what the access says
+    tls_server_name: str | None = None
 
     @property
     def names(self) -> set[str]:
@@ -89,7 +90,7 @@ async def world(timing: Timing | None = None, **kwargs: Any) -> AsyncIterator[Wo
         def clock() -> float:
             return made[0].now if made else 1000.0
 
-        async with Api(lambda: ClusterAccess(made[0].url), clock) as api:
+        async with Api(lambda: ClusterAccess(made[0].url, tls_server_name=made[0].tls_server_name), clock) as api:
             reflector = Reflector(
                 api, PATH, EndpointSlice, SELECTOR, changed, timing=timing, clock=clock, rng=random.Random(7), sleep=sleep
             )

@@ -36,7 +36,7 @@ class Bench:
         self.pop_rows = [self.figures.acquire("pop") for _ in endpoints]
         self.services = {name: (self.figures.acquire("service"), [self.figures.acquire("pool") for _ in endpoints]) for name in services}
         self.service_row, self.pool_rows = self.services[services[0]]
-        self.pops, self.service, self.pins = pops, service or {}, ()
+        self.pops, self.service, self.pins, self.places = pops, service or {}, (), (FRA, NYC)
         self.now_us = 1_000_000_000
         self.settings = settings or Settings()
         self.endpoints = endpoints
@@ -54,8 +54,8 @@ class Bench:
         self.ends = [*listeners]
 
     def table(self, endpoints=None, generation=1):
-        places = zip((("fra", *FRA), ("nyc", *NYC)), self.pop_rows, self.pops, strict=True)
-        pops = tuple(PopSpec(*place, row=row, **more) for place, row, more in places)
+        places = zip(("fra", "nyc"), self.places, self.pop_rows, self.pops, strict=True)
+        pops = tuple(PopSpec(name, *place, row=row, **more) for name, place, row, more in places)
         services = tuple(
             ServiceSpec(name, row, self.pool_specs(pool_rows, endpoints or self.endpoints), **self.service)
             for name, (row, pool_rows) in self.services.items()

@@ -180,9 +180,10 @@ def test_a_reload_that_has_databases_looked_at_more_often_is_heard_at_once():
             assert seconds <= 1.0
             clock[0] += seconds
             if clock[0] == 3.0:
-                geoip.check_interval = 10.0
+                geo.pause_s = geoip.check_interval = 10.0
 
-        gateway = SimpleNamespace(clock=lambda: clock[0], geo=SimpleNamespace(turn=look), config=SimpleNamespace(geoip=geoip))
+        geo = SimpleNamespace(turn=look, pause_s=86_400.0)
+        gateway = SimpleNamespace(clock=lambda: clock[0], geo=geo, config=SimpleNamespace(geoip=geoip))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(asyncio, "sleep", pause)
             await Gateway._watch_databases(gateway)

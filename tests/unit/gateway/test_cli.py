@@ -1,5 +1,6 @@
 """The command line: which command runs, what is said, with which exit status."""
 
+import errno
 import subprocess
 import sys
 import types
@@ -32,6 +33,8 @@ def test_a_command_runs_and_gives_its_status(command):
         (ConfigError([Fault("a.yaml", 3, "x", "must"), Fault("a.yaml", 1, "y", "must")]), 2, "a.yaml:1: y: must\na.yaml:3: x: must\n"),
         (StartError("127.0.0.1:80 is in use"), 1, "isochrone: 127.0.0.1:80 is in use\n"),
         (KeyboardInterrupt(), 130, ""),
+        (PermissionError(13, "Permission denied", "/a/key"), 1, "isochrone: /a/key: Permission denied\n"),
+        (OSError(errno.EMFILE, "Too many open files"), 1, "isochrone: Too many open files\n"),
     ],
 )
 def test_an_error_is_said_once_and_has_its_status(command, capsys, error, status, said):
@@ -100,3 +103,12 @@ def test_module_is_the_command_and_a_closed_pipe_is_no_error():
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 0
+
+
+def test_a_full_disk_under_the_output_is_said():
+    with open("/dev/full", "wb") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "gateway", "check", "--schema"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert ran.stderr.startswith("isochrone: standard output: No space left")
+    assert ran.returncode == 1

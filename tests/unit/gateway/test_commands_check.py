@@ -1,12 +1,15 @@
 """`isochrone check`: what is printed where, and the exit status."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from gateway.cli import main
-from gateway.config import effective, load, schema
+from gateway.config import effective, load, parse, schema
 
 EXAMPLE = "docs/examples/two-pops.yaml"
 
@@ -30,6 +33,24 @@ def test_what_is_printed_is_a_configuration(capsys, tmp_path):
     main(["check", "--config", EXAMPLE])
     (tmp_path / "out.yaml").write_text(capsys.readouterr().out)
     assert load(tmp_path / "out.yaml").config == load(Path(EXAMPLE)).config
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "iso-8859-1", "utf-8"])
+def test_what_is_printed_is_that_configuration_wherever_it_goes(tmp_path, encoding):
+    """YAML's own escapes, where the output is of another encoding than files are."""
+    path = tmp_path / "isochrone.yaml"
+    health = 'health: {path: /, headers: {x-who: "Gr\u00fc\u00dfe \u4e16"}}'
+    path.write_text(Path(EXAMPLE).read_text().replace("health: {path: /}", health), encoding="utf-8")
+    ran = subprocess.run(
+        [sys.executable, "-m", "gateway", "check", "-c", str(path)],
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert parse(ran.stdout.decode(), folder=tmp_path).config == load(path).config
+    assert ("Gr\u00fc\u00dfe \u4e16".encode() in ran.stdout) == (encoding == "utf-8")
 
 
 def test_warnings_are_no_faults(capsys):

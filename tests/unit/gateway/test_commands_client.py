@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from gateway.commands._client import AdminClient, AdminError, Unreachable, add_running, running
+from gateway.errors import ConfigError
 from tests.unit.gateway.admin_api import admin_api
 from tests.unit.gateway.control.helpers import TWO_POPS
 
@@ -43,6 +44,54 @@ def test_the_gateway_of_a_configuration(bind, url, tmp_path, monkeypatch):
     file.write_text(TWO_POPS + f"admin: {{bind: {bind}}}\n")
     monkeypatch.setenv("ISOCHRONE_ADMIN", "http://192.0.2.1:1")
     assert parsed("-c", str(file)).url == url
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        TWO_POPS + "limits: {connections: 0}\n",
+        TWO_POPS + "log: {level: '${NOT_SET_HERE}'}\n",
+        TWO_POPS + "log: {level: '${file:/nowhere/level}'}\n",
+        "pops: [{name: fra, lat: 91}]\n",
+    ],
+    ids=["a fault elsewhere", "a variable of the service's", "a file of the service's", "half written"],
+)
+def test_of_a_configuration_that_is_faulty_elsewhere_the_gateway_is_known(broken, api, tmp_path):
+    """In an incident nobody mends the next configuration before he may speak to the gateway that runs."""
+    api.answers = [(200, {})]
+    (tmp_path / "token").write_text(TOKEN)
+    file = tmp_path / "isochrone.yaml"
+    file.write_text(broken + f'admin: {{bind: "{api.url.removeprefix("http://")}", token: token}}\n')
+    parsed("-c", str(file)).get("/pops")
+    assert api.headers[-1]["Authorization"] == f"Bearer {TOKEN}"
+    file.write_text(broken)
+    assert parsed("-c", str(file)).url == "http://127.0.0.1:9901"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (TWO_POPS + "admin: {bind: 9901, tokn: x}\n", ["admin.bind: must be an IP address and port", "admin.tokn: "]),
+        (TWO_POPS + "admin: {bind: '${NOT_SET_HERE}'}\n", ["admin.bind: must have the environment variable"]),
+        (TWO_POPS + "admin: 7\n", ["admin: must be a mapping with keys among bind, token, got 7"]),
+        ("apiVersion: v1\nkind: Config\n", [f": {key}: " for key in ("apiVersion", "kind", "listeners", "pops", "routes", "services")]),
+        ("- admin\n", ["must be a mapping"]),
+        ("admin: [\n", ["must be YAML"]),
+        (None, ["can't be read: No such file"]),
+    ],
+)
+def test_a_configuration_that_does_not_say_which_gateway_is_refused(text, said, tmp_path):
+    """What is none at all means no gateway, least of all the one that has the usual address."""
+    file = tmp_path / "isochrone.yaml"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        parsed("-c", str(file))
+    lines = sorted(str(caught.value).splitlines())
+    assert len(lines) == len(said)
+    for words in said:
+        (line,) = [line for line in lines if words in line]
+        assert line.endswith("; with --admin URL no file is needed")
 
 
 TOKEN = "0123456789abcdef"

@@ -1,3 +1,5 @@
+import pytest
+
 from gateway.cli import main
 from tests.unit.gateway.admin_api import admin_api
 
@@ -10,6 +12,16 @@ def test_a_pop_and_the_gateway(capsys):
         assert api.asked == [("POST", "/pops/fra/undrain"), ("POST", "/undrain")]
     who = f"gateway edge-1 at {api.url}"
     assert capsys.readouterr().out.splitlines() == [who, "fra: takes traffic", who, "takes traffic: serving"]
+
+
+@pytest.mark.parametrize("command", ["drain", "undrain"])
+def test_a_word_that_the_disk_did_not_take_is_said(capsys, command):
+    with admin_api() as api:
+        seen = {"gateway": "edge-1", "pop": "fra", "drained": True, "since_s": 0.1, "done": True, "kept": False}
+        api.answers = [(200, {"stranded": []})] * (command == "drain") + [(200, {**seen, "not_kept": "No space left on device"})]
+        assert main([command, "--admin", api.url, "--pop", "fra"]) == 0
+    said = "fra: a restart would forget this: No space left on device; written down as soon as that can be\n"
+    assert capsys.readouterr().err == said
 
 
 def test_too_late(capsys):

@@ -4,18 +4,7 @@ import pytest
 
 from gateway.config import parse
 from gateway.errors import ConfigError
-
-GOOD = {
-    "listeners": '[{name: web, bind: "127.0.0.1:8080"}]',
-    "pops": "[{name: fra, lat: 50, lon: 8, country: DE, region: eu}, {name: nyc, lat: 40, lon: -74, country: US}]",
-    "services": '[{name: shop, backends: [{pop: fra, endpoints: ["a:1"]}, {pop: nyc, endpoints: ["b:1"]}]}]',
-    "routes": "[{service: shop}]",
-    "geoip": "{overrides: [{prefix: 10.0.0.0/8, lat: 1, lon: 1}]}",
-}
-
-
-def text(**more):
-    return "\n".join(f"{key}: {value}" for key, value in {**GOOD, **more}.items())
+from tests.unit.gateway.good_config import text
 
 
 def faults_of(**more):
@@ -93,6 +82,15 @@ FAULTS = [
         "backends.fra.kubernetes: must be endpoints, or pops.fra must have",
     ),
     ({"routes": "[{service: shop, steering: {leg: gateway-pop}}]"}, "steering.leg: must be client-pop, or gateway.location must be given"),
+    ({"routes": steered("jurisdiction: ~")}, "routes[0].steering: must have a value at 'jurisdiction': empty it would permit every PoP"),
+    (
+        {"routes": steered("jurisdiction: {countries: [DE], regions: ~}")},
+        "routes[0].steering.jurisdiction: must have a value at 'regions': empty it would permit every PoP",
+    ),
+    (
+        {"routes": steered("jurisdiction: [{pops: {countries: ~}}]")},
+        "routes[0].steering.jurisdiction[0].pops: must have a value at 'countries': empty it would permit every PoP",
+    ),
     (
         {"routes": "[{service: shop, steering: {jurisdiction: {pops: [lon]}}}]"},
         "jurisdiction.pops[0]: must be one of pops: fra, nyc, got 'lon'",

@@ -3,19 +3,10 @@
 import pytest
 
 from gateway.config import parse
+from tests.support.unprivileged import unprivileged
+from tests.unit.gateway.good_config import GOOD, text
 
-GOOD = {
-    "listeners": '[{name: web, bind: "127.0.0.1:8080"}]',
-    "pops": "[{name: fra, lat: 50, lon: 8, country: DE, region: eu}, {name: nyc, lat: 40, lon: -74, country: US}]",
-    "services": '[{name: shop, backends: [{pop: fra, endpoints: ["a:1"]}, {pop: nyc, endpoints: ["b:1"]}]}]',
-    "routes": "[{service: shop}]",
-    "geoip": "{overrides: [{prefix: 10.0.0.0/8, lat: 1, lon: 1}]}",
-}
 URLS = "[{name: fra, lat: 50, lon: 8, public_url: 'https://fra.b'}, {name: nyc, lat: 40, lon: -74, public_url: 'https://nyc.b'}]"
-
-
-def text(**more):
-    return "\n".join(f"{key}: {value}" for key, value in {**GOOD, **more}.items())
 
 
 def doubts_of(**more):
@@ -71,7 +62,11 @@ def test_no_doubt(more):
         ),
         ({"geoip": "{city: [/nowhere/a.mmdb], overrides: []}"}, "geoip.city[0]: there is no file /nowhere/a.mmdb now"),
         ({"geoip": "{asn: /nowhere/a.mmdb, city: /dev/null}"}, "geoip.asn: there is no file /nowhere/a.mmdb now"),
-        ({"geoip": "{}"}, "geoip: no client's location will be known"),
+        ({"geoip": "{}"}, "geoip: no client's location will be known: PoPs are tried in the order of pops"),
+        (
+            {"geoip": "{}", "gateway": "{location: {lat: 1, lon: 1}}"},
+            "geoip: only private addresses will have a location, gateway.location: for others PoPs are tried in the order of pops",
+        ),
         ({"geoip": "{overrides: [{asn: 64500, lat: 1, lon: 1}]}"}, "geoip.overrides[0].asn: no database of geoip.asn says which clients"),
         ({"geoip": "{overrides: [{country: DE, lat: 1, lon: 1}]}"}, "geoip.overrides[0].country: no database of geoip.city says which"),
         ({"affinity_key": "/nowhere/key"}, "affinity_key: there is no file /nowhere/key now"),
@@ -115,6 +110,11 @@ def test_no_doubt(more):
             "services.api.name: no route leads",
         ),
         ({"services": '[{name: shop, backends: [{pop: fra, endpoints: ["a:1"]}]}]'}, "pops.nyc.name: no service runs in this PoP"),
+        (
+            {"routes": "[{service: shop, match: {path_prefix: '/api/*'}}]"},
+            "routes[0].match.path_prefix: a * stands for itself alone: for all below, write path_prefix: /api",
+        ),
+        ({"routes": "[{service: shop, match: [{path_exact: '/*'}, {path_exact: /}]}]"}, "for all below, write path_prefix: /"),
         ({"routes": "[{name: a, service: shop}, {name: b, service: shop}]"}, "routes.b.match: route a before it takes the same requests"),
         (
             {
@@ -146,6 +146,29 @@ def test_a_key_for_cookies_must_be_long_enough(tmp_path):
     assert doubts_of(affinity_key=key) == [f"affinity_key: {key} has fewer than 16 bytes now"]
     key.write_bytes(b"x" * 16)
     assert doubts_of(affinity_key=key) == []
+
+
+@pytest.mark.parametrize("key", ["affinity_key", "state_dir", "geoip.city[0]", "admin.token", "pops.fra.kubernetes.kubeconfig"])
+def test_who_may_not_look_is_told_that_and_goes_on(tmp_path, key):
+    """Whoever asks `check` need not be who serves."""
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    path = folder / "file"
+    path.write_bytes(b"x" * 16)
+    more = {
+        "geoip.city[0]": {"geoip": f"{{city: [{path}], overrides: []}}"},
+        "admin.token": {"admin": f"{{token: {path}}}"},
+        "pops.fra.kubernetes.kubeconfig": {
+            "pops": GOOD["pops"].replace("region: eu", f"region: eu, kubernetes: {{kubeconfig: {path}}}"),
+        },
+    }.get(key, {key: path})
+    folder.chmod(0)
+    try:
+        with unprivileged():
+            found = doubts_of(**more)
+    finally:
+        folder.chmod(0o700)
+    assert f"{key}: this user can't look at {path} now: Permission denied" in found
 
 
 def test_cookies_that_end_with_the_process_are_said_once():

@@ -139,11 +139,13 @@ def test_a_reference_without_quotes_within_braces(environ):
 
 def test_a_missing_variable_is_one_fault_with_its_line(environ):
     text = SMALL.replace("lat: 50", "lat: ${UNSET}").replace("pop: 'fra'", "pop: '${UNSET}'").replace("name: edge", "name: ${EMPTY}")
+    text = text.replace("{name: shop,", "{name: shop, health: {headers: {x: '${UNSET}'}},")
     with pytest.raises(ConfigError) as caught:
         parse(text)
     assert [(fault.line, fault.path, fault.text.partition(",")[0]) for fault in caught.value.faults] == [
         (2, "gateway.name", "must have the environment variable EMPTY"),
         (7, "pops.fra.lat", "must have the environment variable UNSET"),
+        (9, "services.shop.health.headers.x", "must have the environment variable UNSET"),
         (9, "services.shop.backends[0].pop", "must have the environment variable UNSET"),
     ]
 

@@ -40,6 +40,8 @@ def test_kind_of_probe_follows_from_what_is_said(data, kind, path):
     [
         (Health, {"type": "tcp", "path": "/x"}, "no path when the type is tcp"),
         (Health, {"type": "tcp", "headers": {"a": "b"}}, "no headers when the type is tcp"),
+        (Health, {"type": "tcp", "host": "a.example"}, "no host when the type is tcp"),
+        (Health, {"type": "tcp", "expect": 204}, "no expect when the type is tcp"),
         (Health, {"headers": {"Connection": "b"}}, "must not have 'Connection': the probe says it"),
         (Health, {"headers": {"host": "b"}}, "use `host`"),
         (Health, {"timeout": "11s"}, "a timeout of at most its interval 10s, got 11s"),

@@ -48,7 +48,9 @@ TAKEN = [
     (units.BIND, "[2001:DB8:0::1]:80", Address("2001:db8::1", 80)),
     (units.BIND, "unix:/run/x.sock", Address("/run/x.sock", 0)),
     (units.ENDPOINT, "192.0.2.1:8080", Address("192.0.2.1", 8080)),
-    (units.ENDPOINT, "Web.Example.com.:80", Address("web.example.com", 80)),
+    (units.ENDPOINT, "Web.Example.com:80", Address("web.example.com", 80)),
+    (units.ENDPOINT, "Web.Example.com.:80", Address("web.example.com.", 80)),  # no search domain is for it
+    (units.ENDPOINT, "Localhost.:80", Address("localhost", 80)),
     (units.ENDPOINT, "my_service:65535", Address("my_service", 65535)),
     (units.ENDPOINT, "unix:/run/x.sock", Address("/run/x.sock", 0)),
     (units.PREFIX, "10.0.0.0/8", V4("10.0.0.0/8")),

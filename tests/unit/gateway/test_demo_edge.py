@@ -9,6 +9,7 @@ from gateway.config import load
 from gateway.demo import edge, places
 from gateway.demo.edge import Database, Edge
 from gateway.errors import StartError
+from tests.unit.gateway.demo_server import server
 
 POPS, CLIENTS = places.pops(), places.clients()
 PORTS = {pop.name: 20001 + number for number, pop in enumerate(POPS)}
@@ -69,24 +70,15 @@ def test_no_database_is_no_fault(tmp_path, monkeypatch):
 async def admin(answers):
     """An admin API that says what it is told to; asked is what came."""
     asked = []
-    connections = []
 
-    async def serve(reader, writer):
-        connections.append(writer)
-        try:
-            while head := await reader.readuntil(b"\r\n\r\n"):
-                asked.append(" ".join(head.decode().split(" ")[:2]))
-                status, body = answers[asked[-1]]
-                text = json.dumps(body).encode()
-                writer.write(b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n\r\n%b" % (status, len(text), text))
-        except asyncio.IncompleteReadError:
-            pass
-        writer.close()
+    def answer(_, head):
+        asked.append(" ".join(head.split(" ")[:2]))
+        status, body = answers[asked[-1]]
+        text = json.dumps(body).encode()
+        return b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n\r\n%b" % (status, len(text), text)
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as opened:
-        yield opened.sockets[0].getsockname()[1], asked
-        for writer in connections:
-            writer.close()
+    async with server(answer) as (port, _, _):
+        yield port, asked
 
 
 def test_the_admin_api_is_asked_as_an_operator_would(tmp_path):

@@ -60,7 +60,7 @@ def test_every_step_of_a_route_has_its_line_in_the_order_of_the_decision():
     said = asked(host="canary.example.com")
     found = lines(said)
     assert list(found) == ["client", "request", "route", "split", "otherwise", "rule", "affinity", "decision", "redirect"]
-    assert found["split"] == f"shop 90.0%, next 10.0%; drawn here: {said['service']}"
+    assert found["split"] == f"next 10.0%, shop 90.0%; drawn here: {said['service']}"
     assert found["otherwise"] == "sorry"
     assert found["rule"] == "1 of 2: clients in country DE: fra"
     assert found["affinity"] == "by client: nothing to choose: fra alone is near enough"
@@ -69,7 +69,7 @@ def test_every_step_of_a_route_has_its_line_in_the_order_of_the_decision():
 
 def test_a_service_that_stands_in_for_another():
     said = {**asked(host="canary.example.com"), "service": "sorry"}
-    assert lines(said)["otherwise"] == "sorry, for shop and next has no PoP that can serve"
+    assert lines(said)["otherwise"] == "sorry, for next and shop has no PoP that can serve"
 
 
 def test_the_rule_is_told_where_it_matters():

@@ -69,12 +69,12 @@ def test_every_fault_at_once_with_its_line(read):
         read("address,weight\n192.0.2.1,0\nfra.example.com,x\n\n192.0.2.1,inf\n192.0.2.256,1\n192.0.2.1,nan\n,1\n")
     lines = [line.split("clients.csv:")[1] for line in str(caught.value).splitlines()]
     assert lines == [
-        "2: weight: must be a number above 0, got '0'",
+        "2: weight: must be a number above 0, 1e+15 at most, got '0'",
         "3: must be an IP address, got 'fra.example.com'",
-        "3: weight: must be a number above 0, got 'x'",
-        "5: weight: must be a number above 0, got 'inf'",
+        "3: weight: must be a number above 0, 1e+15 at most, got 'x'",
+        "5: weight: must be a number above 0, 1e+15 at most, got 'inf'",
         "6: must be an IP address, got '192.0.2.256'",
-        "7: weight: must be a number above 0, got 'nan'",
+        "7: weight: must be a number above 0, 1e+15 at most, got 'nan'",
         "8: must be an IP address, got ''",
     ]
 

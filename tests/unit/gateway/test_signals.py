@@ -6,8 +6,8 @@ import sys
 import pytest
 
 
-def run(program, *words):
-    return subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, timeout=20)
+def run(program, *words, env=None):
+    return subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, timeout=20, env=env)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +71,30 @@ def test_a_closed_standard_stream_is_nobody_elses(closed):
         os.write(out, " ".join(os.readlink(f"/proc/self/fd/{{number}}") for number in {closed}).encode())
     """
     assert run(program).stdout == " ".join(["/dev/null"] * len(closed))
+
+
+@pytest.mark.parametrize("closed", ["1", "2", "0 1 2"])
+def test_a_command_does_its_work_where_nobody_can_read_it(tmp_path, closed):
+    """And nothing goes to the stream that is open instead."""
+    shut = " ".join(f"{number}>&-" for number in closed.split())
+    command = [sys.executable, "-m", "gateway", "check", "-c", "docs/examples/kubernetes.yaml"]  # it has warnings
+    ran = subprocess.run(["sh", "-c", f'exec "$@" {shut}', "sh", *command], capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert all(line.startswith("warning: ") for line in ran.stderr.splitlines())
+    assert "warning: " not in ran.stdout
+
+
+def test_what_standard_output_cannot_write_is_escaped():
+    """As standard error does: an error of a source, say, of which the words are somebody else's."""
+    program = """if True:
+        import sys
+        from gateway import cli
+        from gateway.__main__ import main
+        cli._run = lambda command, args: print("caf\\xe9")
+        sys.argv = ["isochrone", "check"]
+        main()
+    """
+    assert run(program, env=os.environ | {"PYTHONIOENCODING": "ascii"}).stdout == "caf\\xe9\n"
 
 
 def test_the_installed_command_begins_there():

@@ -146,6 +146,38 @@ def test_what_is_no_file(tmp_path):
     assert [status.error for status in files.statuses] == [f"{tmp_path}: not a regular file", f"{tmp_path / 'pipe'}: not a regular file"]
 
 
+def test_what_was_no_file_for_a_while_is_in_use_again(path):
+    """As the link of a mounted volume may lead to a folder for one look."""
+    files = DatabaseFiles([path])
+    assert files.check(1.0)
+    kept = path.rename(path.with_suffix(".kept"))
+    path.mkdir()
+    assert not files.check(2.0)
+    assert "not a regular file" in files.statuses[0].error
+    path.rmdir()
+    kept.rename(path)
+    files.check(3.0)
+    files.check(4.0)
+    assert files.statuses[0].error is None
+
+
+def test_what_is_awaited(path, tmp_path):
+    (file,) = DatabaseFiles([tmp_path / "late.mmdb"]).watched
+    assert file.is_awaited
+    file.check(1.0)
+    assert file.is_awaited
+    (tmp_path / "late.mmdb").write_bytes(path.read_bytes())
+    file.check(2.0)
+    assert file.is_awaited  # it may be written still
+    file.check(3.0)
+    assert not file.is_awaited
+    overwrite(tmp_path / "late.mmdb", b"garbage")
+    file.check(4.0)
+    assert file.is_awaited
+    file.check(5.0)
+    assert not file.is_awaited  # read, and refused
+
+
 def test_a_file_that_changes_while_it_is_read(path, monkeypatch):
     files = DatabaseFiles([path])
     with monkeypatch.context() as patch:

@@ -90,7 +90,7 @@ def test_overrides_win_and_the_longest_of_them():
     overrides = [Override("1.0.0.0/8", 10, 20, "FR"), Override("1.2.3.4/32", -10, -20), Override("2001:db8::/32", 1, 2, "US")]
     locator = Locator([database({"1.0.0.0/8": city(1.0, 2.0)})], overrides=overrides)
     assert locator.locate("1.2.3.5") == Found(10, 20, "FR", "EU", None, None, "override")
-    assert locator.locate("1.2.3.4") == Found(-10, -20, None, None, None, None, "override")
+    assert locator.locate("1.2.3.4") == Found(-10, -20, "FR", "EU", None, None, "override")
     assert locator.locate("2001:db8::1") == Found(1, 2, "US", "NA", None, None, "override")
     assert locate_one(locator, packed_address("1.2.3.4"))[0][0] == "overridden"
 
@@ -152,7 +152,7 @@ def test_no_memory():
         refuse(False)
 
 
-def test_the_memory_is_given_back():
+def test_the_memory_is_given_back(nothing_left):
     before = live_blocks()["database"]
     locator = Locator(overrides=[Override("10.0.0.0/8", 1, 2)])
     assert live_blocks()["database"] == before + 1

@@ -83,6 +83,14 @@ def test_the_country_an_override_sets_is_not_looked_for():
     assert locator_of(Override("9.0.0.0/8", 1, 2, "FR"), by_country("FR", 5, 5)).locate("9.1.1.1").lat == 1
 
 
+def test_a_better_place_of_a_prefix_is_no_other_country():
+    """A rule by country holds for its clients as before."""
+    better = Override("1.2.3.0/24", 1, 2)
+    assert locator_of(better).locate("1.2.3.4")[2:4] == ("DE", "EU")
+    assert locator_of(better, by_asn(64500, 3, 0, "FR")).locate("1.2.3.4")[:3] == (1, 2, "FR")
+    assert locator_of(better, Override("1.2.0.0/16", 5, 5, "GB"), Override("1.0.0.0/8", 5, 5, "US")).locate("1.2.3.4")[:3] == (1, 2, "GB")
+
+
 def test_a_private_client_stands_at_home_whatever_its_as():
     locator = Locator(asns=[database({"10.0.0.0/8": {"asn": 5}, "11.0.0.0/8": {"asn": 5}})], overrides=[by_asn(5, 1, 2)], home=(50, 8))
     assert locator.locate("10.0.0.1") == Found(50, 8, None, None, 5, None, "override")
@@ -189,11 +197,13 @@ def naive(address, cities, asns, words, home, pins):
     """(lat, lon, country, asn, source, pin)"""
     prefixes, by_number, by_code = words
     asn, pin = longest(asns, address), longest(pins, address) or 0
-    if said := longest(prefixes, address):
-        return (*said[0], said[1], asn, "override", pin)
-    if home is not None and any(ipaddress.ip_address(address) in network for network in PRIVATE):
-        return (*home, None, asn, "override", pin)
     place, country = longest(cities, address) or (None, None)
+    by_other = by_number[asn][1] or country if asn in by_number else country
+    if said := longest(prefixes, address):
+        by_prefix = longest({name: word for name, (_, word) in prefixes.items() if word}, address)
+        return (*said[0], by_prefix or by_other, asn, "override", pin)
+    if home is not None and any(ipaddress.ip_address(address) in network for network in PRIVATE):
+        return (*home, by_other, asn, "override", pin)
     if asn in by_number:
         return (*by_number[asn][0], by_number[asn][1] or country, asn, "override", pin)
     if country in by_code:

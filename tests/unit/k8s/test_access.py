@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from k8s.access import TOKEN_REFRESH_S, ClusterAccess
+from k8s.access import TOKEN_REFRESH_S, ClusterAccess, entries_of
 from k8s.errors import AccessError
+from tests.support.unprivileged import unprivileged
 
 
 def kubeconfig(folder: Path, user: dict[str, Any] | None = None, cluster: dict[str, Any] | None = None, **top: Any) -> str:
@@ -155,6 +156,16 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         ClusterAccess.load(kubeconfig=f"{tmp_path}/none")
 
 
+def test_a_file_that_this_user_may_not_look_at_is_not_called_absent(tmp_path: Path) -> None:
+    path = kubeconfig(tmp_path)
+    tmp_path.chmod(0)
+    try:
+        with unprivileged(), pytest.raises(AccessError, match=f"^kubeconfig {path}: Permission denied$"):
+            ClusterAccess.load(kubeconfig=path)
+    finally:
+        tmp_path.chmod(0o700)
+
+
 def test_an_exec_plugin(tmp_path: Path) -> None:
     user = plugin(tmp_path, f"echo '{credential('from-plugin')}'")
     assert headers(ClusterAccess.load(kubeconfig=kubeconfig(tmp_path, user))) == {"Authorization": "Bearer from-plugin"}
@@ -281,3 +292,13 @@ def test_the_words_of_the_cluster_entry(tmp_path: Path, authority: Path, monkeyp
     assert (access.proxy, access.tls_server_name) == ("http://own-proxy:3128", "kube")
     assert access.tls is not None
     assert not access.tls.check_hostname
+
+
+def test_the_entries_of_contexts_are_their_cluster_and_user_and_what_cannot_be_used_has_none(tmp_path: Path) -> None:
+    path = kubeconfig(tmp_path)
+    assert entries_of(path, ["fra", "nyc", None, "none"]) == {"fra": ("c", "u"), "nyc": ("c2", "u2"), None: ("c", "u")}
+    contexts = [{"name": "fra", "context": {"cluster": "c"}}, {"name": "nyc", "context": {"cluster": "c", "user": "none"}}]
+    path = kubeconfig(tmp_path, contexts=contexts)
+    assert entries_of(path, ["fra", "nyc"]) == {"fra": ("c", "")}
+    with pytest.raises(AccessError, match="no such file"):
+        entries_of(str(tmp_path / "none"), ["fra"])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from k8s import _joined
 from k8s._joined import FEW, Joined
 from k8s.objects import Conditions, EndpointSlice, Metadata, SliceEndpoint, SlicePort, TargetRef
-from k8s.slices import Candidate, resolve
+from k8s.slices import IPV4_FIRST, IPV6_FIRST, Candidate, resolve
 
 
 def piece(name: str, *endpoints: SliceEndpoint, version: int = 1, family: str = "IPv4", port: str = "http") -> EndpointSlice:
@@ -97,6 +97,18 @@ def test_who_comes_and_goes_in_a_slice_has_the_others_not_read(read: list[str]) 
     assert read == [] and len(joined.endpoints) == 99
     follow(joined, piece("s", *those[:40], *those[41:], endpoint("10.0.1.1"), version=3))
     assert read == ["10.0.1.1"] and len(joined.endpoints) == 100
+
+
+def test_of_a_pod_with_both_families_the_other_one_is_taken_from_now_on() -> None:
+    v4 = piece("v4", endpoint("10.0.0.1", uid="a"), endpoint("10.0.0.2", uid="b"))
+    v6 = piece("v6", endpoint("2001:db8::1", uid="a"), family="IPv6")
+    joined = follow(Joined(), v4, v6)
+    for families in (IPV6_FIRST, IPV4_FIRST, IPV4_FIRST):
+        before = joined.endpoints
+        joined.prefer(families)
+        assert joined.endpoints == resolve((v4, v6), "http", families)
+        assert (joined.endpoints is before) == (joined.endpoints == before)
+    assert len(joined.endpoints) == 2
 
 
 def test_a_slice_whose_port_has_another_name_is_read_by_that() -> None:

@@ -1,4 +1,4 @@
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from routing_core import Figures
@@ -6,6 +6,7 @@ from routing_core._testing import enter_service, leave_service, spend_retry
 
 SHARE = 200
 MINUTE = 60_000
+SPAN = 10_000
 START = 10**6
 
 
@@ -118,27 +119,32 @@ def test_a_clock_that_steps_back_gives_nothing():
 steps = st.lists(st.tuples(st.integers(0, 20_000), st.sampled_from(["begin", "end", "retry", "retries"]), st.integers(0, 3)), max_size=120)
 
 
-@given(steps=steps)
-def test_in_any_minute_no_more_than_a_fifth_of_its_requests_and_the_peak(steps):
-    budget = Budget(4)
+@given(steps=steps, floor=st.sampled_from([0, 1, 10]))
+@example(steps=[(0, "retries", 0)], floor=10)  # the default: 700 at once where nothing is in flight
+def test_in_any_minute_no_more_than_a_fifth_of_its_requests_and_the_peak_or_the_floor(steps, floor):
+    """The greater of the two, once: the most that were in flight in the minute and the two spans before, and the floor's of seven spans."""
+    budget = Budget(4, floor)
     now = START
     in_flight = [0] * 4
-    peak = 0
-    log = []  # when, requests, retries
+    log = []  # when, requests, retries, what was in flight
     for wait, what, worker in steps:
         now += wait
+        before = sum(in_flight)
+        begun = retried = 0
         if what == "begin":
             budget.begin(worker=worker)
             in_flight[worker] += 1
-            peak = max(peak, sum(in_flight))
-            log.append((now, 1, 0))
+            begun = 1
         elif what == "end" and in_flight[worker]:
             budget.end(worker=worker)
             in_flight[worker] -= 1
         elif what == "retry":
-            log.append((now, 0, int(budget.is_granted(now))))
+            retried = int(budget.is_granted(now))
         elif what == "retries":
-            log.append((now, 0, budget.spent(now)))
-    for first, (start, _, _) in enumerate(log):
-        within = [(requests, retries) for at, requests, retries in log[first:] if at < start + MINUTE]
-        assert 1000 * sum(r for _, r in within) <= SHARE * sum(n for n, _ in within) + 1000 * peak
+            retried = budget.spent(now)
+        log.append((now, begun, retried, max(before, sum(in_flight))))
+    for start, *_ in log:
+        within = [(requests, retries) for at, requests, retries, _ in log if start <= at < start + MINUTE]
+        peak = max(most for at, _, _, most in log if start - 2 * SPAN <= at < start + MINUTE)
+        once = max(peak, 7 * SPAN // 1000 * floor)
+        assert 1000 * sum(r for _, r in within) <= SHARE * sum(n for n, _ in within) + 1000 * once

@@ -55,6 +55,27 @@ def test_requests_in_flight_at_any_worker_count():
     assert set(available(choose(table, 0, 0, 100))) == {rows[1]}
 
 
+def test_tunnels_are_no_load():
+    figures, table, rows = pool_table(2)
+    for k, row in enumerate(rows):
+        observe(figures, row, 0, 1000 + k, 0)
+    add_to_endpoint(figures, rows[0], 1, in_flight=50, tunnels=50)
+    assert set(available(choose(table, 0, 0, 100))) == {rows[0]}
+    add_to_endpoint(figures, rows[0], 1, in_flight=1)
+    assert set(available(choose(table, 0, 0, 100))) == {rows[1]}
+
+
+@pytest.mark.parametrize("n", [2, 5])
+def test_where_nothing_but_tunnels_is_known_they_go_to_who_has_fewest_for_its_weight(n):
+    figures, table, rows = pool_table(n, weights=[1] * (n - 1) + [3])
+    for row in rows:
+        add_to_endpoint(figures, row, 0, in_flight=2, tunnels=2)
+    counts = available(choose(table, 0, 0, DRAWS))
+    assert counts[rows[-1]] == pytest.approx(DRAWS * 2 / n, abs=5 * math.sqrt(DRAWS))
+    add_to_endpoint(figures, rows[-1], 1, in_flight=5, tunnels=5)
+    assert rows[-1] not in available(choose(table, 0, 0, DRAWS))
+
+
 def test_an_endpoint_that_has_not_answered_yet_is_tried_once():
     figures, table, rows = pool_table(2)
     observe(figures, rows[0], 0, 1000, 0)
@@ -101,6 +122,21 @@ def test_gates_are_kept_and_the_last_open_one_is_always_found(n, state):
     assert choose(table, 0, 0, 10) == {("no_endpoint_admits", -1): 10}
     counts = available(choose(table, 0, 0, DRAWS, ignore_gates=True))
     assert set(counts) == set(rows)
+
+
+@pytest.mark.parametrize("n", [4, 20])
+def test_an_endpoint_of_which_all_connections_are_in_use_is_at_its_limit(n):
+    figures, table, rows = pool_table(n)
+    for row in rows:
+        add_to_endpoint(figures, row, 0, in_flight=1, n_open=1)
+        add_to_endpoint(figures, row, 1, in_flight=1, n_open=1)
+        observe(figures, row, 0, 1000 if row == rows[0] else 90_000, 0)
+    assert {key[0] for key in choose(table, 0, 0, 50, max_open=2)} == {"full"}
+    add_to_endpoint(figures, rows[1], 0, in_flight=-1)  # one that is idle
+    assert choose(table, 0, 0, 50, max_open=2) == {("available", rows[1]): 50}
+    add_to_endpoint(figures, rows[2], 0, in_flight=-1, n_open=-1)
+    assert set(available(choose(table, 0, 0, 50, max_open=2))) == {rows[1], rows[2]}
+    assert rows[0] in available(choose(table, 0, 0, 50, max_open=3))
 
 
 @pytest.mark.parametrize("n", [4, 20])
@@ -187,6 +223,15 @@ def test_other_zones_serve_when_all_of_the_own_were_tried(n, n_preferred):
     _, table, rows = pool_table(n, n_preferred=n_preferred)
     assert set(available(choose(table, 0, 0, DRAWS, tried=rows[:n_preferred]))) == set(rows[n_preferred:])
     assert set(available(choose(table, 0, 0, 200, tried=rows[1:n_preferred]))) == {rows[0]}
+
+
+@pytest.mark.parametrize("share", [0, 0.25, 1])
+def test_the_gate_says_for_which_share_of_requests_all_zones_are_alike(share):
+    figures, table, rows = pool_table(8, n_preferred=2)
+    figures.set_pool(table.spec.services[0].pools[0].row, all_zones=share)
+    counts = available(choose(table, 0, 0, DRAWS))
+    ours = sum(counts.get(row, 0) for row in rows[:2])
+    assert ours / DRAWS == pytest.approx(1 - share * 6 / 8, abs=0.04 if share else 0)
 
 
 def test_with_all_zones_full_it_waits_at_the_least_loaded():

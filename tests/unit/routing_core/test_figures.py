@@ -20,7 +20,7 @@ from routing_core import (
 )
 from routing_core._figures import CODE_LABELS, GATE_STATES, REASONS, RETRY_OUTCOMES
 from routing_core._memory import refuse
-from routing_core._testing import add_to_endpoint, add_to_pool, add_to_pop, add_to_service, bucket, group, label_of_code
+from routing_core._testing import add_to_endpoint, add_to_pool, add_to_pop, add_to_service, bucket, group, hang, label_of_code
 
 
 def test_a_fresh_endpoint_admits_and_has_counted_nothing():
@@ -96,7 +96,7 @@ def test_a_pop_in_use_is_not_released_and_comes_back_clean():
     row = figures.acquire("pop")
     add_to_pop(figures, row, 0, 3)
     add_to_pop(figures, row, 1, -1)
-    with pytest.raises(ValueError, match=f"row {row}: 2 in flight"):
+    with pytest.raises(ValueError, match=f"row {row}: 2 in use"):
         figures.release(row)
     assert figures.read_pop(row) == 2
     add_to_pop(figures, row, 1, -2)  # each worker counts its own: only the sum says that nothing is left
@@ -107,11 +107,33 @@ def test_a_pop_in_use_is_not_released_and_comes_back_clean():
     assert figures.read_pop(row) == 1
 
 
+def test_a_worker_that_hangs_counts_with_what_it_did_and_not_with_what_it_has():
+    figures = Figures(3)
+    pool, endpoint, pop = (figures.acquire(kind) for kind in ("pool", "endpoint", "pop"))
+    for worker in range(3):
+        add_to_pool(figures, pool, worker, in_flight=2, waiting=1, attempts=5, first_bytes=7, held=1, held_by=3)
+        add_to_endpoint(figures, endpoint, worker, in_flight=2, connections=4, connect_failures=1)
+        add_to_pop(figures, pop, worker, 2)
+    rows, seen = array("i", [pool]), array("Q", [0])
+    figures.moved(rows, seen)
+    for hangs, n in ((True, 2), (False, 3)):
+        hang(figures, 1, hangs)
+        assert figures.moved(rows, seen) == [0]
+        times, of_pool, of_endpoint = figures.read_pool_times(pool), figures.read_pool(pool), figures.read_endpoint(endpoint)
+        assert (times[0], times[5], of_pool["in_flight"], of_pool["waiting"], figures.read_pop(pop)) == (2 * n, n, 2 * n, n, 2 * n)
+        assert (of_endpoint["in_flight"], of_endpoint["connections"], figures.read_held(rows)[3]) == (2 * n, 4 * n, n)
+        assert (of_pool["attempts"], of_pool["first_bytes"], times[4], of_endpoint["connect_failures"]) == (15, 21, 21, 3)
+        assert not of_endpoint["is_admitting"], "who was refused there was refused"
+        assert (figures.in_use(pool), figures.in_use(endpoint), figures.in_use(pop)) == (6, 18, 6)
+        with pytest.raises(ValueError, match="6 in use"):
+            figures.release(pool)
+
+
 def test_outcomes_are_those_of_the_whole_row():
     figures = Figures(2)
     pool, endpoint = figures.acquire("pool"), figures.acquire("endpoint")
     assert figures.read_pool_outcomes(pool) == (0, 0, 0, 0, 0)
-    assert figures.read_endpoint_outcomes(endpoint) == (0,) * 7
+    assert figures.read_endpoint_outcomes(endpoint) == (0,) * 8
     assert figures.read_pool_groups(pool) == (0, 0, 0)
     read = figures.read_pool(pool)
     names = ("attempts", "failures", "server_errors", "rate_limited", "retry_after_ms")
@@ -119,7 +141,7 @@ def test_outcomes_are_those_of_the_whole_row():
     add_to_pool(figures, pool, 1, in_flight=4)
     assert figures.read_pool_times(pool) == (4, 0, 0, 0, 0, 0, 0)
     add_to_endpoint(figures, endpoint, 1, in_flight=4, connect_failures=1)
-    assert figures.read_endpoint_outcomes(endpoint) == (0,) * 7  # who did not connect did not answer
+    assert figures.read_endpoint_outcomes(endpoint) == (0,) * 8  # who did not connect did not answer
     with pytest.raises(IndexError, match="kind"):
         figures.read_pool_outcomes(endpoint)
     with pytest.raises(IndexError, match="kind"):
@@ -156,10 +178,10 @@ def test_the_groups_of_all_workers_are_added_up_each_by_itself():
         for _ in range(128):  # 256 together: a byte would be back where it was
             add_to_endpoint(figures, endpoint, worker, bad_by=one)
         for _ in range(3):
-            add_to_endpoint(figures, endpoint, worker, bad_by=other, good_by=one)
+            add_to_endpoint(figures, endpoint, worker, bad_by=other, good_by=one, slow_by=other)
         add_to_pool(figures, pool, worker, answered_by=one, limited_by=other, bad_by=other)
     own, others = 1 << 32 * group(one), 1 << 32 * group(other)
-    assert figures.read_endpoint_outcomes(endpoint)[5:] == (256 * own + 6 * others, 6 * own)
+    assert figures.read_endpoint_outcomes(endpoint)[5:] == (256 * own + 6 * others, 6 * own, 6 * others)
     assert figures.read_pool_groups(pool) == (2 * own, 2 * others, 2 * others)
 
 
@@ -189,7 +211,7 @@ def test_a_pool_in_use_is_not_released():
     figures = Figures(2)
     row = figures.acquire("pool")
     add_to_pool(figures, row, 0, in_flight=2)
-    with pytest.raises(ValueError, match="2 in flight"):
+    with pytest.raises(ValueError, match="2 in use"):
         figures.release(row)
 
 
@@ -339,7 +361,7 @@ def test_memory_that_is_out_is_an_error_and_leaves_nothing(nothing_left):
             refuse(False)
     for _ in range(33):
         figures.acquire("pool")
-    assert live_blocks()["figures"] - before == 5  # three blocks, their list, the pace
+    assert live_blocks()["figures"] - before == 6  # three blocks, their list, the pace, the crew
     del figures
 
 

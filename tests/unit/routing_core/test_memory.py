@@ -4,7 +4,7 @@ from routing_core import Figures, live_blocks
 from routing_core._memory import refuse
 
 
-def test_blocks_are_counted_by_kind():
+def test_blocks_are_counted_by_kind(nothing_left):
     before = live_blocks()["figures"]
     figures = Figures(1)
     figures.acquire("pool")

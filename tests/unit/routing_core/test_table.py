@@ -214,7 +214,7 @@ def cpu_of(work):
     return min(times)
 
 
-def test_memory_that_is_out_is_an_error_and_leaves_nothing():
+def test_memory_that_is_out_is_an_error_and_leaves_nothing(nothing_left):
     figures = Figures(1)
     spec = spec_of(figures)
     before = live_blocks()

@@ -30,7 +30,7 @@ class Counted:
 
     def __init__(self, figures):
         self.figures = figures
-        self.endpoints = defaultdict(lambda: [[0] * 7, [0] * 7])
+        self.endpoints = defaultdict(lambda: [[0] * 8, [0] * 8])
         self.pool = [0] * 5
         self.n_looks = 0
 
@@ -69,13 +69,13 @@ class Stage:
         for is_good in results:
             self.gates.judge(one, is_good, 0)
 
-    def count(self, one, answers=0, errors=0, worker=0, first_byte_ms=10, server_errors=0, bad_by=0, good_by=0):
+    def count(self, one, answers=0, errors=0, worker=0, first_byte_ms=10, server_errors=0, bad_by=0, good_by=0, slow_by=1):
         """What a worker counted, as it does: an attempt each, and of the endpoint what came of it. Where nothing is said of networks, all
         is of one."""
         if not (bad_by or good_by):
             bad_by, good_by = int(errors + server_errors > 0), int(answers > server_errors)
         row = self.gates.all[one].row
-        for place, grown in enumerate((answers, errors, answers, answers * first_byte_ms * 1000, server_errors, bad_by, good_by)):
+        for place, grown in enumerate((answers, errors, answers, answers * first_byte_ms * 1000, server_errors, bad_by, good_by, slow_by)):
             self.figures.endpoints[row][worker][place] += grown
         self.figures.pool[0] += answers + errors
         self.figures.pool[1] += errors

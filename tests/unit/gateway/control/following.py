@@ -33,13 +33,15 @@ class FakeCluster:
     def __init__(self, name, access, services, on_change):
         self.name, self.access, self.services, self.on_change = name, access, list(services), on_change
         self.known = {}
-        self.error = None
+        self.error, self.errors = None, {}  # of all, and by key
         self.is_running = False
-        self.age = 1.5
-        self.server = "one"
+        self.age, self.ages, self.renewed = 1.5, {}, 0  # ages: by key
+        self.server = self.listed_from = "one"
+        self.is_renewing, self.fault = False, None
 
     def set_services(self, services):
         self.services = list(services)
+        self.known = {key: said for key, said in self.known.items() if key in self.services}
 
     def endpoints(self, key):
         return self.known.get(key, ())
@@ -52,7 +54,10 @@ class FakeCluster:
         return all(key in self.known for key in self.services)
 
     def age_s(self, now, key=None):
-        return self.age
+        return self.ages.get(key, self.age)
+
+    def error_of(self, key):
+        return self.error or self.errors.get(key)
 
     async def run(self):
         self.is_running = True
@@ -61,7 +66,20 @@ class FakeCluster:
         finally:
             self.is_running = False
 
+    def renew(self):
+        self.renewed += 1
+
+    def prefer(self, families):
+        self.families = families
+
+    def said_by(self, key):
+        return self.server
+
+    def is_of_another(self, key):
+        return key in self.known and self.listed_from != self.server
+
     def say(self, key, *endpoints):
+        self.listed_from = self.server
         self.known[key] = endpoints
         self.on_change(self, [key])
 

@@ -122,6 +122,10 @@ class FailingConnects:
     def read_pop(self, row: int) -> int:
         return self.pops.get(row, 0) or self.figures.read_pop(row)
 
+    def in_use(self, row: int) -> int:
+        known = {**self.pools.get(row, {}), **self.busy.get(row, {})}
+        return self.pops.get(row, 0) + sum(known.get(name, 0) for name in ("in_flight", "connections")) or self.figures.in_use(row)
+
     def set_pool(self, row: int, **values: Any) -> None:
         self.figures.set_pool(row, **values)
         self.written.append((row, values))

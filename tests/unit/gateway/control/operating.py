@@ -5,7 +5,7 @@ from typing import Any
 from gateway.app import Gateway, NewPart
 from gateway.config import Loaded
 from gateway.control.world import Identity
-from routing_core._testing import add_to_endpoint, add_to_pool
+from routing_core._testing import add_to_endpoint, add_to_pool, add_to_pop
 from tests.unit.gateway.control.helpers import TWO_POPS, Clock, config_of
 
 
@@ -41,6 +41,7 @@ def pool_row(gateway: Gateway, pop: str = "fra", service: str = "shop") -> int:
 def serve_some(gateway: Gateway, pop: str = "fra", **counts: Any) -> None:
     """As a worker counts: in_flight, code, reason."""
     add_to_pool(gateway.rows.figures, pool_row(gateway, pop), 0, **counts)
+    add_to_pop(gateway.rows.figures, gateway.rows.pop(pop), 0, counts.get("in_flight", 0))
 
 
 def fail_connects(gateway: Gateway, address: str, times: int = 1) -> None:

@@ -22,7 +22,8 @@ def of_one(counts):
     """As workers count: what was answered, or failed, was some network's. Where a test says nothing of it, everybody is of one."""
     if counts.bad_by or counts.good_by:
         return counts
-    return counts._replace(bad_by=int(counts.bad > 0), good_by=int(counts.answers > counts.server_errors))
+    some = int(counts.answers > counts.server_errors)
+    return counts._replace(bad_by=int(counts.bad > 0), good_by=some, slow_by=some)
 
 
 class Scene:

@@ -290,7 +290,7 @@ def test_without_the_token_nothing_is_told_and_nothing_changed(tmp_path):
             async with session.get("/config", headers={"Authorization": f"{scheme} {TOKEN}"}) as said:
                 assert said.status == 200 and TOKEN not in await said.text()
 
-    with_admin(scenario, admin=f"{{token: {tmp_path}/token}}")
+    with_admin(scenario, admin=f'{{bind: "127.0.0.1:0", token: {tmp_path}/token}}')
 
 
 @pytest.mark.parametrize("content", [None, b"", b"short", b"with spaces in it, though it is long", b"\xff" * 20])

@@ -2,6 +2,7 @@ import base64
 import errno
 import os
 import stat
+import tempfile
 import threading
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from gateway.config import Config
 from gateway.control.affinity import FILE, KEY_BYTES, LEAST_BYTES, KeyUnusable, cookie_value, load_key
 from gateway.errors import StartError
+from tests.support.unprivileged import unprivileged
 from tests.unit.gateway.control.helpers import config_of
 
 
@@ -95,6 +97,15 @@ def test_a_folder_that_cannot_be_used_is_refused_with_why(tmp_path, monkeypatch)
     (tmp_path / FILE).mkdir()
     with pytest.raises(KeyUnusable, match="Is a directory"):
         load_key(config_with(state_dir=tmp_path))
+
+
+def test_a_folder_that_lets_nobody_in_is_refused_with_why():
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)  # pytest's own are for the owner alone
+        os.mkdir(closed := f"{folder}/closed", mode=0)
+        with unprivileged(), pytest.raises(KeyUnusable, match="can't be made: Permission denied"):
+            load_key(config_with(state_dir=closed))
+        os.chmod(closed, 0o700)
 
 
 def test_a_disk_that_is_full_leaves_nothing_behind(tmp_path, monkeypatch):

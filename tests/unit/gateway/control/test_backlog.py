@@ -150,10 +150,10 @@ def test_of_a_time_that_nobody_knows_nothing_is_judged():
     assert Backlog().skip(1.0) == 0
 
 
-def mute(backlog, seconds, begin, waiting, is_of_many=True, first_byte_ms=USUAL_MS):
+def mute(backlog, seconds, begin, waiting, networks=3, first_byte_ms=USUAL_MS):
     """Nobody is answered. `waiting`: by turn."""
     turns = range(1, round(seconds / TURN_S) + 1)
-    return [backlog.turn(Seen(waiting(n), 0, first_byte_ms, is_of_many=is_of_many and waiting(n) > 2), begin + n * TURN_S) for n in turns]
+    return [backlog.turn(Seen(waiting(n), 0, first_byte_ms, networks=networks), begin + n * TURN_S) for n in turns]
 
 
 @pytest.mark.parametrize("waiting", [lambda _: 6, lambda turn: 0 if turn % 10 == 0 else 6], ids=["they stay", "they give up and return"])
@@ -170,9 +170,28 @@ def test_where_nobody_is_answered_it_waits_as_long_as_that_lasts(begun, waiting)
 
 
 @pytest.mark.parametrize(
-    ("waiting", "is_of_many", "first_byte_ms"),
-    [(6, False, USUAL_MS), (2, True, USUAL_MS), (6, True, 4000.0)],
-    ids=["of one client", "few", "usual there"],
+    ("waiting", "networks", "first_byte_ms"),
+    [(6, 0, USUAL_MS), (6, 1, USUAL_MS), (1, 1, USUAL_MS), (6, 3, 4000.0), (2, 2, 2000.0)],
+    ids=["of few among many", "of one client", "one request", "usual there", "usual there, of two"],
 )
-def test_what_hangs_and_proves_nothing(waiting, is_of_many, first_byte_ms):
-    assert set(mute(Backlog(), 8, 0.0, lambda _: waiting, is_of_many, first_byte_ms)) == {0}
+def test_what_hangs_and_proves_nothing(waiting, networks, first_byte_ms):
+    assert set(mute(Backlog(), 8, 0.0, lambda _: waiting, networks, first_byte_ms)) == {0}
+
+
+@pytest.mark.parametrize(("networks", "begins_s"), [(2, 5.0), (3, 1.0)])
+@pytest.mark.parametrize("waiting", [lambda _: 1, lambda turn: turn % 3 == 0], ids=["one waits", "one after another"])
+def test_few_requests_of_several_networks_are_evidence_when_it_lasts(waiting, networks, begins_s):
+    backlog = Backlog()
+    said = mute(backlog, 12, 0.0, waiting, networks)
+    first = next(turn for turn, ms in enumerate(said, start=1) if ms > 0)
+    assert first * TURN_S == pytest.approx(begins_s + 2 * USUAL_MS / 1000, abs=0.7)
+    assert said[-1] == pytest.approx(10_000, rel=0.1)
+
+
+def test_who_went_and_did_not_come_back_is_evidence_no_longer():
+    backlog = Backlog()
+    said = mute(backlog, 3, 0.0, lambda _: 1)
+    said += mute(backlog, 9, 3.0, lambda _: 0)
+    assert backlog.is_mute and max(said) <= 3000, "what nobody waited is no wait"
+    mute(backlog, 2, 12.0, lambda _: 0)
+    assert not backlog.is_mute

@@ -34,7 +34,7 @@ def test_a_part_that_fails_stops_no_other_and_is_said_once(broken, caplog):
         raise OSError(f"for the {len(n)}. time")
 
     setattr(parts[broken], "collect" if broken == "publisher" else "turn", fail)
-    beat = Beat(**parts, clock=Clock(7.0), awake=Awake(Clock(7.0)))
+    beat = Beat(**parts, awake=Awake(Clock(7.0)))
     for _ in range(10):
         done.clear()
         asyncio.run(beat.turn())
@@ -47,7 +47,7 @@ def test_a_part_that_fails_stops_no_other_and_is_said_once(broken, caplog):
 
 def test_a_fault_that_comes_back_is_said_again(caplog):
     parts = parts_of([])
-    beat = Beat(**parts, clock=Clock(7.0), awake=Awake(Clock(7.0)))
+    beat = Beat(**parts, awake=Awake(Clock(7.0)))
     working = parts["drains"].turn
     for _ in range(2):
         parts["drains"].turn = lambda: 1 / 0
@@ -55,6 +55,17 @@ def test_a_fault_that_comes_back_is_said_again(caplog):
         parts["drains"].turn = working
         asyncio.run(beat.turn())
     assert len(caplog.records) == 2
+
+
+class Awaking:
+    def __init__(self, done):
+        self.done = done
+
+    def turn(self):
+        self.done.append(("awake",))
+
+    def __call__(self):
+        return 7.0
 
 
 def test_a_turn_does_each_thing_once_and_looks_before_it_publishes():
@@ -71,8 +82,7 @@ def test_a_turn_does_each_thing_once_and_looks_before_it_publishes():
         part("workers"),
         part("drains"),
         part("lifecycle"),
-        Clock(7.0),
-        SimpleNamespace(turn=lambda: done.append(("awake",))),
+        Awaking(done),
     )
     beat = Beat(gates, part("ejections"), prober, part("refresh"), publisher, *others)
     asyncio.run(beat.turn())

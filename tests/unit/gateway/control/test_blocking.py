@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from gateway.control.blocking import in_thread
+from gateway.control.blocking import has_ended, in_thread
 
 
 def test_result_comes_from_another_thread():
@@ -76,3 +76,26 @@ def test_a_cancellation_that_comes_with_the_result_is_not_lost():
             await task
 
     asyncio.run(scenario())
+
+
+def test_without_a_thread_it_is_said_as_other_lacks_are(monkeypatch):
+    def no_thread(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    with pytest.raises(OSError, match="no thread can be started: can't start new thread"):
+        asyncio.run(in_thread("t", list, 5))
+
+
+def test_threads_are_waited_for_without_another_one(monkeypatch):
+    release = threading.Event()
+    thread = threading.Thread(target=release.wait, args=(5,), daemon=True)
+    thread.start()
+    monkeypatch.delattr(threading.Thread, "start")
+
+    async def scenario():
+        assert not await has_ended([thread], 0.01)
+        release.set()
+        return await has_ended([thread], 5)
+
+    assert asyncio.run(scenario())

@@ -171,7 +171,7 @@ def test_a_split_is_by_weight_with_what_stands_in(rows):
     spec = build(config, World(), rows, 1).spec
     (route,) = spec.routes
     assert [service.name for service in spec.services] == ["shop", "canary", "old", "sorry", "other"]
-    assert (route.service, route.split, route.is_split_sticky) == (0, ((0, 95), (1, 5), (4, 0)), True)
+    assert (route.service, route.split, route.is_split_sticky) == (0, ((1, 5), (4, 0), (0, 95)), True)  # in the order of names
     assert route.fallback_services == (2, 3)
     Table(spec, rows.figures)
 

@@ -7,8 +7,8 @@ import pytest
 
 from gateway.control import drains as module
 from gateway.control import kept
-from gateway.control.drains import DrainsUnusable, PopDrains, UnknownPop, load, path_of
-from tests.unit.gateway.control.helpers import Clock, FailingConnects, config_of, publisher_of
+from gateway.control.drains import DrainsUnusable, PopDrains, UnknownPop, absent, load, path_of
+from tests.unit.gateway.control.helpers import TWO_POPS, Clock, FailingConnects, config_of, publisher_of
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def scene():
 
 
 def busy(drains, n):
-    drains.figures.pools[drains.publisher.rows.pool("shop", "fra")] = {"in_flight": n}
+    drains.figures.pops[drains.publisher.rows.pop("fra")] = n
 
 
 def test_new_requests_go_elsewhere_at_once_and_progress_is_seen(scene, caplog):
@@ -40,6 +40,15 @@ def test_new_requests_go_elsewhere_at_once_and_progress_is_seen(scene, caplog):
     assert drains.progress("fra").since_s == 3
     assert [record.message for record in caplog.records] == ["pop drains", "pop drained"]
     assert caplog.records[1].took_s == 3
+
+
+def test_what_runs_for_a_service_that_a_reload_took_away_is_waited_for(scene):
+    drains, publisher, _ = scene
+    busy(drains, 1)
+    publisher.publish_config(config_of(TWO_POPS.replace("shop", "store")), publisher.locator)
+    assert drains.drain("fra").in_flight == 1
+    busy(drains, 0)
+    assert drains.progress("fra").is_done
 
 
 def test_asked_twice_is_asked_once(scene):
@@ -131,6 +140,28 @@ def test_gateways_that_share_a_folder_keep_each_others_words(tmp_path):
     assert load(path) == {"nyc"}, "what can't be read is written anew"
 
 
+def test_a_word_is_written_once_also_where_nobody_waited_for_it(tmp_path, monkeypatch):
+    """Who asked for a drain has gone, or has waited for long enough: what another gateway was told since stays."""
+    path, begun, hanging, write = tmp_path / "drains.json", threading.Event(), threading.Event(), kept.write
+    one, other = kept_scene(path), kept_scene(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "KEEP_S", 0.02)
+        patch.setattr(kept, "write", lambda *what: (begun.set(), hanging.wait(20), write(*what)))
+        one.drain("fra")
+        asyncio.run(one.keep())
+        assert begun.wait(20)
+        hanging.set()
+        with one._writing:
+            assert load(path) == {"fra"}
+    other.publisher.world.drained = load(path)
+    other.undrain("fra")
+    asyncio.run(other.keep())
+    asyncio.run(one.keep_on())
+    one.drain("nyc")
+    asyncio.run(one.keep())
+    assert load(path) == {"nyc"}
+
+
 def test_a_word_that_cannot_be_written_holds_and_says_so(tmp_path, caplog):
     drains = kept_scene(tmp_path / "gone" / "drains.json")
     drains.drain("fra")
@@ -139,6 +170,45 @@ def test_a_word_that_cannot_be_written_holds_and_says_so(tmp_path, caplog):
     assert (progress.is_drained, progress.is_kept) == (True, False)
     (record,) = [one for one in caplog.records if one.levelno >= logging.ERROR]
     assert (record.message, record.error) == ("drains not kept: a restart forgets them", "No such file or directory")
+
+
+def test_what_could_not_be_written_is_tried_again_until_it_is(tmp_path, caplog):
+    """A volume that is full, or away for a moment. Of both words, that on a PoP and that which takes it back."""
+    caplog.set_level(logging.INFO, "isochrone.drain")
+    folder, away = tmp_path / "state", tmp_path / "away"
+    folder.mkdir()
+    drains = kept_scene(folder / "drains.json")
+    for ask, kept_then in ((drains.drain, {"fra"}), (drains.undrain, set())):
+        folder.rename(away)
+        ask("fra")
+        assert drains.progress("fra").not_kept == "not written yet"
+        for again in (drains.keep, drains.keep_on, drains.keep_on):
+            asyncio.run(again())
+        assert drains.progress("fra").not_kept == "No such file or directory"
+        away.rename(folder)
+        asyncio.run(drains.keep_on())
+        assert load(drains.path) == kept_then
+        assert (drains.progress("fra").is_kept, drains.progress("fra").not_kept) == (True, None)
+    drains.path.unlink()
+    asyncio.run(drains.keep_on())
+    assert not drains.path.exists()  # nothing is left to be written
+    said = [record.message for record in caplog.records if "kept" in record.message]
+    assert said == ["drains not kept: a restart forgets them", "drains kept"] * 2
+
+
+def test_a_disk_that_hangs_has_one_attempt_at_a_time(tmp_path, monkeypatch):
+    hanging, written = threading.Event(), []
+    monkeypatch.setattr(module, "KEEP_S", 0.02)
+    begun = threading.Event()
+    monkeypatch.setattr(kept, "write", lambda *what: (written.append(what), begun.set(), hanging.wait(20)))
+    drains = kept_scene(tmp_path / "drains.json")
+    drains.drain("fra")
+    asyncio.run(drains.keep())
+    assert begun.wait(20)
+    for _ in range(2):
+        asyncio.run(drains.keep_on())
+    hanging.set()
+    assert len(written) == 1
 
 
 def test_a_disk_that_hangs_is_not_waited_for_and_writes_the_last_word_when_it_is_back(tmp_path, monkeypatch):
@@ -164,6 +234,13 @@ def test_without_a_state_dir_nothing_is_kept(scene):
     drains.drain("fra")
     asyncio.run(drains.keep())
     assert not drains.progress("fra").is_kept
+
+
+def test_a_drained_pop_that_a_configuration_lost_is_named():
+    assert absent({"fra", "lon"}, ["fra", "nyc"], ["fra", "nyc"]) == []
+    (line,) = absent({"fra", "lon"}, ["fra", "nyc"], ["nyc"])
+    assert line == "pops: fra is drained and no longer in the configuration: the drain waits for that name"
+    assert absent({"fra", "c"}, ["fra"], ["a", "b", "c"])[0].endswith("; new in it, not drained: a, b")
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"drained": "fra"}', b'{"drained": [1]}', b"\xff"])

@@ -123,7 +123,17 @@ def test_a_client_is_told_as_the_data_plane_sees_it(situation, client):
 
 @pytest.mark.parametrize(
     ("host", "bare"),
-    [("a.b", "a.b"), ("a.b:80", "a.b"), ("[::1]:80", "[::1]"), ("[::1]", "[::1]"), ("::1", "::1"), ("a.b:x", "a.b:x"), ("", "")],
+    [
+        ("a.b", "a.b"),
+        ("a.b:80", "a.b"),
+        ("[::1]:80", "[::1]"),
+        ("[::1]", "[::1]"),
+        ("::1", "::1"),
+        ("a.b:x", "a.b:x"),
+        ("a.b:", "a.b"),
+        ("", ""),
+        (":", ":"),
+    ],
 )
 def test_a_hosts_port_does_not_count(host, bare):
     assert without_port(host) == bare
@@ -132,6 +142,13 @@ def test_a_hosts_port_does_not_count(host, bare):
 def test_host_is_matched_as_requests_are(situation):
     for host in ("EU.example.com", "eu.example.com:8080", "eu.example.com."):
         assert explain(situation, "10.1.0.1", host)["route"] == "eu"
+
+
+@pytest.mark.parametrize(("underscores", "route"), [("drop", None), ("pass", "eu")])
+def test_a_field_that_requests_lose_is_none(underscores, route):
+    text = WORLD.replace("hosts: [eu.example.com]", 'headers: {x_eu: "1"}') + f"requests: {{underscores: {underscores}}}\n"
+    asked, _ = offline.situation_of(config_of(text))
+    assert explain(asked, "10.1.0.1", "www.example.com", "/", [("X_EU", "1")])["route"] == route
 
 
 def test_without_a_host_the_first_that_a_route_names(situation):

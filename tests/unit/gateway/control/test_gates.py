@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway._config_units import Statuses
 from gateway.control import looks
 from gateway.control.gates import GATE_STATES, SEEN_S, TRANSITIONS, Event, State, is_admitting, transition
 from gateway.control.world import Origin
-from tests.unit.gateway.control.helpers import Bench, config_of, identity, serving
+from tests.unit.gateway.control.helpers import TWO_POPS, Bench, config_of, identity, serving
 
 ONE, TWO = identity("192.0.2.1"), identity("192.0.2.2")
 
@@ -77,6 +78,19 @@ def test_at_the_start_a_dead_one_is_shut_after_down_after(bench):
     assert bench.opened == []
 
 
+def test_who_is_asked_something_else_is_judged_anew(bench):
+    bench.select(ONE)
+    bench.judge(ONE, False, False, False)
+    assert bench.published(ONE)[0] == "shut"
+    bench.judge(ONE, True)
+    health = bench.service.health.model_copy(update={"expect": (Statuses(204, 204),)})
+    bench.service = bench.service.model_copy(update={"health": health})
+    assert bench.select(ONE) == [ONE]  # at once, not when its old interval is over
+    assert bench.gates.all[ONE].good_run == 0
+    bench.service = bench.service.model_copy(update={"health": health.model_copy(update={"interval": 1.0})})
+    assert bench.select(ONE) == []
+
+
 def test_a_static_newcomer_waits_for_its_probe_then_ramps(bench):
     serving(bench, ONE)
     assert bench.select(ONE, TWO) == [TWO]
@@ -116,6 +130,27 @@ def test_where_others_stay_a_newcomer_inherits_nothing(bench):
     assert bench.gates.all[TWO].state is State.JOINING
     bench.select(ONE, identity("192.0.2.9", pop="sin"))
     assert bench.gates.all[identity("192.0.2.9", pop="sin")].state is State.JOINING
+
+
+@pytest.mark.parametrize("renamed", [identity(service="store"), identity(pop="fra1")])
+@pytest.mark.parametrize("origin", Origin)
+def test_an_endpoint_under_another_name_of_its_service_or_pop_stands_where_it_stood(bench, renamed, origin):
+    serving(bench, identity())
+    assert bench.select(renamed, origin=origin) == [renamed]  # it is probed all the same
+    assert bench.gates.all[renamed].state is State.ADMITTING
+    bench.judge(renamed, False, False, False)
+    assert bench.gates.all[renamed].state is State.SHUT
+    again = identity()._replace(service="again")
+    bench.select(again)
+    assert bench.gates.all[again].state is State.JOINING  # of one that took nothing there is nothing to inherit
+
+
+def test_who_is_judged_in_another_way_under_another_name_is_new(bench):
+    serving(bench, identity())
+    bench.service = config_of(TWO_POPS.replace("name: shop\n", "name: shop\n    health: {path: /ready}\n")).services[0]
+    store = identity(service="store")
+    bench.select(store)
+    assert bench.gates.all[store].state is State.JOINING
 
 
 def test_down_needs_failures_in_a_row(bench):
@@ -195,6 +230,7 @@ def test_who_was_not_selectable_for_a_while_ramps(bench):
     bench.clock.advance(SEEN_S)
     bench.gates.turn()
     assert bench.published(TWO)[0] == "shut"  # workers let go of its connections
+    assert not is_answering(bench, TWO)  # also in a panic
     bench.judge(TWO, False, False, False)
     assert bench.gates.all[TWO].state is State.ADMITTING  # a parked one is not judged
     assert bench.select(ONE, TWO) == [TWO]
@@ -202,12 +238,54 @@ def test_who_was_not_selectable_for_a_while_ramps(bench):
     assert bench.gates.all[ONE].state is State.ADMITTING
 
 
+@pytest.mark.parametrize(("origin", "after"), [(Origin.STATIC, State.JOINING), (Origin.KUBERNETES, State.RAMPING)])
+def test_of_who_was_away_for_longer_than_a_probes_interval_what_is_known_is_old(bench, origin, after):
+    """Where something goes on there its gate is still there when it comes back, hours later perhaps."""
+    serving(bench, ONE, TWO)
+    bench.select(ONE, origin=origin)
+    bench.clock.advance(bench.service.health.interval)
+    bench.select(ONE, TWO, origin=origin)
+    assert bench.gates.all[TWO].state is State.RAMPING
+    bench.select(ONE, origin=origin)
+    bench.clock.advance(bench.service.health.interval + 0.1)
+    assert bench.select(ONE, TWO, origin=origin) == [TWO]
+    assert bench.gates.all[TWO].state is after
+    assert bench.published(TWO)[0] == GATE_STATES[after]
+    assert is_answering(bench, TWO) is (after is State.RAMPING)
+    bench.judge(TWO, True)
+    assert bench.published(TWO)[0] == "admitting"
+
+
+@pytest.mark.parametrize("origin", Origin)
+def test_who_comes_back_in_the_place_of_who_took_traffic_goes_on(bench, origin):
+    """A name that moves there and back, and a PoP that gets another name and its old one again."""
+    for other in (TWO, identity(pop="fra1")):
+        bench = Bench(config_of().services[0])
+        serving(bench, ONE)
+        bench.select(other, origin=origin)
+        assert bench.gates.all[other].state is State.ADMITTING
+        bench.clock.advance(3600)
+        assert bench.select(ONE, origin=origin) == [ONE]  # it is probed all the same
+        assert bench.gates.all[ONE].state is State.ADMITTING
+        assert bench.published(ONE) == ("admitting", 1.0)
+
+
+def is_answering(bench, one):
+    return bench.figures.read_endpoint(bench.gates.all[one].row)["is_answering"]
+
+
 def test_a_shut_one_that_returns_stays_shut(bench):
+    """And answers as it did."""
     serving(bench, ONE)
-    bench.judge(ONE, False, False, False)
+    for _ in range(3):
+        bench.gates.judge(ONE, False, 0, has_answered=True)
     bench.select()
+    bench.clock.advance(SEEN_S)
+    bench.gates.turn()
+    assert not is_answering(bench, ONE)
     bench.select(ONE)
     assert bench.gates.all[ONE].state is State.SHUT
+    assert is_answering(bench, ONE)
 
 
 def test_slow_start_can_be_off():

@@ -97,7 +97,7 @@ def test_nor_who_is_doubted_ejected_or_gone(bench):
     bench.select()
     bench.clock.advance(SEEN_S)
     bench.gates.turn()
-    assert [bench.published(one)[0] for one in (ONE, TWO)] == ["shut", "shut"]
+    assert [bench.published(one)[0] for one in (ONE, TWO)] == ["silent", "silent"], "who waits there is told, once there is somebody else"
     bench.select(ONE)
     assert bench.published(ONE)[0] == "shut", "what was seen before says nothing of now"
 

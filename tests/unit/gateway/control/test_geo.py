@@ -4,8 +4,9 @@ import threading
 
 import pytest
 
+import gateway.control.geo as module
 from gateway.control.geo import DatabasesRefused, Geo
-from geoip import DatabaseFiles
+from geoip.files import WatchedFile
 from tests.unit.gateway.control.helpers import Clock, config_of
 from tests.unit.geoip.mmdb import city, write
 
@@ -128,11 +129,49 @@ def test_prepare_with_the_same_files_does_not_mind_that_one_is_broken_now(path):
     assert asyncio.run(geo.prepare(config)).locator().locate("1.2.3.4").lat == 1
 
 
+def hang(monkeypatch, file):
+    """Its disk, until that is let go."""
+    let_go, check = threading.Event(), WatchedFile.check
+    monkeypatch.setattr(WatchedFile, "check", lambda one, now: let_go.wait(20) and check(one, now) if one is file else check(one, now))
+    monkeypatch.setattr(module, "PATIENCE_S", 0.05)
+    return let_go
+
+
+def test_a_disk_that_hangs_holds_up_its_own_file_alone(path, tmp_path, monkeypatch):
+    """Before, no database was looked at any more, nor those of the next configuration."""
+    other = tmp_path / "other.mmdb"
+    path.write_bytes(ONE)
+    other.write_bytes(ONE)
+    config = config_of(geoip=f"{{city: [{path}, {other}]}}")
+    found = []
+    geo = Geo(config, Clock(), found.append)
+    let_go = hang(monkeypatch, geo.files.watched[0])
+
+    async def scenario():
+        await geo.turn()
+        assert not geo.has_looked
+        assert [locator.locate("1.2.3.4").lat for locator in found] == [1]
+        other.write_bytes(TWO)
+        for _ in range(2):  # it is looked at twice before it is read
+            await geo.turn()
+        assert [locator.locate("1.2.3.4").lat for locator in found] == [1, 3]
+        geo.use(await geo.prepare(config_of(geoip=f"{{city: {other}}}")), geo.locator)
+        other.write_bytes(ONE)
+        for _ in range(2):
+            await geo.turn()
+        assert [locator.locate("1.2.3.4").lat for locator in found] == [1, 3, 1]
+        let_go.set()
+        await asyncio.gather(*geo._looks.values())
+        await geo.turn()
+        assert (geo.has_looked, geo._looks) == (True, {})
+
+    asyncio.run(scenario())
+
+
 def test_a_reload_leads_away_from_a_disk_that_hangs(path, tmp_path, monkeypatch):
     path.write_bytes(ONE)
     geo, _, _ = geo_of(path)
-    let_go, check, old = threading.Event(), DatabaseFiles.check, geo.files
-    monkeypatch.setattr(DatabaseFiles, "check", lambda files, now: let_go.wait(20) if files is old else check(files, now))
+    let_go = hang(monkeypatch, geo.files.watched[0])
 
     async def scenario():
         looking = asyncio.create_task(geo.turn())
@@ -145,3 +184,30 @@ def test_a_reload_leads_away_from_a_disk_that_hangs(path, tmp_path, monkeypatch)
         await looking
 
     asyncio.run(scenario())
+
+
+def test_who_is_awaited_or_asked_for_is_looked_at_soon(path):
+    geo, _, _ = geo_of(path)  # each ten seconds else
+    turns(geo)
+    assert geo.pause_s == module.SOON_S
+    path.write_bytes(ONE)
+    turns(geo)
+    assert geo.pause_s == module.SOON_S
+    turns(geo)
+    assert geo.pause_s == geo.config.geoip.check_interval
+    prepared = asyncio.run(geo.prepare(geo.config))
+    geo.use(prepared, prepared.locator())
+    assert geo.pause_s == module.SOON_S
+    turns(geo)
+    assert geo.pause_s == geo.config.geoip.check_interval
+
+
+def test_one_file_in_both_roles_is_said_once_each(path, caplog):
+    caplog.set_level(logging.INFO, "isochrone.geoip")
+    path.write_bytes(ONE)  # of cities: no database of networks
+    geo = Geo(config_of(geoip=f"{{city: {path}, asn: {path}}}"), Clock())
+    turns(geo, 5)
+    assert sorted(record.message for record in caplog.records) == ["database loaded", "database refused"]
+    ((age_s, is_refused),) = geo.by_path(2e9).values()
+    assert age_s > 0
+    assert is_refused

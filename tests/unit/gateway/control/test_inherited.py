@@ -135,6 +135,27 @@ def test_a_dual_one_is_known_by_its_option(passed):
         listener.close()
 
 
+@pytest.mark.parametrize("is_mine", [True, False])
+def test_of_two_with_one_name_it_is_whose_bind_it_has(passed, is_mine):
+    with listening() as one:
+        port = one.getsockname()[1]
+        inherited = Inherited.of(environment("admin"), passed(one))
+        mine = inherited.open_listener("admin", Address("127.0.0.1", port) if is_mine else Address("127.0.0.2", 0), How(), ("admin",))
+        assert mine.is_shared is is_mine
+        api = inherited.open("admin", LOOPBACK if is_mine else Address("127.0.0.1", port))
+        assert api.is_shared is not is_mine
+        inherited.check_all_taken()
+        mine.close()
+        api.close()
+
+
+def test_where_nothing_else_has_the_name_a_listener_says_what_is_wrong(passed):
+    with listening() as one:
+        inherited = Inherited.of(environment("status"), passed(one))
+        with pytest.raises(StartError, match=r"^listener status: the inherited socket is bound to "):
+            inherited.open_listener("status", Address("127.0.0.2", 0), How(), ("admin",))
+
+
 def test_one_that_nobody_asks_for_is_a_fault(passed):
     with listening() as one:
         inherited = Inherited.of(environment("nobody"), passed(one))

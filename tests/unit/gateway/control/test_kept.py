@@ -55,6 +55,38 @@ def test_what_others_may_touch_is_not_read(tmp_path, mode, is_secret, fault):
         assert refused.value.strerror == fault
 
 
+@pytest.mark.parametrize(
+    ("folder_mode", "mode", "fault"),
+    [
+        (0o2770, 0o660, None),  # as kubelet leaves a volume with fsGroup
+        (0o2770, 0o664, "others may read or write it"),
+        (0o2777, 0o660, "others may read or write it"),
+        (0o770, 0o660, "others may read or write it"),
+    ],
+)
+def test_the_group_of_a_volume_is_nobody_else(tmp_path, folder_mode, mode, fault):
+    path = tmp_path / "key"
+    write(path, b"content")
+    path.chmod(mode)
+    tmp_path.chmod(folder_mode)
+    if fault is None:
+        assert read(path, is_secret=True) == b"content"
+    else:
+        with pytest.raises(PermissionError, match=fault):
+            read(path, is_secret=True)
+
+
+def test_a_group_that_this_process_is_not_in_is_somebody_else(tmp_path, monkeypatch):
+    path = tmp_path / "key"
+    write(path, b"content")
+    path.chmod(0o660)
+    tmp_path.chmod(0o2770)
+    monkeypatch.setattr(os, "getegid", lambda: path.stat().st_gid + 1)
+    monkeypatch.setattr(os, "getgroups", list)
+    with pytest.raises(PermissionError, match="others may write it"):
+        read(path)
+
+
 def test_what_belongs_to_somebody_else_is_not_read(tmp_path, monkeypatch):
     path = tmp_path / "x"
     write(path, b"content")

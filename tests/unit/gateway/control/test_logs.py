@@ -164,6 +164,21 @@ def test_a_reader_that_hangs_costs_lines_and_one_short_wait(own, clock):
     assert [json.loads(line)["n"] for line in whole if line.endswith(b"}")] == list(range(60 - lines.lost))
 
 
+def test_a_terminal_that_nobody_reads_costs_lines_too(own, clock):
+    """It polls as writable while it has room for one byte, and a write waits for the rest."""
+    reader, shell = os.openpty()
+    with open(shell, "w") as stream:
+        lines, _ = begin(clock, stream)
+        began = time.monotonic()
+        for i in range(50):
+            own.warning("line %s", i, extra={"long": "x" * 3000})
+        assert lines.lost > 0
+        assert time.monotonic() - began < 5
+        assert os.get_blocking(shell)  # the shell's own is as it was
+    os.close(lines._terminal)
+    os.close(reader)
+
+
 def test_a_full_disk_costs_lines_and_nothing_else(own, clock, capsys):
     with open("/dev/full", "w", buffering=1) as full:
         lines, _ = begin(clock, full)

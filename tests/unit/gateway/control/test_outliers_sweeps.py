@@ -131,6 +131,15 @@ def test_a_sweep_ejects_by_latency():
     assert ejection.until - scene.now == pytest.approx(30, rel=JITTER)
 
 
+@pytest.mark.parametrize(("slow_by", "ejected"), [(ONE, []), (ALL, [BAD])])
+def test_a_slow_page_of_one_client_ejects_nobody(slow_by, ejected):
+    """One answer of 4 s among 60 makes a mean of 67 ms of one of 10."""
+    scene = Scene(*SET[:4], rules=SWEPT)
+    grown = {one: counts._replace(good_by=ALL) for one, counts in timed(10, 10, 10, 10).items()}
+    grown[BAD] = Counts(60, 0, 60, 4_000_000, good_by=ALL, slow_by=slow_by)
+    assert [one.identity for one in scene.sweep(grown).ejected] == ejected
+
+
 def test_the_unsuccessful_go_before_the_slow_and_nobody_twice():
     grown = {one: Counts(100, 0, 100, 3_000_000) for one in SET[:6]}
     grown[SET[1]] = Counts(100, 0, 100, 90_000_000)

@@ -54,6 +54,13 @@ def limited(penalty, now, n=10, share=1.0, is_limited=True):
     return penalty.turn(Outcomes(n, rate_limited=round(n * share), retry_after_ms=round(n * share) * 3_600_000), TERMS, now, is_limited)
 
 
+@pytest.mark.parametrize(("part", "ms"), [(0.0, 0.0), (0.5, 250.0), (1.0, 500.0)])
+def test_what_is_one_networks_own_counts_for_nothing_then_and_later(part, ms):
+    penalty = Penalty()
+    assert penalty.turn(Outcomes(10, failures=1), TERMS, 0.0, part=part) == ms
+    assert penalty.turn(Outcomes(0), TERMS, 0.1) == pytest.approx(ms)
+
+
 @pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
 def test_a_pop_that_turns_a_share_away_looks_slower_by_that_share_of_a_second(share):
     penalty = Penalty()

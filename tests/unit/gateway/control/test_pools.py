@@ -19,6 +19,7 @@ from gateway.control.pools import (
 )
 from gateway.control.resolver import Answer
 from gateway.control.sources import _Running
+from gateway.control.wanted import key_of
 from gateway.control.world import Known, Origin
 from k8s import State
 from routing_core import explain
@@ -42,8 +43,14 @@ class FakeCluster:
     def is_synced(self, key):
         return self.synced
 
+    def is_of_another(self, key):
+        return False
+
     def endpoints(self, key):
         return ()
+
+    def error_of(self, key):
+        return self.error
 
     def problem(self, key):
         return self._problem
@@ -52,19 +59,14 @@ class FakeCluster:
         return self.age
 
 
-def serve_in(gateway, pop, in_flight):
-    """As a worker counts: in the pool, and in the PoP."""
-    serve_some(gateway, pop, in_flight=in_flight)
-    numbers = {one.name: one.row for one in gateway.publisher.table.spec.pops}
-    add_to_pop(gateway.figures, numbers[pop], 0, in_flight)
-
-
 def with_cluster(cluster):
     """Following a cluster takes a loop; what is asked of it does not."""
     gateway = gateway_of()
     gateway.publisher.config = gateway.sources._config = config_of(KUBERNETES)
-    gateway.sources.clusters["nyc"] = _Running(cluster, gateway.config.pops[1].kubernetes, None, 0.0)
-    return gateway, gateway.config.services[0].backends[1]
+    way, backend = gateway.config.pops[1].kubernetes, gateway.config.services[0].backends[1]
+    gateway.sources.clusters["nyc"] = gateway.sources._running[way] = _Running(cluster, way, None, 0.0)
+    gateway.sources._wanted["shop", "nyc"] = way, key_of(backend)
+    return gateway, backend
 
 
 def test_each_endpoint_is_in_one_state():
@@ -103,7 +105,7 @@ def test_all_pops_with_the_words_of_the_contract():
     admit(gateway)
     gateway.refresh.on_connect(("shop", "nyc"), 0.080)
     gateway.refresh.turn(gateway.config, gateway.publisher.table.spec)
-    serve_in(gateway, "nyc", 3)
+    serve_some(gateway, "nyc", in_flight=3)
     gateway.clock.advance(2.5)
     said = describe(gateway)
     assert said["table"] == {"generation": 2, "age_s": 2.5}
@@ -128,11 +130,11 @@ def test_a_pop_is_down_degraded_drained():
     states = {pop["pop"]: pop["state"] for pop in describe(gateway)["pops"]}
     assert states == {"fra": "down", "nyc": "degraded"}
     gateway.drains.drain("nyc")
-    serve_in(gateway, "nyc", 1)
+    serve_some(gateway, "nyc", in_flight=1)
     gateway.clock.advance(4)
     nyc = describe_pop(gateway, "nyc")
     assert (nyc["state"], nyc["drained"], nyc["since_s"], nyc["in_flight"]) == ("draining", True, 4.0, 1)
-    serve_in(gateway, "nyc", -1)
+    serve_some(gateway, "nyc", in_flight=-1)
     assert describe_pop(gateway, "nyc")["state"] == "drained"
 
 
@@ -149,7 +151,7 @@ def test_capacity_and_what_is_left_of_it():
     assert nyc["capacity"] == {"requests_in_flight": 40, "low": 0.5, "high": 1.0}
     assert nyc["services"][0]["capacity"] == {"requests_in_flight": 20, "low": 0.25, "high": 0.5}
     assert (nyc["headroom"], nyc["services"][0]["headroom"]) == (1.0, 1.0)
-    serve_in(gateway, "nyc", 4)
+    serve_some(gateway, "nyc", in_flight=4)
     nyc = describe_pop(gateway, "nyc")
     assert (nyc["in_flight"], nyc["headroom"], nyc["services"][0]["headroom"]) == (4, 0.9, 0.6)  # 4 of 40, 4 of 10
     # Other services fill the PoP as well: the tighter one holds.
@@ -157,14 +159,14 @@ def test_capacity_and_what_is_left_of_it():
     nyc = describe_pop(gateway, "nyc")
     assert (nyc["in_flight"], nyc["headroom"]) == (34, 0.15)
     assert (nyc["services"][0]["in_flight"], nyc["services"][0]["headroom"]) == (4, 0.15)
-    serve_in(gateway, "nyc", 90)
+    serve_some(gateway, "nyc", in_flight=90)
     assert describe_pop(gateway, "nyc")["headroom"] == 0
 
 
 def test_headroom_is_what_the_decision_sees():
     gateway = gateway_of(CAPACITIES)
     admit(gateway)
-    serve_in(gateway, "nyc", 7)
+    serve_some(gateway, "nyc", in_flight=7)
     explained = {one.pop: one.headroom for one in explain(gateway.publisher.table, 0, None).candidates}
     said = {pop["pop"]: pop["services"][0]["headroom"] for pop in describe(gateway)["pops"]}
     assert said["nyc"] == pytest.approx(explained["nyc"])
@@ -211,7 +213,6 @@ def test_one_pop_tells_each_endpoint():
         "doubted",
         2,
     )
-    assert pool_row(gateway) >= 0
     assert len(endpoints(gateway)) == 3
 
 
@@ -231,13 +232,13 @@ def test_no_such_pop_names_those_there_are():
 )
 def test_a_clusters_age_and_error(cluster, source):
     gateway, backend = with_cluster(cluster)
-    assert source_of(gateway, backend) == source
+    assert source_of(gateway, gateway.config.services[0], backend) == source
 
 
 def test_a_cluster_that_is_not_followed():
     gateway, backend = with_cluster(FakeCluster())
     del gateway.sources.clusters["nyc"]
-    assert source_of(gateway, backend) == Source("kubernetes", None, "not followed yet")
+    assert source_of(gateway, gateway.config.services[0], backend) == Source("kubernetes", None, "not followed yet")
 
 
 def test_a_pop_of_which_all_that_is_left_is_going_away_is_degraded_while_that_serves():
@@ -263,6 +264,6 @@ def test_names_are_as_old_as_their_oldest_answer():
     gateway = gateway_of(NAMES)
     backend = gateway.config.services[0].backends[0]
     assert kind_of(backend) == "names"
-    assert source_of(gateway, backend) == Source("names", None, None)
+    assert source_of(gateway, gateway.config.services[0], backend) == Source("names", None, None)
     gateway.resolver.answers["web.example.com"] = Answer(("192.0.2.1",), answered_at=990.0, error="no answer in time")
-    assert source_of(gateway, backend) == Source("names", 10.0, "web.example.com: no answer in time")
+    assert source_of(gateway, gateway.config.services[0], backend) == Source("names", 10.0, "web.example.com: no answer in time")

@@ -74,7 +74,11 @@ def test_further_fields_and_another_port():
         (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", True, "status 200"),
         (b"HTTP/1.0 399\r\n\r\n", True, "status 399"),
         (b"HTTP/1.1 503 Service Unavailable\r\n\r\n", False, "status 503"),
-        (b"HTTP/1.1 100 Continue\r\n\r\n", False, "status 100"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n", False, "no HTTP status line"),  # an interim answer is none
+        (b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", True, "status 200"),
+        (b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 503 Unavailable\r\n\r\n", False, "status 503"),
+        (b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n", False, "no HTTP status line"),
+        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", False, "status 101"),
         (b"HTTP/1.1 20 OK\r\n\r\n", False, "no HTTP status line"),
         (b"SSH-2.0-OpenSSH\r\n", False, "no HTTP status line"),
         (b"HTTP/1.1 200", False, "no HTTP status line"),
@@ -398,6 +402,24 @@ def test_a_shorter_interval_is_in_use_at_once():
     asyncio.run(scenario())
 
 
+def test_an_answer_to_an_older_question_is_no_verdict():
+    async def scenario():
+        bench, prober, asked, _, _ = scene()
+        asked.gate = asyncio.Event()
+        begin(bench, prober, ONE)
+        await turns(bench, prober, 0.1)
+        bench.service = bench.service.model_copy(update={"health": Health(type="http", path="/other")})
+        prober.ask_all([bench.gates.all[one] for one in bench.select(ONE)])
+        asked.gate.set()
+        await turns(bench, prober, 0.1)
+        assert not bench.gates.all[ONE].is_judged
+        await turns(bench, prober, 0.1)
+        assert bench.gates.all[ONE].is_judged
+        assert len(asked.at) == 2
+
+    asyncio.run(scenario())
+
+
 def test_parked_and_forgotten_ones_are_not_asked():
     async def scenario():
         bench, prober, asked, _, _ = scene()
@@ -438,13 +460,17 @@ def test_one_that_goes_and_comes_while_its_probe_runs_is_judged_anew():
     asyncio.run(scenario())
 
 
-def test_a_probe_that_fails_in_a_way_nobody_foresaw_is_tried_again(caplog):
+@pytest.mark.parametrize("broken", ["ask", "on_connect"])
+def test_a_probe_that_fails_in_a_way_nobody_foresaw_is_tried_again(caplog, broken):
+    """Also where its result could not be taken."""
+
     async def scenario():
-        bench, prober, asked, _, _ = scene()
+        bench, prober, _, _, _ = scene()
         begin(bench, prober, ONE)
-        asked.result = RuntimeError("a bug")
+        sound = getattr(prober, broken)
+        setattr(prober, broken, lambda *args: {}["a bug"])
         await turns(bench, prober, 0.5)
-        asked.result = Result(True, "fine", 0.001)
+        setattr(prober, broken, sound)
         await turns(bench, prober, 2)
         assert prober.unjudged == []
 

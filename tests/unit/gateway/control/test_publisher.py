@@ -1,6 +1,8 @@
+import asyncio
 import random
 
 import pytest
+import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -120,6 +122,22 @@ def test_changes_within_ten_milliseconds_are_one_table():
         assert publisher.generation == 4
 
     play(scenario)
+
+
+def test_a_table_that_is_asked_for_at_once_is_one_with_what_is_asked_for_after_it():
+    """On the loop that serves: where nothing is left to wait for, what it hands out is no timer and has no time."""
+
+    async def scenario():
+        published = asyncio.Event()
+        publisher = publisher_of(config_of(), Clock(), wake=published.set)
+        published.clear()  # of the first table
+        for wait in (0.0, 0.0, COALESCE_S):
+            publisher.request(wait)
+        await asyncio.wait_for(published.wait(), 5)
+        assert (publisher.generation, publisher.is_due) == (2, False)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scenario())
 
 
 def test_when_building_is_slow_no_more_than_half_of_the_time_goes_into_it():

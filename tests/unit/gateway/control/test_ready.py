@@ -110,6 +110,20 @@ def test_the_first_round_has_an_end(scene, caplog):
     assert "first probe round not done in time" in caplog.text
 
 
+def test_the_first_round_begins_when_the_last_cluster_has_spoken(scene):
+    """One that answers late is not served from before anybody has looked at its endpoints."""
+    ready, parts = scene
+    settle(parts)
+    parts.sources.waiting = ["fra"]
+    parts.prober.unjudged = [identity()]
+    parts.clock.advance(FIRST_ROUND_S + 1)
+    assert ready.obstacles()[0] == "cluster in fra: not synced yet"
+    parts.sources.waiting = []
+    assert ready.obstacles() == ["first probe round: 1 endpoints to go"]
+    parts.clock.advance(FIRST_ROUND_S)
+    assert ready.obstacles() == []
+
+
 def test_databases_on_a_disk_that_hangs_are_not_waited_for_for_ever(scene):
     ready, parts = scene
     settle(parts)

@@ -1,4 +1,5 @@
 import logging
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -84,6 +85,25 @@ def test_those_that_answer_are_counted_for_a_panic(scene):
     bench.gates.judge(everyone[2], False, 0)
     refresh.turn(CONFIG, spec)
     assert read(bench, NYC)["answering"] == before - 1
+
+
+def test_the_own_zone_is_preferred_while_it_can_bear_that(scene):
+    bench, refresh, spec, everyone = scene
+    (service,) = spec.services
+    pools = service.pools[0], replace(service.pools[1], n_preferred=1)
+    spec = replace(spec, services=(replace(service, pools=pools),))
+
+    def share_after(one, result):
+        for _ in range(3):
+            bench.judge(one, result)
+        refresh.turn(CONFIG, spec)
+        return read(bench, NYC)["all_zones"]
+
+    refresh.turn(CONFIG, spec)
+    assert read(bench, NYC)["all_zones"] == 0
+    assert share_after(everyone[1], False) == 1
+    assert share_after(everyone[2], False) == 0, "nobody is left"
+    assert share_after(everyone[1], True) == 0 and read(bench, FRA)["all_zones"] == 0
 
 
 def test_service_time_is_first_byte_less_path(scene):

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.control.builder import build
+from gateway.control.ramps import LONGEST_S
 from gateway.control.refresh import LEAST, STARTING_S
 from gateway.control.world import Known, Origin, World
 from k8s import State
@@ -201,6 +202,75 @@ def test_where_all_come_back_nobody_waits_for_another():
     assert ramps(bench) == (1, 1)
 
 
+@pytest.mark.parametrize(("is_judged_alike", "ramp"), [(True, 1), (False, 0.1)])
+def test_a_pop_under_another_name_does_not_ramp(is_judged_alike, ramp):
+    """Its endpoint stands as it stood, or has to be judged first."""
+    bench, refresh, _, (_, *others) = started(CONFIG)
+    text = TWO_POPS.replace("fra", "fra1")
+    if not is_judged_alike:
+        text = text.replace("- name: shop", "- name: shop\n    health: {interval: 7s}")
+    config, moved = config_of(text), identity("192.0.2.1", pop="fra1")
+    bench.service = config.services[0]
+    bench.select(moved, *others)
+    world = World()
+    world.describe(("shop", "fra1"), [Known(moved, State.READY, Origin.STATIC)])
+    world.describe(NYC, [Known(one, State.READY, Origin.STATIC) for one in others])
+    refresh.turn(config, build(config, world, bench.rows, 2).spec)
+    assert read(bench, ("shop", "fra1"))["ramp"] == pytest.approx(ramp, abs=0.002)
+    assert read(bench, NYC)["ramp"] == 1
+
+
+def test_one_that_is_drained_while_it_is_renamed_ramps_when_it_is_back():
+    bench, refresh, _, (_, *others) = started(CONFIG)
+    config, moved = config_of(TWO_POPS.replace("fra", "fra1")), identity("192.0.2.1", pop="fra1")
+    bench.service = config.services[0]
+    bench.select(moved, *others)
+    world = World()
+    world.describe(("shop", "fra1"), [Known(moved, State.READY, Origin.STATIC)])
+    world.describe(NYC, [Known(one, State.READY, Origin.STATIC) for one in others])
+    spec = build(config, world, bench.rows, 2).spec
+    refresh.turn(config, replace(spec, pops=(replace(spec.pops[0], is_drained=True), spec.pops[1])))
+    bench.clock.advance(0.3)
+    refresh.turn(config, spec)
+    assert read(bench, ("shop", "fra1"))["ramp"] == pytest.approx(0.1, abs=0.002)
+
+
+FRA_LINE = '      - {pop: fra, endpoints: ["192.0.2.1:80"]}\n'
+
+
+@pytest.mark.parametrize("is_forgotten", [True, False])
+@pytest.mark.parametrize(("absence_s", "ramp"), [(0.5, 1), (3, 0.55), (60, 0.1), (3600, 0.1)])
+def test_a_pop_that_was_out_of_the_file_was_away_for_that_time(is_forgotten, absence_s, ramp):
+    """Whether its row was given back meanwhile, or is kept by what goes on there."""
+    bench, refresh, spec, (fra, *others) = started(CONFIG)
+    config = config_of(TWO_POPS.replace(FRA_LINE, ""))
+    bench.select(*others)
+    world = World()
+    world.describe(NYC, [Known(one, State.READY, Origin.STATIC) for one in others])
+    refresh.turn(config, build(config, world, bench.rows, 2).spec)
+    if is_forgotten:
+        refresh.forget(FRA)
+        bench.gates.forget(fra)
+    bench.clock.advance(absence_s)
+    bench.select(fra, *others)
+    bench.judge(fra, True)
+    refresh.turn(CONFIG, spec)
+    assert read(bench, FRA)["ramp"] == pytest.approx(ramp, abs=0.002)
+    assert read(bench, NYC)["ramp"] == 1
+
+
+def test_of_a_pop_that_was_away_for_long_nothing_is_kept():
+    bench, refresh, _, (_, *others) = started(CONFIG)
+    bench.select(*others)
+    world = World()
+    world.describe(NYC, [Known(one, State.READY, Origin.STATIC) for one in others])
+    for generation in (2, 3):
+        config = config_of(TWO_POPS.replace(FRA_LINE, ""))
+        refresh.turn(config, build(config, world, bench.rows, generation).spec)
+        assert bool(refresh.away) is (generation == 2)
+        bench.clock.advance(LONGEST_S)
+
+
 def test_a_drained_pop_stands_at_the_beginning_before_it_is_taken_back():
     """Workers see the table without the drain before the next turn."""
     bench, refresh, spec, _ = started(CONFIG)
@@ -245,6 +315,19 @@ def test_what_went_wrong_is_a_penalty_at_once(more, outcomes, penalty_ms):
     assert read(bench, NYC)["penalty_ms"] == 0
     refresh.turn(config, spec)  # the same sums are nothing new
     assert bench.figures.figures.read_pool(bench.rows.pool(*FRA))["penalty_ms"] == pytest.approx(penalty_ms, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("bad", "moves"), [(by_group(30), False), (by_group(0, 15, 15), True), (by_group(8, 8, 7, 7), True)], ids=["one", "two", "all"]
+)
+def test_failures_of_one_client_move_nobody(bad, moves):
+    bench, refresh, spec, _ = started(CONFIG)
+    row = bench.rows.pool(*FRA)
+    bench.figures.pools[row] = {"attempts": 230, "failures": 30}
+    bench.figures.groups[row] = (by_group(50, 50, 50, 50), 0, bad)
+    bench.clock.advance(0.1)
+    refresh.turn(CONFIG, spec)
+    assert (read(bench, FRA)["penalty_ms"] > 0) is moves
 
 
 @pytest.mark.parametrize(

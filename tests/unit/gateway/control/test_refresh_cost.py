@@ -26,6 +26,7 @@ class Counting:
     def __init__(self, figures):
         self.figures = figures
         self.read = Counter()
+        self.waiting = {}  # by groups of client networks, which only workers count
 
     def __getattr__(self, name):
         return getattr(self.figures, name)
@@ -33,6 +34,9 @@ class Counting:
     def read_pool_times(self, row):
         self.read[row] += 1
         return self.figures.read_pool_times(row)
+
+    def read_waiting(self, row):
+        return self.waiting.get(row) or self.figures.read_waiting(row)
 
 
 class Scene:
@@ -268,6 +272,20 @@ def test_what_waits_against_what_is_answered_is_a_penalty(service, waits):
         scene.turn()
     assert (scene.pool(0)["penalty_ms"] > 1000) is waits
     assert scene.pool(1)["penalty_ms"] == 0
+
+
+@pytest.mark.usefixtures("rare")
+@pytest.mark.parametrize(("service", "waits"), [("", True), ("long_lived: true", False)])
+def test_who_falls_silent_behind_an_answer_is_found_though_nothing_is_counted_any_more(service, waits):
+    """And in turn it is worked on once in 10 s."""
+    scene = Scene(100, service=service)
+    number = unswept(scene)
+    scene.answer(number, 50, 10)
+    add_to_pool(scene.figures, scene.row(number), 0, waiting=20)
+    scene.counting.waiting[scene.row(number)] = (1,) * len(scene.figures.read_waiting(scene.row(number)))
+    scene.turn(30)
+    assert (scene.pool(number)["penalty_ms"] > 1000) is waits
+    assert (scene.counting.read[scene.row(number)] >= 30) is waits
 
 
 @pytest.mark.parametrize(("held_up", "in_flight"), [(True, 0), (False, 20)])

@@ -92,6 +92,37 @@ def test_a_name_without_an_answer_empties_no_pool_and_is_told():
 FAULTS = ConfigError([Fault("x.yaml", 3, "pops.fra.lat", "must be a number"), Fault("x.yaml", 9, "routes", "must be a list")])
 
 
+def test_endpoints_that_are_refused_are_told():
+    async def scenario(scene):
+        async def ask(name):
+            return ("127.0.0.1",)
+
+        scene.resolver.ask = ask
+        outcome = await scene.reload.run()
+        assert outcome.is_done
+        (line,) = [one for one in outcome.warnings if "refused" in one]
+        assert line.startswith("service shop in fra: 1 refused, such as 127.0.0.1:80: loopback")
+        assert line.endswith("; no endpoint is left there")
+        assert not [one for one in (await scene.reload.run()).warnings if "refused" in one]  # as it was
+
+    play(scenario, config_of(TWO_POPS.replace("192.0.2.1:80", "web.example.com:80")))
+
+
+RENAMED = TWO_POPS.replace("fra", "fra1")
+
+
+@pytest.mark.parametrize(("drained", "is_told"), [({"fra"}, True), ({"nyc"}, False), (set(), False), ({"fra", "lon"}, True)])
+def test_a_drained_pop_that_is_no_longer_there_is_told_with_who_may_be_in_its_place(caplog, drained, is_told):
+    async def scenario(scene):
+        scene.publisher.world.drained = set(drained)
+        line = "pops: fra is drained and no longer in the configuration: the drain waits for that name; new in it, not drained: fra1"
+        assert (await scene.reload.run()).warnings == ((line,) if is_told else ())
+        assert (line in caplog.messages) == is_told
+        assert (await scene.reload.run()).warnings == ()  # once
+
+    play(scenario, config_of(RENAMED))
+
+
 @pytest.mark.parametrize(
     ("new", "lines"),
     [
@@ -125,6 +156,39 @@ def test_a_table_that_cannot_be_built_leaves_the_world_as_it_was(monkeypatch):
         assert scene.addresses() == ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
 
     play(scenario, config_of(MOVED))
+
+
+def test_a_file_that_nobody_foresaw_is_named_where_it_fails(tmp_path):
+    async def scenario(scene):
+        scene.reload.load = (tmp_path / "gone").read_bytes
+        assert await scene.reload.run() == Outcome(False, (f"{tmp_path}/gone: No such file or directory",))
+
+    play(scenario)
+
+
+def test_what_is_still_as_it_was_after_the_swap_is_a_warning(caplog, monkeypatch):
+    async def scenario(scene):
+        async def renewed(_, deadline_s):
+            assert scene.publisher.config is scene.next and scene.reload.counts["applied"] == 1
+            return [f"not within {deadline_s:g} s"]
+
+        monkeypatch.setattr(Sources, "renewed", renewed)
+        assert await scene.reload.run() == Outcome(True, warnings=("not within 3 s",))
+
+    caplog.set_level(logging.WARNING)
+    play(scenario, config_of(MOVED))
+    assert [record.message for record in caplog.records] == ["not within 3 s"]
+
+
+def test_without_a_thread_a_reload_is_refused(monkeypatch):
+    def no_thread(_):
+        raise RuntimeError("can't start new thread")
+
+    async def scenario(scene):
+        monkeypatch.setattr(threading.Thread, "start", no_thread)
+        assert await scene.reload.run() == Outcome(False, ("no thread can be started: can't start new thread",))
+
+    play(scenario)
 
 
 def test_a_file_that_hangs_is_given_up(monkeypatch):

@@ -7,6 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.control.drains import PopDrains
+from gateway.control.reload import Outcome
 from gateway.errors import ConfigError, Fault
 from k8s import ServiceKey
 from routing_core import _memory
@@ -77,6 +78,7 @@ class Trial(Scene):
         self.made = []
         super().__init__()
         self.sources.make_cluster = self.make
+        self.reload.hear_s = 0.0  # nobody here speaks unless a test has him
         self.publisher.on_collect = self.forget
         self.drains = PopDrains(self.publisher, self.publisher.figures, self.clock)
 
@@ -105,7 +107,7 @@ class Trial(Scene):
             dict(world.pools), set(world.drained), set(world.counted), dict(self.resolver.answers),
             {pop: (one.cluster, tuple(one.cluster.services), one.cluster.is_running) for pop, one in self.sources.clusters.items()},
             {identity: (gate.state, gate.is_parked) for identity, gate in publisher.gates.all.items()},
-            publisher.rows.rows.keys() - publisher.rows.retired.keys(), self.geo.config, len(self.told), len(self.made),
+            publisher.rows.rows.keys() - publisher.rows.retired.keys(), self.geo.config, len(self.told),
         )  # fmt: skip
 
 
@@ -128,6 +130,8 @@ async def refuse(trial, how, world):
         outcome = await trial.reload.run()
     finally:
         _memory.refuse(False)
+    await settle()  # whom it had begun to follow is followed no longer
+    assert {id(one) for one in trial.made if one.is_running} == {id(one.cluster) for one in trial.sources._running.values()}
     return outcome
 
 
@@ -257,5 +261,51 @@ def test_rows_of_a_table_that_was_not_built_are_given_back():
             assert len(trial.publisher.rows.rows) == before
         assert most >= before + 100  # it had come as far as that
         assert len(trial.served()[0]["fra"]) == 100
+
+    run(scenario)
+
+
+def test_a_reload_waits_for_the_first_word_of_who_is_new_and_serves_from_it_at_once():
+    async def scenario(trial):
+        trial.reload.hear_s = 30.0
+        trial.next = config_of(text_of({**FIRST, "sin": "beta"}))
+        reload = asyncio.ensure_future(trial.reload.run())
+        async with asyncio.timeout(10):
+            while len(trial.made) < 2:
+                await asyncio.sleep(0)
+        cluster = trial.made[1]
+        assert (cluster.name, cluster.services, trial.served()[0]["sin"]) == ("sin", [KEY], {"192.0.2.70"})
+        cluster.say(KEY, pod("192.0.2.90"))
+        assert await reload == Outcome(True, warnings=WAITING_FOR_ALPHA)
+        assert trial.served()[0]["sin"] == {"192.0.2.90"}
+        assert (len(trial.made), cluster.is_running) == (2, True)
+
+    run(scenario)
+
+
+WAITING_FOR_ALPHA = ("services.shop, nyc: shop/web not heard of yet (no answer in time); its endpoints stay those that were last known",)
+NEW = """  - name: new
+    backends: [{pop: nyc, kubernetes: {namespace: shop, service: web, port: http}}]
+routes:"""
+
+
+def test_whoever_does_not_speak_in_time_is_said_with_what_it_means():
+    async def scenario(trial):
+        trial.sources.clusters["nyc"].cluster.say(KEY, pod("192.0.2.81"))
+        trial.publisher.publish()
+        make = trial.make
+
+        def gone(*args):
+            cluster = make(*args)
+            cluster.error = "cannot connect"
+            return cluster
+
+        trial.sources.make_cluster = gone
+        trial.next = config_of(text_of({"fra": None, "nyc": "beta", "sin": None}).replace("routes:", NEW))
+        outcome = await trial.reload.run()
+        said = "nyc: shop/web not heard of yet (cannot connect)"
+        kept, none = "its endpoints stay those that were last known", "it has no endpoints until then"
+        assert outcome == Outcome(True, warnings=(f"services.shop, {said}; {kept}", f"services.new, {said}; {none}"))
+        assert trial.served()[0] == {"nyc": {"192.0.2.81"}}
 
     run(scenario)

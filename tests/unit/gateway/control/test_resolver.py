@@ -214,3 +214,29 @@ def test_of_a_name_only_what_can_be_reached_from_here_counts(monkeypatch):
     assert asyncio.run(lookup("web")) == ("127.0.0.1",)
     ways["127.0.0.1"] = False  # no way anywhere: that will change, and is no word on the name
     assert asyncio.run(lookup("web")) == ("2001:db8::1", "127.0.0.1")
+
+
+def test_a_name_that_is_back_has_what_it_had_until_it_is_answered():
+    async def scenario():
+        resolver, names, clock, _, _ = scene()
+        names.answers["old"] = ("192.0.2.1",)
+        resolver.want(["old"])
+        resolver.turn()
+        await settle()
+        resolver.want(["new"])
+        assert resolver.addresses("old") == ()
+        names.answers.clear()
+        await resolver.first(["old"], 1.0)
+        assert resolver.addresses("old") == ("192.0.2.1",)
+        assert resolver.answers["old"].error == "unknown name"
+        names.answers["old"] = ("192.0.2.2",)
+        clock.advance(RETRY_S)
+        resolver.turn()
+        await settle()
+        assert resolver.addresses("old") == ("192.0.2.2",)
+        resolver.want([])
+        clock.advance(module.LEFT_S)
+        resolver.want(["old"])
+        assert resolver.addresses("old") == ()
+
+    asyncio.run(scenario())

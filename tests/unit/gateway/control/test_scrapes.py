@@ -129,3 +129,14 @@ def test_a_text_that_is_not_written_in_time(monkeypatch):
             await scrapes.text("")
 
     scene(scenario)
+
+
+def test_there_are_two_formats_whatever_a_client_says_it_accepts():
+    async def scenario(source, scrapes, clock):
+        asked = [f"application/openmetrics-text; version=1.0.{n}" for n in range(50)] + ["application/OpenMetrics-text;version=abc"]
+        asked += [f"text/plain; version=1.0.{n}" for n in range(50)]
+        texts = {(await scrapes.text(one))[0] for one in asked}
+        assert texts == {f"{OPEN} 1".encode(), b" 2"}
+        assert source.written_n == 2
+
+    scene(scenario)

@@ -1,4 +1,3 @@
-import os
 import re
 import subprocess
 import sys
@@ -120,10 +119,9 @@ def test_a_capacity_in_requests(capacity, expected):
 
 def test_workers_are_as_said_or_as_many_as_this_process_may_use(monkeypatch):
     assert n_workers(config_of(**MORE)) == 3
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(200))
-    monkeypatch.setattr(settings, "_cpu_quota", lambda: 5)
-    assert n_workers(config_of()) == 5
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(4))
+    monkeypatch.setattr(settings, "n_cpus", lambda: 200)
+    assert n_workers(config_of()) == MAX_WORKERS
+    monkeypatch.setattr(settings, "n_cpus", lambda: 4)
     assert n_workers(config_of()) == 4
 
 
@@ -131,17 +129,6 @@ def test_workers_are_as_said_or_as_many_as_this_process_may_use(monkeypatch):
 def test_buffers_may_be_a_quarter_of_what_this_process_may_have(monkeypatch, allowed, expected):
     monkeypatch.setattr(settings, "memory_bytes", lambda: allowed)
     assert settings.buffer_bytes(config_of()) == settings_of(config_of()).buffer_bytes == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("max 100000", MAX_WORKERS), ("150000 100000", 2), ("10000 100000", 1), ("nonsense", MAX_WORKERS), (None, MAX_WORKERS)],
-)
-def test_quota_of_a_container(tmp_path, text, expected):
-    path = tmp_path / "cpu.max"
-    if text is not None:
-        path.write_text(text)
-    assert settings._cpu_quota(str(path)) == expected
 
 
 def test_a_gateway_without_a_name_has_one_that_no_other_process_has():

@@ -1,13 +1,8 @@
-import asyncio
 import ipaddress
 from dataclasses import replace
 
-import pytest
-
 from gateway.config import Address
-from gateway.control.sources import names_of, new_cluster
-from gateway.control.tasks import Tasks
-from gateway.control.world import Origin
+from gateway.control.world import Identity, Origin
 from k8s import Endpoint, ServiceKey, State
 from tests.unit.gateway.control.following import FRA, KEY, NYC, TEXT, play, pod, settle
 from tests.unit.gateway.control.helpers import config_of
@@ -24,6 +19,24 @@ def test_static_endpoints_are_known_at_once_and_names_when_they_are_resolved():
         assert scene.addresses("sin") == ["unix:/run/x", "192.0.2.1:80", "192.0.2.7:81", "192.0.2.8:81", "[2001:db8::1]:82"]
         assert scene.changes == [0.010]
         assert {known.origin for known in scene.world.pools["shop", "sin"]} == {Origin.STATIC}
+
+    play(scenario)
+
+
+def test_of_a_name_with_both_families_counts_what_was_ready_once():
+    """A server that listens on one of localhost's two families alone is no half of an outage."""
+
+    async def scenario(scene):
+        one = '["127.0.0.1:80", "localhost:80", "localhost:81"]'
+        config = config_of(TEXT.replace('["192.0.2.1:80", "web.example.com:81", "unix:/run/x", "[2001:db8::1]:82"]', one))
+        scene.answers["localhost"] = ("127.0.0.1", "::1")
+        scene.sources.apply(config)
+        scene.resolver.turn()
+        await settle()
+        assert scene.addresses("sin") == ["127.0.0.1:80", "127.0.0.1:81", "[::1]:80", "[::1]:81"]
+        assert scene.world.total(("shop", "sin")) == 1  # the one that is written
+        assert scene.world.count(Identity("shop", "sin", "", "127.0.0.1", 81))
+        assert scene.world.total(("shop", "sin")) == 2
 
     play(scenario)
 
@@ -110,8 +123,8 @@ def test_a_cluster_that_loses_sight_keeps_what_was_known():
         fra.error = "unreachable"
         fra.on_change(fra, [KEY])
         assert scene.addresses("fra") == ["10.0.0.1:8080"]
-        assert scene.sources.age_s("fra", KEY) == 1.5
-        assert scene.sources.age_s("sin", KEY) is None
+        assert scene.sources.age_s(FRA) == 1.5
+        assert scene.sources.age_s(("shop", "sin")) is None
         assert scene.sources.cluster("fra") is fra
         assert scene.sources.cluster("sin") is None
         await scene.sources.stop()
@@ -234,31 +247,6 @@ def test_a_slice_leads_neither_to_this_machine_nor_to_this_gateway(caplog):
     assert [record.message for record in caplog.records].count("endpoints refused: not in allow of the backend") == 1
 
 
-def test_names_are_those_that_need_resolving():
-    assert names_of(config_of(TEXT)) == {"web.example.com"}
-
-
-@pytest.mark.parametrize("text", ["{", "{}"])
-def test_the_real_cluster_takes_a_kubeconfig_that_is_broken_for_a_fault_to_tell(tmp_path, text):
-    path = tmp_path / "kubeconfig"
-    path.write_text(text)
-    access = config_of(TEXT.replace("context: fra", f"kubeconfig: {path}")).pops[0].kubernetes
-
-    async def scenario():
-        changed = asyncio.Event()
-        tasks = Tasks()
-        cluster = new_cluster("fra", access, [KEY], lambda cluster, keys: changed.set())
-        tasks.start("cluster", cluster.run())
-        async with asyncio.timeout(10):
-            while cluster.error is None:
-                await changed.wait()
-                changed.clear()
-        await tasks.stop(5)
-        return cluster.error
-
-    assert str(path) in asyncio.run(scenario())
-
-
 def test_pops_with_one_way_to_the_api_share_a_cluster():
     async def scenario(scene):
         text = TEXT.replace("context: nyc", "context: fra")
@@ -306,5 +294,16 @@ def test_an_endpoint_that_is_the_same_object_stays_the_same_and_what_is_refused_
         assert list(scene.world.refused[FRA].values()) == ["loopback"]
         await settle()
         await scene.sources.stop()
+
+    play(scenario)
+
+
+def test_each_cluster_hears_which_family_this_machine_has_by_now(monkeypatch):
+    async def scenario(scene):
+        scene.sources.apply(scene.config)
+        for families in (("IPv4", "IPv6"), ("IPv6", "IPv4")):
+            monkeypatch.setattr("gateway.control.sources.families", lambda families=families: families)
+            await scene.sources.turn()
+            assert [cluster.families for cluster in scene.made] == [families] * 2
 
     play(scenario)

@@ -159,8 +159,32 @@ def test_an_address_in_use_is_one_clear_line():
     asyncio.run(scenario())
 
 
+def test_who_takes_nothing_of_an_answer_is_ended():
+    async def scenario():
+        server = Server("status", ANYWHERE, application([]))
+        async with serving(server):
+            _, writer = await asyncio.open_connection(server.address.host, server.address.port)
+            async with asyncio.timeout(20):
+                while not server._runner.server.connections:
+                    writer.write(b"G")
+                    await asyncio.sleep(0)
+            (connection,) = server._runner.server.connections
+            accepted = connection.transport.get_extra_info("socket")
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == module.UNREAD_MS
+            writer.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("descriptors", "most"), [(-1, 128), (1 << 20, 128), (16_384, 128), (1024, 8), (256, 4), (64, 4)])
+def test_idle_connections_take_no_more_than_is_kept_for_them(descriptors, most):
+    assert module.most_connections(descriptors) == most
+    reserve = min(32 + 2 * 2 + descriptors // 32, descriptors // 4)  # of two workers; half of it may be upstream connections
+    assert descriptors < 0 or 2 * most <= reserve // 2
+
+
 def test_who_only_connects_locks_nobody_out(monkeypatch):
-    monkeypatch.setattr(module, "MAX_CONNECTIONS", 3)
+    monkeypatch.setattr(module, "most_connections", lambda n_descriptors: 3)
 
     async def scenario():
         server = Server("status", ANYWHERE, application([]))

@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.control.stranding import stranded
+from gateway.control.stranding import Serves, stranded
 from tests.unit.gateway.control.helpers import config_of
 
 TEXT = """
@@ -50,4 +50,20 @@ EUROPE = "[{clients: {continents: [EU], countries: [IS]}, pops: {continents: [EU
 )
 def test_whose_requests_only_this_pop_serves(route, more, pop, down, lines):
     config = config_of(TEXT.format(route=route, more=more))
-    assert stranded(config, pop, lambda service, home: home not in down) == lines
+    assert stranded(config, pop, lambda service, home: Serves.NOT if home in down else Serves.WELL) == lines
+
+
+@pytest.mark.parametrize(
+    ("here", "others", "is_named"),
+    [
+        (Serves.WELL, Serves.IN_A_PANIC, True),
+        (Serves.IN_A_PANIC, Serves.NOT, True),
+        (Serves.IN_A_PANIC, Serves.IN_A_PANIC, False),
+        (Serves.IN_A_PANIC, Serves.WELL, False),
+        (Serves.NOT, Serves.NOT, False),
+    ],
+)
+def test_in_a_panic_who_answers_serves_where_nobody_is_better(here, others, is_named):
+    """Before, nobody was taken to serve, so the last one that did was drained without a word."""
+    config = config_of(TEXT.format(route="{name: r, service: shop}", more=""))
+    assert bool(stranded(config, "fra", lambda service, home: here if home == "fra" else others)) == is_named

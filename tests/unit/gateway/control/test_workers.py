@@ -7,6 +7,7 @@ import pytest
 
 from gateway.config import Address
 from gateway.control import workers as module
+from gateway.control.awake import Awake
 from gateway.control.listeners import Listeners
 from gateway.control.workers import WorkerHands, Workers
 from gateway.dataplane import Counters
@@ -59,7 +60,7 @@ def test_a_named_thread_for_each_column_until_stopped(scene, nothing_left):
 
 def test_before_the_start_there_is_nothing_to_watch_or_stop(scene):
     workers, _ = scene
-    turn(workers, 1000.0)
+    workers.turn(1000.0)
     assert workers.silent == []
     assert not workers.has_none
     workers.wake()
@@ -79,34 +80,51 @@ class Beats:
         return {"beats_ms": self.beats_ms, "idle": [1, 2], "active": [3, 0], "phases": self.phases}
 
 
-def turn(workers, now):
-    """Control looks in time, and has looked just before."""
-    workers._looked_at = now - 0.1
-    workers.turn(now)
-
-
-def test_a_look_that_comes_late_itself_judges_nobody():
-    """Control was stopped as well: SIGSTOP, a machine that was moved."""
+def test_a_pause_of_all_is_nobodys_silence():
+    """SIGSTOP, a machine that was moved: control's own time stood still as well. Workers have their turn some time after it."""
     beats = Beats()
-    threads = [threading.Thread(name=f"worker-{number}") for number in range(2)]
-    workers = Workers(beats, _threads=threads, _began_at=1.0, _looked_at=1.0)
+    clock = Clock(1.0)
+    awake = Awake(clock)
+    workers = Workers(beats, _threads=[threading.Thread(name=f"worker-{number}") for number in range(2)])
+
+    def look(seconds):
+        clock.advance(seconds)
+        awake.turn()
+        workers.turn(awake())
+
     beats.beats_ms = [1_000, 1_000]
-    workers.turn(60.0)
-    assert workers.silent == []
-    workers.turn(60.1)
+    look(0.1)
+    look(60.0)
+    for _ in range(17):
+        look(0.1)
+        assert workers.silent == []
+    for _ in range(2):
+        look(0.1)
     assert workers.silent == ["worker-0", "worker-1"]
     assert workers.has_none
-    beats.beats_ms = [60_150, 1_000]
-    workers.turn(60.2)
+    beats.beats_ms = [62_150, 1_000]
+    look(60.0)
     assert workers.silent == ["worker-1"]
     assert not workers.has_none
 
 
+def test_who_hangs_is_known_although_control_itself_comes_late_again_and_again():
+    clock = Clock(1.0)
+    awake = Awake(clock)
+    workers = Workers(Beats(), _threads=[threading.Thread(), threading.Thread()])
+    for _ in range(10):
+        clock.advance(1.5)
+        awake.turn()
+        workers.turn(awake())
+    assert workers.has_none
+
+
 def test_a_worker_that_never_began_is_silent_too():
-    workers = Workers(Beats(), _threads=[threading.Thread(), threading.Thread()], _began_at=5.0)
-    turn(workers, 6.9)
+    workers = Workers(Beats(), _threads=[threading.Thread(), threading.Thread()])
+    workers.turn(5.0)
+    workers.turn(6.9)
     assert not workers.has_none
-    turn(workers, 7.1)
+    workers.turn(7.1)
     assert workers.has_none
 
 
@@ -114,22 +132,23 @@ def test_silence_is_said_once_and_so_is_its_end(caplog):
     caplog.set_level(logging.INFO)
     beats = Beats()
     thread = threading.Thread(target=lambda: None)
-    workers = Workers(beats, _threads=[thread, thread], _began_at=4.0)
-    turn(workers, 5.0)  # no beat yet: it has only begun
+    workers = Workers(beats, _threads=[thread, thread])
+    workers.turn(3.9)  # no beat yet: it has only begun
     beats.beats_ms = [5_000, 5_000]
-    turn(workers, 6.9)
+    workers.turn(5.0)
+    workers.turn(6.9)
     assert caplog.records == []
     assert workers.silent == []
     beats.beats_ms = [5_000, 7_400]
-    turn(workers, 7.5)
-    turn(workers, 7.6)
+    workers.turn(7.5)
+    workers.turn(7.6)
     assert workers.silent == [thread.name]
     assert not workers.has_none
     (record,) = caplog.records
     assert (record.message, record.worker, record.silent_s, record.is_alive) == ("worker silent", 0, 2.5, False)
     beats.beats_ms = [8_000, 8_000]
-    turn(workers, 8.1)
-    turn(workers, 8.2)
+    workers.turn(8.1)
+    workers.turn(8.2)
     assert workers.silent == []
     assert [record.message for record in caplog.records] == ["worker silent", "worker beats again"]
     assert workers.connections() == 6
@@ -162,12 +181,14 @@ def test_none_is_closed_while_one_is_left_behind(scene):
 
 def test_a_drain_waits_for_no_word_of_a_worker_that_hangs():
     beats = Beats()
-    workers = Workers(beats, [object()], _threads=[threading.Thread(), threading.Thread()], _began_at=1.0)
+    workers = Workers(beats, [object()], _threads=[threading.Thread(), threading.Thread()])
     hands = WorkerHands(workers, None, None)
     beats.beats_ms = [5_000, 1_000]
     beats.phases = ["sealed", "closing"]
     assert not hands.have_let_go()
-    turn(workers, 5.0)
+    workers.turn(1.0)
+    beats.beats_ms = [5_100, 1_000]
+    workers.turn(5.0)
     assert workers.silent == [workers._threads[1].name] and hands.have_let_go()
     beats.phases = ["closing", "closing"]
     assert not hands.have_let_go()

@@ -53,6 +53,16 @@ def test_ready_ones_are_selectable_and_terminating_ones_only_when_none_is_ready(
     assert world.selectable(("shop", "nowhere")) == ()
 
 
+def test_who_is_doubtful_counts_once_it_was_ready():
+    world = World()
+    v4, v6 = (replace(known(address), origin=Origin.STATIC) for address in ("127.0.0.1", "::1"))
+    world.describe(POOL, [v4, v6], doubtful={v4.identity, v6.identity})
+    assert world.total(POOL) == 0
+    assert world.selectable(POOL) == (v4, v6)  # a panic may ask either
+    assert world.count(v4.identity)
+    assert world.total(POOL) == 1
+
+
 def test_total_counts_unready_ones_but_neither_terminating_ones_nor_newcomers():
     world = World()
     world.describe(POOL, [known("192.0.2.1"), known("192.0.2.2", State.UNREADY), known("192.0.2.3", State.TERMINATING)])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.control.world import Known, Origin
-from gateway.control.zones import preferred
+from gateway.control.zones import for_all_zones, preferred
 from k8s import State
 from tests.unit.gateway.control.helpers import identity
 
@@ -148,3 +148,32 @@ def test_whatever_each_zone_prefers_no_endpoint_bears_more_than_a_fair_load(coun
             load[target] += Fraction(len(pool), len(counts) * len(found or load))
     assert sum(load.values()) == len(pool)  # the mean is 1
     assert max(load.values()) <= Fraction(12, 10) + Fraction(n_mixed, len(counts))
+
+
+@pytest.mark.parametrize(
+    ("counts", "share"),
+    [
+        ((4, 8, 4, 8), 0),  # all admit
+        ((4, 8, 2, 4), 0),  # as many are lost in each zone
+        ((4, 8, 3, 7), 0),
+        ((4, 8, 1, 5), 0.65),  # alone it would bear 2.5 times the mean
+        ((4, 8, 0, 4), 1),
+        ((4, 8, 4, 4), 0),  # nobody else is left
+        ((4, 8, 0, 0), 0),
+        ((1, 8, 1, 8), 0),  # as hints have it
+    ],
+)
+def test_for_how_many_all_zones_are_alike(counts, share):
+    assert for_all_zones(*counts) == pytest.approx(share)
+
+
+@given(st.integers(1, 12), st.integers(1, 12), st.data())
+def test_none_of_the_own_zone_bears_more_than_a_fair_load(n_ours, n_others, data):
+    ours, others = data.draw(st.integers(1, n_ours)), data.draw(st.integers(0, n_others))
+    share = for_all_zones(n_ours, n_ours + n_others, ours, ours + others)
+    assert 0 <= share <= 1
+    brought = n_ours / (n_ours + n_others)  # by the zone's clients, of all traffic
+    load, mean = brought * ((1 - share) / ours + share / (ours + others)), 1 / (ours + others)
+    assert load <= 1.2 * mean + 1e-9 or others == 0 or share == 1
+    if 0 < share < 1:
+        assert load == pytest.approx(1.2 * mean)  # and no fewer than may be

@@ -132,11 +132,13 @@ def test_who_was_in_its_handshake_when_new_ones_were_held_back_is_heard(make_ben
     far.close()
 
 
-def run_apart(code):
-    """In a process of its own, whose limits are its own."""
+def run_apart(code, under=()):
+    """In a process of its own, whose limits are its own. under: words of a command that runs it."""
     path = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), os.getcwd())))  # an instrumented build stays first
     environment = {**os.environ, "PYTHONPATH": path}
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=environment)
+    preloaded = environment.pop("LD_PRELOAD", "")  # a sanitizer's: for us, not for what runs us
+    command = [*under, "env", f"LD_PRELOAD={preloaded}", sys.executable, "-c", code]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
     assert ran.returncode == 0, ran.stderr
 
 
@@ -161,7 +163,8 @@ def test_what_is_left_of_descriptors_is_not_for_clients():
         assert bench.causes == {"no_descriptors": 1}, bench.causes
         spare = os.dup(0)
         os.close(spare)
-        assert soft - 34 <= spare <= soft - 32, (spare, soft)
+        kept = min(34 + soft // 32, soft // 4)
+        assert soft - kept <= spare <= soft - kept + 2, (spare, soft)
         clients.append(socket.create_connection(door.getsockname()))
         bench.pass_ms(1000)
         assert bench.figures_read["accepted"] == n and bench.causes == {"no_descriptors": 1}, "nor one a tick"
@@ -198,7 +201,8 @@ def test_a_low_number_that_comes_free_moves_who_is_above():
             client.send(REQUEST[:5])
             bench.turn(turns=3)
         n, top = bench.figures_read["accepted"], highest()
-        assert bench.causes == {"no_descriptors": 1} and n < 50 and soft - 34 <= top <= soft - 32, (bench.causes, n, top, soft)
+        kept = min(34 + soft // 32, soft // 4)
+        assert bench.causes == {"no_descriptors": 1} and n < 50 and soft - kept <= top <= soft - kept + 2, (bench.causes, n, top, soft)
         for number in low:
             os.close(number)
             bench.pass_ms(200)
@@ -258,9 +262,9 @@ EVICTS = """
 REACHES = """
     busy[0].send(REQUEST[5:])
     bench.turn(turns=2)
-    answer = received(busy[0])
-    assert answer.startswith(b"HTTP/1.1 503 "), answer
-    assert bench.causes["no_descriptors"] >= 1
+    assert received(busy[0]) is None and received(idle[0]) == b"", "who is idle makes room for a request"
+    hogs.pop().close()
+    assert bench.accepted(server).recv(65536).startswith(b"GET /x ") and bench.causes == {}
     assert all(bench.figures.read_endpoint(row)["connect_failures"] == 0 for row, in bench.rows), "no endpoint's fault"
 """
 STOPS = """

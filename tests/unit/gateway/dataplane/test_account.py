@@ -38,21 +38,22 @@ def test_a_whole_record(logged):
 
 
 @pytest.mark.parametrize(
-    ("routes", "status", "reason"),
+    ("routes", "status", "reason", "cause"),
     [
-        ((RouteSpec("other", 0, hosts=("other",)),), 404, None),
-        ((RouteSpec("none", 0, rules=(RuleSpec(frozenset()),)),), 503, None),
-        (None, 502, "failover"),
+        ((RouteSpec("other", 0, hosts=("other",)),), 404, None, "no_route"),
+        ((RouteSpec("none", 0, rules=(RuleSpec(frozenset()),)),), 503, None, "no_permitted_pop"),
+        (None, 502, "failover", None),
     ],
 )
-def test_what_the_gateway_answers_itself(make_bench, routes, status, reason):
+def test_what_the_gateway_answers_itself(make_bench, routes, status, reason, cause):
     bench = make_bench(Settings(log_share=1.0), routes=routes)
     client = bench.client()
     client.send(REQUEST)
     bench.turn(turns=4)
     received(client)
     (record,) = bench.worker.read_log()
-    assert (record["status"], record["reason"], record["first_byte_ms"], record["endpoint"]) == (status, reason, None, None)
+    assert (record["status"], record["reason"], record["first_byte_ms"], record["cause"]) == (status, reason, None, cause)
+    assert record["endpoint"] == (f"127.0.0.1:{NOWHERE}" if status == 502 else None), "the last that was tried"
 
 
 def test_a_client_that_went_is_499(logged):
@@ -62,6 +63,60 @@ def test_a_client_that_went_is_499(logged):
     logged.turn(turns=2)
     (record,) = logged.worker.read_log()
     assert (record["status"], record["cause"], record["ended_by"]) == (499, None, "client")
+
+
+@pytest.mark.parametrize(("is_upload", "status", "cause"), [(False, 504, None), (True, 408, "slow_body")])
+def test_who_hung_is_named(make_bench, is_upload, status, cause):
+    bench = make_bench(Settings(log_share=1.0, first_byte_ms=500, body_progress_ms=500))
+    client, upstream = bench.client(), bench.upstream()
+    bench.ask(client, upstream, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n" if is_upload else REQUEST)
+    bench.pass_ms(700)
+    (record,) = bench.worker.read_log()
+    assert (record["status"], record["cause"], record["pop"]) == (status, cause, "fra")
+    assert record["endpoint"] == f"127.0.0.1:{NOWHERE}"
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "cause", "status"),
+    [
+        (b"HTTP/1.1 200 OK\nContent-Length: 0\r\n\r\n", "line_end", 502),
+        (b"HTTP/1.1 200 OK\r\nx: y\r\n z\r\n\r\n", "fold", 502),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok", "content_length", 502),
+        (b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 129 + b"\r\n", "too_many_fields", 502),
+        (b"HTTP/1.1 200 OK\r\nx: " + b"y" * 40_000, "head_too_large", 502),
+        (b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: w\r\n\r\n", "switch", 502),
+        (b"hello", "start_line", 502),
+        (b"HTTP/1.1 200 O", "cut", 502),
+        (CHUNKED + b"5\r\nhe", "cut", 200),
+        (CHUNKED + b"5\r\nhello\n", "body", 200),
+        (ANSWER, None, 200),
+    ],
+)
+def test_why_an_answer_was_not_taken(logged, answer, cause, status):
+    client, upstream = logged.client(), logged.upstream()
+    logged.ask(client, upstream)
+    upstream.send(answer)
+    logged.turn(turns=2)
+    upstream.close()
+    logged.turn(turns=2)
+    (record,) = logged.worker.read_log()
+    assert (record["status"], record["cause"], record["endpoint"]) == (status, cause, f"127.0.0.1:{NOWHERE}")
+    assert {name: n for name, n in logged.counters.read()["bad_answers"].items() if n} == ({cause: 1} if cause else {})
+    assert logged.causes == {} and b": " not in received(client).partition(b"\r\n\r\n")[2], "the client did nothing wrong"
+
+
+def test_many_bad_answers_take_no_share_of_refusals(make_bench):
+    """They are the operator's own, and each of them is wanted: not one in eight, as of a flood of refusals."""
+    bench = make_bench(Settings(log_share=1.0), log_bytes=1 << 14)
+    for _ in range(20):
+        client, upstream = bench.client(), bench.upstream()
+        bench.ask(client, upstream)
+        upstream.send(b"hello")
+        bench.turn(turns=2)
+    assert [record["cause"] for record in bench.worker.read_log()] == ["start_line"] * 20
 
 
 def test_an_answer_that_the_upstream_breaks_off_is_its_end(logged):

@@ -63,7 +63,7 @@ def test_answers_and_errors(bench, status, wanted):
     serve(bench, b"HTTP/1.1 103 Early Hints\r\n\r\n" + answered(status))
     assert outcomes(bench) == wanted
     is_bad, is_limited = 500 <= status <= 599, status == 429
-    *_, bad_by, good_by = bench.figures.read_endpoint_outcomes(bench.rows[0][0])
+    *_, bad_by, good_by, _ = bench.figures.read_endpoint_outcomes(bench.rows[0][0])
     assert (n_groups(bad_by), n_groups(good_by)) == (is_bad, not is_bad)
     assert [n_groups(cell) for cell in bench.figures.read_pool_groups(bench.pool_rows[0])] == [1, is_limited, is_bad]
 
@@ -81,9 +81,22 @@ def n_groups(cell):
 
 def test_who_got_no_answer_is_of_its_group_too(bench):
     serve(bench, b"nonsense\r\n\r\n")
-    *_, bad_by, good_by = bench.figures.read_endpoint_outcomes(bench.rows[0][0])
+    *_, bad_by, good_by, _ = bench.figures.read_endpoint_outcomes(bench.rows[0][0])
     assert (n_groups(bad_by), good_by) == (1, 0)
     assert [n_groups(cell) for cell in bench.figures.read_pool_groups(bench.pool_rows[0])] == [0, 0, 1]
+
+
+@pytest.mark.parametrize(("us", "is_slow"), [(4_000_000, 1), (40_000, 1), (20_000, 0), (1000, 0)])
+def test_whose_answers_are_far_slower_than_is_usual_is_known_by_group(bench, us, is_slow):
+    for each in (10_000, us):
+        client, upstream = bench.client(), bench.upstream()
+        assert bench.ask(client, upstream)
+        bench.pass_ms(each / 1000)
+        upstream.send(answered(200))
+        bench.turn(turns=2)
+        client.close()
+        bench.turn(turns=2)
+    assert n_groups(bench.figures.read_endpoint_outcomes(bench.rows[0][0])[-1]) == is_slow
 
 
 @pytest.mark.parametrize(

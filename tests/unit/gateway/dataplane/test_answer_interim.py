@@ -1,5 +1,11 @@
 """An interim answer (RFC 9110 15.2) is no answer: what is measured, repeated and excused goes by the final one."""
 
+import contextlib
+import fcntl
+import itertools
+import struct
+import termios
+
 import pytest
 
 from gateway.dataplane import Settings
@@ -197,6 +203,38 @@ def test_told_once_is_enough(bench):
     upstream.send(ANSWER)
     bench.turn()
     assert received(client) == ANSWER
+
+
+def unread(end):
+    """What the other end of a unix socket pair has not read, as the kernel accounts for it."""
+    return struct.unpack("i", fcntl.ioctl(end, termios.TIOCOUTQ, b"    "))[0]
+
+
+def test_floods_of_interim_answers_have_one_share_of_a_turn_all_together(bench):
+    """Before, each had 128 KiB of every turn, and whoever else came waited for all of them."""
+    ends = []
+    for _ in range(30):
+        ends.append((bench.client(), bench.upstream()))
+        assert bench.ask(*ends[-1])
+    sent = dict.fromkeys((upstream for _, upstream in ends), 0)
+    for upstream in sent:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                sent[upstream] += upstream.send(CONTINUE * 100)
+    waiting = [sum(unread(upstream) for _, upstream in ends)]
+    while waiting[-1]:
+        bench.turn()
+        waiting.append(sum(unread(upstream) for _, upstream in ends))
+        assert waiting[-1] < waiting[-2], "each turn goes on"
+    assert len(waiting) > 10
+    # Their first octets, which might be an answer's, are read of each.
+    assert max(before - after for before, after in itertools.pairwise(waiting[1:])) < waiting[0] // 8
+    for client, upstream in ends:
+        assert received(client) is None
+        upstream.send(CONTINUE[sent[upstream] % len(CONTINUE) :] + ANSWER)
+        bench.turn(turns=2)
+        assert received(client) == ANSWER
+    bench.assert_at_rest()
 
 
 def test_a_request_that_has_seen_an_interim_answer_ends_no_close_race(bench):

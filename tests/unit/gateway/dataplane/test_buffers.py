@@ -1,7 +1,7 @@
 """What is taken of memory for buffers is counted, whoever has it and whatever for; where there is no room nothing is kept for later."""
 
 import routing_core
-from gateway.dataplane import Settings
+from gateway.dataplane import CompiledSettings, Settings
 from tests.support.dataplane import ANSWER, REQUEST, received
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -46,6 +46,30 @@ def test_all_workers_count_in_one_cell_and_what_one_gives_back_is_gone(make_benc
     assert held(bench) == 24 * KIB
     bench.workers[1].close()
     assert held(bench) == 16 * KIB
+
+
+def test_a_turn_gives_back_so_many_and_the_next_ones_the_rest_while_a_head_waits_for_it(bench):
+    """A bound that a reload lowers: all that nobody uses has to go, and each costs a call."""
+    ends = [bench.client("198.51.100.1") for _ in range(300)]
+    for end in ends:
+        end.send(REQUEST[:9])
+    bench.turn()
+    for end in ends:
+        end.close()
+    bench.turn(turns=2)
+    assert held(bench) == 2400 * KIB, "spare"
+    client, upstream = bench.client("198.51.100.2"), bench.upstream()
+    bench.settings, bench.compiled = Settings(buffer_bytes=MIB), CompiledSettings(Settings(buffer_bytes=MIB), 1)
+    bench.snapshots.publish(bench.table(), bench.locator, bench.compiled)
+    client.send(REQUEST)
+    seen = []
+    while received(upstream) is None:
+        bench.turn()
+        seen.append(held(bench) // KIB)
+    assert seen[:2] == [2400 - 1024, 2400 - 2048] and len(seen) <= 4, "no tick is waited for"
+    assert bench.figures_read["evicted_for_buffers"] == 0, "nobody goes for what is on its way"
+    bench.turn(turns=3)
+    assert held(bench) <= 32 * KIB
 
 
 def download(bench):

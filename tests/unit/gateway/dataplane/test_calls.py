@@ -75,6 +75,24 @@ def test_what_lies_idle_at_another_worker_is_given_up(make_crew):
     assert received(second) == ANSWER
 
 
+def test_all_that_lies_idle_at_another_worker_is_given_up_without_a_tick(make_crew):
+    """One after the other: whoever goes sees to the next one who waits."""
+    crew = make_crew(connections_per_endpoint=2)
+    earlier = [asks(crew, 1) for _ in range(2)]
+    ends = [arrived(crew) for _ in earlier]
+    for end in ends:
+        answers(crew, end)
+    assert [received(client) for client in earlier] == [ANSWER] * 2
+    clients = [crew.client() for _ in range(2)]
+    for client in clients:
+        client.send(REQUEST)
+    crew.turn(turns=8)
+    assert [received(end) for end in ends] == [b"", b""]
+    for _ in clients:
+        answers(crew, arrived(crew))
+    assert [received(client) for client in clients] == [ANSWER] * 2
+
+
 def test_those_of_the_own_worker_go_on_with_its_connection_until_another_has_waited_for_long(make_crew):
     crew = make_crew(connections_per_endpoint=1, queue_ms=8000)  # an eighth of it: a second
     clients = [asks(crew, worker) for worker in (0, 1, 0, 0)]

@@ -102,9 +102,7 @@ def test_unsound(sound: bytes, rest: bytes) -> None:
     assert (step, taken) == (BAD, len(sound))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
+BARRED = [
         "Host", "Content-Length", "Transfer-Encoding", "Authorization", "Trailer", "TE", "Connection", "Keep-Alive", "Upgrade",
         "Proxy-Connection",
         "Proxy-Authorization", "Proxy-Authenticate", "WWW-Authenticate", "Cookie", "Set-Cookie", "Content-Type", "Content-Encoding",
@@ -112,8 +110,10 @@ def test_unsound(sound: bytes, rest: bytes) -> None:
         "Expect", "Max-Forwards", "Cache-Control", "If-None-Match", "If-Match", "Range", "X-Forwarded-For", "X-Forwarded-Anything",
         "Forwarded",
         "X-Real-IP", "X-Isochrone-Pop", "X-Request-Id", "traceparent", "Via", "Location", "Age",
-    ],
-)  # fmt: skip
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BARRED)
 def test_trailers_that_would_mean_something_in_a_head(name: str) -> None:
     for spelt in (name, name.lower(), name.upper()):
         sound = b"1\r\na\r\n0\r\nX: y\r\n" + spelt.encode()
@@ -121,6 +121,47 @@ def test_trailers_that_would_mean_something_in_a_head(name: str) -> None:
     for other in (b"X" + name.encode(), name.encode()[:-1] + b"!"):
         step, _, _ = run(b"0\r\n" + other + b": z\r\n\r\n")
         assert step == (BAD if other.lower().startswith((b"proxy-", b"if-", b"x-forwarded-", b"x-isochrone-")) else END)
+
+
+def kept(text: bytes) -> tuple[int, int, bytes]:
+    """The same of an answer, whole and byte by byte: the step, bytes taken, and what goes down of its trailers."""
+    found = []
+    for size in (len(text), 1):
+        machine, at, step = Machine(is_of_answer=True), 0, NEED
+        while step == NEED and at < len(text):
+            step, taken, _ = feed(machine, text[at : at + size])
+            at += taken
+        found.append((step, at, machine.kept(text[:at]) if step == END else b""))
+    assert found[0] == found[1]
+    return found[0]
+
+
+@pytest.mark.parametrize("name", [*BARRED, "X_Y", "_", "A_" + "x" * 100, "X" * 70 + "_", "X-Forwarded-" + "y" * 100])
+def test_an_answer_loses_such_trailers_and_nothing_else(name: str) -> None:
+    for spelt in (name.encode(), name.lower().encode(), name.upper().encode()):
+        lines = [b"X: y\r\n", spelt + b": z: _\xff\r\n", b"etag:\r\n", spelt + b":\r\n"]
+        for order in (lines, lines[::-1], lines[1::2]):
+            text = b"0\r\n" + b"".join(order) + b"\r\n"
+            assert kept(text) == (END, len(text), b"".join(line for line in order if line in lines[::2]) + b"\r\n")
+
+
+@pytest.mark.parametrize(
+    "trailers", [b"", b"X: Y_z\r\n", b"x" * 65 + b": y\r\n", b"A: b\r\n" * 300, b"X: " + b"y" * (8192 - 7) + b"\r\n", b"Hos: t\r\n"]
+)
+def test_what_is_sound_in_an_answer_goes_down_as_it_came(trailers: bytes) -> None:
+    text = b"0\r\n" + trailers + b"\r\n"
+    assert kept(text) == (END, len(text), trailers + b"\r\n")
+
+
+@pytest.mark.parametrize(
+    ("sound", "rest"),
+    [
+        (b"", b"\n"), (b"", b" X: y\r\n"), (b"", b": y\r\n"), (b"_", b"\r\n"), (b"X_", b" : y\r\n"), (b"Host: y", b"\n"),
+        (b"X_: y\r\n", b" z"), (b"Host: y\r", b"z"), (b"X_: ", b"\x00"), (b"X" * 100, b"(: y\r\n"), (b"X_: " + b"y" * (8192 - 4), b"y"),
+    ],
+)  # fmt: skip
+def test_unsound_trailers_end_an_answer_too(sound: bytes, rest: bytes) -> None:
+    assert kept(b"0\r\n" + sound + rest)[:2] == (BAD, 3 + len(sound))
 
 
 def test_extensions_are_bounded_by_the_data_they_come_with() -> None:

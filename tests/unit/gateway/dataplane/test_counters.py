@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.dataplane import Counters, Worker
-from gateway.dataplane._counters import CAUSE_NAMES, FIGURE_NAMES, FORCED_NAMES
+from gateway.dataplane._counters import ANSWER_NAMES, CAUSE_NAMES, FIGURE_NAMES, FORCED_NAMES
 from routing_core import Figures
 
 
@@ -22,6 +22,7 @@ def test_names_stand_in_the_order_of_the_enums():
     own = enum_names("gateway/dataplane/_counters.pxd", "Cause", "CAUSE_")
     parsers = enum_names("gateway/dataplane/_head.pxd", "RejectCause", "CAUSE_")
     assert parsers + own == CAUSE_NAMES and len(CAUSE_NAMES) <= 64
+    assert parsers + enum_names("gateway/dataplane/_counters.pxd", "BadAnswer", "BAD_") == ANSWER_NAMES and len(ANSWER_NAMES) <= 32
 
 
 @pytest.mark.parametrize("n", [0, -1, 65])

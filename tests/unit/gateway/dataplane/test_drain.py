@@ -110,6 +110,7 @@ def test_sealed_takes_the_backlog_then_no_more(make_bench, door):
     bench = make_bench(Settings(linger_ms=1000), listeners=[door])
     used, upstream = bench.client(), bench.upstream()
     assert serve(bench, used, upstream) == ANSWER
+    bench.pass_ms(1000)
     queued = [connect(door) for _ in range(70)]  # more than one turn has events for
     for client in queued[:5]:
         client.send(REQUEST)
@@ -230,6 +231,7 @@ def test_idle_connections_end_over_ticks(bench):
     bench.turn(turns=12)
     for client in clients:
         assert serve(bench, client, upstream) == ANSWER
+    bench.pass_ms(1000)
     bench.snapshots.order("closing")
     ended = []
     for _ in range(4):
@@ -250,3 +252,58 @@ def test_who_waits_behind_many_idle_ones_is_ended_too(bench):
     assert announces(serve(bench, client, upstream))
     bench.pass_ms(3000)
     assert all(received(one) == b"" for one in silent)
+
+
+def test_who_was_just_answered_without_a_word_of_the_end_is_heard_for_a_second(bench):
+    """Before, it was half-closed within a tick, with its next request on the way."""
+    asks, silent, upstream = bench.client(), bench.client(), bench.upstream()
+    for client in (asks, silent):
+        assert serve(bench, client, upstream) == ANSWER
+    bench.snapshots.order("closing")
+    bench.pass_ms(900)
+    assert received(silent) is None
+    assert announces(serve(bench, asks, upstream))
+    bench.pass_ms(200)
+    assert received(silent) == b""
+
+
+@pytest.mark.parametrize("comes", ["before", "in CLOSING", "with the body"])
+def test_an_empty_line_behind_a_body_holds_no_drain_open(make_bench, comes):
+    """Before, it held it for the time that a head may take."""
+    bench = make_bench(Settings(linger_ms=1000))
+    client, upstream = bench.client(), bench.upstream()
+    line = b"\r\n"
+    bench.ask(client, upstream, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nok" + line * (comes == "with the body"))
+    upstream.send(ANSWER)
+    bench.turn()
+    assert received(client) == ANSWER
+    if comes == "before":
+        client.send(line)
+        bench.turn()
+    elif comes == "in CLOSING":
+        client.send(line)
+    bench.snapshots.order("closing")
+    bench.turn()
+    bench.pass_ms(1200)
+    assert received(client) == b""
+    client.close()
+    bench.turn(turns=2)
+    assert sum(bench.counters.read()["n_open"]) == 0
+
+
+def test_nor_where_it_comes_with_more_than_a_turn_takes(make_bench):
+    """The drain finds that something has come, before the worker is told."""
+    bench = make_bench(Settings(linger_ms=1000))
+    client, upstream, others = bench.client(), bench.upstream(), [bench.client() for _ in range(600)]
+    bench.ask(client, upstream)
+    upstream.send(ANSWER)
+    bench.turn(turns=2)
+    assert received(client) == ANSWER
+    bench.turn(turns=2)
+    for each in others:
+        each.send(REQUEST[:1])
+    client.send(b"\r\n")
+    bench.snapshots.order("closing")
+    bench.turn(100)
+    bench.pass_ms(1300)
+    assert received(client) == b""

@@ -3,9 +3,12 @@
 import pytest
 
 from gateway.dataplane import Settings
+from routing_core import RouteSpec
 from tests.support.dataplane import ANSWER, NOWHERE, REQUEST, received
 
 DRAINED = {"is_drained": True}
+ALONE = ((("127.0.0.1", NOWHERE),), ())
+TWO = ((("127.0.0.1", NOWHERE), ("127.0.0.2", NOWHERE)), ())
 
 
 def answered(bench, client, upstream):
@@ -31,6 +34,16 @@ def test_what_came_up_since_the_decision_is_found_by_another(bench, is_there):
     else:
         assert received(client).startswith(b"HTTP/1.1 502 ")
         assert bench.figures.read_pool(bench.pool_rows[1])["attempts"] == 0
+
+
+def test_what_has_a_little_left_is_asked_before_a_request_is_lost(bench):
+    """Too little for a decision of its own, so it is no fallback; but its endpoint admits."""
+    bench.figures.set_pool(bench.pool_rows[1], admit=0.3, availability=0.3, answering=1)
+    server, client = bench.listen(1), bench.client()
+    client.send(REQUEST)
+    bench.turn(turns=6)
+    assert answered(bench, client, bench.accepted(server)) == ANSWER
+    assert bench.figures.read_pool(bench.pool_rows[1])["reasons"] == {"failover": 1}
 
 
 def test_in_a_panic_all_begin_again_with_whoever_there_is(make_bench):
@@ -83,3 +96,95 @@ def test_who_waits_in_a_queue_leaves_a_pop_that_was_drained_since(make_bench):
     bench.turn()
     assert received(clients[0]) == ANSWER and received(here) is None
     bench.assert_at_rest()
+
+
+def test_a_line_names_no_endpoint_of_a_table_that_is_gone(make_bench):
+    """Sent to one, then to the one that replaced it, then in the queue of a third."""
+    bench = make_bench(Settings(log_share=1.0, queue_ms=1000), endpoints=((("127.0.0.1", NOWHERE),), ()), max_in_flight=1)
+    client, other = bench.client(), bench.client()
+    first = bench.listen()
+    client.send(REQUEST)
+    bench.turn(turns=2)
+    end = bench.accepted(first)
+    assert end.recv(65536).startswith(b"GET /x ")
+    bench.rows[0][0] = bench.figures.acquire("endpoint")
+    second = bench.listen()
+    end.close()
+    bench.turn(turns=3)
+    end = bench.accepted(second)
+    assert end.recv(65536).startswith(b"GET /x ")
+    bench.rows[0][0] = bench.figures.acquire("endpoint")
+    third = bench.listen()
+    other.send(REQUEST)
+    bench.turn(turns=2)
+    assert bench.accepted(third).recv(65536).startswith(b"GET /x ")
+    end.close()
+    bench.turn(turns=3)
+    bench.snapshots.reclaim()
+    bench.pass_ms(1200)
+    assert received(client).startswith(b"HTTP/1.1 503 ") and bench.causes == {"queue_timeout": 1}
+    (record,) = bench.worker.read_log()
+    assert record["endpoint"] is None
+
+
+def test_nor_forgets_one_that_is_still_there(make_bench):
+    bench = make_bench(Settings(log_share=1.0, queue_ms=500), endpoints=TWO, max_in_flight=1)
+    here, _ = bench.upstream(0, 0), bench.upstream(0, 1)
+    client = bench.client()
+    bench.figures.set_endpoint(bench.rows[0][1], state="shut")
+    assert bench.ask(client, here)
+    bench.figures.set_endpoint(bench.rows[0][1], state="admitting")
+    other = bench.client()
+    other.send(REQUEST)
+    bench.turn()
+    here.close()  # the other one is busy: it waits there
+    bench.turn(turns=3)
+    bench.publish()
+    bench.pass_ms(700)
+    assert received(client).startswith(b"HTTP/1.1 503 ")
+    (record,) = bench.worker.read_log()
+    assert record["endpoint"].startswith("127.0.0.1:")
+
+
+BOTH = ("shop", "store")
+
+
+def in_flight(bench):
+    """Of the near pool of each service."""
+    return [bench.figures.read_pool(rows[0])["in_flight"] for _, rows in bench.services.values()]
+
+
+def test_newer_tables_draw_nobody_of_a_split_anew_while_its_service_has_a_share(make_bench):
+    routes = (RouteSpec("all", 0, split=((0, 1), (1, 1))),)
+    bench = make_bench(Settings(queue_ms=10_000), services=BOTH, routes=routes, endpoints=ALONE, max_in_flight=1)
+    has_it, clients = bench.upstream(), [bench.client() for _ in range(16)]
+    for client in clients:
+        client.send(REQUEST)
+        bench.turn()
+    assert received(has_it)
+    before = in_flight(bench)
+    assert sum(before) == 16 and min(before) > 0
+    for _ in range(5):
+        bench.publish()
+        bench.pass_ms(200)
+    assert in_flight(bench) == before
+    bench.routes = (RouteSpec("all", 0, split=((0, 0), (1, 1))),)
+    bench.publish()
+    bench.pass_ms(200)
+    assert in_flight(bench)[1] >= 15, "all but the one that is not in a line"
+
+
+def test_tables_that_go_on_changing_make_no_wait_longer(make_bench):
+    """At most one in each PoP that it was decided for."""
+    bench = make_bench(Settings(queue_ms=1000), max_in_flight=1)
+    clients = []
+    for pop, admit in ((1, 0), (0, 1)):
+        bench.figures.set_pool(bench.pool_rows[0], admit=admit, availability=admit)
+        clients.append(bench.client())
+        assert bench.ask(clients[-1], bench.upstream(pop))
+    client = bench.client()
+    client.send(REQUEST)
+    for _ in range(35):
+        bench.publish()
+        bench.pass_ms(100)
+    assert received(client).startswith(b"HTTP/1.1 503 ") and bench.causes == {"queue_timeout": 1}

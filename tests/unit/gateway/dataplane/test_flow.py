@@ -75,6 +75,44 @@ def test_chunks_come_off_for_an_old_client_however_they_are_cut(sizes, cuts, has
     bench.close()
 
 
+@given(
+    st.lists(st.sampled_from([b"ETag: 1", b"x_y: 2", b"date: 3", b"z: " + b"z" * 3000]), max_size=5),
+    st.lists(st.integers(1, 9000), max_size=9),
+)
+def test_trailers_go_down_when_all_are_there_however_they_are_cut(trailers, cuts):
+    trailers = [line + b"\r\n" for n, line in enumerate(trailers) if len(b"".join(trailers[: n + 1])) < 8000]
+    bench = Bench()
+    client, upstream = bench.client(), bench.upstream()
+    bench.ask(client, upstream)
+    framed = chunked(PATTERN[:9000])[:-2]
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+    stream = head + framed + b"".join(trailers) + b"\r\n"
+    got, at = b"", 0
+    for cut in [*cuts, len(stream)]:
+        upstream.send(stream[at : at + cut])
+        at += cut
+        bench.turn()
+        got += received(client) or b""
+    assert got == head + framed + b"".join(line for line in trailers if line[:1] in b"Ez") + b"\r\n"
+    assert bench.ask(client, upstream), "both connections live on"
+    bench.close()
+
+
+def test_trailers_that_come_byte_by_byte_behind_a_full_buffer(bench):
+    client, upstream = bench.client(), bench.upstream()
+    bench.ask(client, upstream)
+    upstream.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + chunked(PATTERN[:8000])[:-2])
+    bench.turn()
+    received(client)
+    trailers = b"x_y: 1\r\netag: " + b"e" * 8166 + b"\r\n\r\n"
+    for n in range(len(trailers)):
+        assert received(client) is None
+        upstream.send(trailers[n : n + 1])
+        bench.turn()
+    assert received(client) == trailers[8:]
+    bench.assert_at_rest()
+
+
 def test_many_tiny_chunks_cost_no_more_than_their_bytes(bench):
     client, upstream = bench.client(), bench.upstream()
     bench.ask(client, upstream, b"GET /x HTTP/1.0\r\nHost: a\r\n\r\n")

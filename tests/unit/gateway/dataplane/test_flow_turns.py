@@ -1,8 +1,11 @@
 """What one flow may move before others are served: counted, between scripted ends that could take far more."""
 
+import fcntl
 import os
 import socket
 import statistics
+import struct
+import termios
 from contextlib import suppress
 
 import pytest
@@ -157,3 +160,30 @@ def test_what_comes_back_ahead_of_its_event_is_lent_with_a_look_at_its_socket(be
         bench.turn(turns=2)
         assert received(client)
         assert received(next_client).startswith(b"HTTP/1.1 400 ")
+
+
+def test_floods_of_those_who_linger_have_one_share_of_a_turn_all_together(bench):
+    """What comes behind a refusal is read, and forgotten, so that the refusal can be."""
+    ends, theirs = [], []
+    for number in range(16):
+        ours, fd = bench.pair()
+        bench.workers[0].adopt_downstream(fd, f"192.0.2.{number}")
+        ends.append(ours)
+        theirs.append(fd)
+        ours.send(b"no request\r\n\r\n")
+    bench.turn(turns=2)
+    for end in ends:
+        assert received(end).startswith(b"HTTP/1.1 400 ")
+        with suppress(BlockingIOError):
+            while True:
+                end.send(bytes(4096))
+
+    def unread():
+        return sum(struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))[0] for fd in theirs)
+
+    left = [unread()]
+    assert left[0] > 1024 * KIB
+    while left[-1]:
+        bench.turn()
+        left.append(unread())
+        assert 0 < left[-2] - left[-1] <= 256 * KIB

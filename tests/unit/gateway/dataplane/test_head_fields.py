@@ -50,6 +50,7 @@ from tests.unit.gateway.dataplane.heads import WHOLE, accepted, get, refused, th
         (400, "content_length", b"Content-Length: 18446744073709551621"),
         (400, "content_length", b"Content-Length: 5\r\nContent-Length: 5"),
         (400, "content_length", b"Content-Length: 5\r\ncontent-length: 6"),
+        (400, "connection", b"Connection: close, Expect\r\nExpect: 100-continue"),
         (400, "content_length", b"Content-Length: 0\r\nContent-Length: 6"),
         (400, "both_lengths", b"Content-Length: 5\r\nTransfer-Encoding: chunked"),
         (400, "both_lengths", b"Transfer-Encoding: chunked\r\nContent-Length: 5"),
@@ -255,6 +256,14 @@ def least_s(*texts, rounds=50):
             assert parsing.request(text)[0] == WHOLE
             least[number] = min(least[number], time.perf_counter() - began)
     return least
+
+
+@pytest.mark.parametrize("n", [1, 3, 40])
+def test_places_for_fields_that_a_head_does_not_have_are_not_written(n: int) -> None:
+    """They are 2 KiB: to clear them would cost as much as to parse a small head. One more may be begun."""
+    fields = b"".join(b"f%d: x\r\n" % i for i in range(n - 1))
+    assert n <= parsing.fields_written(b"GET / HTTP/1.1\r\nHost: a\r\n" + fields + b"\r\n") <= n + 1
+    assert n <= parsing.fields_written(b"HTTP/1.1 200 OK\r\nServer: a\r\n" + fields + b"\r\n", is_response=True) <= n + 1
 
 
 def test_connection_options_cost_what_a_head_costs() -> None:

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from gateway.dataplane import Settings
-from routing_core import Table
+from routing_core import RouteSpec, RuleSpec, Table
 from tests.support.dataplane import ANSWER, NOWHERE, REQUEST, received
 
 PUT = b"PUT /x HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 5\r\n\r\nhello"
@@ -327,10 +327,67 @@ def test_nor_is_one_that_was_removed_since(bench):
     client, far = waiting(bench)
     other = bench.upstream(pop=1)
     spec = bench.table().spec
+    (service,) = spec.services
+    one = dataclasses.replace(spec, pops=spec.pops[:1], services=(dataclasses.replace(service, pools=service.pools[:1]),))
+    bench.snapshots.publish(Table(one, bench.figures), bench.locator, bench.compiled)
+    set_gate(bench, "silent")
+    assert_stays(bench, client, far, other)
+
+
+def test_one_that_was_renamed_since_is_a_place(bench):
+    client, _ = waiting(bench)
+    other = bench.upstream(pop=1)
+    spec = bench.table().spec
     pops = (spec.pops[0], dataclasses.replace(spec.pops[1], name="ams"))
     bench.snapshots.publish(Table(dataclasses.replace(spec, pops=pops), bench.figures), bench.locator, bench.compiled)
     set_gate(bench, "silent")
-    assert_stays(bench, client, far, other)
+    bench.turn(100)
+    answer(bench, other)
+    assert received(client) == ANSWER
+
+
+def test_where_nobody_may_serve_it_any_more_it_goes_to_nobody(make_bench):
+    """Before, to its endpoint's sibling."""
+    bench = make_bench(endpoints=TWO_AND_ONE)
+    bench.figures.set_endpoint(bench.rows[0][1], state="shut")
+    client, far = waiting(bench)
+    set_gate(bench, "admitting", number=1)
+    sibling = bench.upstream(number=1)
+    bench.routes = (RouteSpec("all", 0, rules=(RuleSpec(frozenset({1})),)),)
+    bench.pops = ({}, {"is_drained": True})
+    bench.publish()
+    set_gate(bench, "silent")
+    assert_stays(bench, client, far, sibling)
+
+
+@pytest.mark.parametrize("may_go", [True, False])
+def test_who_leaves_goes_where_the_newest_rule_lets_it(bench, may_go):
+    """Before, to a fallback of its first decision, whatever a reload had said since."""
+    client, far = waiting(bench)
+    other = bench.upstream(pop=1)
+    bench.routes = (RouteSpec("all", 0, rules=(RuleSpec(frozenset({0, 1} if may_go else {0})),)),)
+    bench.publish()
+    set_gate(bench, "silent")
+    if may_go:
+        bench.turn(100)
+        answer(bench, other)
+        assert received(client) == ANSWER
+    else:
+        assert_stays(bench, client, far, other)
+
+
+def test_who_may_not_be_where_it_waits_leaves_for_where_it_may(bench):
+    client, _ = waiting(bench)
+    other = bench.upstream(pop=1)
+    bench.routes = (RouteSpec("all", 0, rules=(RuleSpec(frozenset({1})),)),)
+    bench.publish()
+    set_gate(bench, "silent")
+    bench.turn(100)
+    answer(bench, other)
+    assert received(client) == ANSWER
+    assert bench.figures.read_pool(bench.pool_rows[1])["attempts"] == 1
+    bench.assert_at_rest()
+    assert bench.snapshots.reclaim() == 0
 
 
 def test_a_place_that_refuses_is_one_try_of_those_it_has(bench):

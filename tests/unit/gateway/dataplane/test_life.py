@@ -151,3 +151,25 @@ def test_who_reads_nothing_is_not_waited_for(make_bench):
     assert bench.counters.read()["idle"][0] == 1
     bench.pass_ms(1000)
     assert bench.counters.read()["idle"][0] == 0
+
+
+UPLOAD = b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n"
+HALF = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345"
+
+
+@pytest.mark.parametrize(
+    ("request_", "answer", "is_reset"),
+    [(REQUEST, b"", False), (REQUEST, HALF, True), (UPLOAD + b"12345", HALF, False), (UPLOAD + b"123", b"", True)],
+    ids=["not read yet, perhaps", "answered", "a body, perhaps not read yet", "never whole"],
+)
+def test_whoever_leaves_resets_the_upstream_where_that_takes_nothing_from_it(bench, request_, answer, is_reset):
+    """A port of ours waits for a minute where it ends cleanly, and clients choose how many of these there are."""
+    client, upstream = bench.client(), bench.upstream(is_tcp=True)
+    bench.ask(client, upstream, request_)
+    upstream.send(answer)
+    bench.turn(turns=2)
+    client.close()
+    bench.turn(turns=2)
+    upstream.settimeout(5)
+    with pytest.raises(ConnectionResetError) if is_reset else contextlib.nullcontext():
+        assert upstream.recv(100) == b""

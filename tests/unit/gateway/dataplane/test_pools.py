@@ -1,5 +1,6 @@
 """Upstream connections: which is reused, which is not, how many there are, and who waits for one."""
 
+import contextlib
 import itertools
 import random
 import socket
@@ -171,19 +172,6 @@ def test_an_end_or_more_right_behind_the_answer(bench, extra):
     assert bench.figures.read_endpoint(bench.rows[0][0])["connections"] == 0
 
 
-def test_a_gate_that_shuts_closes_the_idle_ones_and_leaves_the_busy_one_until_it_is_done(bench):
-    client, busy, idle = bench.client(), bench.upstream(), bench.upstream()
-    busy, idle = idle, busy
-    bench.ask(client, busy)
-    bench.figures.set_endpoint(bench.rows[0][0], state="shut")
-    bench.pass_ms(200)
-    assert received(idle) == b"" and received(busy) is None
-    busy.send(ANSWER)
-    bench.turn()
-    assert received(client) == ANSWER and received(busy) == b""
-    assert bench.figures.read_endpoint(bench.rows[0][0])["connections"] == 0
-
-
 def test_a_row_is_free_for_another_endpoint_when_nothing_of_the_old_one_is_left(bench):
     row = bench.rows[0][0]
     client, upstream, other = bench.client(), bench.upstream(), bench.upstream(1)
@@ -191,7 +179,7 @@ def test_a_row_is_free_for_another_endpoint_when_nothing_of_the_old_one_is_left(
     bench.rows[0][0] = bench.figures.acquire("endpoint")
     bench.publish()  # the endpoint was replaced: a new pod has the same address
     bench.figures.set_endpoint(row, state="shut")
-    with pytest.raises(ValueError, match="1 in flight"):
+    with pytest.raises(ValueError, match="2 in use"):
         bench.figures.release(row)
     upstream.send(ANSWER)
     bench.turn(turns=2)
@@ -322,16 +310,39 @@ def test_all_who_wait_go_on_when_a_reload_makes_room_for_all(make_bench):
     assert all(end.recv(65536).startswith(b"GET /x") for end in made)
 
 
-def test_nobody_waits_at_a_gate_that_has_shut(make_bench):
-    bench, _, upstream, clients = six_of_whom_five_wait(make_bench)
-    upstream.send(ANSWER)
+def test_who_comes_when_there_is_room_again_wakes_who_has_waited(make_bench):
+    """Without a tick."""
+    bench = make_bench(Settings(connections_per_endpoint=1), endpoints=ONE_POP)
+    server, upstream = bench.listen(), bench.upstream()
+    first, waits, last = (bench.client() for _ in range(3))
+    assert bench.ask(first, upstream)
+    waits.send(asking(b"/waits"))
+    bench.turn()
+    bench.reload(Settings(connections_per_endpoint=2))
+    last.send(asking(b"/last"))
+    bench.turn(turns=3)
+    made = bench.accepted(server)
+    assert made.recv(65536).startswith(b"GET /waits ")
+    made.send(ANSWER)
     bench.turn(turns=2)
-    assert received(upstream).startswith(b"GET /x")
-    bench.figures.set_endpoint(bench.rows[0][0], state="shut")  # nothing to wait for any more
+    assert received(waits) == ANSWER and made.recv(65536).startswith(b"GET /last ")
+
+
+def test_who_waits_at_a_gate_that_has_shut_waits_on_where_nobody_else_is(make_bench):
+    bench, server, upstream, clients = six_of_whom_five_wait(make_bench)
+    bench.figures.set_endpoint(bench.rows[0][0], state="shut")
     bench.pass_ms(200)
-    for client in clients[4:]:
-        assert received(client).startswith(b"HTTP/1.1 503 ")
-    assert bench.causes == {"no_endpoint": 2}
+    assert [received(client) for client in clients[3:]] == [None] * 3
+    server.settimeout(0)
+    answers = []
+    for _ in range(4):
+        upstream.send(ANSWER)
+        bench.turn(turns=3)
+        answers += filter(None, map(received, (clients[0], *clients[3:])))
+        with contextlib.suppress(BlockingIOError):  # the next one may have a connection of its own
+            upstream = bench.accepted(server)
+    assert answers == [ANSWER] * 4 and bench.causes == {}
+    assert bench.figures.read_pool(bench.pool_rows[0])["reasons"]["panic"] == 3
 
 
 def test_a_fresh_connection_takes_the_place_of_a_pooled_one(make_bench):

@@ -23,6 +23,7 @@ def test_who_waits_in_a_queue_is_in_flight_and_waits(make_bench):
         client.send(REQUEST)
     bench.turn()
     assert_in_pools(bench, (3, 3))
+    assert bench.figures.in_use(bench.rows[0][0]) == 1 + 1 + 2, "in flight, its connection, and who waits: the row is nobody else's"
     clients[1].close()
     bench.turn()
     assert_in_pools(bench, (2, 2))

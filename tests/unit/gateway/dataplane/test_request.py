@@ -103,6 +103,50 @@ def test_slow_head_gets_408_however_it_trickles(make_bench):
     assert bench.causes == {"slow_head": 1}
 
 
+BEHIND = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nok"
+
+
+@pytest.mark.parametrize("pieces", [(BEHIND + b"\r\n",), (BEHIND, b"\r\n"), (BEHIND + b"\r", b"\n"), (BEHIND, b"\r", b"\n")])
+def test_an_empty_line_behind_a_body_begins_no_head(make_bench, pieces):
+    """Before, a client that paused got a 408 for it, which stood before the answer to its next request."""
+    bench = make_bench(Settings(request_head_ms=1000, keep_alive_idle_ms=5000))
+    client, upstream = bench.client(), bench.upstream()
+    for round_ in range(3):
+        bench.ask(client, upstream, pieces[0])
+        upstream.send(ANSWER)
+        bench.turn()
+        assert received(client) == ANSWER
+        for piece in pieces[1:]:
+            client.send(piece)
+            bench.turn()
+        bench.pass_ms(3000)
+        assert received(client) is None
+        bench.assert_at_rest()
+        if round_ < 2:
+            continue
+        bench.pass_ms(2500)
+        assert received(client) == b"" and bench.causes == {}, "idle, as if nothing had come"
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 100])
+@pytest.mark.parametrize(
+    ("ahead", "status"), [(b"", b"200"), (b"\r\n", b"200"), (b"\r\n\r\n", b"400"), (b"\r", b"400"), (b"\r\n\n", b"400"), (b"\n", b"400")]
+)
+def test_one_empty_line_and_no_more_however_it_comes(bench, ahead, status, step):
+    client, upstream = bench.client(), bench.upstream()
+    for first in (True, False):
+        text = (b"" if first else ahead) + REQUEST
+        for at in range(0, len(text), step):
+            client.send(text[at : at + step])
+            bench.turn()
+        if first or status == b"200":
+            assert received(upstream) is not None
+            upstream.send(ANSWER)
+            bench.turn()
+        assert received(client).startswith(b"HTTP/1.1 " + (b"200" if first else status))
+    assert bench.causes == ({} if status == b"200" else {"line_end": 1})
+
+
 def test_a_client_that_never_says_a_word_is_closed_without_one(make_bench):
     bench = make_bench(Settings(request_head_ms=1000))
     client = bench.client()

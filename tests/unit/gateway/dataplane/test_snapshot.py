@@ -59,6 +59,22 @@ def test_a_worker_that_is_gone_holds_nothing(bench):
     assert bench.snapshots.reclaim() == 0
 
 
+def test_a_worker_that_hangs_keeps_what_it_had_and_nothing_that_came_later(make_bench):
+    bench = make_bench(n_workers=2)
+    bench.ask(bench.client(worker=1), bench.upstream(worker=1))
+    publish(bench)
+    bench.turn()
+    blocks = []
+    for _ in range(200):
+        publish(bench)
+        bench.turn(workers=[0])
+        assert bench.snapshots.reclaim() == 2, "the one it looked at, and the one that its request holds"
+        blocks.append(routing_core.live_blocks())
+    assert bench.snapshots.generations() == [1, 2, 202] and blocks[0] == blocks[-1]
+    bench.turn()
+    assert bench.snapshots.reclaim() == 1 and bench.snapshots.generations() == [1, 202]
+
+
 def test_orders(bench):
     with pytest.raises(ValueError, match="phase: must be one of serving, lameduck, closing, sealed, aborting, got 'x'"):
         bench.snapshots.order("x")

@@ -1,0 +1,59 @@
+"""A gateway in this process: real sockets and workers, and its control thread at hand."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from gateway.app import Gateway
+from gateway.config import parse
+from gateway.control.lifecycle import Phase
+from gateway.control.resolver import Lookup, lookup
+from tests.io.serving import DEADLINE_S, eventually
+
+
+class Hosted:
+    def __init__(self, text: str, resolve: Lookup = lookup) -> None:
+        self._loaded = parse(text, folder=None)
+        self.gateway = Gateway(self._loaded.config, lambda: self._loaded, resolve=resolve)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self.gateway.run()))
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        return self.gateway.listeners.all[0].address.port
+
+    def wait_serving(self) -> None:
+        eventually(lambda: self.gateway.lifecycle.phase is Phase.SERVING or not self._thread.is_alive(), "it serves")
+
+    def do(self, what: Callable[..., Any], *args: Any) -> Any:
+        """In control's thread."""
+
+        async def on_loop() -> Any:
+            return what(*args)
+
+        return asyncio.run_coroutine_threadsafe(on_loop(), self._loop).result(DEADLINE_S)
+
+    def reload(self, text: str) -> None:
+        self._loaded = parse(text, folder=None)
+        outcome = asyncio.run_coroutine_threadsafe(self.gateway.reload(), self._loop).result(DEADLINE_S)
+        assert outcome.is_done, outcome.lines
+
+    def hold_up(self, seconds: float, when: Callable[[], bool] = lambda: True) -> None:
+        """Control stands still for so long, from the moment at which this is so. The workers go on."""
+
+        async def on_loop() -> None:
+            async with asyncio.timeout(DEADLINE_S):
+                while not when():
+                    await asyncio.sleep(0)
+            threading.Event().wait(seconds)
+
+        asyncio.run_coroutine_threadsafe(on_loop(), self._loop).result(2 * DEADLINE_S)
+
+    def close(self) -> None:
+        for _ in range(2):  # the second ends at once
+            self.do(self.gateway.terminate)
+        self._thread.join(DEADLINE_S)
+        assert not self._thread.is_alive()
+        self._loop.close()
