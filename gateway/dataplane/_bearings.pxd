@@ -2,8 +2,6 @@
 
 Must not know how a PoP is chosen, nor what becomes of the request.
 """
-from libc.stdint cimport int32_t
-
 from gateway.dataplane._core cimport Core, Exchange
 from gateway.dataplane._head cimport RequestHead
 from gateway.dataplane._snapshot cimport Snapshot
@@ -24,8 +22,6 @@ cdef const Route *find_route(const Core *core, bint is_trusted, const char *text
 # pool are of the old one until keep_bearings(). False: it has no route any more, and keeps those that it has.
 cdef bint turn_to_newest(Core *core, Exchange *exchange) noexcept nogil
 cdef void note_bearings(const Exchange *exchange, Bearings *out) noexcept nogil
-# One of those that it has tried may be picked again.
-cdef void forget(Exchange *exchange, int32_t i) noexcept nogil
 # Nothing of the snapshot before is pointed to any more: it is let go. Who of those that it has tried is in none of its route's pools now is
 # forgotten.
 cdef void keep_bearings(Core *core, Exchange *exchange, const Bearings *before) noexcept nogil

@@ -5,10 +5,11 @@ from gateway.dataplane._affinity cimport ask
 from gateway.dataplane._core cimport *
 from gateway.dataplane._head cimport MAX_FIELDS, WHOLE, Field, RequestHead, parse_request, says_nothing
 from gateway.dataplane._snapshot cimport hold, let_go
+from gateway.dataplane._tried cimport find_endpoint, forget_gone
 from geoip._cache cimport locate_cached
 from routing_core._budget cimport enter, leave
 from routing_core._routes cimport FieldView, RequestFacts, match_route
-from routing_core._table cimport Endpoint, Pool, Route, Service
+from routing_core._table cimport Route, Service
 
 
 cdef const Route *find_route(const Core *core, bint is_trusted, const char *text, const RequestHead *head) noexcept nogil:
@@ -76,39 +77,6 @@ cdef bint turn_to_newest(Core *core, Exchange *exchange) noexcept nogil:
     locate_cached(core.geo, core.snapshot.locator, exchange.client, &exchange.location)
     ask(core.snapshot.table, exchange, text, request, &exchange.asked)
     return True
-
-
-cdef void forget(Exchange *exchange, int32_t i) noexcept nogil:
-    cdef int32_t last = exchange.n_tried - 1
-    exchange.tried[i] = exchange.tried[last]
-    exchange.refused = (exchange.refused & ~(<uint32_t>1 << i)) | ((exchange.refused >> last & 1) << i)
-    exchange.passed_by = (exchange.passed_by & ~(<uint32_t>1 << i)) | ((exchange.passed_by >> last & 1) << i)
-    exchange.refused &= (<uint32_t>1 << last) - 1
-    exchange.passed_by &= (<uint32_t>1 << last) - 1
-    exchange.n_tried = last
-
-
-cdef const Endpoint *find_endpoint(const Route *route, int32_t row) noexcept nogil:
-    """In any of its pools; NULL."""
-    cdef const Service *service
-    cdef const Pool *pool
-    cdef int32_t i, k, n
-    for i in range(route.n_targets):
-        service = route.targets[i].service
-        for k in range(service.n_pools):
-            pool = &service.pools[k]
-            for n in range(pool.n_endpoints):
-                if pool.endpoints[n].row == row:
-                    return &pool.endpoints[n]
-    return NULL
-
-
-cdef void forget_gone(Exchange *exchange) noexcept nogil:
-    """Of those that it has tried: once the table is let go that held their rows these may be anybody's."""
-    cdef int32_t i
-    for i in range(exchange.n_tried - 1, -1, -1):
-        if find_endpoint(exchange.route, exchange.tried[i]) == NULL:
-            forget(exchange, i)
 
 
 cdef void keep_bearings(Core *core, Exchange *exchange, const Bearings *before) noexcept nogil:

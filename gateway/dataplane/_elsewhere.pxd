@@ -1,13 +1,6 @@
 """Elsewhere: where an exchange goes next, when its pool has nobody for it. Must not know what an attempt is."""
-from libc.stdint cimport int32_t
-
 from gateway.dataplane._core cimport Core, Exchange, UpstreamPool
-from routing_core._endpoints cimport MAX_TRIED
 from routing_core._steer cimport Decision
-
-# There is room to remember whom it asks next, and where that one falls silent whom it asks then.
-cdef inline bint has_rows_left(const Exchange *exchange) noexcept nogil:
-    return exchange.n_tried + 1 < MAX_TRIED
 
 # Where there is no port towards an endpoint somebody else may serve it at once. False: nobody does, so it waits there.
 cdef bint passes_by(Exchange *exchange, const UpstreamPool *pool) noexcept nogil

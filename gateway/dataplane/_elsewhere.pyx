@@ -4,12 +4,13 @@ go there: a roll may have put other endpoints in their place, a rule may have sh
 
 Each decision leaves out more than the one before, or is by a newer table, or heeds less: so it ends.
 """
-from libc.stdint cimport int32_t, uint32_t
+from libc.stdint cimport int32_t
 
 from gateway.dataplane._account cimport note_pool_failure
-from gateway.dataplane._bearings cimport Bearings, forget, give_back_bearings, keep_bearings, note_bearings, turn_to_newest
+from gateway.dataplane._bearings cimport Bearings, give_back_bearings, keep_bearings, note_bearings, turn_to_newest
 from gateway.dataplane._core cimport *
 from gateway.dataplane._snapshot cimport Snapshot, has_closed, pool_in
+from gateway.dataplane._tried cimport CAME_BY, forget, has_rows_left, note_tried
 from routing_core._atomic cimport load_relaxed
 from routing_core._endpoints cimport ADMITTING_ONLY, ANSWERING_FIRST, ANSWERING_ONLY
 from routing_core._figures cimport is_admitting
@@ -231,9 +232,7 @@ cdef bint passes_by(Exchange *exchange, const UpstreamPool *pool) noexcept nogil
     if exchange.waits_for_port or not has_rows_left(exchange):
         return False
     exchange.has_lacked = True
-    exchange.passed_by |= <uint32_t>1 << exchange.n_tried
-    exchange.tried[exchange.n_tried] = pool.row
-    exchange.n_tried += 1
+    note_tried(exchange, pool.row, CAME_BY)
     return True
 
 

@@ -6,9 +6,9 @@ from libc.stdint cimport int32_t, uint32_t
 
 from gateway.dataplane._core cimport NO_BODY, Connection, Core, Exchange
 from gateway.dataplane._counters cimport Cause
-from gateway.dataplane._elsewhere cimport has_rows_left
 from gateway.dataplane._head cimport is_idempotent
 from gateway.dataplane._settings cimport MAX_ATTEMPTS
+from gateway.dataplane._tried cimport has_rows_left
 from routing_core._table cimport Endpoint
 
 # Tries the decided pool, then the fallbacks: the head to send stands in exchange.up.head.

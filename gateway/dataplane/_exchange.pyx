@@ -21,6 +21,7 @@ from gateway.dataplane._pools cimport *
 from gateway.dataplane._remains cimport keep_remains
 from gateway.dataplane._reply cimport compose_reply
 from gateway.dataplane._room cimport make_room_for_request
+from gateway.dataplane._tried cimport CAME_REFUSED, CAME_TO_NOTHING, has_rows_left, note_tried
 from gateway.dataplane._waits cimport awaits_continue, is_for_client, settle_deadlines, wait_for, wait_for_answer
 from routing_core._budget cimport spend
 from routing_core._endpoints cimport AVAILABLE, FULL, Availability, is_at_limit
@@ -205,9 +206,7 @@ cdef bint may_go_on(Core *core, Exchange *exchange, Failed how) noexcept nogil:
         give_up(core, exchange, 502)
         return False
     if not was_reused:
-        exchange.refused |= <uint32_t>is_refused << exchange.n_tried
-        exchange.tried[exchange.n_tried] = row
-        exchange.n_tried += 1
+        note_tried(exchange, row, CAME_REFUSED if is_refused else CAME_TO_NOTHING)
     has_left = not has_tries_left(exchange)
     if has_left and not (is_refused and has_rows_left(exchange) and leave_pool(core, exchange, True)):
         if is_refused:

@@ -1,5 +1,5 @@
 """A gate that is silent ends no exchange: one goes when it may be repeated and somebody else would take it at once, or waits on."""
-from libc.stdint cimport int32_t, uint32_t
+from libc.stdint cimport int32_t
 
 from gateway.dataplane._account cimport note_failure, note_pool_failure
 from gateway.dataplane._choice cimport choose
@@ -12,6 +12,7 @@ from gateway.dataplane._exchange cimport (
 from gateway.dataplane._life cimport release_upstream
 from gateway.dataplane._pools cimport has_room, next_in_vain
 from gateway.dataplane._snapshot cimport has_closed
+from gateway.dataplane._tried cimport CAME_REFUSED, CAME_TO_NOTHING, note_tried
 from routing_core._endpoints cimport ADMITTING_ONLY, ANSWERING_ONLY, AVAILABLE, Heed
 from routing_core._steer cimport Decision
 from routing_core._table cimport Endpoint, Pool
@@ -83,9 +84,7 @@ cdef void leave(Core *core, Exchange *exchange, const Pool *pool, const Endpoint
     cdef const Pool *before
     note_failure(core, exchange, is_refused)
     exchange.n_refused += is_refused
-    exchange.refused |= <uint32_t>is_refused << exchange.n_tried
-    exchange.tried[exchange.n_tried] = exchange.endpoint.row
-    exchange.n_tried += 1
+    note_tried(exchange, exchange.endpoint.row, CAME_REFUSED if is_refused else CAME_TO_NOTHING)
     release_upstream(core, exchange, False)
     exchange.endpoint = NULL
     begin_again(exchange)

@@ -1,7 +1,6 @@
 """First come, first served, of those who may have what there is: who may not holds up nobody behind it."""
 from libc.stdint cimport int32_t, int64_t
 
-from gateway.dataplane._bearings cimport forget
 from gateway.dataplane._choice cimport would_move
 from gateway.dataplane._connection cimport resume_later, set_deadline
 from gateway.dataplane._core cimport *
@@ -9,6 +8,7 @@ from gateway.dataplane._elsewhere cimport FOLLOWED_NOT, FOLLOWED_STAYS, Followed
 from gateway.dataplane._exchange cimport attempt, has_tries_left
 from gateway.dataplane._pools cimport ask_for_idle, dequeue, is_full, others_are_first, pass_on
 from gateway.dataplane._snapshot cimport has_closed
+from gateway.dataplane._tried cimport forget
 from routing_core._figures cimport is_admitting
 
 cdef enum:

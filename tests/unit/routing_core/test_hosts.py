@@ -22,7 +22,7 @@ def is_found(configured, host):
 
 def spellings(address):
     """Short, whole, in capitals, and the last four octets as numbers of an IPv4 address (RFC 4291 2.2)."""
-    whole = address.exploded
+    whole = ":".join(f"{int(address):032x}"[at : at + 4] for at in range(0, 32, 4))
     v4 = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return [address.compressed, whole, whole.upper(), ":".join(f"{int(part, 16):x}" for part in whole.split(":")), f"{whole[:29]}:{v4}"]
 
