@@ -184,12 +184,12 @@ def test_many_tiny_chunks_cost_what_their_bytes_cost() -> None:
         text = b"1\r\na\r\n" * n
         best = 1e9
         for _ in range(3):
-            machine, at, started = Machine(), 0, time.perf_counter()
+            machine, at, started = Machine(), 0, time.thread_time()
             while at < len(text):
                 step, taken, _ = machine.feed(text[at : at + 600])
                 assert step in (NEED, DATA)
                 at += taken
-            best = min(best, time.perf_counter() - started)
+            best = min(best, time.thread_time() - started)
         return best
 
     # 20 times the bytes: 20 times the time, where looking again at what was seen would be 400 times.

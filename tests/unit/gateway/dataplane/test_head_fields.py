@@ -252,9 +252,9 @@ def least_s(*texts, rounds=50):
     least = [math.inf] * len(texts)
     for _ in range(rounds):
         for number, text in enumerate(texts):
-            began = time.perf_counter()
+            began = time.thread_time()
             assert parsing.request(text)[0] == WHOLE
-            least[number] = min(least[number], time.perf_counter() - began)
+            least[number] = min(least[number], time.thread_time() - began)
     return least
 
 
