@@ -166,7 +166,8 @@ def _host_and_port(url: str, name: str) -> tuple[str, int]:
     try:
         parts = urllib.parse.urlsplit(url)
         if parts.scheme == "http" and parts.hostname and parts.port and parts.path in ("", "/") and not parts.query and not parts.username:
+            parts.hostname.encode("idna")
             return parts.hostname, parts.port
     except ValueError:
-        pass  # a port that is none
+        pass  # a port, or a name, that is none
     raise AdminError(f"{name}: {LEGAL}, got {url!r}")

@@ -169,8 +169,11 @@ def test_what_is_no_admin_api(api):
 
 @pytest.mark.parametrize(
     "url",
-    ["127.0.0.1:9901", "https://127.0.0.1:9901", "http://127.0.0.1", "http://h:99999", "http://u@h:1", "unix:run", "", "http://h:1/x"],
-)
+    [
+        "127.0.0.1:9901", "https://127.0.0.1:9901", "http://127.0.0.1", "http://h:99999", "http://u@h:1", "unix:run", "", "http://h:1/x",
+        "http://a..b:1", f"http://{'a' * 64}.b:1",
+    ],
+)  # fmt: skip
 def test_an_address_that_is_none(url):
     with pytest.raises(AdminError, match=r"--admin: must be http://HOST:PORT or unix:/PATH, got"):
         AdminClient(url)
