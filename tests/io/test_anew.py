@@ -334,6 +334,7 @@ def of_pop(gateway, pop):
     return sum(float(line.split()[-1]) for line in metrics(gateway).splitlines() if line.startswith("isochrone_in_flight{") and pop in line)
 
 
+@pytest.mark.heavy
 def test_a_new_endpoint_is_tried_by_who_has_tried_the_one_whose_number_it_has(tmp_path):
     """A reset, a wait at the other endpoint, and the roll goes on: before, the new one counted as tried, and it waited beside it."""
     ending = Ending()

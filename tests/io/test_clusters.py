@@ -141,6 +141,7 @@ def test_a_reload_to_a_cluster_that_is_gone_serves_from_what_that_last_named(tmp
             assert "its endpoints are those it named " in answer
 
 
+@pytest.mark.heavy
 def test_a_start_without_the_cluster_serves_from_what_that_last_named_of_several_services(tmp_path, api):
     more = "  - {{name: green, backends: [{{pop: fra, kubernetes: {{namespace: shop, service: green, port: http}}, allow: [loopback]}}]}}\n"
     text = BLUE.replace("routes:", more + "routes:").replace("[{{service: blue}}]", "[{{match: {{path_prefix: /green}}, service: green}}]")
