@@ -213,13 +213,15 @@ class Sources:
         return running.cluster.age_s(self.clock(), key) if kept_s is None else kept_s
 
     def is_kept(self, pool: PoolKey) -> bool:
-        """Whether its endpoints are those that the cluster named to the last process, or that another one named, or another Service was,
-        before a reload, or before the way to the cluster led to another server."""
+        """Whether its endpoints are those that the cluster named to the last process, or that another one named, another Service or the
+        configuration, before a reload, or before the way to the cluster led to another server."""
         said_by, wanted = self._said_by.get(pool), self._wanted.get(pool)
         if wanted is None:
             return False
         running, key = self._running[wanted[0]], wanted[1]
-        return said_by not in (None, wanted) or running.cluster.is_of_another(key) or self._kept_s(running, key) is not None
+        if said_by is None:
+            return bool(self.world.pools.get(pool))
+        return said_by != wanted or running.cluster.is_of_another(key) or self._kept_s(running, key) is not None
 
     def followed(self) -> list[tuple[KubernetesAccess, Cluster, list[ServiceKey]]]:
         """Each cluster once, with the way to it and what is wanted of it."""

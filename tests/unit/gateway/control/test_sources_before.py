@@ -197,6 +197,22 @@ def test_what_a_reload_took_out_and_the_next_brings_back_is_what_was_last_heard(
     play(scenario)
 
 
+def test_endpoints_of_the_file_stand_in_until_the_cluster_has_spoken():
+    fixed = TEXT.replace("kubernetes: {namespace: shop, service: web, port: http}", 'endpoints: ["192.0.2.3:81"]')
+
+    async def scenario(scene):
+        scene.sources.apply(config_of(fixed))
+        assert not scene.sources.is_kept(FRA)
+        scene.sources.apply(config_of(TEXT))
+        await settle()
+        assert (scene.addresses("fra"), scene.sources.is_kept(FRA)) == (["192.0.2.3:81"], True)
+        scene.sources.cluster("fra").say(KEY, pod("192.0.2.7"))
+        assert (scene.addresses("fra"), scene.sources.is_kept(FRA)) == (["192.0.2.7:8080"], False)
+        await scene.sources.stop()
+
+    play(scenario)
+
+
 def test_kept_words_are_followed_until_another_service_in_their_place_has_spoken():
     async def scenario(scene):
         fra = start_from_last_words(scene, pod("192.0.2.1"))
