@@ -220,7 +220,7 @@ class Gateway:
             except Exception:  # the others have something to put away too
                 logger.exception("part does not stop", extra={"part": type(part).__name__})
         self.publisher.stop()
-        await self.last_words.turn()
+        await self.last_words.end()
         await self.drains.keep_on()
         await self.tasks.stop(STOP_S)
         if has_ended:

@@ -40,6 +40,7 @@ class LastWord(NamedTuple):
     endpoints: tuple[Endpoint, ...]
     heard_at: float  # by the clock of this process
     server: str = ""  # whose word it is: Cluster.said_by
+    wanted_at: float = float("-inf")  # when a gateway last asked for it: this one, or another that shares the file
 
 
 Way = tuple[str | None, str | None, bool]  # context, kubeconfig, in_cluster
@@ -58,6 +59,7 @@ class _Word(msgspec.Struct):
     heard_at: float  # Unix time
     endpoints: tuple[Endpoint, ...]
     server: str = ""
+    wanted_at: float = 0.0  # Unix time; in files that do not say so: when it was heard
 
 
 _decoder = msgspec.json.Decoder(list[_Word])
@@ -83,10 +85,15 @@ def load(path: Path | None, epoch_s: float) -> Words:
         return {}
     return {
         ((one.context, one.kubeconfig, one.in_cluster), ServiceKey(one.namespace, one.service, one.port)): LastWord(
-            one.endpoints, one.heard_at - epoch_s, one.server
+            one.endpoints, one.heard_at - epoch_s, one.server, max(one.heard_at, one.wanted_at) - epoch_s
         )
         for one in found
     }
+
+
+def _until(now: float, word: LastWord) -> LastWord:
+    """What has a time that is still to come was written by a clock that is ahead, or was: it is of now at the latest."""
+    return word._replace(heard_at=min(word.heard_at, now), wanted_at=min(word.wanted_at, now))
 
 
 def way_of(access: KubernetesAccess) -> Way:
@@ -105,13 +112,11 @@ class LastWords:
     _written: dict[tuple[Way, ServiceKey], tuple[Endpoint, ...]] = field(init=False)
     _written_at: float = float("-inf")
     _is_failing: bool = False
-    _wanted_at: dict[tuple[Way, ServiceKey], float] = field(default_factory=dict)  # of these words, when somebody last asked for it
     _writing: threading.Lock = field(default_factory=threading.Lock)  # a disk that hangs holds one thread, not one more each time
 
     def __post_init__(self) -> None:
         now = self.clock()
-        # What the last process wrote by a clock that was ahead is of some time: of now at the latest.
-        self.words = {at: word._replace(heard_at=min(word.heard_at, now)) for at, word in load(self.path, self._epoch_s()).items()}
+        self.words = {at: _until(now, word) for at, word in load(self.path, self._epoch_s()).items()}
         self._written = {key: word.endpoints for key, word in self.words.items()}
 
     def of(self, access: KubernetesAccess, key: ServiceKey) -> LastWord | None:
@@ -125,18 +130,20 @@ class LastWords:
     def remember(self, access: KubernetesAccess, key: ServiceKey, cluster: Cluster) -> None:
         """What a cluster, that is asked no longer for this, has said of it."""
         if (word := self._said(cluster, key)) is not None:
-            at = way_of(access), key
-            self.words[at], self._wanted_at[at] = word, self.clock()
+            self.words[way_of(access), key] = word
             self._forget()
 
     def _forget(self) -> None:
         """What nobody has asked for since long. What is asked for stays, however old: it is the last that is known."""
         now = self.clock()
-        self._wanted_at |= {(way_of(access), key): now for access, _, keys in self.clusters() for key in keys}
-        self.words = {
-            at: word for at, word in self.words.items() if max(word.heard_at, self._wanted_at.get(at, word.heard_at)) > now - UNWANTED_S
-        }
-        self._wanted_at = {at: since for at, since in self._wanted_at.items() if at in self.words}
+        for at in {(way_of(access), key) for access, _, keys in self.clusters() for key in keys} & self.words.keys():
+            self.words[at] = self.words[at]._replace(wanted_at=now)
+        self.words = {at: word for at, word in self.words.items() if word.wanted_at > now - UNWANTED_S}
+
+    async def end(self) -> None:
+        """Without news too: whoever shares the file throws nothing away that was asked for until now."""
+        self._written_at = float("-inf")
+        await self.turn()
 
     async def turn(self) -> None:
         """Forget what is to be forgotten; write where there is news, or the age is old."""
@@ -173,10 +180,11 @@ class LastWords:
                     yield (way, key), self.words[way, key]
 
     def _said(self, cluster: Cluster, key: ServiceKey) -> LastWord | None:
-        age_s = cluster.age_s(self.clock(), key)
+        now = self.clock()
+        age_s = cluster.age_s(now, key)
         if age_s is None or not cluster.is_synced(key):
             return None
-        return LastWord(cluster.endpoints(key), self.clock() - age_s, cluster.said_by(key) or "")
+        return LastWord(cluster.endpoints(key), now - age_s, cluster.said_by(key) or "", now)
 
     def _write(self, own: Words) -> None:
         with self._writing:
@@ -187,21 +195,21 @@ class LastWords:
 
 
 def _write(path: Path | None, own: Words, now: float, epoch_s: float) -> None:
-    """Another gateway may share the file: what that was told stays while it is not too old, and of one Service the newer word. What has
-    a time that is still to come was written by a clock that is ahead, or was: it is no newer than ours."""
+    """Another gateway may share the file: what that asked for stays until nobody has for long, and of one Service the newer word."""
     assert path is not None
     with kept.alone(path.parent):
         found = load(path, epoch_s)
-        words = {at: word._replace(heard_at=min(word.heard_at, now)) for at, word in found.items() if word.heard_at >= now - UNWANTED_S}
+        words = {at: _until(now, word) for at, word in found.items() if word.wanted_at > now - UNWANTED_S}
         for at, word in own.items():
             if at not in words or word.heard_at >= words[at].heard_at or found[at].heard_at > now + SKEW_S:
                 words[at] = word
+            words[at] = words[at]._replace(wanted_at=now)
         _replace(path, words, epoch_s)
 
 
 def _replace(path: Path, words: Words, epoch_s: float) -> None:
     found = [
-        _Word(*way, key.namespace, key.service, key.port, word.heard_at + epoch_s, word.endpoints, word.server)
+        _Word(*way, key.namespace, key.service, key.port, word.heard_at + epoch_s, word.endpoints, word.server, word.wanted_at + epoch_s)
         for (way, key), word in words.items()
     ]
     kept.write(path, msgspec.json.encode(found))

@@ -12,7 +12,7 @@ from k8s import Endpoint, ServiceKey, State
 from tests.unit.gateway.control.helpers import Clock
 
 FRA = KubernetesAccess(context="fra")
-KEY, OTHER = ServiceKey("shop", "web", "http"), ServiceKey("shop", "web", 80)
+KEY, OTHER, ALIEN = ServiceKey("shop", "web", "http"), ServiceKey("shop", "web", 80), ServiceKey("shop", "nyc", "http")
 ONE = Endpoint("10.0.0.1", 8080, "u1", "z1", State.READY, ("z1", "z2"))
 TWO = Endpoint("2001:db8::1", 8080, "", None, State.SERVING_TERMINATING)
 
@@ -61,7 +61,7 @@ def test_what_was_said_is_there_for_the_next_process_with_its_age(tmp_path):
     Scene(path, FakeCluster(web=(ONE, TWO)), KEY, OTHER).turn()
     assert path.stat().st_mode & 0o777 == 0o600
     found = load(path)
-    assert found == {(way_of(FRA), key): LastWord((ONE, TWO), 999_998.0, "one") for key in (KEY, OTHER)}
+    assert found == {(way_of(FRA), key): LastWord((ONE, TWO), 999_998.0, "one", 1_000_000.0) for key in (KEY, OTHER)}
     later = Scene(path, FakeCluster())
     later.advance(3600)
     assert later.words.age_s(FRA, KEY) == 3602
@@ -97,7 +97,7 @@ def test_a_word_lives_until_its_cluster_speaks_however_often_the_gateway_starts(
         scene = Scene(path, silent)
         scene.advance(500)
         scene.turn()
-        assert load(path) == {(way_of(FRA), KEY): LastWord((ONE,), 999_998.0, "one")}
+        assert load(path) == {(way_of(FRA), KEY): LastWord((ONE,), 999_998.0, "one", scene.now)}
     scene.keys = ()  # nobody wants it any more
     scene.advance(UNWANTED_S)
     scene.turn()
@@ -216,7 +216,7 @@ def test_two_gateways_with_one_place_have_both_what_they_were_told(tmp_path):
     new.turn()
     old.words.clusters()[0][1].age += 60  # it has not been heard since
     old.turn()
-    assert load(path) == {(way_of(FRA), key): LastWord((ONE,), 999_998.0, "one") for key in (KEY, OTHER)}
+    assert load(path) == {(way_of(FRA), key): LastWord((ONE,), 999_998.0, "one", 1_000_000.0) for key in (KEY, OTHER)}
     old.advance(180)
     old.turn()
     assert {key: word.endpoints for (_, key), word in load(path).items()} == {KEY: (TWO,), OTHER: (ONE,)}
@@ -235,7 +235,7 @@ def test_of_two_clusters_of_one_way_the_newer_word_is_written(tmp_path):
     scene.advance(100)
     scene.words.words = Scene(path, FakeCluster()).words.words
     scene.turn()
-    assert load(path)[way_of(FRA), KEY] == LastWord((TWO,), scene.now - 2, "one")
+    assert load(path)[way_of(FRA), KEY] == LastWord((TWO,), scene.now - 2, "one", scene.now)
 
 
 @pytest.mark.parametrize("ahead_s", [SKEW_S + 3, 3600.0, 365 * 86_400.0])
@@ -252,8 +252,8 @@ def test_what_was_written_by_a_clock_that_was_ahead_is_of_the_last_process_all_t
     cluster.known["web"] = (TWO,)
     scene.turn()
     assert load(path) == {
-        (way_of(FRA), KEY): LastWord((TWO,), scene.now - 2, "one"),
-        (way_of(FRA), OTHER): LastWord((ONE,), scene.now, "one"),  # another gateway's perhaps
+        (way_of(FRA), KEY): LastWord((TWO,), scene.now - 2, "one", scene.now),
+        (way_of(FRA), OTHER): LastWord((ONE,), scene.now, "one", scene.now),  # another gateway's perhaps
     }
     scene.advance(UNWANTED_S + 1)
     scene.turn()
@@ -267,7 +267,7 @@ def test_a_clock_that_is_set_back_while_the_gateway_runs_hides_no_word(tmp_path)
     scene.now -= 86_400
     cluster.known["web"] = (TWO,)
     scene.turn()
-    assert load(path)[way_of(FRA), KEY] == LastWord((TWO,), scene.now - 2, "one")
+    assert load(path)[way_of(FRA), KEY] == LastWord((TWO,), scene.now - 2, "one", scene.now)
 
 
 def test_a_clock_that_is_set_right_after_the_start_makes_nothing_old(tmp_path):
@@ -281,3 +281,38 @@ def test_a_clock_that_is_set_right_after_the_start_makes_nothing_old(tmp_path):
     scene.advance(RENEW_S)
     scene.turn()
     assert load(path)[way_of(FRA), KEY].heard_at == scene.now - RENEW_S
+
+
+def test_what_another_gateway_asks_for_stays_however_long_its_cluster_is_silent(tmp_path):
+    """Also while that gateway is away for a moment: nobody writes it again until it is back."""
+    path = tmp_path / FILE
+    Scene(path, FakeCluster(nyc=(TWO,)), ALIEN).turn()
+    theirs, ours = Scene(path, FakeCluster(), ALIEN), Scene(path, FakeCluster(web=(ONE,)), KEY)
+    for _ in range(3):
+        for scene in (theirs, ours):
+            scene.advance(UNWANTED_S / 2)
+            scene.turn()
+    for _ in range(2):  # theirs has ended
+        assert load(path)[way_of(FRA), ALIEN].endpoints == (TWO,)
+        ours.advance(UNWANTED_S / 2 + 1)
+        ours.turn()
+    assert {key for _, key in load(path)} == {KEY}
+
+
+def test_the_end_writes_without_news_too(tmp_path):
+    path = tmp_path / FILE
+    scene = Scene(path, FakeCluster(web=(ONE,)))
+    scene.turn()
+    path.unlink()
+    scene.advance(1)
+    asyncio.run(scene.words.end())
+    assert load(path)[way_of(FRA), KEY].heard_at == scene.now - 2
+
+
+def test_a_file_of_the_release_before_says_when_a_word_was_heard(tmp_path):
+    path = tmp_path / FILE
+    Scene(path, FakeCluster(web=(ONE,))).turn()
+    words = json.loads(path.read_text())
+    del words[0]["wanted_at"]
+    path.write_text(json.dumps(words))
+    assert load(path)[way_of(FRA), KEY] == LastWord((ONE,), 999_998.0, "one", 999_998.0)

@@ -14,7 +14,7 @@ from tests.unit.gateway.control.helpers import config_of
 def with_last_words(scene, *endpoints, heard_s_ago=60.0):
     """As the process before wrote them, for `shop/web` in fra."""
     scene.sources.last_words = words = LastWords(None, scene.clock)
-    words.words[way_of(scene.config.pops[0].kubernetes), KEY] = LastWord(endpoints, scene.clock() - heard_s_ago, "one")
+    words.words[way_of(scene.config.pops[0].kubernetes), KEY] = LastWord(endpoints, scene.clock() - heard_s_ago, "one", scene.clock())
 
 
 def start_from_last_words(scene, *endpoints):
