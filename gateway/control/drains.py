@@ -2,16 +2,20 @@
 
 Must not know HTTP or the command line. Only the operator takes the word back: it survives reloads, also one in which the PoP is gone
 for a while, and where there is a `state_dir` the end of the process.
+
+Gateways may share the file: each has its own drains in it, by its name, and starts with those. One that is not in it
+yet, as after another name, starts with all: a drain that is forgotten would send requests where the operator wants none.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from gateway.config import Config
 from gateway.control import kept
@@ -55,21 +59,30 @@ def path_of(config: Config) -> Path | None:
     return None if config.state_dir is None else config.state_dir / FILE
 
 
-def load(path: Path | None) -> set[str]:
-    """The PoPs that were drained when the last process ended. DrainsUnusable when the file is there and can't be used."""
+class _File(msgspec.Struct):
+    """As it is written."""
+
+    drained: set[str]  # by any of them: for one that has no drains of its own in it, and for releases that know nothing else
+    by_gateway: dict[str, set[str]] = {}
+
+
+def load(path: Path | None, gateway: str) -> set[str]:
+    """The PoPs that were drained when its last process ended. DrainsUnusable when the file is there and can't be used."""
     if path is None:
         return set()
+    found = _read(path)
+    return found.by_gateway.get(gateway, found.drained)
+
+
+def _read(path: Path) -> _File:
     try:
-        names = json.loads(kept.read(path))["drained"]
+        return msgspec.json.decode(kept.read(path), type=_File)
     except FileNotFoundError:
-        return set()
+        return _File(set())
     except OSError as error:
         raise DrainsUnusable(f"drains {path}: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError):
-        names = None
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise DrainsUnusable(f'drains {path}: must be {{"drained": [names of PoPs]}}; without the file no PoP is drained')
-    return set(names)
+    except (ValueError, RecursionError) as error:  # msgspec's are ValueErrors
+        raise DrainsUnusable(f'drains {path}: must be {{"drained": [names of PoPs]}}; without the file no PoP is drained') from error
 
 
 def absent(drained: Collection[str], before: Collection[str], after: Collection[str]) -> list[str]:
@@ -95,9 +108,11 @@ class PopDrains:
     figures: Figures
     clock: Callable[[], float]
     path: Path | None = None  # where the word is kept; the drains of the publisher's world came from there
+    gateway: str = ""  # whose word it is there: all that have no name are one
     _since: dict[str, float] = field(default_factory=dict)
     _running: set[str] = field(default_factory=set)  # drained, and something still runs there
-    _kept: frozenset[str] = frozenset()  # what the file says
+    _kept: frozenset[str] = frozenset()  # what the file says of this gateway
+    _is_in_file: bool = False  # it has drains of its own there, or none: those of others are not its
     _given: dict[str, _Word] = field(default_factory=dict)  # by PoP, the last
     _writing: threading.Lock = field(default_factory=threading.Lock)  # two at once: the older must not come last
     _fault: str | None = None  # of the last attempt to write
@@ -105,6 +120,7 @@ class PopDrains:
     def __post_init__(self) -> None:
         self._kept = frozenset(self.publisher.world.drained)
         self._since = dict.fromkeys(self._kept, self.clock())
+        self._given = {pop: _Word(True) for pop in self._kept}  # they may be of others
 
     def drain(self, pop: str) -> Progress:
         """No request that begins after this goes to the PoP."""
@@ -158,7 +174,8 @@ class PopDrains:
 
     async def keep_on(self) -> None:
         """What could not be written is tried again; not while a disk that hangs has the last attempt."""
-        if not all(word.is_written for word in self._given.values()) and not self._writing.locked():
+        is_written = self._is_in_file and all(word.is_written for word in self._given.values())
+        if not is_written and not self._writing.locked():
             await self.keep()
 
     def turn(self) -> None:
@@ -186,17 +203,21 @@ class PopDrains:
             raise
 
     def _write(self) -> None:
-        """Words that are not in the file yet go into what it says: another gateway may share it, and what was said to that one stays."""
+        """Words that are not in the file yet go into what it says: another process of this gateway may have written, as in a restart."""
         assert self.path is not None
         with self._writing, kept.alone(self.path.parent):
             given = {pop: word for pop, word in dict(self._given).items() if not word.is_written}
             try:
-                said = load(self.path)
+                file = _read(self.path)
+                said = file.by_gateway.get(self.gateway, set())
             except DrainsUnusable:
-                said = set(self.publisher.world.drained)
+                file, said = _File(set()), set(self.publisher.world.drained)
             drained = frozenset(said - given.keys() | {pop for pop, word in given.items() if word.is_drained})
-            kept.write(self.path, json.dumps({"drained": sorted(drained)}).encode() + b"\n")
+            file.by_gateway[self.gateway] = set(drained)
+            file.drained = set().union(*file.by_gateway.values())
+            kept.write(self.path, msgspec.json.encode(file, order="deterministic") + b"\n")
             self._kept = drained  # here: whoever asked may have gone
+            self._is_in_file = True
             for word in given.values():
                 word.is_written = True
 

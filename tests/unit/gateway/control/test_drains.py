@@ -10,6 +10,8 @@ from gateway.control import kept
 from gateway.control.drains import DrainsUnusable, PopDrains, UnknownPop, absent, load, path_of
 from tests.unit.gateway.control.helpers import TWO_POPS, Clock, FailingConnects, config_of, publisher_of
 
+EDGE, OTHER = "edge-1", "edge-2"
+
 
 @pytest.fixture
 def scene():
@@ -89,13 +91,13 @@ def test_a_pop_that_a_reload_took_away_is_no_longer_watched(scene, caplog):
     assert [record.message for record in caplog.records] == ["pop drains"]
 
 
-def kept_scene(path, config=None):
+def kept_scene(path, gateway=EDGE, config=None):
     """As the gateway makes it at its start."""
     clock = Clock()
     publisher = publisher_of(config or config_of(), clock)
-    publisher.world.drained = load(path)
+    publisher.world.drained = load(path, gateway)
     publisher.publish()
-    return PopDrains(publisher, FailingConnects(publisher.figures), clock, path)
+    return PopDrains(publisher, FailingConnects(publisher.figures), clock, path, gateway)
 
 
 def test_the_word_outlives_the_process(tmp_path):
@@ -105,7 +107,7 @@ def test_the_word_outlives_the_process(tmp_path):
     assert not drains.drain("fra").is_kept
     asyncio.run(drains.keep())
     assert drains.progress("fra").is_kept
-    assert json.loads(path.read_text()) == {"drained": ["fra"]}
+    assert json.loads(path.read_text()) == {"drained": ["fra"], "by_gateway": {EDGE: ["fra"]}}
     assert path.stat().st_mode & 0o777 == 0o600
     again = kept_scene(path)
     progress = again.progress("fra")
@@ -113,35 +115,47 @@ def test_the_word_outlives_the_process(tmp_path):
     assert [pop.is_drained for pop in again.publisher.table.spec.pops] == [True, False]
     again.undrain("fra")
     asyncio.run(again.keep())
-    assert load(path) == set()
+    assert load(path, EDGE) == set()
     assert [one.name for one in tmp_path.iterdir()] == ["drains.json"]
 
 
-def test_gateways_that_share_a_folder_keep_each_others_words(tmp_path):
+def test_gateways_that_share_a_folder_have_drains_of_their_own(tmp_path):
+    """What one is told is no word on another: that keeps its drain, and says so truly."""
     path = tmp_path / "drains.json"
-    one, other = kept_scene(path), kept_scene(path)
-    one.drain("fra")
-    asyncio.run(one.keep())
-    other.drain("nyc")
+    one, other = kept_scene(path), kept_scene(path, OTHER)
+    for gateway in (one, other):
+        asyncio.run(gateway.keep_on())
+        gateway.drain("fra")
+        asyncio.run(gateway.keep())
+    other.undrain("fra")
     asyncio.run(other.keep())
-    assert load(path) == {"fra", "nyc"}
-    other.undrain("nyc")
-    asyncio.run(other.keep())
-    assert load(path) == {"fra"}
-    other.drain("fra")
-    other.undrain("fra")  # the last word on a PoP holds, whoever was told
-    asyncio.run(other.keep())
+    assert (one.progress("fra").is_kept, load(path, EDGE)) == (True, {"fra"})
+    assert (other.progress("fra").is_kept, load(path, OTHER)) == (True, set())
     one.drain("nyc")
     asyncio.run(one.keep())
-    assert load(path) == {"nyc"}
+    assert (load(path, EDGE), load(path, OTHER)) == ({"fra", "nyc"}, set())
     path.write_text("{")
     one.undrain("fra")
     asyncio.run(one.keep())
-    assert load(path) == {"nyc"}, "what can't be read is written anew"
+    assert load(path, EDGE) == {"nyc"}, "what can't be read is written anew"
+
+
+def test_who_is_not_in_the_file_starts_with_all_that_is_drained_in_it(tmp_path):
+    """As after another name, or with a file of the release before; from then on these are its own."""
+    path = tmp_path / "drains.json"
+    path.write_text('{"drained": ["fra"]}')
+    path.chmod(0o600)
+    one, new = kept_scene(path), kept_scene(path, OTHER)
+    for gateway in (one, new):
+        assert gateway.progress("fra").is_drained
+        asyncio.run(gateway.keep_on())
+    one.undrain("fra")
+    asyncio.run(one.keep())
+    assert (load(path, EDGE), load(path, OTHER), load(path, "a third")) == (set(), {"fra"}, {"fra"})
 
 
 def test_a_word_is_written_once_also_where_nobody_waited_for_it(tmp_path, monkeypatch):
-    """Who asked for a drain has gone, or has waited for long enough: what another gateway was told since stays."""
+    """Who asked for a drain has gone, or has waited for long enough: what the process after this one was told since stays."""
     path, begun, hanging, write = tmp_path / "drains.json", threading.Event(), threading.Event(), kept.write
     one, other = kept_scene(path), kept_scene(path)
     with monkeypatch.context() as patch:
@@ -152,14 +166,14 @@ def test_a_word_is_written_once_also_where_nobody_waited_for_it(tmp_path, monkey
         assert begun.wait(20)
         hanging.set()
         with one._writing:
-            assert load(path) == {"fra"}
-    other.publisher.world.drained = load(path)
+            assert load(path, EDGE) == {"fra"}
+    other.publisher.world.drained = load(path, EDGE)
     other.undrain("fra")
     asyncio.run(other.keep())
     asyncio.run(one.keep_on())
     one.drain("nyc")
     asyncio.run(one.keep())
-    assert load(path) == {"nyc"}
+    assert load(path, EDGE) == {"nyc"}
 
 
 def test_a_word_that_cannot_be_written_holds_and_says_so(tmp_path, caplog):
@@ -187,7 +201,7 @@ def test_what_could_not_be_written_is_tried_again_until_it_is(tmp_path, caplog):
         assert drains.progress("fra").not_kept == "No such file or directory"
         away.rename(folder)
         asyncio.run(drains.keep_on())
-        assert load(drains.path) == kept_then
+        assert load(drains.path, EDGE) == kept_then
         assert (drains.progress("fra").is_kept, drains.progress("fra").not_kept) == (True, None)
     drains.path.unlink()
     asyncio.run(drains.keep_on())
@@ -224,13 +238,13 @@ def test_a_disk_that_hangs_is_not_waited_for_and_writes_the_last_word_when_it_is
     hanging.set()
     monkeypatch.setattr(module, "KEEP_S", 20.0)
     asyncio.run(drains.keep())
-    assert load(drains.path) == {"fra", "nyc"}
+    assert load(drains.path, EDGE) == {"fra", "nyc"}
 
 
 def test_without_a_state_dir_nothing_is_kept(scene):
     drains, _, _ = scene
     assert path_of(config_of()) is None
-    assert load(None) == set()
+    assert load(None, EDGE) == set()
     drains.drain("fra")
     asyncio.run(drains.keep())
     assert not drains.progress("fra").is_kept
@@ -248,12 +262,12 @@ def test_a_file_that_says_nothing_stops_the_start(tmp_path, content):
     path = tmp_path / "drains.json"
     path.write_bytes(content)
     with pytest.raises(DrainsUnusable, match=r"drains .*drains\.json: must be \{\"drained\": \[names of PoPs\]\}"):
-        load(path)
+        load(path, EDGE)
 
 
 def test_nor_is_one_guessed_that_cannot_be_read(tmp_path):
     with pytest.raises(DrainsUnusable, match="Is a directory"):
-        load(tmp_path)
+        load(tmp_path, EDGE)
 
 
 def test_a_drain_without_a_table_is_none(scene, monkeypatch):
