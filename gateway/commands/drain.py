@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from gateway.commands._client import AdminClient, AdminError, running
+from gateway.commands._client import AdminClient, AdminError, Refusal, running
 from gateway.commands._waiting import add_options, duration_s, follow, introduce, path_of
 
 if TYPE_CHECKING:
@@ -32,17 +32,29 @@ def register(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     client = running(args)
-    if args.pop is not None:
-        _ask_whom_it_strands(client, args.pop, args.force)
     path = path_of(args.pop, "drain")
-    seen = client.post(path)
+    if args.pop is None:
+        seen = client.post(path)
+    elif args.force:
+        _name(args.pop, client.get(path_of(args.pop, "stranded"))["stranded"])
+        seen = client.post(path)
+    else:
+        seen = _drain_unless_stranded(client, args.pop, path)
     introduce(client, seen)
     return follow(client, path, seen, args.timeout)
 
 
-def _ask_whom_it_strands(client: AdminClient, pop: str, is_forced: bool) -> None:
-    stranded = client.get(path_of(pop, "stranded"))["stranded"]
+def _drain_unless_stranded(client: AdminClient, pop: str, path: str) -> Any:
+    """In one request: the gateway judges and drains in one step, or two drains at once would not see one another."""
+    try:
+        return client.post(path, unless="stranded")
+    except Refusal as refusal:
+        if "stranded" not in refusal.said:
+            raise
+        _name(pop, refusal.said["stranded"])
+        raise AdminError(f"{pop} is not drained: these requests would be answered 503; --force drains it all the same") from None
+
+
+def _name(pop: str, stranded: list[str]) -> None:
     for line in stranded:
         print(f"{pop}: {line}", file=sys.stderr)
-    if stranded and not is_forced:
-        raise AdminError(f"{pop} is not drained: these requests would be answered 503; --force drains it all the same")

@@ -10,6 +10,7 @@ import asyncio
 import hmac
 import ipaddress
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from gateway.control.lifecycle import Event, Phase
 from gateway.control.pools import describe, describe_pop, pools_in_use, rounded, source_of
 from gateway.control.settings import name_of
 from gateway.control.status import GENERATION, BadRequest, Handler, Server, StatusAnswers, answer, application, parameters
-from gateway.control.stranding import Serves, stranded
+from gateway.control.stranding import Serves, Serving, stranded
 from gateway.errors import IsochroneError, StartError
 from routing_core import PoolFigures
 
@@ -106,9 +107,9 @@ def is_legal_host(host: str, bind: Address) -> bool:
     return True
 
 
-def wait_of(request: web.Request) -> float:
-    """`?wait=30s`: how long the answer may take while what was asked for is under way; 0: it comes at once."""
-    text = parameters(request, ("wait",)).get("wait")
+def wait_of(request: web.Request, *others: str) -> float:
+    """`?wait=30s`: how long the answer may take while what was asked for is under way; 0: at once. `others`: what else is legal."""
+    text = parameters(request, ("wait", *others)).get("wait")
     if text is None:
         return 0.0
     try:
@@ -198,8 +199,15 @@ class Admin:
         return answer(self._gateway_progress())
 
     async def drain_pop(self, request: web.Request) -> web.Response:
-        wait_s = wait_of(request)
-        name = request.match_info["name"]
+        """`?unless=stranded`: 409 says whose requests it would leave without a PoP, and nothing is drained."""
+        wait_s = wait_of(request, "unless")
+        name, unless = request.match_info["name"], request.query.get("unless")
+        if unless not in (None, "stranded"):
+            raise BadRequest(f"unless: must be stranded, got {unless[:100]!r}")
+        if unless is not None and (lines := await self._stranded(name)):
+            error = f"{name} is not drained: requests would be answered 503"
+            return answer({"gateway": name_of(self.gateway.config), "pop": name, "drained": False, "stranded": lines, "error": error}, 409)
+        # No await since it was judged: of two at once the second sees the first.
         self.gateway.drains.drain(name)
         await self.gateway.drains.keep()
         return await self._when_done(request, lambda: self._pop_progress(name), wait_s)
@@ -207,21 +215,22 @@ class Admin:
     async def stranded(self, request: web.Request) -> web.Response:
         """Whose requests a drain would leave without a PoP, as things are now; nobody's where the PoP is drained already."""
         parameters(request)
-        gateway, name = self.gateway, request.match_info["name"]
-        is_drained = gateway.drains.progress(name).is_drained
-        served = {
-            (service.name, backend.pop): how_served(gateway.figures.read_pool(pool.row))
-            for service, backend, pool in pools_in_use(gateway)
-            if backend.pop not in gateway.world.drained
-        }
-        config = gateway.config
+        name = request.match_info["name"]
+        lines = await self._stranded(name)
+        is_drained = name in self.gateway.world.drained
+        return answer({"gateway": name_of(self.gateway.config), "pop": name, "drained": is_drained, "stranded": lines})
 
-        def serving(service: str, pop: str) -> Serves:
-            return served.get((service, pop), Serves.NOT)
-
-        # In a thread: thousands of rules take a while.
-        lines = [] if is_drained else await in_thread("stranded", lambda: stranded(config, name, serving), LOOKING_S)
-        return answer({"gateway": name_of(config), "pop": name, "drained": is_drained, "stranded": lines})
+    async def _stranded(self, name: str) -> list[str]:
+        """As things are when this returns: what an operator changed meanwhile, by another drain or a reload, is judged anew."""
+        gateway = self.gateway
+        while not gateway.drains.progress(name).is_drained:
+            config, drained = gateway.config, frozenset(gateway.world.drained)
+            serving = serving_now(gateway)
+            # In a thread: thousands of rules take a while.
+            lines = await in_thread("stranded", partial(stranded, config, name, serving), LOOKING_S)
+            if gateway.config is config and gateway.world.drained == drained:
+                return lines
+        return []
 
     async def pop_progress(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
@@ -281,6 +290,16 @@ class Admin:
         """Whether every worker has seen the table in use. One that hangs has not."""
         seen = self.gateway.counters.read()["generations"]
         return not self.gateway.workers.all or min(seen) >= self.gateway.snapshots.generation
+
+
+def serving_now(gateway: Gateway) -> Serving:
+    """By the figures of this moment; where a PoP is drained nothing is served."""
+    served = {
+        (service.name, backend.pop): how_served(gateway.figures.read_pool(pool.row))
+        for service, backend, pool in pools_in_use(gateway)
+        if backend.pop not in gateway.world.drained
+    }
+    return lambda service, pop: served.get((service, pop), Serves.NOT)
 
 
 def how_served(figures: PoolFigures) -> Serves:

@@ -14,17 +14,17 @@ def api():
 
 
 def test_a_pop_is_drained_and_looked_at_not_drained_again(api, capsys):
-    api.answers = [(200, NOBODY), (200, BUSY), (200, {**BUSY, "in_flight": 0, "done": True})]
+    api.answers = [(200, BUSY), (200, {**BUSY, "in_flight": 0, "done": True})]
     assert main(["drain", "--admin", api.url, "--pop", "fra"]) == 0
-    assert api.asked == [("GET", "/pops/fra/stranded"), ("POST", "/pops/fra/drain"), ("GET", "/pops/fra/drain")]
+    assert api.asked == [("POST", "/pops/fra/drain?unless=stranded"), ("GET", "/pops/fra/drain")]
     assert capsys.readouterr().out.splitlines()[:2] == [f"gateway edge-1 at {api.url}", "fra: draining, 1 in flight"]
 
 
 def test_a_pop_that_is_the_only_one_for_some_wants_force(api, capsys):
     line = "route r: all clients: service mail can be served in no other PoP"
-    api.answers = [(200, {**NOBODY, "stranded": [line]})]
+    api.answers = [(409, {**NOBODY, "stranded": [line], "error": "fra is not drained"})]
     assert main(["drain", "--admin", api.url, "--pop", "fra"]) == 1
-    assert api.asked == [("GET", "/pops/fra/stranded")]
+    assert api.asked == [("POST", "/pops/fra/drain?unless=stranded")]
     refused = "isochrone: fra is not drained: these requests would be answered 503; --force drains it all the same"
     assert capsys.readouterr().err.splitlines() == [f"fra: {line}", refused]
     api.answers = [(200, {**NOBODY, "stranded": [line]}), (200, {**BUSY, "done": True})]
@@ -52,7 +52,7 @@ def test_a_gateway_that_is_quiet_already(api, capsys):
 
 
 def test_not_in_time_is_a_failure(api, capsys):
-    api.answers = [(200, NOBODY), (200, BUSY)]
+    api.answers = [(200, BUSY)]
     assert main(["drain", "--admin", api.url, "--pop", "fra", "--timeout", "0s"]) == 1
     assert capsys.readouterr().err == "isochrone: not done in 0 s, and still under way: fra: draining, 1 in flight\n"
 

@@ -1,12 +1,15 @@
 import asyncio
+import threading
 
 import pytest
 import yaml
 
 from gateway.config import Address, effective, parse
+from gateway.control import admin
 from gateway.control.admin import Admin, TokenUnusable, is_legal_host, load_token
 from gateway.control.lifecycle import Event
 from gateway.control.reload import Outcome
+from gateway.control.stranding import stranded
 from tests.unit.gateway.control.operating import admit, gateway_of, serve_some
 from tests.unit.gateway.control.test_status import ask, serving
 
@@ -79,12 +82,14 @@ def test_pops_explain_and_config():
         ("/explain?client=10.0.0.1&path=x", "path: must begin with '/', got 'x'"),
         ("/pops?x=1", "query: must have no parameters, got 'x'"),
         ("/drain?wait=1", "wait: must be a duration such as 250ms, 10s, 2m, at most 1h, got '1'"),
+        ("/pops/fra/drain?unless=never", "unless: must be stranded, got 'never'"),
         ("/drain?wait=2h", "wait: must be a duration such as 250ms, 10s, 2m, at most 1h, got '2h'"),
     ],
 )
 def test_a_bad_question_says_what_is_legal(path, text):
     async def scenario(gateway, session):
-        assert await ask(session, path) == (400, {"error": text})
+        assert await ask(session, path, "POST" if "unless" in path else "GET") == (400, {"error": text})
+        assert not gateway.world.drained
 
     with_admin(scenario)
 
@@ -121,6 +126,33 @@ def test_whose_requests_a_drain_would_strand():
         assert (await ask(session, "/pops/fra/stranded"))[1]["stranded"] == [line]
         assert (await ask(session, "/pops/nyc/stranded"))[1] == {"gateway": "edge-1", "pop": "nyc", "drained": True, "stranded": []}
         assert await ask(session, "/pops/x/stranded") == (404, {"error": "there is no PoP 'x'; there is: fra, nyc"})
+
+    with_admin(scenario)
+
+
+def test_two_drains_at_once_that_together_strand_somebody_are_one(monkeypatch):
+    """Both are judged before either is done: the second is judged again."""
+    both, judged = threading.Barrier(2, timeout=20), []
+
+    def slow(config, pop, serving):
+        judged.append(pop)
+        if len(judged) <= 2:
+            both.wait()
+        return stranded(config, pop, serving)
+
+    monkeypatch.setattr(admin, "stranded", slow)
+
+    async def scenario(gateway, session):
+        answers = await asyncio.gather(*(ask(session, f"/pops/{name}/drain?unless=stranded", "POST") for name in ("fra", "nyc")))
+        (done,), (refused,) = ([said for status, said in answers if status == wanted] for wanted in (200, 409))
+        assert (done["drained"], refused["drained"]) == (True, False)
+        assert gateway.world.drained == {done["pop"]}
+        line = f"route {gateway.config.routes[0].name}: all clients: service shop can be served in no other PoP"
+        error = f"{refused['pop']} is not drained: requests would be answered 503"
+        assert refused == {"gateway": "edge-1", "pop": refused["pop"], "drained": False, "stranded": [line], "error": error}
+        again = f"/pops/{done['pop']}/drain?unless=stranded"
+        assert (await ask(session, again, "POST"))[0] == 200  # which it is already
+        assert (await ask(session, f"/pops/{refused['pop']}/drain", "POST"))[0] == 200  # the operator's word
 
     with_admin(scenario)
 
