@@ -4,7 +4,8 @@ Must not know HTTP or the command line. Only the operator takes the word back: i
 for a while, and where there is a `state_dir` the end of the process.
 
 Gateways may share the file: each has its own drains in it, by its name, and starts with those. One that is not in it
-yet, as after another name, starts with all: a drain that is forgotten would send requests where the operator wants none.
+yet, as after another name, starts with the last word that any of them was given: a drain that is forgotten would send requests where the
+operator wants none.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def path_of(config: Config) -> Path | None:
 class _File(msgspec.Struct):
     """As it is written."""
 
-    drained: set[str]  # by any of them: for one that has no drains of its own in it, and for releases that know nothing else
+    drained: set[str]  # the last word of any of them: for one that is not in it yet, and for releases that know nothing else
     by_gateway: dict[str, set[str]] = {}
 
 
@@ -120,7 +121,6 @@ class PopDrains:
     def __post_init__(self) -> None:
         self._kept = frozenset(self.publisher.world.drained)
         self._since = dict.fromkeys(self._kept, self.clock())
-        self._given = {pop: _Word(True) for pop in self._kept}  # they may be of others
 
     def drain(self, pop: str) -> Progress:
         """No request that begins after this goes to the PoP."""
@@ -209,12 +209,13 @@ class PopDrains:
             given = {pop: word for pop, word in dict(self._given).items() if not word.is_written}
             try:
                 file = _read(self.path)
-                said = file.by_gateway.get(self.gateway, set())
             except DrainsUnusable:
-                file, said = _File(set()), set(self.publisher.world.drained)
-            drained = frozenset(said - given.keys() | {pop for pop, word in given.items() if word.is_drained})
+                file = _File(set(self.publisher.world.drained))
+            own = file.by_gateway.get(self.gateway, set(self._kept))
+            to_drain = {pop for pop, word in given.items() if word.is_drained}
+            drained = frozenset(own - given.keys() | to_drain)
             file.by_gateway[self.gateway] = set(drained)
-            file.drained = set().union(*file.by_gateway.values())
+            file.drained = file.drained - given.keys() | to_drain
             kept.write(self.path, msgspec.json.encode(file, order="deterministic") + b"\n")
             self._kept = drained  # here: whoever asked may have gone
             self._is_in_file = True

@@ -140,8 +140,8 @@ def test_gateways_that_share_a_folder_have_drains_of_their_own(tmp_path):
     assert load(path, EDGE) == {"nyc"}, "what can't be read is written anew"
 
 
-def test_who_is_not_in_the_file_starts_with_all_that_is_drained_in_it(tmp_path):
-    """As after another name, or with a file of the release before; from then on these are its own."""
+def test_who_is_not_in_the_file_starts_by_the_last_word_of_any(tmp_path):
+    """As after another name (a pod's, say), or with a file of the release before; from then on these are its own."""
     path = tmp_path / "drains.json"
     path.write_text('{"drained": ["fra"]}')
     path.chmod(0o600)
@@ -151,7 +151,12 @@ def test_who_is_not_in_the_file_starts_with_all_that_is_drained_in_it(tmp_path):
         asyncio.run(gateway.keep_on())
     one.undrain("fra")
     asyncio.run(one.keep())
-    assert (load(path, EDGE), load(path, OTHER), load(path, "a third")) == (set(), {"fra"}, {"fra"})
+    assert (load(path, EDGE), load(path, OTHER), load(path, "a third")) == (set(), {"fra"}, set())
+    asyncio.run(kept_scene(path, OTHER).keep_on())
+    assert load(path, "a third") == set(), "a start is no word of an operator's"
+    new.drain("nyc")
+    asyncio.run(new.keep())
+    assert load(path, "a third") == {"nyc"}
 
 
 def test_a_word_is_written_once_also_where_nobody_waited_for_it(tmp_path, monkeypatch):
