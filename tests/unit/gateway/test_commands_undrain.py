@@ -18,7 +18,7 @@ def test_a_pop_and_the_gateway(capsys):
 def test_a_word_that_the_disk_did_not_take_is_said(capsys, command):
     with admin_api() as api:
         seen = {"gateway": "edge-1", "pop": "fra", "drained": True, "since_s": 0.1, "done": True, "kept": False}
-        api.answers = [(200, {"stranded": []})] * (command == "drain") + [(200, {**seen, "not_kept": "No space left on device"})]
+        api.answers = [(200, {**seen, "not_kept": "No space left on device"})]
         assert main([command, "--admin", api.url, "--pop", "fra"]) == 0
     said = "fra: a restart would forget this: No space left on device; written down as soon as that can be\n"
     assert capsys.readouterr().err == said

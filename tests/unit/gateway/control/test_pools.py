@@ -65,7 +65,9 @@ def with_cluster(cluster):
     gateway.publisher.config = gateway.sources._config = config_of(KUBERNETES)
     way, backend = gateway.config.pops[1].kubernetes, gateway.config.services[0].backends[1]
     gateway.sources.clusters["nyc"] = gateway.sources._running[way] = _Running(cluster, way, None, 0.0)
-    gateway.sources._wanted["shop", "nyc"] = way, key_of(backend)
+    gateway.sources._wanted["shop", "nyc"] = source = way, key_of(backend)
+    if cluster.is_synced(key_of(backend)):
+        gateway.sources._said_by["shop", "nyc"] = source
     return gateway, backend
 
 
@@ -227,7 +229,7 @@ def test_no_such_pop_names_those_there_are():
         (FakeCluster(), Source("kubernetes", 12.346, None)),
         (FakeCluster(error="/apis/x: 403"), Source("kubernetes", 12.346, "/apis/x: 403")),
         (FakeCluster(problem="shop/web: no port"), Source("kubernetes", 12.346, "shop/web: no port")),
-        (FakeCluster(synced=False, age_s=None), Source("kubernetes", None, "no answer yet")),
+        (FakeCluster(synced=False, age_s=None), Source("kubernetes", None, "no answer yet", kept=True)),  # those of the file stand in
     ],
 )
 def test_a_clusters_age_and_error(cluster, source):
