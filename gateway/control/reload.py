@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from gateway.config import Config, Loaded
 from gateway.control import drains
@@ -19,6 +20,7 @@ from gateway.control.geo import Geo, Prepared
 from gateway.control.publisher import Publisher
 from gateway.control.resolver import Resolver
 from gateway.control.sources import Sources
+from gateway.control.stranding import deserted
 from gateway.control.wanted import names_of
 from gateway.control.world import World
 from gateway.errors import IsochroneError
@@ -118,7 +120,9 @@ class Reload:
             prepared = await self.geo.prepare(loaded.config)
             await self.resolver.first(names_of(loaded.config) - self.resolver.answers.keys(), RESOLVE_S)
             await self.sources.first(loaded.config, self.hear_s)
-            return self._swap(loaded, prepared)
+            drained = frozenset(self.publisher.world.drained)
+            left = await in_thread("stranded", partial(deserted, loaded.config, drained), READ_S) if drained else []
+            return self._swap(loaded, prepared, left)
         except IsochroneError as error:
             return self._refuse(str(error).splitlines())
         except TimeoutError:
@@ -133,14 +137,14 @@ class Reload:
             self.resolver.want(names_of(self.publisher.config))
             self.sources.expect_none()
 
-    def _swap(self, loaded: Loaded, prepared: Prepared) -> Outcome:
-        """All is tried before the one step that changes anything; nothing fails after it."""
+    def _swap(self, loaded: Loaded, prepared: Prepared, left: list[str]) -> Outcome:
+        """All is tried before the one step that changes anything; nothing fails after it. `left`: what drains leave without a PoP."""
         config, locator = loaded.config, prepared.locator()
         world = self.sources.plan(config)
         refused = [f"geoip: {fault}; looked at again now" for fault in prepared.refused]
         lost = [*self._unresolved(config), *self.sources.unheard(config, world), *self._refused(world)]
         before, after = ([pop.name for pop in one.pops] for one in (self.publisher.config, config))
-        warnings = (*map(str, loaded.warnings), *refused, *lost, *drains.absent(world.drained, before, after))
+        warnings = (*map(str, loaded.warnings), *refused, *lost, *drains.absent(world.drained, before, after), *left)
         self.publisher.publish_config(config, locator, world)
         self.sources.follow(config)
         self.geo.use(prepared, locator)

@@ -1,8 +1,10 @@
-"""Stranding: whose requests a drain would leave without a PoP. Arithmetic over a configuration; must not know drains, figures or HTTP."""
+"""Stranding: whose requests drains leave without a PoP. Arithmetic over a configuration; must not know where drains are kept, figures or
+HTTP.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import IntEnum
 
 from gateway._config_checks import reachable_services
@@ -39,6 +41,16 @@ def stranded(config: Config, pop: str, serving: Serving) -> list[str]:
                 if rule.pops.permits(pops[pop]) and not any(rule.pops.permits(other) for other in others)
             ]
     return found
+
+
+def deserted(config: Config, drained: Collection[str]) -> list[str]:
+    """A line for each PoP, route and rule that only drained PoPs could serve. How well anybody is is not asked."""
+
+    def without(pop: str) -> Serving:
+        return lambda _, home: Serves.NOT if home in drained and home != pop else Serves.WELL
+
+    names = [pop.name for pop in config.pops if pop.name in drained]
+    return [f"pops: {name} is drained: {line}" for name in names for line in stranded(config, name, without(name))]
 
 
 def _whose(route: Route, rule: Rule) -> str:

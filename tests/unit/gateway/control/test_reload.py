@@ -123,6 +123,25 @@ def test_a_drained_pop_that_is_no_longer_there_is_told_with_who_may_be_in_its_pl
     play(scenario, config_of(RENAMED))
 
 
+LEFT = "pops: {} is drained: route shop: all clients: service shop can be served in no other PoP"
+LESS = TWO_POPS.replace('      - {pop: nyc, endpoints: ["192.0.2.2:80", "192.0.2.3:80"]}\n', "")
+
+
+@pytest.mark.parametrize(
+    ("text", "drained", "told"),
+    [(LESS, {"fra"}, ["fra"]), (LESS, {"nyc"}, []), (TWO_POPS, {"fra"}, []), (TWO_POPS, {"fra", "nyc"}, ["fra", "nyc"]), (LESS, set(), [])],
+)
+def test_a_route_that_is_left_drained_pops_alone_is_told(caplog, text, drained, told):
+    async def scenario(scene):
+        scene.publisher.world.drained = set(drained)
+        outcome = await scene.reload.run()
+        assert outcome.is_done
+        assert [line for line in outcome.warnings if "is drained" in line] == [LEFT.format(pop) for pop in told]
+        assert [line for line in caplog.messages if "is drained" in line] == [LEFT.format(pop) for pop in told]
+
+    play(scenario, config_of(text))
+
+
 @pytest.mark.parametrize(
     ("new", "lines"),
     [
