@@ -265,7 +265,10 @@ def _read_address(raw: Any, lowest_port: int, *, is_bind: bool) -> Address:
     if not colon or (":" in host and not is_bracketed):
         raise ValueError
     if is_bracketed:
-        return Address(str(ipaddress.IPv6Address(_without_scope(host[1:-1]))), _read_port(port, lowest_port))
+        ip = ipaddress.IPv6Address(_without_scope(host[1:-1]))
+        if is_bind and ip.ipv4_mapped:
+            raise ValueError(f"must be written as IPv4, {ip.ipv4_mapped}:{port}: a socket of IPv6 can't listen there")
+        return Address(str(ip), _read_port(port, lowest_port))
     if re.fullmatch(r"[0-9.]+", host):  # never a name: 010.1.1.1 and 10.1 mean different things to different resolvers
         return Address(str(ipaddress.IPv4Address(host)), _read_port(port, lowest_port))
     if is_bind or len(host) > 253 or not re.fullmatch(rf"{_LABEL}(\.{_LABEL})*\.?", host):

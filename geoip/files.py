@@ -32,6 +32,7 @@ import maxminddb
 from geoip._locator import Found, Locator
 from geoip._reader import Database, DatabaseError
 
+MAX_BYTES = 1 << 30  # the largest that are sold have a third of that; what lies there by mistake must not take the memory
 N_OPINIONS = 64  # addresses a family that both readers look up: 20 ms of Python
 Signature = tuple[int, int, int, int, int]
 
@@ -78,6 +79,9 @@ class WatchedFile:
         if signature is None:
             self.tried = None
             return self._refuse(f"{self.status.path}: not a regular file")
+        if (size := signature[2]) > MAX_BYTES:
+            self.tried = None
+            return self._refuse(f"{self.status.path}: must have at most {MAX_BYTES >> 20} MiB, got {size >> 20}")
         is_stable = is_first or signature == before
         if signature == self.tried or not is_stable:
             return False
@@ -152,7 +156,7 @@ def _read(path: str) -> tuple[bytes, Signature | None]:
     """Content, and the signature that holds for all of it; None when the file changed meanwhile."""
     with open(path, "rb") as file:
         before = _signature_of(os.fstat(file.fileno()))
-        content = file.read()
+        content = file.read(MAX_BYTES)
         after = _signature_of(os.fstat(file.fileno()))
     return content, after if after == before and after is not None and after[2] == len(content) else None
 

@@ -162,8 +162,8 @@ class PopDrains:
             return
         try:
             await in_thread("drains", self._write, KEEP_S)
-        except OSError as error:  # TimeoutError is one
-            reason = "the disk does not answer" if isinstance(error, TimeoutError) else error.strerror or str(error)
+        except (OSError, DrainsUnusable) as error:  # TimeoutError is an OSError
+            reason = "the disk does not answer" if isinstance(error, TimeoutError) else getattr(error, "strerror", None) or str(error)
             if reason != self._fault:
                 logger.error("drains not kept: a restart forgets them", extra={"path": str(self.path), "error": reason})
             self._fault = reason
@@ -203,14 +203,12 @@ class PopDrains:
             raise
 
     def _write(self) -> None:
-        """Words that are not in the file yet go into what it says: another process of this gateway may have written, as in a restart."""
+        """Words that are not in the file yet go into what it says: another process of this gateway may have written, as in a restart.
+        DrainsUnusable: whatever lies there may be another's drains, and stays."""
         assert self.path is not None
         with self._writing, kept.alone(self.path.parent):
             given = {pop: word for pop, word in dict(self._given).items() if not word.is_written}
-            try:
-                file = _read(self.path)
-            except DrainsUnusable:
-                file = _File(set(self.publisher.world.drained))
+            file = _read(self.path)
             own = file.by_gateway.get(self.gateway, set(self._kept))
             to_drain = {pop for pop, word in given.items() if word.is_drained}
             drained = frozenset(own - given.keys() | to_drain)

@@ -138,7 +138,8 @@ def report(connection, head):
 
 @pytest.mark.parametrize(("n", "pause_s"), [(30, 0.05), (3, 1.0)], ids=["many, in a busy PoP", "three, in a quiet one"])
 def test_the_slow_pages_of_one_client_are_no_queue(tmp_path, n, pause_s):
-    """Before, six of them moved everybody for some 20 s, and in a PoP of three answers a second two were enough."""
+    """Before, six of them moved everybody for some 20 s, and in a PoP of three answers a second two were enough: the wait of so many by how
+    many are answered, 260 ms and 500 ms here. A busy machine makes one of its own, of 32 ms once."""
     with contextlib.ExitStack() as stack:
         gateway = stack.enter_context(standing(tmp_path, CONFIG, fra=report, nyc=well))
         crowd = stack.enter_context(Crowd(gateway, 6, 5.0, pause_s))
@@ -148,8 +149,8 @@ def test_the_slow_pages_of_one_client_are_no_queue(tmp_path, n, pause_s):
             one.sendall(b"GET /report HTTP/1.1\r\nhost: a\r\nx-forwarded-for: 10.1.77.1\r\n\r\n")
         began = time.monotonic()
         while time.monotonic() - began < 5:
-            # A wait that others have met is theirs to tell: a machine that is busy makes one.
-            assert pool_of(gateway)["penalty_ms"] < 20 + 1000 * crowd.longest_s
+            # A wait that others have met is theirs to tell.
+            assert pool_of(gateway)["penalty_ms"] < 100 + 1000 * crowd.longest_s
         assert set(crowd.answers) == {b"fra"}
 
 

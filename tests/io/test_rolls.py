@@ -101,6 +101,7 @@ def test_what_is_under_way_at_an_endpoint_that_was_replaced_and_ends_is_repeated
             eventually(lambda: ending.n_held == 8, "all are there")
             reload(gateway, old.address, new.address)
             eventually(takes(gateway, "new"), "the new one takes requests")
+            before = nyc.seen["GET /"]  # until it was probed: a machine may take its time for that
             ending.end()
             assert {status for status, _ in under_way.wait()} == {200}
-            assert nyc.seen["GET /"] == 0
+            assert nyc.seen["GET /"] == before

@@ -167,6 +167,7 @@ def test_refusals_help():
         (units.PREFIX, "10.1.2.3/8", "such as 10.0.0.0/8"),
         (units.ENDPOINT, "a:0", "a port from 1 to 65535"),
         (units.BIND, "unix:/" + "x" * 200, "at most 107 bytes"),
+        (units.BIND, "[::ffff:127.0.0.1]:80", "written as IPv4, 127.0.0.1:80"),
         (units.HEADERS, {"host": "x"}, "use `hosts`"),
         (units.URL, "https://fra.b:0", "a port from 1 to 65535"),
     ]:

@@ -1,4 +1,5 @@
 import os
+import resource
 
 import pytest
 
@@ -144,6 +145,23 @@ def test_what_is_no_file(tmp_path):
     files = DatabaseFiles([tmp_path, tmp_path / "pipe"])
     assert not files.check(1.0)
     assert [status.error for status in files.statuses] == [f"{tmp_path}: not a regular file", f"{tmp_path / 'pipe'}: not a regular file"]
+
+
+def test_what_is_too_large_to_be_one_is_not_read(path):
+    """A gateway of 66 MB had 3.2 GB for a sparse file of 3 GiB, and was refused it then."""
+    files = DatabaseFiles([path])
+    assert files.check(1.0)
+    kept = path.rename(path.with_suffix(".kept"))
+    with path.open("wb") as large:
+        large.truncate(3 << 30)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert not files.check(2.0) and not files.check(3.0)
+    assert files.statuses[0].error == f"{path}: must have at most 1024 MiB, got 3072"
+    assert files.cities and resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10
+    kept.rename(path)
+    files.check(4.0)
+    files.check(5.0)
+    assert files.statuses[0].error is None
 
 
 def test_what_was_no_file_for_a_while_is_in_use_again(path):

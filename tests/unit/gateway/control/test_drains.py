@@ -134,10 +134,29 @@ def test_gateways_that_share_a_folder_have_drains_of_their_own(tmp_path):
     one.drain("nyc")
     asyncio.run(one.keep())
     assert (load(path, EDGE), load(path, OTHER)) == ({"fra", "nyc"}, set())
-    path.write_text("{")
-    one.undrain("fra")
+
+
+@pytest.mark.parametrize("what", ["garbage", "open to a group"])
+def test_what_cannot_be_read_may_be_anothers_and_stays(tmp_path, what):
+    path = tmp_path / "drains.json"
+    one, other = kept_scene(path), kept_scene(path, OTHER)
+    one.drain("fra")
     asyncio.run(one.keep())
-    assert load(path, EDGE) == {"nyc"}, "what can't be read is written anew"
+    whole = path.read_bytes()
+    if what == "garbage":
+        path.write_text("{")
+    else:
+        path.chmod(0o660)
+    other.drain("nyc")
+    asyncio.run(other.keep())
+    progress = other.progress("nyc")
+    assert (progress.is_drained, progress.is_kept) == (True, False)
+    assert progress.not_kept.startswith(f"drains {path}: ")
+    path.write_bytes(whole)
+    path.chmod(0o600)
+    asyncio.run(other.keep_on())
+    assert other.progress("nyc").is_kept
+    assert (load(path, EDGE), load(path, OTHER)) == ({"fra"}, {"nyc"})
 
 
 def test_who_is_not_in_the_file_starts_by_the_last_word_of_any(tmp_path):
