@@ -92,7 +92,7 @@ class Gateway:
         self.tasks = Tasks()
         self.figures = Figures(n_workers(config))
         self.counters = Counters(self.figures.n_workers)
-        self.world = World(drained=drains.load(drains.path_of(config), config.gateway.name or ""))
+        self.world = World(drained=drains.load(drains.path_of(config), drains.name_in(config)))
         self.rows = Rows(self.figures)
         self.workers = Workers(self.counters)
         self.geo = Geo(config, clock)
@@ -128,7 +128,7 @@ class Gateway:
             self._own,
             self.last_words,
         )
-        self.drains = drains.PopDrains(self.publisher, self.figures, clock, drains.path_of(config), config.gateway.name or "")
+        self.drains = drains.PopDrains(self.publisher, self.figures, clock, drains.path_of(config))
         self.lifecycle = Lifecycle(config.drain, WorkerHands(self.workers, self.snapshots, self.listeners), clock)
         self.ready = Ready(
             self.lifecycle,

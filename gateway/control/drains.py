@@ -67,6 +67,11 @@ class _File(msgspec.Struct):
     by_gateway: dict[str, set[str]] = {}
 
 
+def name_in(config: Config) -> str:
+    """By which a gateway has its drains in the file: all that have none are one."""
+    return config.gateway.name or ""
+
+
 def load(path: Path | None, gateway: str) -> set[str]:
     """The PoPs that were drained when its last process ended. DrainsUnusable when the file is there and can't be used."""
     if path is None:
@@ -109,11 +114,10 @@ class PopDrains:
     figures: Figures
     clock: Callable[[], float]
     path: Path | None = None  # where the word is kept; the drains of the publisher's world came from there
-    gateway: str = ""  # whose word it is there: all that have no name are one
     _since: dict[str, float] = field(default_factory=dict)
     _running: set[str] = field(default_factory=set)  # drained, and something still runs there
     _kept: frozenset[str] = frozenset()  # what the file says of this gateway
-    _is_in_file: bool = False  # it has drains of its own there, or none: those of others are not its
+    _written_as: str | None = None  # by which name the file has its drains, or that it has none: a reload may give it another
     _given: dict[str, _Word] = field(default_factory=dict)  # by PoP, the last
     _writing: threading.Lock = field(default_factory=threading.Lock)  # two at once: the older must not come last
     _fault: str | None = None  # of the last attempt to write
@@ -174,7 +178,7 @@ class PopDrains:
 
     async def keep_on(self) -> None:
         """What could not be written is tried again; not while a disk that hangs has the last attempt."""
-        is_written = self._is_in_file and all(word.is_written for word in self._given.values())
+        is_written = self._written_as == name_in(self.publisher.config) and all(word.is_written for word in self._given.values())
         if not is_written and not self._writing.locked():
             await self.keep()
 
@@ -209,14 +213,15 @@ class PopDrains:
         with self._writing, kept.alone(self.path.parent):
             given = {pop: word for pop, word in dict(self._given).items() if not word.is_written}
             file = _read(self.path)
-            own = file.by_gateway.get(self.gateway, set(self._kept))
+            name = name_in(self.publisher.config)
+            own = set(self._kept) if self._written_as not in (None, name) else file.by_gateway.get(name, set(self._kept))
             to_drain = {pop for pop, word in given.items() if word.is_drained}
             drained = frozenset(own - given.keys() | to_drain)
-            file.by_gateway[self.gateway] = set(drained)
+            file.by_gateway[name] = set(drained)
             file.drained = file.drained - given.keys() | to_drain
             kept.write(self.path, msgspec.json.encode(file, order="deterministic") + b"\n")
             self._kept = drained  # here: whoever asked may have gone
-            self._is_in_file = True
+            self._written_as = name
             for word in given.values():
                 word.is_written = True
 

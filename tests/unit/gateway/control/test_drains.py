@@ -94,10 +94,14 @@ def test_a_pop_that_a_reload_took_away_is_no_longer_watched(scene, caplog):
 def kept_scene(path, gateway=EDGE, config=None):
     """As the gateway makes it at its start."""
     clock = Clock()
-    publisher = publisher_of(config or config_of(), clock)
+    publisher = publisher_of(called(gateway, config or config_of()), clock)
     publisher.world.drained = load(path, gateway)
     publisher.publish()
-    return PopDrains(publisher, FailingConnects(publisher.figures), clock, path, gateway)
+    return PopDrains(publisher, FailingConnects(publisher.figures), clock, path)
+
+
+def called(name, config):
+    return config.model_copy(update={"gateway": config.gateway.model_copy(update={"name": name})})
 
 
 def test_the_word_outlives_the_process(tmp_path):
@@ -157,6 +161,22 @@ def test_what_cannot_be_read_may_be_anothers_and_stays(tmp_path, what):
     asyncio.run(other.keep_on())
     assert other.progress("nyc").is_kept
     assert (load(path, EDGE), load(path, OTHER)) == ({"fra"}, {"nyc"})
+
+
+def test_who_is_renamed_by_a_reload_takes_its_drains_along(tmp_path):
+    path = tmp_path / "drains.json"
+    one = kept_scene(path)
+    one.drain("fra")
+    asyncio.run(one.keep())
+    other = kept_scene(path, "another")
+    other.undrain("fra")
+    asyncio.run(other.keep())
+    one.publisher.config = called(OTHER, one.publisher.config)
+    asyncio.run(one.keep_on())
+    assert load(path, OTHER) == {"fra"}
+    one.undrain("fra")
+    asyncio.run(one.keep())
+    assert load(path, OTHER) == set()
 
 
 def test_who_is_not_in_the_file_starts_by_the_last_word_of_any(tmp_path):
