@@ -42,6 +42,13 @@ class Unreachable(AdminError):
     """Nobody answers there."""
 
 
+class _Said(dict[str, Any]):
+    """An object of an answer. What is asked for and not in it was said by another release, or by somebody else altogether."""
+
+    def __missing__(self, key: str) -> Any:
+        raise AdminError(f"no admin API that this command knows: its answer has no {key!r}")
+
+
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: str, timeout: float) -> None:
         super().__init__("localhost", timeout=timeout)
@@ -123,12 +130,15 @@ class AdminClient:
         finally:
             connection.close()
         try:
-            said = json.loads(body)
-        except ValueError:
-            raise AdminError(f"{self.url} is no admin API: status {answer.status}, and no JSON") from None
+            said = json.loads(body, object_hook=_Said)
+        except (ValueError, RecursionError):
+            said = None
+        if not isinstance(said, dict):
+            raise AdminError(f"{self.url} is no admin API: status {answer.status}, and no JSON object")
         if answer.status >= 400:
-            said = said if isinstance(said, dict) else {}
-            raise Refusal(f"{self.url} refuses: {said.get('error') or f'status {answer.status}'}", said)
+            # Whoever listens there while the gateway is down writes to a terminal.
+            words = "".join(one if one.isprintable() else " " for one in str(said.get("error") or f"status {answer.status}"))
+            raise Refusal(f"{self.url} refuses: {words}", said)
         return said
 
     def _authorization(self, configured: Path | None) -> dict[str, str]:

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from gateway.cli import main
 from gateway.commands._client import AdminClient, AdminError, Unreachable, add_running, running
 from gateway.errors import ConfigError
 from tests.unit.gateway.admin_api import admin_api
@@ -156,15 +157,27 @@ def test_a_refusal_is_told_in_its_own_words(api):
     api.answers = [(404, {"error": "there is no PoP 'x'; there is: fra"})]
     with pytest.raises(AdminError, match=f"^{api.url} refuses: there is no PoP 'x'; there is: fra$"):
         AdminClient(api.url).post("/pops/x/drain")
-    api.answers = [(500, [])]
+    api.answers = [(500, {})]
     with pytest.raises(AdminError, match="refuses: status 500"):
         AdminClient(api.url).get("/pops")
-
-
-def test_what_is_no_admin_api(api):
-    api.answers = [(200, b"<html>")]
-    with pytest.raises(AdminError, match="is no admin API: status 200, and no JSON"):
+    api.answers = [(400, {"error": "a\x1b[2J\nb"})]
+    with pytest.raises(AdminError, match=r"refuses: a \[2J b$"):
         AdminClient(api.url).get("/pops")
+
+
+@pytest.mark.parametrize("said", [b"<html>", b"[]", b"null", b"[" * 100_000], ids=["page", "list", "null", "deep"])
+def test_what_is_no_admin_api(api, said):
+    api.answers = [(200, said)]
+    with pytest.raises(AdminError, match="is no admin API: status 200, and no JSON object"):
+        AdminClient(api.url).get("/pops")
+
+
+@pytest.mark.parametrize("command", [("drain", "--pop", "fra"), ("undrain",), ("pops",), ("reload",)], ids=lambda words: words[0])
+def test_an_answer_of_somebody_else_is_one_line(api, command, capsys):
+    api.answers = [(200, {})]
+    assert main([*command, "--admin", api.url]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("isochrone: no admin API that this command knows: its answer has no '")
 
 
 @pytest.mark.parametrize(
@@ -201,11 +214,11 @@ def test_a_unix_socket(tmp_path):
             connection, _ = server.accept()
             with connection:
                 asked.append(connection.recv(1000))
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ntrue")
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 
         asked = []
         thread = threading.Thread(target=serve)
         thread.start()
-        assert AdminClient(f"unix:{path}").get("/readyz") is True
+        assert AdminClient(f"unix:{path}").get("/readyz") == {}
         thread.join()
     assert asked[0].startswith(b"GET /readyz HTTP/1.1\r\n")
