@@ -28,7 +28,7 @@ from k8s.access import ClusterAccess
 from k8s.errors import K8sError
 from k8s.objects import SERVICE_NAME_LABEL, EndpointSlice, ObjectT, Service
 from k8s.reflector import Reflector, Timing
-from k8s.slices import IPV4_FIRST, Endpoint, has_port, known_ports, port_name
+from k8s.slices import IPV4_FIRST, Endpoint, has_port, known_ports, port_name, port_number
 
 logger = logging.getLogger("isochrone.k8s")
 
@@ -429,4 +429,10 @@ class Cluster:
             return name, "it has no EndpointSlices: no such Service, or one of type ExternalName?"
         if (ports := known_ports(slices)) and name not in ports:
             return name, f"no TCP port named {name!r} in its EndpointSlices; they have: {', '.join(map(repr, ports))}"
+        filled = [piece for piece in slices if piece.endpoints]
+        if filled and all(port_number(piece, name) is None for piece in filled):
+            return (
+                name,
+                f"its EndpointSlices have endpoints, but no number for the TCP port {name!r}: does its targetPort name one that pods have?",
+            )
         return name, None

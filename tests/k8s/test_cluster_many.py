@@ -1,8 +1,10 @@
-"""Clusters with ports that are renamed, with many Services, and many clusters in a thread: what is asked, and what stays."""
+"""Clusters with ports that are renamed or lead nowhere, with many Services, and many in a thread: what is asked, and what stays."""
 
 from __future__ import annotations
 
 import asyncio
+
+import pytest
 
 from k8s import Budget, ClusterAccess, ServiceKey, Timing
 from k8s.cluster import MANY
@@ -45,6 +47,23 @@ def test_a_service_that_is_gone_has_no_endpoints_however_its_port_was_named() ->
             await until(lambda: addresses(cluster, BY_NUMBER) == [])
             await api.put(SERVICE_PATH, service("web", PORTS))
             await until(lambda: len(addresses(cluster, BY_NUMBER)) == 2)
+
+    run(main())
+
+
+@pytest.mark.parametrize("ports", [[], [{"name": "http"}], [{"name": "http", "port": 0}]], ids=["none", "without a number", "0"])
+def test_endpoints_that_nobody_can_connect_to_are_said(ports: list[dict[str, object]]) -> None:
+    """As the controller writes them where a targetPort names a port that no pod has."""
+
+    async def main() -> None:
+        async with one() as (api, cluster, _):
+            await until(lambda: len(addresses(cluster)) == 2)
+            await api.put(PATH, {**piece("web-1", ["10.0.0.1", "10.0.0.2"]), "ports": ports})
+            await until(lambda: not addresses(cluster))
+            assert cluster.problem(WEB) == (
+                "shop/web: its EndpointSlices have endpoints, but no number for the TCP port 'http': "
+                "does its targetPort name one that pods have?"
+            )
 
     run(main())
 
