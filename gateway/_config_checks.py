@@ -25,13 +25,6 @@ _MAX_LISTED = 12
 _MAX_TARGETS = 64  # services of a route, as the core holds them
 
 
-def _written(root: Node, kind: str, key: str) -> set[str]:
-    """Texts at a key of a list's items, as they stand in the file: a faulty item still has its name."""
-    items = node_at(root, (kind,))
-    found = [item.at(key) for item in items.value] if items is not None and isinstance(items.value, list) else []
-    return {node.value for node in found if node is not None and isinstance(node.value, str)}
-
-
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_MAX_LISTED]) + (f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else "")
 
@@ -44,6 +37,15 @@ class Judge:
     file: str
     lost: Collection[str] = ()  # top sections with faults of their own
     found: list[Fault] = field(default_factory=list)
+    _written: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+
+    def written(self, kind: str, key: str) -> set[str]:
+        """Texts at a key of a list's items, as they stand in the file: a faulty item still has its name. Walked once: each rule asks."""
+        if (kind, key) not in self._written:
+            items = node_at(self.original, (kind,))
+            found = [item.at(key) for item in items.value] if items is not None and isinstance(items.value, list) else []
+            self._written[kind, key] = {node.value for node in found if node is not None and isinstance(node.value, str)}
+        return self._written[kind, key]
 
     def note(self, loc: Loc, text: str) -> None:
         line, path = place(self.root, loc)
@@ -60,7 +62,7 @@ class Judge:
 
     def known(self, loc: Loc, names: Iterable[str], kind: str) -> None:
         """Each of a list must be the name of an item of a top section; without any item that is the fault."""
-        written = _written(self.original, kind, "name")
+        written = self.written(kind, "name")
         for n, name in enumerate(names):
             if written and name not in written:
                 self.unknown((*loc, n), name, written, kind)
@@ -157,7 +159,7 @@ def _binds(judging: Judge) -> None:
 
 
 def _backends(judging: Judge, n: int, service: Service) -> None:
-    pops = _written(judging.original, "pops", "name")
+    pops = judging.written("pops", "name")
     reachable = _with_kubernetes(judging.original)
     at: Loc = ("services", n, "backends")
     _doubled(
@@ -206,7 +208,7 @@ def _way(services: Iterable[Service], start: str, end: str) -> tuple[str, ...]:
 
 
 def _route(judging: Judge, n: int, route: Route) -> None:
-    services = _written(judging.original, "services", "name")
+    services = judging.written("services", "name")
     at: Loc = ("routes", n)
     for m, (name, _) in enumerate(route.targets):
         if name not in services and services:
@@ -233,7 +235,7 @@ def _route(judging: Judge, n: int, route: Route) -> None:
 def _jurisdiction(judging: Judge, at: Loc, jurisdiction: Jurisdiction, route: Route) -> None:
     """Judged for each service of a split, also one of weight 0: a weight is changed in a hurry. A fallback service may have no PoP here."""
     for key, written, kind in (("regions", "region", "the regions of pops"), ("pops", "name", "pops")):
-        known = _written(judging.original, "pops", written)
+        known = judging.written("pops", written)
         for m, name in enumerate(getattr(jurisdiction, key) or ()):
             if name not in known:
                 judging.unknown((*at, key, m), name, known, kind)

@@ -110,11 +110,17 @@ def build(config: Config, world: World, rows: Rows, generation: int, affinity_ke
     numbers = {pop.name: number for number, pop in enumerate(config.pops)}
     services = {service.name: number for number, service in enumerate(config.services)}
     building = _Building(config, world, rows, numbers, services, {})
+    # What the configuration alone says: thousands of rules over hundreds of PoPs take seconds, and a drain changes none.
+    routes = (
+        before.spec.routes
+        if before is not None and before.config is config
+        else tuple(spec for route in config.routes for spec in _routes(route, building))
+    )
     spec = TableSpec(
         generation=generation,
         pops=tuple(_pop(pop, building, affinity_key) for pop in config.pops),
         services=tuple(_service(service, building) for service in config.services),
-        routes=tuple(spec for route in config.routes for spec in _routes(route, building)),
+        routes=routes,
         intercept_ms=PRIOR[0],
         slope_ms_per_km=PRIOR[1],
         abroad_ms=PRIOR[2],

@@ -389,6 +389,7 @@ def test_a_drain_or_another_configuration_builds_all(rows, what):
     second = build(config, world, rows, 2, before=first)
     assert second.parts[FRA] is not first.parts[FRA]
     assert second.spec.pops[0].is_drained is (what == "drain")
+    assert (second.spec.routes is first.spec.routes) is (what == "drain"), "its rules are the same"
 
 
 def test_who_is_only_known_otherwise_came_and_did_not_go(rows):
