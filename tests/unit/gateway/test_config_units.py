@@ -208,7 +208,8 @@ def test_any_size_is_written_back_as_itself(number):
 @given(st.ip_addresses(), st.integers(1, 65535))
 def test_any_address_is_written_back_as_itself(ip, port):
     address = Address(str(ip), port)
-    for leaf in (units.BIND, units.ENDPOINT):
+    is_mapped = ip.version == 6 and ip.ipv4_mapped is not None
+    for leaf in (units.ENDPOINT,) if is_mapped else (units.BIND, units.ENDPOINT):
         assert leaf.parse(str(address), FOLDER) == address
     assert address.ip == ip
     assert not address.is_unix
