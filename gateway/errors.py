@@ -13,6 +13,11 @@ from typing import ClassVar, Literal
 Side = Literal["downstream", "upstream", "internal"]
 
 
+def escaped(text: str) -> str:
+    """One line, whatever a value, a file or a client put into it; and no escape sequence of theirs reaches a terminal."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
 class IsochroneError(Exception):
     """Anything this program refuses or fails at in a way it foresaw: its text is for a person, in one line."""
 
@@ -32,9 +37,7 @@ class Fault:
 
     def __str__(self) -> str:
         where = self.file if self.line is None else f"{self.file}:{self.line}"
-        said = ": ".join(part for part in (where, self.path, self.text) if part)
-        # One line, whatever a quoted key of the file holds; and no escape sequence of its reaches a terminal.
-        return "".join(char if char.isprintable() else repr(char)[1:-1] for char in said)
+        return escaped(": ".join(part for part in (where, self.path, self.text) if part))  # a quoted key of the file may hold anything
 
 
 class ConfigError(IsochroneError):

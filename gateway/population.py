@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from gateway.control.explanation import Point, point_of
-from gateway.errors import ConfigError, Fault
+from gateway.errors import ConfigError, Fault, escaped
 from geoip import Found, Locator
 from geoip.countries import COUNTRIES
 
@@ -56,8 +56,7 @@ def of_file(path: Path, locator: Locator) -> Population:
     clients = _read(path, locator)
     n_weighed = sum(client.weight != 1 for client in clients)
     weighed = ", by their weights" if n_weighed else ""
-    name = "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(path))
-    return Population("file", f"{len(clients):,} of {name}{weighed}", clients)
+    return Population("file", f"{len(clients):,} of {escaped(str(path))}{weighed}", clients)
 
 
 def of_world(locator: Locator, n: int, seed: int = SEED) -> Population:

@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any
 
 from gateway.config import Config, Log
+from gateway.errors import escaped
 
 if TYPE_CHECKING:
     from gateway.app import Gateway
@@ -60,9 +61,8 @@ class TextLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         name = record.name.removeprefix(f"{OWN}.")
         fields = "".join(f"  {key}={_word(value)}" for key, value in fields_of(record).items())
-        line = f"{time_of(record)} {record.levelname:<7} {name}: {record.getMessage()}{fields}"
-        # One line, whatever a value holds: a client's text must neither forge a line nor reach the terminal as an escape sequence.
-        line = "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
+        # A client's text must neither forge a line nor reach the terminal as an escape sequence.
+        line = escaped(f"{time_of(record)} {record.levelname:<7} {name}: {record.getMessage()}{fields}")
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
