@@ -303,7 +303,7 @@ def test_who_waits_where_a_reload_shuts_it_out_of_everywhere_is_told_so(tmp_path
                 reload(gateway, ", {pops: {}}]", "]")
                 assert {status for status, _ in waiting.wait()} == {503}
             assert fra.seen["GET /"] == 1 and lis.seen["GET /"] == 0
-            assert 'isochrone_rejected_total{cause="no_permitted_pop"} 4' in metrics(gateway)
+            eventually(lambda: 'isochrone_rejected_total{cause="no_permitted_pop"} 4' in metrics(gateway), "they are counted")
 
 
 SIN = CONFIG.replace("services:", "  - {{name: sin, lat: 1.35, lon: 103.8, country: SG}}\nservices:", 1).replace(
