@@ -32,6 +32,7 @@ build: .venv/built ## make .venv with the isochrone command
 .venv/built: .venv/installed setup.py pyproject.toml $(SOURCES)
 	@echo "build: compiling the data plane and the routing core (about a minute from nothing)"
 	@mkdir -p build
+	@find routing_core geoip gateway -name '*.so' | while read -r so; do test -f "$${so%%.*}.pyx" || rm "$$so"; done # of a module that moved
 	@flock .venv/lock $(BIN)/python setup.py -q build_ext --inplace
 	@test -x $(BIN)/isochrone || ROOMS= $(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@touch $@
@@ -189,7 +190,7 @@ fuzz-%: build
 	@mkdir -p build/fuzz/$*-corpus
 	@echo "fuzz: $* by $(FUZZ_CC)"
 	@$(FUZZ_CC) -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -w -I$(call VARIABLE,INCLUDEPY) \
-	  $(foreach room,routing_core geoip gateway/dataplane,-I$(room) -Ibuild/c-normal/$(room)) \
+	  $(foreach room,routing_core geoip gateway/dataplane/http1,-I$(room) -Ibuild/c-normal/$(room)) \
 	  tests/checks/fuzz_$*.c -o build/fuzz/$* -L$(call VARIABLE,LIBDIR) -Wl,-rpath,$(call VARIABLE,LIBDIR) -lpython$(call VARIABLE,LDVERSION)
 	FUZZ_S=$${FUZZ_S:-20} build/fuzz/$* $(FUZZ_ARGUMENTS)
 

@@ -17,9 +17,10 @@ flags = FLAGS[variant.partition("-")[0]]
 rooms = os.environ.get("ROOMS", "routing_core geoip gateway/dataplane").split()
 # An error for us alone: a compiler that knows one more warning keeps no user from a release.
 warnings = ["-Wall", "-Wextra", *(["-Werror"] if os.environ.get("ISOCHRONE_STRICT") == "1" else [])]
-options = {"include_dirs": ["routing_core"], "depends": ["routing_core/atomic.h"], "libraries": ["m"], "extra_link_args": flags}
+headers = ["routing_core/atomic.h", "gateway/dataplane/http1/_octets.h"]
+options = {"include_dirs": [os.path.dirname(one) for one in headers], "depends": headers, "libraries": ["m"], "extra_link_args": flags}
 modules = [Extension(".".join(path.with_suffix("").parts), [str(path)], extra_compile_args=[*flags, "-g", *warnings], **options)
-           for room in rooms for path in sorted(Path(room).glob("*.pyx"))]
+           for room in rooms for path in sorted(Path(room).rglob("*.pyx"))]
 if variant in ("asan", "tsan"):
     modules.append(Extension("planted", ["tests/checks/planted.pyx"], extra_compile_args=[*flags, "-g", "-w"], **options))
 class Build(build_ext):

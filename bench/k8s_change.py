@@ -20,8 +20,8 @@ from aiohttp import web
 from bench.k8s_server import LABEL, PER_SLICE, UNREADY, Pipe, event, listed, listen, piece, started, watch
 from gateway.app import Gateway
 from gateway.config import Health, parse
-from gateway.control.probes import Result
-from gateway.control.world import Identity
+from gateway.control.health.probes import Result
+from gateway.control.sources.world import Identity
 from k8s import Cluster, ClusterAccess
 
 STEP_S = 0.4

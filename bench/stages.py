@@ -31,19 +31,19 @@ from bench.proxy.load import KEEP_ALIVE, raise_descriptors, spent, wrk
 from bench.proxy.peers import Running
 
 RESULTS = Path("bench/results")
-TURN = "__pyx_f_7gateway_9dataplane_7_worker_turn"
+TURN = "__pyx_f_7gateway_9dataplane_7reactor_7_worker_turn"
 # Stages in the order of a request. By function where it has a name here, else by module; what is in neither list (memcpy, append) is
 # the work of who calls it.
 BY_FUNCTION = {
-    "_request.find_route": "match the route",
+    "_bearings.find_route": "match the route",
     "_head.parse_request": "parse the request's head",
     "_head.parse_response": "parse the answer's head",
     "_forward.settle_ids": "compose the request's head",
     "_forward.compose_request": "compose the request's head",
-    "_forward.compose_response": "compose the answer's head",
-    "_exchange.open_exchange": "open and end the exchange",
-    "_exchange.end": "open and end the exchange",
-    "_exchange.finish": "open and end the exchange",
+    "_forward.begin_response": "compose the answer's head",
+    "_life.open_exchange": "open and end the exchange",
+    "_life.end": "open and end the exchange",
+    "_life.finish": "open and end the exchange",
 }
 BY_MODULE = {
     "_worker": "reactor: events, turn",
@@ -60,7 +60,8 @@ BY_MODULE = {
     "_latency": "steer: choose the PoP",
     "_endpoints": "choose the endpoint",
     "_pools": "upstream pool",
-    "_exchange": "drive the exchange",
+    "_attempts": "drive the exchange",
+    "_life": "open and end the exchange",
     "_flow": "relay: judge, send",
     "_answer": "parse the answer's head",
     "_account": "account",
@@ -80,7 +81,7 @@ CALLS = re.compile(r"asynccancel|sendmsg|recv|epoll_wait|syscall")
 
 
 def function_of(symbol: str) -> str:
-    """`__pyx_f_7gateway_9dataplane_8_forward_append.isra.0` is `_forward.append`; "" for what is not ours."""
+    """`__pyx_f_7gateway_9dataplane_5proxy_8_forward_append.isra.0` is `_forward.append`; "" for what is not ours."""
     if not symbol.startswith("__pyx_f_"):
         return ""
     rest, module = symbol.removeprefix("__pyx_f_").partition(".")[0], ""

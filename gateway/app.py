@@ -17,30 +17,32 @@ from functools import partial
 from typing import Protocol
 
 from gateway.config import Address, Config, KubernetesAccess, Loaded
-from gateway.control import drains, last_words, reaper
-from gateway.control.affinity import load_key
-from gateway.control.awake import Awake
-from gateway.control.beat import INTERVAL_S, Beat
-from gateway.control.clusters import NewCluster, cluster_maker
-from gateway.control.ejections import Ejections
-from gateway.control.gates import Gates
-from gateway.control.geo import SOON_S, Geo
-from gateway.control.inherited import Inherited
-from gateway.control.last_words import LastWords
-from gateway.control.lifecycle import Event, Lifecycle, Phase
-from gateway.control.listeners import How, Listeners
-from gateway.control.probes import Probe, Prober, probe
-from gateway.control.publisher import Publisher
-from gateway.control.ready import Ready
-from gateway.control.refresh import Refresh
-from gateway.control.reload import Outcome, Reload
-from gateway.control.resolver import Lookup, Resolver, lookup
-from gateway.control.rows import Key, Rows
-from gateway.control.settings import n_workers
-from gateway.control.sources import LOOK_S, Sources
-from gateway.control.tasks import Tasks
-from gateway.control.workers import WorkerHands, Workers
-from gateway.control.world import Identity, World
+from gateway.control.health.ejections import Ejections
+from gateway.control.health.gates import Gates
+from gateway.control.health.probes import Probe, Prober, probe
+from gateway.control.life import drains
+from gateway.control.life.beat import INTERVAL_S, Beat
+from gateway.control.life.inherited import Inherited
+from gateway.control.life.lifecycle import Event, Lifecycle, Phase
+from gateway.control.life.listeners import How, Listeners
+from gateway.control.life.ready import Ready
+from gateway.control.life.reload import Outcome, Reload
+from gateway.control.life.workers import WorkerHands, Workers
+from gateway.control.process import reaper
+from gateway.control.process.awake import Awake
+from gateway.control.process.tasks import Tasks
+from gateway.control.sources import last_words
+from gateway.control.sources.clusters import NewCluster, cluster_maker
+from gateway.control.sources.endpoints import LOOK_S, Sources
+from gateway.control.sources.geo import SOON_S, Geo
+from gateway.control.sources.last_words import LastWords
+from gateway.control.sources.resolver import Lookup, Resolver, lookup
+from gateway.control.sources.world import Identity, World
+from gateway.control.steering.refresh import Refresh
+from gateway.control.table.affinity import load_key
+from gateway.control.table.publisher import Publisher
+from gateway.control.table.rows import Key, Rows
+from gateway.control.table.settings import n_workers
 from gateway.dataplane import Counters
 from k8s import Cluster, ServiceKey
 from routing_core import Figures

@@ -2,8 +2,8 @@
 
 Fixed memory (four-way), emptied by a new locator. A hit costs under 50 ns.
 """
-from routing_core._location cimport Location
 from geoip._locator cimport LocatorData, Lookup
+from routing_core._location cimport Location
 
 cdef struct Cache           # private to _cache.pyx
 

@@ -1,6 +1,6 @@
 """Address: from an EndpointSpec to what connect() takes, and to the endpoint that has it. Must not know pools, or names of hosts."""
 from routing_core._figures cimport Figures
-from routing_core._table cimport Endpoint
+from routing_core._layout cimport Endpoint
 
 cdef enum:
     MAX_WEIGHT = 1000000

@@ -3,7 +3,7 @@ from libc.string cimport memcpy
 
 from routing_core._figures cimport Figures
 from routing_core._inet cimport AF_INET, AF_INET6, AF_UNIX, htons, inet_pton, sockaddr_in, sockaddr_in6, sockaddr_un
-from routing_core._table cimport Address, Endpoint
+from routing_core._layout cimport Address, Endpoint
 
 cdef enum:
     UNIX_PATH_BYTES = 107       # sun_path less its final NUL

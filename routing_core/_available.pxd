@@ -5,8 +5,8 @@ that fails, and its health says nothing about the others'.
 """
 from libc.stdint cimport int64_t
 
+from routing_core._decision cimport Candidate, Weighed
 from routing_core._figures cimport SCALE
-from routing_core._steer cimport Candidate, Weighed
 
 cdef enum:
     POOR = SCALE * 35 // 100    # of 1.4 * ready / total: below it less than a quarter is ready

@@ -3,7 +3,7 @@ from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 
 from routing_core._atomic cimport load_relaxed
-from routing_core._table cimport Pool
+from routing_core._layout cimport Pool
 
 
 cdef int64_t leave_out(Weighed *weighed, int64_t availability) noexcept nogil:

@@ -2,8 +2,8 @@
 from libc.stdint cimport int32_t
 from libc.string cimport memcpy
 
+from routing_core._layout cimport Pin, Pool, Pop, Route, Rule, Service, Target, Text
 from routing_core._memory cimport TABLE, take_unset
-from routing_core._table cimport Pin, Pool, Pop, Route, Rule, Service, Target, Text
 
 
 cdef inline void *place(const TableData *block, TableData *copy, const void *pointer) noexcept nogil:

@@ -5,8 +5,8 @@ Linkerd's and Finagle's peak EWMA: cost = latency * (in flight + 1), rises at on
 from libc.stdint cimport int32_t, int64_t
 
 from routing_core._figures cimport Crew, EndpointColumn, EndpointGate
+from routing_core._layout cimport Endpoint, Pool
 from routing_core._random cimport Random
-from routing_core._table cimport Endpoint, Pool
 
 cdef enum:
     DECAY_MS = 10000            # tau of the peak EWMA (Linkerd's default)

@@ -4,22 +4,23 @@ from libc.string cimport memset
 
 from routing_core._atomic cimport load_relaxed
 from routing_core._available cimport n_in_panic
+from routing_core._decision cimport DECIDED, MAX_LEFT_OUT, Asked, Candidate, Decision, Weighed, is_named_in
 from routing_core._endpoints cimport ADMITTING_ONLY, ANSWERING_FIRST, AVAILABLE, FULL, Availability, choose_endpoint
 from routing_core._figures cimport SCALE, Crew
 from routing_core._headroom cimport free_share, has_limit
 from routing_core._jurisdiction cimport find_rule
 from routing_core._latency cimport Estimate, estimate
+from routing_core._layout cimport MAX_POPS, Endpoint, Pool, Pop, Rule, Service, Target
 from routing_core._location cimport DATABASE, unit_vector
 from routing_core._random cimport Random, seed as seed_random
 from routing_core._routes cimport FieldView, RequestFacts, match_route
 from routing_core._shares cimport work_out_shares
-from routing_core._steer cimport DECIDED, MAX_LEFT_OUT, Asked, Candidate, Decision, Weighed, is_named_in, steer
-from routing_core._table cimport MAX_POPS, Endpoint, Pool, Pop, Rule, Service, Target
+from routing_core._steer cimport steer
 from routing_core._text cimport Text
 
 from typing import NamedTuple
 
-from routing_core import _steer, _table
+from routing_core import _figures, _steer, _table
 
 cdef enum:
     MAX_HEADERS = 128
@@ -278,7 +279,7 @@ def explain(Table table not None, int route, location, int64_t seed=1, **facts) 
         error=_steer.FAILURES[decision.failure],
         pop=text_of(decision.pool.pop.name) if is_decided else None,
         endpoint=endpoint,
-        reason=_steer.REASONS[decision.reason],
+        reason=_figures.REASONS[decision.reason],
         fallbacks=tuple([text_of(decision.fallbacks[i].pop.name) for i in range(decision.n_fallbacks)]),
         window_ms=weighed.window_ms,
         candidates=candidates,

@@ -5,7 +5,7 @@ Must not know requests or the decision.
 from libc.stdint cimport int64_t
 
 from routing_core._figures cimport Crew
-from routing_core._table cimport Pool
+from routing_core._layout cimport Pool
 
 cdef inline bint has_limit(const Pool *pool) noexcept nogil:
     return pool.high > 0 or pool.pop.high > 0

@@ -2,8 +2,8 @@
 
 Must not know health, load or latency: what it forbids stays forbidden.
 """
+from routing_core._layout cimport Rule, Target
 from routing_core._location cimport Location
-from routing_core._table cimport Rule, Target
 
 # The first of the target's rules that fits the client; NULL: none, so nothing is permitted.
 cdef const Rule *find_rule(const Target *target, const Location *client) noexcept nogil

@@ -1,7 +1,7 @@
 """A rule's places are bits, so that a long list costs no more than a short one."""
 from libc.stdint cimport int32_t
 
-from routing_core._table cimport continent_bit, country_bit
+from routing_core._layout cimport continent_bit, country_bit
 
 
 cdef const Rule *find_rule(const Target *target, const Location *client) noexcept nogil:

@@ -7,8 +7,8 @@ from libc.stdint cimport int64_t, uint16_t
 
 from routing_core._atomic cimport load_relaxed
 from routing_core._figures cimport path_in, service_in
+from routing_core._layout cimport GATEWAY_POP, Leg, Pool, TableData
 from routing_core._location cimport UNKNOWN, Location
-from routing_core._table cimport GATEWAY_POP, Leg, Pool, TableData
 
 cdef enum Evidence:             # what the path estimate stands on, weakest first
     PRIOR

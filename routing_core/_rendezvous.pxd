@@ -6,7 +6,7 @@ Bounded Loads", 2016).
 """
 from libc.stdint cimport int32_t, uint64_t
 
-from routing_core._steer cimport Weighed
+from routing_core._decision cimport Weighed
 
 # Index of a candidate; the window has at least one. Each has its part by endpoints * weight.
 cdef int32_t find_rendezvous(const Weighed *weighed, uint64_t key) noexcept nogil

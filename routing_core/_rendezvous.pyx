@@ -3,8 +3,8 @@ from libc.math cimport INFINITY, log
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from routing_core._headroom cimport requests_in
+from routing_core._layout cimport Pool
 from routing_core._random cimport mixed
-from routing_core._table cimport Pool
 
 cdef double BOUND = 1.25
 cdef double SLACK = 2           # requests an endpoint that are no load yet: else the first one would send its fellows elsewhere

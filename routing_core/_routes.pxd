@@ -7,7 +7,7 @@ Must not know how a request was parsed.
 """
 from libc.stdint cimport uint32_t
 
-from routing_core._table cimport Route, TableData
+from routing_core._layout cimport Route, TableData
 from routing_core._text cimport Text
 
 cdef struct FieldView:          # a header field of the request, into the caller's memory

@@ -2,8 +2,8 @@
 
 Must not know how an answer is shown.
 """
-from routing_core._steer cimport Asked, Weighed
-from routing_core._table cimport Route, TableData, Target
+from routing_core._decision cimport Asked, Weighed
+from routing_core._layout cimport Route, TableData, Target
 
 # By the candidate's place in `weighed`, of MAX_POPS; zeros when there is no decision. `weighed`, from a decision, is left as the newest
 # version has it for the same draw.

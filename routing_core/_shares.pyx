@@ -12,10 +12,10 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from routing_core._atomic cimport load_relaxed
 from routing_core._available cimport is_usable
+from routing_core._decision cimport DECIDED, UNPINNED, Candidate
 from routing_core._figures cimport N_VERSIONS, PACED_STEPS, SCALE
-from routing_core._steer cimport (DECIDED, UNPINNED, Candidate, cost_of, find_widest, has_spilled, mark_full, unpin, weigh,
-                                  window_weight)
-from routing_core._table cimport MAX_POPS, Pool
+from routing_core._layout cimport MAX_POPS, Pool
+from routing_core._steer cimport cost_of, find_widest, has_spilled, mark_full, unpin, weigh, window_weight
 
 cdef double STEP = 0.25
 cdef double NEVER = 1e-15       # a probability that can be left out

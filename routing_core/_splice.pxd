@@ -1,7 +1,7 @@
 """Splice: the endpoints of a pool compiled, most of which may have been before. Must not know pools, or what an EndpointSpec says."""
 from libc.stdint cimport int32_t
 
-from routing_core._table cimport Endpoint
+from routing_core._layout cimport Endpoint
 
 cdef enum:
     MAX_ENDPOINTS = 1000000     # of one pool: keeps counts, and sums of them, far inside 32 bits

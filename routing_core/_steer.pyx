@@ -16,18 +16,16 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from routing_core._atomic cimport load_relaxed
 from routing_core._available cimport PANIC_BELOW, POOR, has_answering, is_usable, leave_out, n_in_panic
+from routing_core._decision cimport *
 from routing_core._figures cimport PACED_STEPS, SCALE, PoolGate
 from routing_core._headroom cimport free_share, is_out_of_room, requests_in
 from routing_core._jurisdiction cimport find_rule
 from routing_core._latency cimport PATH, estimate
+from routing_core._layout cimport BY_CLIENT, BY_COOKIE, BY_HEADER, CLIENT_POP, NO_AFFINITY, Pin
 from routing_core._location cimport UNKNOWN
 from routing_core._random cimport mixed, next_double, next_u64
 from routing_core._rendezvous cimport find_rendezvous
-from routing_core._table cimport BY_CLIENT, BY_COOKIE, BY_HEADER, CLIENT_POP, NO_AFFINITY, Pin
 
-from routing_core import _figures
-
-REASONS = _figures.REASONS
 FAILURES = (None, "no_permitted_pop", "no_endpoint")    # index is Failure
 EVIDENCE = ("prior", "path")                            # index is Evidence
 

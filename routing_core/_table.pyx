@@ -12,6 +12,7 @@ from routing_core._address cimport MAX_WEIGHT
 from routing_core._checks cimport name_bytes, number, whole
 from routing_core._copy cimport copy_block
 from routing_core._figures cimport Figures
+from routing_core._layout cimport *
 from routing_core._location cimport unit_vector
 from routing_core._memory cimport TABLE, give, take
 from routing_core._routes cimport build_matcher, free_matcher, share_matcher

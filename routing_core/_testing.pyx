@@ -6,16 +6,18 @@ from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint32_t, uint64_t
 
 from routing_core._atomic cimport add_own, add_shared, clear_bits, set_bits
 from routing_core._budget cimport FORGIVEN_S, BudgetTerms, enter, leave, spend
+from routing_core._decision cimport Asked, Decision, Weighed
 from routing_core._endpoints cimport (ADMITTING_ONLY, ANSWERING_FIRST, AVAILABLE, MAX_TRIED, Availability, choose_endpoint,
                                       observe_latency)
 from routing_core._explain cimport fill_asked, route_of
 from routing_core._figures cimport EndpointColumn, Figures, PoolColumn, add_to_group, bucket_of_us, group_of, slot_of_code
+from routing_core._layout cimport Endpoint, Pool, Route
 from routing_core._location cimport Location
 from routing_core._pages cimport give_pages, take_pages
 from routing_core._random cimport Random, seed as seed_random
 from routing_core._routes cimport RequestFacts, match_route
-from routing_core._steer cimport Asked, Decision, Weighed, steer
-from routing_core._table cimport Endpoint, Pool, Route, Table
+from routing_core._steer cimport steer
+from routing_core._table cimport Table
 
 from routing_core import _figures
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.dataplane._parsing_testing import parse_many
+from gateway.dataplane.http1._parsing_testing import parse_many
 
 TIMES = 1000
 

@@ -7,11 +7,11 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from gateway.config import parse
-from gateway.control.builder import build
-from gateway.control.gates import Gates
-from gateway.control.refresh import INTERVAL_S, STARTING_S, Refresh
-from gateway.control.rows import Rows
-from gateway.control.world import Identity, Known, Origin, World
+from gateway.control.health.gates import Gates
+from gateway.control.sources.world import Identity, Known, Origin, World
+from gateway.control.steering.refresh import INTERVAL_S, STARTING_S, Refresh
+from gateway.control.table.builder import build
+from gateway.control.table.rows import Rows
 from k8s import State
 from routing_core import Figures
 from routing_core._testing import add_to_pool

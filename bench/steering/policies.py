@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.steering.configuration import config_of, name_of
 from bench.steering.data import Floats, Place, Setting, distances_km, facts_of, point_of
-from gateway.control.offline import situation_of
+from gateway.control.operator.offline import situation_of
 from geoip.countries import COUNTRIES
 from routing_core import CandidateExplained, explain
 

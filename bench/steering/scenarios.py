@@ -17,7 +17,7 @@ from bench.steering.data import Floats, Place, Setting
 from bench.steering.outcome import Goal, Outcome, first_time, panels_of, shares_of
 from bench.steering.servers import Server, Work
 from bench.steering.simulator import Simulation, known_of, middle_of
-from gateway.control.world import Origin
+from gateway.control.sources.world import Origin
 from geoip.countries import COUNTRIES
 from k8s import State
 

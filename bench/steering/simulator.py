@@ -24,8 +24,8 @@ from bench.steering.edge import Ask, Edge
 from bench.steering.events import Events
 from bench.steering.servers import Site, Work
 from gateway.config import Config
-from gateway.control.refresh import INTERVAL_S
-from gateway.control.world import Identity, Known, Origin
+from gateway.control.sources.world import Identity, Known, Origin
+from gateway.control.steering.refresh import INTERVAL_S
 from k8s import State
 
 WATCH_S = 0.1  # longest from a change of a Service to a gateway that watches it

@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     if args.schema:
         print(json.dumps(schema(), indent=2))
         return 0
-    from gateway.control.settings import buffer_bytes
+    from gateway.control.table.settings import buffer_bytes
     from gateway.loading import load
 
     loaded = load(args.config)

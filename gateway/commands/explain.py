@@ -1,7 +1,7 @@
 """`isochrone explain`: where one client's request would go, and why, PoP by PoP. Owns options and what a terminal shows; the words are
-gateway.explain_text's.
+gateway.pictures.explain_text's.
 
-Asks the file alone (`-c`) or a running gateway (`--admin`); both answer with the object of gateway.control.explanation, and
+Asks the file alone (`-c`) or a running gateway (`--admin`); both answer with the object of gateway.control.operator.explanation, and
 `--json` prints it as it is. Exit: 0 also when nothing can serve, for that is an answer; 1 for a question that is none.
 """
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.commands._client import AdminClient, AdminError, add_admin
 from gateway.errors import IsochroneError
-from gateway.explain_text import columns, headlines
+from gateway.pictures.explain_text import columns, headlines
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -79,8 +79,8 @@ def _from_gateway(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _from_file(args: argparse.Namespace) -> dict[str, Any]:
-    from gateway.control.explanation import explain, read_headers
-    from gateway.control.offline import situation_of
+    from gateway.control.operator.explanation import explain, read_headers
+    from gateway.control.operator.offline import situation_of
     from gateway.loading import load
 
     situation, faults = situation_of(load(args.config or Path("isochrone.yaml")).config)
@@ -90,7 +90,7 @@ def _from_file(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _write_page(path: Path, said: dict[str, Any]) -> None:
-    from gateway.explain_page import page
+    from gateway.pictures.explain_page import page
 
     try:
         path.write_text(page(said), encoding="utf-8")

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gateway.commands._client import AdminClient, Refusal, Unreachable, add_running, running
-from gateway.pops_text import HEADS, notes, rows
+from gateway.pictures.pops_text import HEADS, notes, rows
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]

@@ -41,9 +41,9 @@ def run(args: argparse.Namespace) -> int:
     import uvloop
 
     from gateway.app import Gateway
-    from gateway.control.inherited import Inherited
-    from gateway.control.logs import set_up
-    from gateway.control.sharing import shared
+    from gateway.control.life.inherited import Inherited
+    from gateway.control.operator.logs import set_up
+    from gateway.control.sources.sharing import shared
     from gateway.loading import load
 
     def read() -> Loaded:
@@ -66,10 +66,10 @@ def run(args: argparse.Namespace) -> int:
 
 def parts() -> tuple[NewPart, ...]:
     """What stands beside the data plane in every gateway; ended in the opposite order."""
-    from gateway.control.access_log import AccessLog
-    from gateway.control.admin import Admin
-    from gateway.control.logs import Logs
-    from gateway.control.status import Status
+    from gateway.control.operator.access_log import AccessLog
+    from gateway.control.operator.admin import Admin
+    from gateway.control.operator.logs import Logs
+    from gateway.control.operator.status import Status
 
     return (Logs, AccessLog, Status, Admin)
 

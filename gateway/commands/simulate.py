@@ -1,5 +1,5 @@
 """`isochrone simulate`: how a configuration spreads clients over PoPs, and what happens when one is lost. Owns options and what is
-printed; who the clients are is gateway.population's, the sums are gateway.simulation's.
+printed; who the clients are is gateway.simulation.population's, the sums are gateway.simulation.shares's.
 
 Contacts nothing: endpoints given as names or Kubernetes Services are taken to be there, and nothing has been measured.
 Exit: 0; 1 for a question that is none; 2 for a configuration or a file of clients that can't be used.
@@ -21,9 +21,9 @@ from gateway.errors import IsochroneError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gateway.control.explanation import Situation
-    from gateway.population import Population
-    from gateway.simulation import Simulation
+    from gateway.control.operator.explanation import Situation
+    from gateway.simulation.population import Population
+    from gateway.simulation.shares import Simulation
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -85,11 +85,11 @@ def _requests(text: str) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    from gateway import population
-    from gateway.control.offline import situation_of
+    from gateway.control.operator.offline import situation_of
     from gateway.loading import load
-    from gateway.simulation import simulate
-    from gateway.simulation_map import picture
+    from gateway.pictures.simulation_map import picture
+    from gateway.simulation import population
+    from gateway.simulation.shares import simulate
 
     situation, faults = situation_of(load(args.config).config)
     for fault in faults:
@@ -113,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _route(situation: Situation, asked_host: str | None, path: str) -> tuple[str, int]:
     """The host that is meant, and the route's index. Asks as `explain` does, so that both refuse the same."""
-    from gateway.control.explanation import explain, without_port
+    from gateway.control.operator.explanation import explain, without_port
     from routing_core import match
 
     host: str = explain(situation, "192.0.2.1", asked_host, path)["host"]

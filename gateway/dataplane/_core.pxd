@@ -5,21 +5,22 @@ what the counters, the figures and the ring publish, and what never changes: epo
 """
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from gateway.dataplane._chunks cimport Chunks
-from gateway.dataplane._counters cimport MAX_LISTENERS, Column, Doors, Stock
-from gateway.dataplane._head cimport Manners, Method, RequestHead, ResponseHead
-from gateway.dataplane._linux cimport epoll_event
-from gateway.dataplane._ring cimport Ring
-from gateway.dataplane._snapshot cimport Board, Snapshot
-from gateway.dataplane._tally cimport Tally
-from gateway.dataplane._timers cimport Timer, Wheel
+from gateway.dataplane.http1._chunks cimport Chunks
+from gateway.dataplane.http1._head cimport RequestHead, ResponseHead
+from gateway.dataplane.http1._words cimport Manners, Method
+from gateway.dataplane.shared._counters cimport MAX_LISTENERS, Column, Doors, Stock
+from gateway.dataplane.shared._ring cimport Ring
+from gateway.dataplane.shared._snapshot cimport Board, Snapshot
+from gateway.dataplane.shared._tally cimport Tally
+from gateway.dataplane.transport._linux cimport epoll_event
+from gateway.dataplane.transport._timers cimport Timer, Wheel
 from geoip._cache cimport Cache
+from routing_core._decision cimport Asked, Decision, Weighed
 from routing_core._endpoints cimport MAX_TRIED, Heed
 from routing_core._figures cimport Crew, EndpointColumn, EndpointGate, EndpointShare
+from routing_core._layout cimport Endpoint, Pool, Pop, Route, Service, Target
 from routing_core._location cimport Location
 from routing_core._random cimport Random
-from routing_core._steer cimport Asked, Decision, Weighed
-from routing_core._table cimport Endpoint, Pool, Pop, Route, Service, Target
 
 cdef enum:
     SMALL_BYTES = 8192          # a buffer for heads and small bodies

@@ -11,7 +11,7 @@ import socket
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
-from gateway.control.tasks import Tasks
+from gateway.control.process.tasks import Tasks
 
 BLOCK = 64 * 1024
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from gateway.control.tasks import Tasks
+from gateway.control.process.tasks import Tasks
 from gateway.demo import client as http
 from gateway.demo.places import Client
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from gateway._config_faults import sections
-from gateway._config_units import Leaf
 from gateway.config import Config, Section, defaults
+from gateway.config._faults import sections
+from gateway.config._units import Leaf
 
 PAGE = Path("docs/config.md")
 SINGLES = {"city", "asn", "expect", "match"}  # one value is legal where a list is
@@ -21,7 +21,7 @@ SINGLES = {"city", "asn", "expect", "match"}  # one value is legal where a list 
 HEAD = """\
 # Configuration
 
-<!-- Written by `python -m tests.checks.config_docs` from the models in gateway/_config_*.py. -->
+<!-- Written by `python -m tests.checks.config_docs` from the models in gateway/config/. -->
 
 One YAML file. `isochrone check -c FILE` validates it and prints it with every default written out; `isochrone check --schema` prints a
 JSON Schema, with which an editor completes and explains keys. `docs/examples/` has files to begin with:

@@ -27,7 +27,7 @@ BAR = 0.03  # of the baseline's instructions
 FEW, MANY = 50, 150
 CROWD = 100
 GROWTH = 4 * 1.1  # of what four times as many cost; where each walks past half of the others it is over 8
-TURN = "__pyx_f_7gateway_9dataplane_7_worker_turn"  # the C name of _worker.turn
+TURN = "__pyx_f_7gateway_9dataplane_7reactor_7_worker_turn"  # the C name of _worker.turn
 HEAD = (
     b"GET /catalogue/items?page=2&sort=price HTTP/1.1\r\nHost: shop.example\r\n"
     b"User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\nAccept: text/html,application/json;q=0.9\r\n"

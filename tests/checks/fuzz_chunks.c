@@ -1,7 +1,7 @@
 /* Fuzz target for the chunked coding: in one piece and in small ones, the same verdict at the same byte, and the same data.
    The generated C is included; Python is linked and never started. -DALONE: see fuzz_alone.h. */
 #include "_chunks.c"
-#define CHUNKS_NAME(name) __pyx_f_7gateway_9dataplane_7_chunks_##name
+#define CHUNKS_NAME(name) __pyx_f_7gateway_9dataplane_5http1_7_chunks_##name
 #define TRAP(wrong) do { if (wrong) __builtin_trap(); } while (0)
 
 /* What is left of an answer's trailers is sound, and loses nothing more. */
@@ -19,7 +19,7 @@ static uint64_t drop_trailers(const char *text, size_t size) {
 
 /* In one piece and in pieces of `piece` bytes: the same verdict at the same byte, and the same data. */
 static uint64_t run_chunks(const char *text, size_t size, size_t piece, int is_of_answer, int *step) {
-    struct __pyx_t_7gateway_9dataplane_7_chunks_Chunks chunks;
+    struct __pyx_t_7gateway_9dataplane_5http1_7_chunks_Chunks chunks;
     size_t at = 0, taken, data_at, data_length, length;
     uint64_t sum = 0;
     CHUNKS_NAME(begin_chunks)(&chunks);

@@ -2,10 +2,10 @@
    and an end is seen however often one looks. The generated C is included, so its static functions are in reach and are instrumented;
    Python is linked (module set-up refers to it) and never started: a nogil function does not touch it. -DALONE: see fuzz_alone.h. */
 #include "_head.c"
-#define HEAD_NAME(name) __pyx_f_7gateway_9dataplane_5_head_##name
+#define HEAD_NAME(name) __pyx_f_7gateway_9dataplane_5http1_5_head_##name
 #define TRAP(wrong) do { if (wrong) __builtin_trap(); } while (0)
 
-static void check_fields(const struct __pyx_t_7gateway_9dataplane_5_head_Field *field, int n, uint32_t at, size_t size) {
+static void check_fields(const struct __pyx_t_7gateway_9dataplane_5http1_6_words_Field *field, int n, uint32_t at, size_t size) {
     TRAP(n < 0 || n > 128);
     for (int i = 0; i < n; i++, field++) {
         TRAP(field->name_at != at || field->name_at + field->name_length >= field->value_at);
@@ -14,11 +14,11 @@ static void check_fields(const struct __pyx_t_7gateway_9dataplane_5_head_Field *
     }
 }
 
-typedef struct __pyx_t_7gateway_9dataplane_5_head_Manners Manners;
+typedef struct __pyx_t_7gateway_9dataplane_5http1_6_words_Manners Manners;
 
 static void check_request(const char *text, size_t size, size_t limit, int underscores, int takes_non_ascii) {
     Manners manners = {.underscores = underscores, .takes_non_ascii = takes_non_ascii};
-    static struct __pyx_t_7gateway_9dataplane_5_head_RequestHead head, again;
+    static struct __pyx_t_7gateway_9dataplane_5http1_5_head_RequestHead head, again;
     int verdict = (int)HEAD_NAME(parse_request)(text, size, limit, manners, &head);
     check_fields(head.fields, head.n_fields, head.fields_at, size);
     TRAP((verdict == -1) != (head.cause != 0) || (verdict == -1) != (head.status != 0) || (verdict == 0 && size >= limit));
@@ -33,7 +33,7 @@ static void check_request(const char *text, size_t size, size_t limit, int under
 }
 
 static void check_response(const char *text, size_t size, size_t limit) {
-    static struct __pyx_t_7gateway_9dataplane_5_head_ResponseHead head, again;
+    static struct __pyx_t_7gateway_9dataplane_5http1_5_head_ResponseHead head, again;
     int verdict = (int)HEAD_NAME(parse_response)(text, size, limit, &head);
     check_fields(head.fields, head.n_fields, head.fields_at, size);
     TRAP((verdict == -1) != (head.cause != 0) || (verdict == 0 && size >= limit));

@@ -1,7 +1,7 @@
 """Gate: imports of the Cython sources, which import-linter cannot see, point one way.
 
 usage: python -m tests.checks.imports
-    gateway -> {k8s, geoip} -> routing_core; the data plane knows neither control nor k8s.
+    gateway -> {k8s, geoip} -> routing_core; the data plane knows neither control nor k8s, and its rooms only those below.
 Also: no textual `include`, no relative import (the full name says which room a module comes from).
 """
 
@@ -16,6 +16,10 @@ from tests.checks.pyx import ROOMS, code_only, sources, statements
 OURS = {"routing_core", "geoip", "k8s", "gateway", "bench", "tests"}
 # What a room may know of ours, beside itself.
 MAY_KNOW = {"routing_core": (), "geoip": ("routing_core",), "gateway/dataplane": ("routing_core", "geoip")}
+# Of the data plane, upper ones first: each may know those behind it. Its root holds `_core`, all structs, which everyone may know, and
+# which are made of what the lowest rooms declare.
+INNER = ("reactor", "proxy", "downstream", "upstream", "exchange", "transport", "shared", "http1")
+STRUCTS = ("transport", "shared", "http1")
 # No .pyx has business with these. What the rooms' .py files may not import is in pyproject.toml (import-linter).
 FOREIGN = {"kubernetes", "maxminddb", "asyncio", "logging", "random", "select", "socket", "threading", "time", "uvloop", "aiohttp"}
 FOREIGN_C = {"routing_core": ("posix", "libc.time", "libc.stdio", "libc.signal")}  # it decides: no sockets, clocks, files
@@ -58,6 +62,18 @@ def is_known(name: str, rooms: Sequence[str]) -> bool:
     return any(is_within(name, room) for room in rooms)
 
 
+def inner_known(path: Path) -> Sequence[str]:
+    """Which rooms of the data plane a source of it may know."""
+    inner = path.parts[2]
+    return INNER[INNER.index(inner) :] if inner in INNER else STRUCTS
+
+
+def is_upward(path: Path, name: str) -> bool:
+    """Whether a source of the data plane names a room above its own. Lists of names for Python may name all."""
+    parts = name.split(".")
+    return parts[:2] == ["gateway", "dataplane"] and parts[2] in INNER and parts[2] not in inner_known(path)
+
+
 def faults_in(path: Path, text: str) -> list[str]:
     """What is wrong in one source, a line each."""
     faults = []
@@ -72,6 +88,8 @@ def faults_in(path: Path, text: str) -> list[str]:
                 faults.append(f"{path}:{number}: relative import {name}")
             elif top in FOREIGN or is_known(name, FOREIGN_C.get(room, ())) or (top in OURS and not is_known(name, allowed)):
                 faults.append(f"{path}:{number}: {room} must not know {name}")
+            elif room == "gateway/dataplane" and is_upward(path, name):
+                faults.append(f"{path}:{number}: {path.parts[2]} must not know {name}")
     return faults
 
 

@@ -36,7 +36,7 @@ class Function:
 def sources(*suffixes: str) -> list[Path]:
     """The Cython sources, relative to the project: of all rooms, or of those in the variable ROOMS (as in setup.py)."""
     rooms = os.environ.get("ROOMS", " ".join(ROOMS)).split()
-    return sorted(path for room in rooms for suffix in suffixes for path in Path(room).glob(f"*{suffix}"))
+    return sorted(path for room in rooms for suffix in suffixes for path in Path(room).rglob(f"*{suffix}"))
 
 
 def code_only(text: str) -> str:

@@ -103,7 +103,7 @@ def test_score_in_a_nogil_function_is_a_fault(functions):
     [
         ("routing_core/_x.pyx", "from routing_core._memory cimport take, give\n", None),
         ("routing_core/_x.pyx", "from geoip._reader cimport find\n", "must not know geoip"),
-        ("routing_core/_x.pyx", "cimport gateway.dataplane._worker\n", "must not know gateway"),
+        ("routing_core/_x.pyx", "cimport gateway.dataplane.reactor._worker\n", "must not know gateway"),
         ("routing_core/_x.pyx", "import time\n", "must not know time"),
         ("routing_core/_x.pyx", "from posix.time cimport clock_gettime\n", "must not know posix.time"),
         ("gateway/dataplane/_x.pyx", "from posix.time cimport clock_gettime\n", None),
@@ -116,6 +116,13 @@ def test_score_in_a_nogil_function_is_a_fault(functions):
         ("gateway/dataplane/_x.pyx", "import asyncio\n", "must not know asyncio"),
         ("gateway/dataplane/_x.pyx", "# import asyncio\n'''\nimport k8s\n'''\n", None),
         ("gateway/dataplane/_x.pyx", "from ._head cimport parse\n", "relative"),
+        ("gateway/dataplane/proxy/_x.pyx", "from gateway.dataplane.exchange._flow cimport pump\n", None),
+        ("gateway/dataplane/proxy/_x.pyx", "from gateway.dataplane.proxy._reply cimport compose_reply\n", None),
+        ("gateway/dataplane/exchange/_x.pyx", "from gateway.dataplane._core cimport *\n", None),
+        ("gateway/dataplane/exchange/_x.pyx", "from gateway.dataplane.proxy._reply cimport compose_reply\n", "exchange must not know"),
+        ("gateway/dataplane/http1/_x.pxd", "from gateway.dataplane.shared._ring cimport Ring\n", "http1 must not know"),
+        ("gateway/dataplane/_core.pxd", "from gateway.dataplane.shared._ring cimport Ring\n", None),
+        ("gateway/dataplane/_core.pxd", "from gateway.dataplane.upstream._pools cimport adopt\n", "_core.pxd must not know"),
         ("gateway/dataplane/_x.pyx", 'include "head.pxi"\n', "include"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.unit.gateway.control.operating import gateway_of, serve_some
-from tests.unit.gateway.control.test_telemetry import Served, samples, scrape
+from tests.unit.gateway.control.operator.test_telemetry import Served, samples, scrape
 
 ALERTS, UNIT = Path("docs/examples/alerts.yml"), Path("docs/examples/isochrone.service")
 OPERATIONS = Path("docs/operations.md")

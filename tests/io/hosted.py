@@ -7,8 +7,8 @@ from typing import Any
 
 from gateway.app import Gateway
 from gateway.config import parse
-from gateway.control.lifecycle import Phase
-from gateway.control.resolver import Lookup, lookup
+from gateway.control.life.lifecycle import Phase
+from gateway.control.sources.resolver import Lookup, lookup
 from tests.io.serving import DEADLINE_S, eventually
 
 

@@ -11,7 +11,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_plain
 
 from gateway.cli import main
-from gateway.control.access_log import FIELDS
+from gateway.control.operator.access_log import FIELDS
 from tests.io.serving import AMERICAN, CONFIG, GERMAN, Load, backends, eventually, free_port, served
 
 pytestmark = pytest.mark.slow

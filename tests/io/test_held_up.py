@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.control import refresh
-from gateway.control.gates import State
-from gateway.control.ramps import Stage
+from gateway.control.health.gates import State
+from gateway.control.steering import refresh
+from gateway.control.steering.ramps import Stage
 from tests.io.hosted import Hosted
 from tests.io.serving import CONFIG, Backend, Client, eventually, free_port
 from tests.io.world import GERMAN, site_of

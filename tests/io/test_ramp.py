@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from gateway.control.refresh import STARTING_S
+from gateway.control.steering.refresh import STARTING_S
 from tests.io.hosted import Hosted
 from tests.io.serving import CONFIG, DEADLINE_S, Client, eventually, free_port
 from tests.io.world import GERMAN, is_likely, site_of

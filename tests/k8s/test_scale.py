@@ -16,15 +16,15 @@ from typing import Any
 import pytest
 
 from gateway.config import parse
-from gateway.control.ejections import Ejections
-from gateway.control.gates import Gates
-from gateway.control.publisher import Publisher
-from gateway.control.refresh import Refresh
-from gateway.control.resolver import Resolver, lookup
-from gateway.control.rows import Rows
-from gateway.control.sources import Sources
-from gateway.control.tasks import Tasks
-from gateway.control.world import World
+from gateway.control.health.ejections import Ejections
+from gateway.control.health.gates import Gates
+from gateway.control.process.tasks import Tasks
+from gateway.control.sources.endpoints import Sources
+from gateway.control.sources.resolver import Resolver, lookup
+from gateway.control.sources.world import World
+from gateway.control.steering.refresh import Refresh
+from gateway.control.table.publisher import Publisher
+from gateway.control.table.rows import Rows
 from geoip import Locator
 from k8s import Cluster, ClusterAccess
 from routing_core import Figures

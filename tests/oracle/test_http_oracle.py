@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.dataplane import _parsing_testing as parsing
+from gateway.dataplane.http1 import _parsing_testing as parsing
 
 ACCEPT, REFUSE, MORE = "accept", "refuse", "more"
 Reading = tuple[str, Any]  # verdict; what was read, or why not

@@ -13,13 +13,13 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from gateway import _config_limits as limits
-from gateway import _config_model as model
-from gateway import _config_services as services
-from gateway import _config_steering as steering
-from gateway import _config_units as units
-from gateway._config_faults import sections
-from gateway._config_units import Leaf
+from gateway.config import _limits as limits
+from gateway.config import _places as model
+from gateway.config import _routes as steering
+from gateway.config import _services as services
+from gateway.config import _units as units
+from gateway.config._faults import sections
+from gateway.config._units import Leaf
 from tests.checks.config_docs import is_list, leaf_of
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]

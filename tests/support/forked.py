@@ -115,7 +115,7 @@ def prepare() -> Callable[[], int]:
     import gateway.app
     import gateway.cli
     import gateway.commands.serve
-    import gateway.control.access_log
+    import gateway.control.operator.access_log
     import gateway.loading
 
     gateway.commands.serve.parts()

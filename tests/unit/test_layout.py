@@ -31,7 +31,7 @@ def mirrored(*paths):
 def test_mirror_finds_what_is_missing():
     assert mirrored("geoip/_reader.pyx", "tests/unit/geoip/test_reader.py") == []
     assert mirrored("geoip/_reader.pyx", "tests/unit/geoip/test_reader_hostile.py") == []
-    assert mirrored("gateway/config/units.py", "tests/unit/gateway/test_config_units.py") == []
+    assert mirrored("gateway/config/units.py", "tests/unit/gateway/config/test_units.py") == []
     assert mirrored("k8s/reflector.py", "tests/k8s/test_reflector.py") == []
     assert mirrored("geoip/_testing.pyx", "routing_core/spec.py") == []
     assert "has no test" in mirrored("geoip/_reader.pyx")[0]

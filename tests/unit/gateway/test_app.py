@@ -6,9 +6,9 @@ import pytest
 
 from gateway.app import Gateway
 from gateway.config import Loaded
-from gateway.control.lifecycle import Phase
-from gateway.control.listeners import Listeners
-from gateway.control.probes import Result
+from gateway.control.health.probes import Result
+from gateway.control.life.lifecycle import Phase
+from gateway.control.life.listeners import Listeners
 from gateway.errors import StartError
 from tests.unit.gateway.control.helpers import TWO_POPS, config_of
 

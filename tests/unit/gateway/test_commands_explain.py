@@ -6,9 +6,9 @@ import pytest
 
 from gateway.cli import main
 from gateway.config import load
-from gateway.control.explanation import explain
-from gateway.control.offline import situation_of
-from gateway.explain_text import columns
+from gateway.control.operator.explanation import explain
+from gateway.control.operator.offline import situation_of
+from gateway.pictures.explain_text import columns
 from tests.unit.gateway.admin_api import admin_api
 
 EXAMPLE = "docs/examples/two-pops.yaml"

@@ -5,7 +5,7 @@ import pytest
 from gateway.cli import main
 from gateway.commands import pops
 from gateway.commands._client import AdminClient
-from gateway.control.pools import describe
+from gateway.control.operator.pools import describe
 from tests.unit.gateway.admin_api import admin_api
 from tests.unit.gateway.control.operating import admit, gateway_of
 

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from gateway.cli import main
 from gateway.commands import simulate as command
-from gateway.population import Population
-from gateway.simulation import CountryPart, Loss, PopPart, Simulation
+from gateway.simulation.population import Population
+from gateway.simulation.shares import CountryPart, Loss, PopPart, Simulation
 from geoip.countries import COUNTRIES
 from tests.unit.geoip.mmdb import city, write
 

@@ -3,8 +3,9 @@ import dataclasses
 import pytest
 
 from routing_core import Figures, RouteSpec, RuleSpec, Table, draw, explain
+from routing_core._figures import REASONS
 from routing_core._latency import great_circle_km
-from routing_core._steer import EVIDENCE, FAILURES, REASONS
+from routing_core._steer import EVIDENCE, FAILURES
 from tests.unit.routing_core.tables import (
     HERE,
     LONDON,

@@ -3,9 +3,9 @@
 import random
 from collections import defaultdict
 
-from gateway.control.ejections import Ejections
-from gateway.control.gates import State
-from gateway.control.world import Known, Origin
+from gateway.control.health.ejections import Ejections
+from gateway.control.health.gates import State
+from gateway.control.sources.world import Known, Origin
 from k8s import State as SourceState
 from tests.unit.gateway.control.helpers import Clock, config_of, identity, publisher_of
 

@@ -2,10 +2,10 @@
 
 import asyncio
 
-from gateway.control.resolver import Resolver
-from gateway.control.sources import Sources
-from gateway.control.tasks import Tasks
-from gateway.control.world import World
+from gateway.control.process.tasks import Tasks
+from gateway.control.sources.endpoints import Sources
+from gateway.control.sources.resolver import Resolver
+from gateway.control.sources.world import World
 from k8s import Endpoint, ServiceKey, State
 from tests.unit.gateway.control.helpers import Clock, config_of
 

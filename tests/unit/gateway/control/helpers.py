@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from gateway.config import Config, Service, parse
-from gateway.control.gates import Gates
-from gateway.control.publisher import Publisher
-from gateway.control.rows import Rows
-from gateway.control.settings import overrides_of, pins_of
-from gateway.control.world import Identity, Known, Origin, World
+from gateway.control.health.gates import Gates
+from gateway.control.sources.geo import overrides_of, pins_of
+from gateway.control.sources.world import Identity, Known, Origin, World
+from gateway.control.table.publisher import Publisher
+from gateway.control.table.rows import Rows
 from geoip import Locator
 from k8s import State
 from routing_core import Figures

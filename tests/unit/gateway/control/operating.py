@@ -4,7 +4,7 @@ from typing import Any
 
 from gateway.app import Gateway, NewPart
 from gateway.config import Loaded
-from gateway.control.world import Identity
+from gateway.control.sources.world import Identity
 from routing_core._testing import add_to_endpoint, add_to_pool, add_to_pop
 from tests.unit.gateway.control.helpers import TWO_POPS, Clock, config_of
 

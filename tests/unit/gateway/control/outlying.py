@@ -2,8 +2,8 @@
 
 import random
 
-from gateway.control.outliers import Counts, Outliers, Rules
-from gateway.control.world import Identity
+from gateway.control.health.outliers import Counts, Outliers, Rules
+from gateway.control.sources.world import Identity
 from tests.unit.gateway.control.helpers import by_group
 
 TURN_S = 0.1

@@ -3,9 +3,9 @@
 from typing import Any
 
 from gateway.config import Config
-from gateway.control.builder import build
-from gateway.control.refresh import STARTING_S, Refresh
-from gateway.control.world import Identity, Known, Origin, World
+from gateway.control.sources.world import Identity, Known, Origin, World
+from gateway.control.steering.refresh import STARTING_S, Refresh
+from gateway.control.table.builder import build
 from k8s import State
 from routing_core import TableSpec
 from tests.unit.gateway.control.helpers import Bench, identity

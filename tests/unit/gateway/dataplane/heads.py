@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gateway.dataplane import _parsing_testing as parsing
+from gateway.dataplane.http1 import _parsing_testing as parsing
 
 BAD, NEED_DATA, WHOLE = -1, 0, 1
 TRAILING = b"GET /next HTTP/1.1\r\nHost: other\r\n\r\n\x00"

@@ -1,0 +1,1 @@
+"""Which endpoints take traffic: probes, gates, outliers and ejections."""

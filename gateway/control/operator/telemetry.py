@@ -1,0 +1,202 @@
+"""Telemetry: the figures as metrics (which, and of what: `families`). Counts nothing itself, so a request costs nothing here.
+
+    reading = telemetry.read()                      # in control's thread: copies the figures, 10 us a pool
+    body, content_type = reading.render(accept)     # in any thread: the text, which may be megabytes
+
+Two steps, because text for 6,000 pools takes a while. Must not know HTTP. A label's value comes from the configuration or
+from a fixed list, never from a request: nobody outside can make series. Series of a pool that has served nothing yet are left out
+where they would all be zero (histograms, codes, reasons).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from prometheus_client import ProcessCollector
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from gateway.control.health.ejections import RULE_NAMES
+from gateway.control.life.lifecycle import Phase
+from gateway.control.operator.access_log import AccessLog
+from gateway.control.operator.exposition import Labels, family, histogram, join, label_text
+from gateway.control.operator.families import OF_GATEWAY, OF_POOL, POOL, Family, Histogram
+from gateway.control.operator.pools import (
+    InPop,
+    endpoint_states,
+    in_flight_by_pop,
+    is_kept,
+    pool_headroom,
+    pools_in_use,
+    source_age_s,
+    tally,
+)
+from gateway.control.table.settings import buffer_bytes
+from routing_core import BUCKETS_MS, PoolFigures
+
+if TYPE_CHECKING:
+    from gateway.app import Gateway
+    from gateway.dataplane.shared._counters import Counted
+
+DRAIN_STATES = {Phase.HELD: 1, Phase.LAMEDUCK: 1, Phase.CLOSING: 2, Phase.ABORTING: 3, Phase.EXIT: 3}
+BOUNDS = (*(repr(ms / 1000) for ms in BUCKETS_MS), "+Inf")  # as OpenMetrics and Go write floats
+
+
+@dataclass(frozen=True, slots=True)
+class PoolReading:
+    service: str
+    pop: str
+    figures: PoolFigures
+    endpoints: dict[str, int]  # by state
+    ejections: dict[str, int]  # of its endpoints since the start, by rule
+    headroom: float | None  # None: no capacity
+    source_age_s: float | None
+    is_kept: bool | None  # see Source.kept; None: its source is no cluster
+    fails_more: bool  # than the service's other PoPs
+
+    @property
+    def is_used(self) -> bool:
+        """Whether it has served anybody."""
+        return bool(self.figures["durations"])
+
+
+Pools = list[tuple[Labels, PoolReading]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """All figures of one moment."""
+
+    pools: list[PoolReading]
+    retries: list[tuple[str, dict[str, int]]]  # of each service, by outcome
+    counted: Counted
+    listeners: list[str]
+    drained: dict[str, bool]  # by PoP: the operator's word
+    in_pops: dict[str, InPop]
+    databases: dict[str, tuple[float | None, bool]]  # age in seconds; whether the file that is there now was refused
+    log_dropped: dict[str, int]  # access log records, by cause
+    silences_s: list[float]  # of each worker: since it last turned
+    buffer_bytes: int  # the bound
+    drain_state: int
+    is_ready: bool
+    generation: int
+    table_age_s: float
+    build_s: float
+    probes_late_s: float
+    reloads: dict[str, int]  # by result
+    reload_times: dict[str, float]  # by result: of the last, Unix time; 0: none yet
+
+    def render(self, accept: str = "") -> tuple[bytes, str]:
+        """The text and its Content-Type: OpenMetrics when `accept` asks for it, else Prometheus' own."""
+        encode, content_type = choose_encoder(accept)
+        of_gateway = [_of_library(one, self) for one in OF_GATEWAY]
+        text = encode(_Families([*of_gateway, *ProcessCollector(registry=None).collect()]))
+        return join(text, self._of_pools(content_type.startswith("application/openmetrics-text"))), content_type
+
+    def _of_pools(self, is_open: bool) -> Iterator[str]:
+        pools = [(label_text(service=pool.service, pop=pool.pop), pool) for pool in self.pools]
+        for one in OF_POOL:
+            if one.kind == "histogram":
+                yield from histogram(one.name, one.documentation, BOUNDS, _histograms(one, pools))
+            else:
+                yield from family(
+                    one.name, "counter" if one.kind == "counter" else "gauge", one.documentation, _series(one, pools), is_open
+                )
+
+
+class Telemetry:
+    """Reads the figures of one gateway."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+
+    def read(self) -> Reading:
+        gateway, now = self.gateway, self.gateway.clock()
+        table = gateway.publisher.table.spec
+        counted = gateway.counters.read()
+        in_flight = in_flight_by_pop(gateway)
+        return Reading(
+            pools=list(self._pools(in_flight)),
+            retries=[(service.name, gateway.figures.read_service(service.row)) for service in table.services],
+            counted=counted,
+            listeners=[listener.name for listener in gateway.listeners.all],
+            drained={pop.name: pop.is_drained for pop in table.pops},
+            in_pops=in_flight,
+            databases=gateway.geo.by_path(time.time()),
+            log_dropped=self._log_dropped(counted),
+            silences_s=[max(0.0, now - beat_ms / 1000) if beat_ms else 0.0 for beat_ms in counted["beats_ms"]],
+            buffer_bytes=buffer_bytes(gateway.config),
+            drain_state=DRAIN_STATES.get(gateway.lifecycle.phase, 0),
+            is_ready=not gateway.ready.reasons(),
+            generation=table.generation,
+            table_age_s=max(0.0, now - gateway.publisher.built_at),
+            build_s=gateway.publisher.build_s,
+            probes_late_s=gateway.prober.late_s,
+            reloads=dict(gateway.reloader.counts),
+            reload_times=dict(gateway.reloader.ended_at),
+        )
+
+    def _pools(self, in_flight: dict[str, InPop]) -> Iterator[PoolReading]:
+        gateway = self.gateway
+        pops = {pop.name: pop for pop in gateway.config.pops}
+        for service, backend, pool in pools_in_use(gateway):
+            states = endpoint_states(gateway.world, gateway.gates.all, (service.name, backend.pop))
+            n_refused = len(gateway.world.refused.get((service.name, backend.pop), ()))
+            figures = gateway.figures.read_pool(pool.row)
+            free = pool_headroom(pops[backend.pop], in_flight[backend.pop], backend, figures)
+            ejections = {cause: gateway.ejections.counts[service.name, backend.pop, cause] for cause in RULE_NAMES.values()}
+            states_count, age_s = tally(states, n_refused), source_age_s(gateway, service, backend)
+            fails_more = gateway.refresh.fails_more((service.name, backend.pop)) is not None
+            yield PoolReading(
+                service.name, backend.pop, figures, states_count, ejections, free, age_s, is_kept(gateway, service, backend), fails_more
+            )
+
+    def _log_dropped(self, counted: Counted) -> dict[str, int]:
+        logs = [part for part in self.gateway.parts if isinstance(part, AccessLog)]
+        return {"full": counted["figures"]["log_dropped"], "failed": sum(log.dropped for log in logs)}
+
+
+class _Families(Collector):
+    """Families that are there already, as the library wants them."""
+
+    def __init__(self, families: list[Metric]) -> None:
+        self.families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self.families
+
+
+def _of_library(one: Family[Reading], reading: Reading) -> Metric:
+    if one.kind == "info":
+        info = InfoMetricFamily(one.name, one.documentation, labels=one.labels)
+        for values, _ in one.numbers(reading):
+            info.add_metric(values, {})
+        return info
+    found = (CounterMetricFamily if one.kind == "counter" else GaugeMetricFamily)(one.name, one.documentation, labels=one.labels)
+    for values, number in one.numbers(reading):
+        found.add_metric(values, number)
+    return found
+
+
+def _histograms(one: Family[PoolReading], pools: Pools) -> Iterator[tuple[Labels, list[int], float]]:
+    for labels, pool in pools:
+        if isinstance(figure := one.figure(pool), Histogram):
+            yield labels, figure.buckets, figure.total
+
+
+def _series(one: Family[PoolReading], pools: Pools) -> Iterator[tuple[Labels, float]]:
+    """As `Family.numbers`, which costs half a million lines twice the time. Values of a label beside the pool's own are of fixed lists:
+    nothing in them has to be escaped."""
+    figures = ((labels, one.figure(pool)) for labels, pool in pools)
+    if one.labels == POOL:
+        yield from ((labels, figure) for labels, figure in figures if isinstance(figure, (float, int)))
+        return
+    (label,) = one.labels[len(POOL) :]
+    for labels, figure in figures:
+        if isinstance(figure, dict):
+            for value, number in figure.items():
+                yield f'{labels},{label}="{value}"', number

@@ -1,0 +1,1 @@
+"""What is known of the world: endpoints of clusters and names, and where clients are."""

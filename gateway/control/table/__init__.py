@@ -1,0 +1,1 @@
+"""Configuration and world become a table, and the table is published."""

@@ -1,0 +1,1 @@
+"""Clients' connections: whose they are, how they come, wait and go."""

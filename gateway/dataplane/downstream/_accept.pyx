@@ -1,0 +1,182 @@
+"""One accept an event: the listener is level-triggered, and a second accept that finds nothing costs 1-3 us. So does one a tick at each
+listener, for who was told to nobody that runs."""
+from libc.errno cimport EMFILE, ENFILE, errno
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+from posix.fcntl cimport F_DUPFD_CLOEXEC, fcntl
+from posix.unistd cimport close
+
+from gateway.dataplane._core cimport *
+from gateway.dataplane.downstream._client cimport is_trusted, read_peer, write_address
+from gateway.dataplane.downstream._doors cimport comes_back, enter_doors, leave_doors, stays
+from gateway.dataplane.downstream._holders cimport enter_holder, may_have_more
+from gateway.dataplane.downstream._room cimport make_room, make_room_anywhere
+from gateway.dataplane.shared._counters cimport *
+from gateway.dataplane.shared._places cimport has_more_clients
+from gateway.dataplane.shared._snapshot cimport CLOSING, orders_of
+from gateway.dataplane.shared._tally cimport TALLIED_CONNECTIONS, give_place
+from gateway.dataplane.transport._connection cimport enter_idle, open_connection, set_deadline, watch_peer
+from gateway.dataplane.transport._linux cimport *
+from routing_core._atomic cimport add_own, add_shared, load_acquire
+
+
+cdef enum:
+    RESERVE = 32            # descriptors
+    MANY = 1 << 30
+
+
+cdef Connection *welcome(Core *core, int fd, int listener, const uint8_t *address) noexcept nogil:
+    """A downstream for an accepted socket; owns fd, also when it returns NULL."""
+    cdef uint64_t place = 0
+    cdef Connection *downstream
+    if not may_have_more(core, address, TALLIED_CONNECTIONS, &place):
+        count_cause(core.column, CAUSE_CLIENT_CONNECTIONS)
+        close(fd)
+        return NULL
+    downstream = open_connection(core, fd, READING)
+    if downstream == NULL:
+        count_cause(core.column, CAUSE_NO_MEMORY)
+        give_place(core.tally, core.number, place)
+        return NULL
+    downstream.place = place
+    if fd >= core.accept_limit:
+        core.over = downstream
+    downstream.listener = listener
+    downstream.is_writable = True
+    memcpy(downstream.peer, address, 16)
+    downstream.peer_length = <uint8_t>write_address(downstream.peer, downstream.peer_text)
+    downstream.generation = core.snapshot.generation
+    downstream.is_trusted = is_trusted(core.snapshot.settings, downstream.peer)
+    add_own(&core.column.idle[listener], 1)
+    add_own(&core.column.n_open, 1)
+    add_shared(&core.doors.doors[listener].n_open, 1)
+    count(core.column, ACCEPTED)
+    enter_holder(core, downstream)
+    enter_idle(core, downstream)
+    set_deadline(core, downstream, core.snapshot.settings.request_head_ms)
+    return downstream
+
+
+cdef void lift_bound(Core *core, int fd, uint16_t family) noexcept nogil:
+    """A listener that holds new connections back drops what has come through a router (see Listener.refuse_new), and so would one that was
+    in its handshake by then."""
+    cdef int none = 0
+    if family == AF_UNIX or load_acquire(&orders_of(core.board).phase) < <int64_t>CLOSING:
+        return
+    setsockopt(fd, IPPROTO_IP, IP_MINTTL, &none, sizeof(none))
+    if family == AF_INET6:
+        setsockopt(fd, IPPROTO_IPV6, IPV6_MINHOPCOUNT, &none, sizeof(none))
+
+
+cdef bint move_down(Core *core, Connection *downstream) noexcept nogil:
+    """To the lowest number that is free, which the kernel gives."""
+    cdef int fd = downstream.fd
+    cdef int low = fcntl(fd, F_DUPFD_CLOEXEC, 0)
+    if low < 0:
+        return False
+    downstream.fd = low
+    if low < core.accept_limit and watch_peer(core, downstream):
+        epoll_ctl(core.epoll, EPOLL_CTL_DEL, fd, NULL)      # closing it is not enough while the socket has another number
+        close(fd)
+        core.over = NULL
+        return True
+    downstream.fd = fd
+    close(low)
+    return False
+
+
+cdef bint has_descriptors(Core *core) noexcept nogil:
+    """Below the limit. A probe or an answer of admin's leaves a low number free now and then: who is above moves there first, or clients
+    would take what is left step by step."""
+    cdef int fd
+    if core.over != NULL and not move_down(core, core.over):
+        return False
+    fd = fcntl(core.wake.fd, F_DUPFD_CLOEXEC, 0)
+    if fd >= 0:
+        close(fd)
+    return 0 <= fd < core.accept_limit
+
+
+cdef bint has_knocked(int fd) noexcept nogil:
+    """The kernel looks for a free descriptor before it looks for a connection: without one, accept4 fails though nobody is there."""
+    cdef pollfd listener = pollfd(fd=fd, events=POLLIN)
+    return poll(&listener, 1, 0) == 1
+
+
+cdef bint accept_one(Core *core, Connection *listener) noexcept nogil:
+    cdef sockaddr_storage peer
+    cdef uint32_t size = sizeof(peer)
+    cdef uint8_t address[16]
+    cdef int number = listener.listener
+    cdef int fd = accept4(listener.fd, <sockaddr *>&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
+    if fd < 0:
+        if (errno == EMFILE or errno == ENFILE) and has_knocked(listener.fd):
+            count_cause(core.column, CAUSE_NO_DESCRIPTORS)
+            memset(address, 0, 16)      # whose it is shows only once it is accepted
+            if make_room(core, number, address):
+                return True
+            stop_accepting(core)    # or this event would come again at once, for nothing; the next tick tries anew
+        return False
+    read_peer(&peer, address)
+    if has_more_clients(core, number, core.snapshot.settings.max_connections - 1):
+        count_cause(core.column, CAUSE_TOO_MANY_CONNECTIONS)
+        if not make_room_anywhere(core, number, address):
+            close(fd)
+            return True
+    if fd >= core.accept_limit:     # what is left is for those who look after the gateway
+        count_cause(core.column, CAUSE_NO_DESCRIPTORS)
+        make_room(core, number, address)
+    lift_bound(core, fd, peer.ss_family)    # TCP_NODELAY it has from its listener
+    welcome(core, fd, number, address)
+    if core.over != NULL and not move_down(core, core.over):
+        stop_accepting(core)
+        return False
+    return True
+
+
+cdef void stop_accepting(Core *core) noexcept nogil:
+    leave_doors(core)
+    core.is_accepting = False
+
+
+cdef int start_accepting(Core *core) noexcept nogil:
+    cdef int failed = enter_doors(core)
+    core.is_accepting = failed == 0
+    return failed
+
+
+cdef void on_knock(Core *core, Connection *listener) noexcept nogil:
+    # An event may be older than the order to stop.
+    listener.is_readable = core.is_accepting and accept_one(core, listener) and stays(core, listener)
+
+
+cdef void accept_more(Core *core) noexcept nogil:
+    cdef int i
+    for i in range(MAX_LISTENERS):
+        if core.listeners[i].is_readable:
+            on_knock(core, &core.listeners[i])
+
+
+cdef void try_doors(Core *core) noexcept nogil:
+    cdef int i
+    core.may_hold = 0
+    for i in range(MAX_LISTENERS):
+        if core.listeners[i].fd >= 0 and core.is_accepting and accept_one(core, &core.listeners[i]) and core.is_accepting:
+            core.listeners[i].is_readable = comes_back(core, &core.listeners[i])
+
+
+cdef void drain_backlog(Core *core) noexcept nogil:
+    cdef int i
+    for i in range(MAX_LISTENERS):
+        if core.listeners[i].fd >= 0:
+            while accept_one(core, &core.listeners[i]):
+                pass
+    stop_accepting(core)
+
+
+cdef tuple limits_of(int64_t n_descriptors, int n_workers):
+    """Where workers stop to accept, and to reach upstreams: admin and status answer also when clients have taken all."""
+    cdef int64_t limit = min(n_descriptors, <int64_t>MANY) if n_descriptors >= 0 else <int64_t>MANY
+    # Each worker may be one over; and as many as control's own listeners may have: see most_connections.
+    cdef int64_t reserve = min(RESERVE + 2 * n_workers + limit // 32, limit // 4)
+    return limit - reserve, limit - reserve // 2

@@ -1,0 +1,1 @@
+"""What an exchange consists of: two flows, their waits, its account."""

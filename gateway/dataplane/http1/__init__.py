@@ -1,0 +1,1 @@
+"""Bytes in, meaning out: RFC 9112."""

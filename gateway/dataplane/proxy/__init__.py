@@ -1,0 +1,1 @@
+"""A request becomes an exchange: its route, its attempts, its answer."""

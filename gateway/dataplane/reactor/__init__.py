@@ -1,0 +1,1 @@
+"""A worker's turn, and its end."""

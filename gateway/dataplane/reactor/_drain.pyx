@@ -1,0 +1,119 @@
+"""Connections that have been idle for a second end by a half-close and a wait for the client's end; what has never been used, a second
+after the closing began."""
+from libc.stdint cimport int64_t
+
+from gateway.dataplane._core cimport *
+from gateway.dataplane.downstream._accept cimport drain_backlog, stop_accepting
+from gateway.dataplane.downstream._holders cimport free_holders
+from gateway.dataplane.downstream._life cimport HEARD_MS, abort, close_downstream, end_downstream, linger_on
+from gateway.dataplane.shared._counters cimport FORCED_IDLE, FORCED_REQUEST, FORCED_TUNNEL
+from gateway.dataplane.shared._snapshot cimport ABORTING, CLOSING, SEALED, orders_of
+from gateway.dataplane.transport._buffers cimport free_spares
+from gateway.dataplane.transport._connection cimport (
+    free_connections, leave_idle, oldest_idle, resume_later, set_deadline, sweep_graveyard, would_block)
+from gateway.dataplane.transport._timers cimport Timer, expire_all
+from gateway.dataplane.upstream._pools cimport drop_upstream, free_pools
+from routing_core._atomic cimport add_own, load_relaxed, store_relaxed
+
+cdef enum:
+    IDLE_A_TICK = 256       # a millisecond or two
+
+
+cdef void follow_orders(Core *core) noexcept nogil:
+    cdef int64_t phase = load_relaxed(&orders_of(core.board).phase)
+    cdef bint is_new = phase != core.phase
+    if phase >= <int64_t>CLOSING and core.phase < <int64_t>CLOSING:
+        core.closing_ms = core.now_ms
+    core.phase = phase
+    if is_new and phase == <int64_t>SEALED:
+        drain_backlog(core)
+        close_idle(core)
+    elif is_new and phase == <int64_t>ABORTING:
+        stop_accepting(core)
+        cut_all(core)
+    elif is_new and phase == <int64_t>CLOSING:
+        close_idle(core)
+    # Last: who reads it may close the listeners.
+    store_relaxed(&core.column.phase, phase)
+
+
+cdef void close_idle(Core *core) noexcept nogil:
+    """The oldest, as many as delay the others little."""
+    cdef int listener
+    cdef int left = IDLE_A_TICK
+    cdef Connection *downstream
+    for listener in range(MAX_LISTENERS):
+        downstream = oldest_idle(core, listener)
+        while downstream != NULL and left > 0 and core.now_ms - downstream.idle_ms >= HEARD_MS:
+            left -= 1
+            leave_idle(core, downstream)
+            end_idle(core, downstream)
+            downstream = oldest_idle(core, listener)
+
+
+cdef void end_idle(Core *core, Connection *downstream) noexcept nogil:
+    """Those that have had an answer end now; those that have not yet said a word may still be about to."""
+    cdef int64_t left_ms = core.closing_ms + HEARD_MS - core.now_ms
+    if downstream.n_exchanges == 0 and left_ms > 0:
+        if downstream.deadline_ms > core.now_ms + left_ms:
+            set_deadline(core, downstream, left_ms)
+    elif has_come(downstream):      # more is ready than one turn takes: an answer will announce the end. Or it has ended itself
+        resume_later(core, downstream)
+    else:
+        linger_on(core, downstream)
+
+
+cdef bint has_come(Connection *downstream) noexcept nogil:
+    if downstream.input.begin < downstream.input.end:
+        return True
+    downstream.is_readable = not would_block(downstream)
+    return downstream.is_readable
+
+
+cdef void cut_all(Core *core) noexcept nogil:
+    expire_all(&core.wheel, on_cut, core)
+
+
+cdef void on_cut(void *owner, Timer *timer) noexcept nogil:
+    cdef Core *core = <Core *>owner
+    cdef Connection *connection = <Connection *>timer
+    cdef Exchange *exchange = connection.exchange
+    if exchange != NULL:
+        add_own(&core.column.forced[<int>FORCED_TUNNEL if exchange.state == TUNNELLING else <int>FORCED_REQUEST], 1)
+        abort(core, exchange, GATEWAY_SIDE)
+    elif connection.pool != NULL:
+        drop_upstream(core, connection)
+    else:
+        add_own(&core.column.forced[<int>FORCED_IDLE], 1)
+        close_downstream(core, connection)
+
+
+# --- The worker's end ---
+
+cdef void forget_resumed(Core *core, Connection **first) noexcept nogil:
+    while first[0] != NULL:
+        first[0].is_resumed = False
+        first[0] = first[0].next_resumed
+
+
+cdef void close_all(Core *core) noexcept nogil:
+    # Every connection is on the wheel, so expiring all ends all.
+    core.is_accepting = False
+    expire_all(&core.wheel, on_end, core)
+    forget_resumed(core, &core.resumed)
+    forget_resumed(core, &core.postponed)
+    forget_resumed(core, &core.starved)
+    sweep_graveyard(core)
+    free_spares(core)
+    free_connections(core)
+    free_holders(core)
+    free_pools(core)
+
+
+cdef void on_end(void *owner, Timer *timer) noexcept nogil:
+    cdef Core *core = <Core *>owner
+    cdef Connection *connection = <Connection *>timer
+    if connection.exchange == NULL and connection.pool != NULL:
+        drop_upstream(core, connection)
+    else:
+        end_downstream(core, connection)

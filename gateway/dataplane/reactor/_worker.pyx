@@ -1,0 +1,489 @@
+"""The reactor's turn, and the class that Python sees."""
+cimport cython
+
+import resource
+
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+from posix.unistd cimport close, read, write
+
+from gateway.dataplane._core cimport *
+from gateway.dataplane.downstream._accept cimport (
+    accept_more, has_descriptors, limits_of, on_knock, start_accepting, stop_accepting, try_doors, welcome)
+from gateway.dataplane.downstream._client cimport parse_address
+from gateway.dataplane.downstream._holders cimport open_holders
+from gateway.dataplane.downstream._life cimport close_downstream
+from gateway.dataplane.downstream._room cimport make_room_for_others, shrink
+from gateway.dataplane.downstream._shortage cimport go_on_giving, tend_shortage
+from gateway.dataplane.exchange._account cimport Record, as_dict
+from gateway.dataplane.exchange._blame cimport note_end
+from gateway.dataplane.exchange._flow cimport ALONE_BYTES
+from gateway.dataplane.proxy._attempts cimport *
+from gateway.dataplane.proxy._leaving cimport leave_silent
+from gateway.dataplane.proxy._queueing cimport resume_queued
+from gateway.dataplane.proxy._request cimport on_late_head, receive
+from gateway.dataplane.reactor._drain cimport close_all, close_idle, follow_orders
+from gateway.dataplane.shared._calls cimport is_called, judge_others, say_that_it_turns, take_rows
+from gateway.dataplane.shared._clock cimport clock_us
+from gateway.dataplane.shared._counters cimport *
+from gateway.dataplane.shared._ring cimport close_ring, oldest, open_ring, release
+from gateway.dataplane.shared._snapshot cimport CLOSING, SEALED, Snapshots, leave, look
+from gateway.dataplane.transport._buffers cimport trim_spares
+from gateway.dataplane.transport._connection cimport *
+from gateway.dataplane.transport._linux cimport *
+from gateway.dataplane.transport._timers cimport Timer, advance, start
+from gateway.dataplane.upstream._pools cimport adopt, drop_upstream, pool_of, put_back, tend_called, tend_pools
+from geoip._cache cimport close_cache, open_cache
+from routing_core._atomic cimport add_own, add_shared, load_acquire, store_pointer, store_relaxed, store_release
+from routing_core._figures cimport Figures
+from routing_core._layout cimport Endpoint
+from routing_core._memory cimport WORKER, give, take
+from routing_core._random cimport seed as seed_random
+
+
+cdef enum:
+    MOST_US = 150000             # from turn to turn: a sleep of WAIT_MS, and what a turn may take; who took longer was held up
+    LATE_US = 10000              # what such a turn counts for: above 0, so that time goes on where all turns are late
+
+
+# --- Events ---
+
+cdef void on_downstream(Core *core, Connection *downstream, uint32_t events) noexcept nogil:
+    # Both sides of a tunnel may have ended in turn, or ours behind the last answer: what came before the end is still to be read.
+    if events & EPOLLERR or (events & EPOLLHUP and downstream.state != LINGERING
+                             and not (downstream.exchange != NULL and downstream.exchange.state == TUNNELLING)):
+        if downstream.exchange != NULL:
+            on_lost(core, downstream)
+        else:
+            close_downstream(core, downstream)
+    elif downstream.state == READING:
+        receive(core, downstream)
+    elif downstream.state == LINGERING:
+        linger_more(core, downstream)
+    elif downstream.exchange != NULL:
+        drive(core, downstream.exchange)
+
+
+cdef void linger_more(Core *core, Connection *downstream) noexcept nogil:
+    """Reads and forgets, so that the client gets to read the answer. Up to its end: EPOLLHUP tells of that, and not of what lies before
+    it unread, on which a close would be a reset."""
+    cdef char waste[4096]
+    cdef ssize_t n
+    cdef int rounds = 0
+    while downstream.is_readable and rounds < 16 and core.n_sent <= ALONE_BYTES:
+        n = recv(downstream.fd, waste, sizeof(waste), 0)
+        if n == 0 or (n < 0 and errno != EAGAIN):
+            close_downstream(core, downstream)
+            return
+        downstream.is_readable = n > 0
+        core.n_sent += max(n, <ssize_t>0)
+        rounds += 1
+    if downstream.is_readable:
+        postpone(core, downstream)          # a flood: others first, and with other floods one share of a turn
+
+
+cdef void linger_on_late(Core *core, Connection *downstream) noexcept nogil:
+    """Time is up, but not for a client that still takes in the answer: whatever it sent now would cost it the rest."""
+    cdef int unread = 0
+    if ioctl(downstream.fd, SIOCOUTQ, &unread) == 0 and unread > 0 and (downstream.unread == 0 or unread < downstream.unread):
+        downstream.unread = unread
+        set_deadline(core, downstream, core.snapshot.settings.linger_ms)
+    else:
+        close_downstream(core, downstream)
+
+
+cdef bint is_stale(const Connection *upstream) noexcept nogil:
+    """The event is of bytes that were read since it was told: who was put off goes on ahead of the events."""
+    return not upstream.is_ending and would_block(upstream)
+
+
+cdef void on_upstream(Core *core, Connection *upstream, uint32_t events) noexcept nogil:
+    upstream.heard_in = core.told
+    if upstream.state == POOLED:
+        if not is_stale(upstream):
+            drop_upstream(core, upstream)   # an end, or an answer nobody asked for
+    elif upstream.state == CONNECTING:
+        if events & (EPOLLOUT | EPOLLERR | EPOLLHUP):
+            on_connected(core, upstream)
+    elif upstream.lent_in == core.told and events & ~<uint32_t>EPOLLOUT and not is_stale(upstream):
+        on_unasked(core, upstream)      # this event is older than the request that went up since it was told
+    else:
+        if upstream.is_ending:
+            note_end(core, upstream.exchange)
+        if events & (EPOLLERR | EPOLLHUP):
+            on_lost(core, upstream)
+        else:
+            drive(core, upstream.exchange)
+
+
+cdef void on_event(Core *core, Connection *connection, uint32_t events) noexcept nogil:
+    cdef uint64_t ignored = 0
+    cdef ConnectionState state = connection.state
+    if state == LISTENING:
+        on_knock(core, connection)
+        return
+    if state == WAKING:
+        read(connection.fd, &ignored, sizeof(ignored))
+        return
+    if events & EPOLLOUT:
+        connection.is_writable = True
+    if events & (EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP):
+        connection.is_readable = True
+        connection.is_ending = connection.is_ending or events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR) != 0
+    if state == READING or state == EXCHANGING or state == LINGERING:
+        on_downstream(core, connection, events)
+    elif state != DEAD and (state != POOLED or events & ~<uint32_t>EPOLLOUT):
+        on_upstream(core, connection, events)
+
+
+cdef void resume(Core *core, Connection *connection) noexcept nogil:
+    if connection.state == READING:
+        receive(core, connection)
+    elif connection.state == LINGERING:
+        linger_more(core, connection)
+    elif connection.exchange != NULL and connection.exchange.state == QUEUED:
+        resume_queued(core, connection.exchange)
+    elif connection.exchange != NULL:
+        drive(core, connection.exchange)
+
+
+cdef void resume_all(Core *core) noexcept nogil:
+    """Those that something else in this turn has moved on, and those whom they move on: a few rounds, then others come first."""
+    cdef Connection *connection
+    cdef Connection *following
+    cdef int rounds = 0
+    while core.resumed != NULL and rounds < 16:
+        following = core.resumed
+        core.resumed = NULL
+        rounds += 1
+        while following != NULL:
+            connection = following
+            following = connection.next_resumed
+            connection.next_resumed = NULL
+            connection.is_resumed = False
+            resume(core, connection)
+
+
+cdef void resume_postponed(Core *core) noexcept nogil:
+    """Those whom turns before this one have put off, who has waited for longest first. Before the events: whoever comes with one waits
+    behind them when they have moved enough."""
+    cdef Connection *connection = NULL
+    cdef Connection *last = core.last_postponed
+    core.is_shared = core.n_postponed > 1
+    while core.postponed != NULL and connection != last and core.n_sent <= ALONE_BYTES:
+        connection = core.postponed
+        core.postponed = connection.next_resumed
+        core.n_postponed -= 1
+        connection.next_resumed = NULL
+        connection.is_resumed = False
+        resume(core, connection)
+
+
+cdef void on_due(void *owner, Timer *timer) noexcept nogil:
+    cdef Core *core = <Core *>owner
+    cdef Connection *connection = <Connection *>timer
+    if connection.deadline_ms > core.now_ms:
+        set_deadline(core, connection, connection.deadline_ms - core.now_ms)
+    elif connection.state == READING:
+        on_late_head(core, connection)
+    elif connection.state == LINGERING:
+        linger_on_late(core, connection)
+    elif connection.state == POOLED:
+        drop_upstream(core, connection)
+    elif connection.exchange != NULL:
+        on_late(core, connection)
+
+
+# --- The turn ---
+
+cdef void tick(Core *core) noexcept nogil:
+    """Housekeeping, every 100 ms."""
+    core.ticked_ms = core.now_ms
+    judge_others(core)
+    tend_pools(core)
+    make_room_for_others(core)      # what a lost call asked for
+    tend_shortage(core)
+    shrink(core)
+    trim_spares(core)
+    if core.phase == <int64_t>CLOSING or core.phase == <int64_t>SEALED:
+        close_idle(core)
+    if not core.is_accepting and core.phase < <int64_t>SEALED and has_descriptors(core):
+        start_accepting(core)
+    elif core.is_accepting:
+        try_doors(core)
+
+
+cdef int hear(Core *core, int wait_ms) noexcept nogil:
+    """What epoll tells is in hand for some turns: with all of it known, a pooled connection is lent without a look at its socket."""
+    cdef int n = epoll_wait(core.epoll, core.events, EVENTS, wait_ms)
+    core.told += 1
+    core.n_events = max(n, 0)
+    core.n_handled = 0
+    core.is_crowded = n == EVENTS
+    return n
+
+
+cdef void handle_events(Core *core) noexcept nogil:
+    cdef Connection *connection
+    cdef int i, end = min(core.n_handled + BATCH, core.n_events)
+    if core.n_handled > 0:      # who is waiting to be accepted gets as much of a worker that has many events in hand
+        accept_more(core)
+    for i in range(core.n_handled, end):
+        connection = heard_of(core.events[i].data.u64)
+        if connection != NULL:
+            on_event(core, connection, core.events[i].events)
+    core.n_handled = end
+
+
+cdef void turn(Core *core, int64_t now_us) noexcept nogil:
+    core.n_turns += 1
+    core.n_sent = core.n_given = 0
+    core.now_us = now_us
+    core.now_ms = now_us // 1000
+    core.snapshot = look(core.board, core.number)
+    add_own(&core.column.figures[<int>TURNS], 1)
+    store_relaxed(&core.column.beat_ms, clock_us(core) // 1000)
+    say_that_it_turns(core)
+    store_relaxed(&core.column.generation, core.snapshot.generation)
+    resume_postponed(core)
+    handle_events(core)
+    if is_called(core):
+        make_room_for_others(core)
+        tend_called(core, take_rows(core))
+    resume_all(core)
+    advance(&core.wheel, core.now_ms, on_due, core)
+    if core.now_ms - core.ticked_ms >= <int64_t>WAIT_MS:
+        tick(core)
+    if core.silent != NULL:
+        leave_silent(core)
+    if core.gives_back:
+        go_on_giving(core)
+    follow_orders(core)
+    if core.n_handled == core.n_events:
+        sweep_graveyard(core)
+
+
+cdef int64_t read_clock_us() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <int64_t>now.tv_sec * 1000000 + now.tv_nsec // 1000
+
+
+cdef int64_t own_time(Core *core, int64_t before_us, int64_t now_us) noexcept nogil:
+    """What the clock says, less what the worker was held up for: stopped, moved with its machine, or given no CPU. A late turn is worth
+    next to nothing: what has come meanwhile lies in the sockets, and is read before any deadline is due."""
+    if now_us - before_us > MOST_US:
+        core.held_up_us += now_us - before_us - LATE_US
+        core.resumed_us = now_us - core.held_up_us
+    return now_us - core.held_up_us
+
+
+cdef bint has_more(const Core *core) noexcept nogil:
+    """To do, whatever epoll tells."""
+    return core.resumed != NULL or core.postponed != NULL or core.silent != NULL or core.gives_back
+
+
+cdef int run(Core *core, const char *name) noexcept nogil:
+    """Until stopped: 0; or the errno that ended it."""
+    cdef int64_t before_us = read_clock_us()
+    cdef int64_t heard_us = before_us, looked_us = before_us, now_us
+    cdef bint is_news
+    prctl(PR_SET_NAME, name)
+    while not load_acquire(&core.stopping):
+        is_news = core.n_handled == core.n_events
+        if is_news and hear(core, 0 if has_more(core) else WAIT_MS) < 0:
+            if errno != EINTR:
+                return errno
+            continue    # stopped and continued: what has come meanwhile is told at once
+        now_us = read_clock_us()
+        if is_news:
+            heard_us = now_us
+        core.apart_us = now_us - looked_us
+        turn(core, own_time(core, before_us, now_us))
+        before_us = now_us
+        if core.n_handled == core.n_events and not core.is_crowded:     # all that had come by then is known
+            looked_us = heard_us
+    return 0
+
+
+@cython.final
+cdef class Worker:
+    """One worker. Drive it by turn() in a test, by run() in a thread of its own."""
+
+    def __cinit__(self, int number, Snapshots snapshots not None, Figures figures not None, Counters counters not None, listeners=(),
+                  int64_t now_us=0, uint64_t seed=1, int64_t log_bytes=1048576):
+        cdef int fd, listener, error
+        cdef Column *column = counters.column(number)
+        if figures.n_workers != counters.n_workers:
+            raise ValueError(f"figures are of {figures.n_workers} workers, counters of {counters.n_workers}")
+        if log_bytes < 4096 or log_bytes & (log_bytes - 1):
+            raise ValueError(f"log_bytes: must be a power of two from 4096, got {log_bytes}")
+        self.snapshots = snapshots
+        self.figures = figures
+        self.counters = counters
+        self.name = f"worker-{number}"
+        cdef Core *core = <Core *>take(WORKER, sizeof(Core))
+        self.core = core
+        if core == NULL:
+            raise MemoryError
+        core.epoll = core.wake.fd = -1
+        core.board = snapshots.board
+        core.number = number
+        core.n_workers = counters.n_workers
+        core.now_us = now_us
+        core.now_ms = core.ticked_ms = now_us // 1000
+        core.column = column
+        store_relaxed(&column.beat_ms, core.now_ms)     # as good as a turn: it is about to run
+        core.crew = figures.crew
+        core.tally = counters.tally
+        core.doors = counters.doors
+        core.stock = counters.stock
+        core.snapshot = look(core.board, number)
+        core.accept_limit, core.upstream_limit = limits_of(resource.getrlimit(resource.RLIMIT_NOFILE)[0], core.n_workers)
+        seed_random(&core.rng, seed + <uint64_t>number * 7919)
+        start(&core.wheel, core.now_ms)
+        for listener in range(MAX_LISTENERS):
+            core.listeners[listener].fd = -1
+            core.idle[listener].older = core.idle[listener].newer = &core.idle[listener]
+            core.lingering[listener].older = core.lingering[listener].newer = &core.lingering[listener]
+        core.geo = open_cache()
+        core.log = open_ring(log_bytes)
+        if core.geo == NULL or core.log == NULL or not open_holders(core):
+            raise MemoryError
+        core.wake.state = WAKING
+        core.epoll = epoll_create1(EPOLL_CLOEXEC)
+        core.wake.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+        if core.epoll < 0 or core.wake.fd < 0 or not watch(core, &core.wake, EPOLLIN | <uint32_t>EPOLLET):
+            raise OSError(errno, "worker: epoll or eventfd")
+        for fd, listener in listeners:
+            if not 0 <= listener < MAX_LISTENERS:
+                raise ValueError(f"listener: must be from 0 to {MAX_LISTENERS - 1}, got {listener}")
+            core.listeners[listener].fd = fd
+            core.listeners[listener].state = LISTENING
+            core.listeners[listener].listener = listener
+        store_pointer(&core.doors.desks[number].core, core)
+        error = start_accepting(core)
+        if error:
+            raise OSError(error, "worker: listener")
+
+    def __dealloc__(self):
+        if self.counters is not None and self.counters.n_running == 0:      # else it stays: the process ends, with one that hangs
+            self.close()
+
+    def close(self) -> None:
+        """Close every connection and give all memory back. Twice does no harm; during run(), of any worker, it is an error: others hold
+        its core."""
+        cdef Core *core = self.core
+        if core == NULL:
+            return
+        self.still_core()
+        if self.counters.n_running:
+            raise RuntimeError("workers are running")
+        if core.doors != NULL:
+            stop_accepting(core)
+            store_pointer(&core.doors.desks[core.number].core, NULL)
+        close_all(core)
+        leave(core.board, core.number)
+        close_cache(core.geo)
+        close_ring(core.log)
+        if core.wake.fd >= 0:
+            close(core.wake.fd)
+        if core.epoll >= 0:
+            close(core.epoll)
+        give(WORKER, core)
+        self.core = NULL
+        self.snapshots = None
+        self.figures = None
+        self.counters = None
+
+    cdef Core *still_core(self) except NULL:
+        """For what touches the state that a running thread owns."""
+        if self.core == NULL:
+            raise ValueError("worker is closed")
+        if self.is_running:
+            raise RuntimeError("worker is running")
+        return self.core
+
+    def turn(self, int64_t now_us, int64_t before_us=-1) -> int:
+        """Serve what is ready at now_us, without waiting. Returns the number of events. before_us: when the turn before was, by the clock,
+        as run() has it; without it the worker was not held up, whatever the time."""
+        cdef Core *core = self.still_core()
+        now_us = own_time(core, now_us if before_us < 0 else before_us, now_us)
+        hear(core, 0)
+        turn(core, now_us)
+        while core.n_handled < core.n_events:
+            turn(core, now_us)
+        return core.n_events
+
+    def run(self) -> None:
+        """Serve until stop(). Holds no GIL while it does."""
+        cdef Core *core = self.still_core()
+        cdef bytes name = self.name.encode()
+        cdef const char *text = name
+        cdef int error
+        self.is_running = True
+        self.counters.n_running += 1
+        with nogil:
+            error = run(core, text)
+        self.counters.n_running -= 1
+        self.is_running = False
+        if error:
+            raise OSError(error, "worker: epoll_wait")
+
+    def stop(self) -> None:
+        """Ask run() to return, also one that has not begun. From any thread."""
+        if self.core != NULL:
+            store_release(&self.core.stopping, 1)
+            self.wake()
+
+    def wake(self) -> None:
+        """Have a sleeping worker look at snapshot and orders now. From any thread."""
+        cdef uint64_t one = 1
+        if self.core != NULL:
+            write(self.core.wake.fd, &one, sizeof(one))
+
+    def adopt_downstream(self, int fd, str address="127.0.0.1", int listener=0) -> None:
+        """Serve a connected, non-blocking socket; owns fd from here on."""
+        cdef uint8_t peer[16]
+        cdef bytes text = address.encode()
+        cdef Core *core = self.still_core()
+        if not 0 <= listener < MAX_LISTENERS:
+            raise ValueError(f"listener: must be from 0 to {MAX_LISTENERS - 1}, got {listener}")
+        if not parse_address(text, len(text), peer):
+            raise ValueError(f"address: must be an IP address, got {address!r}")
+        if welcome(core, fd, listener, peer) == NULL:
+            raise OSError(errno, "worker: adopt")
+
+    def adopt_upstream(self, int fd, int row) -> None:
+        """Put a connected, non-blocking socket into the pool of an endpoint's row; owns fd from here on."""
+        cdef Endpoint endpoint
+        cdef Core *core = self.still_core()
+        endpoint.row = row
+        endpoint.gate = self.figures.endpoint_gate(row)
+        endpoint.columns = self.figures.endpoint_columns(row)
+        cdef UpstreamPool *pool = pool_of(core, &endpoint)
+        if pool == NULL:
+            close(fd)
+            raise MemoryError
+        cdef Connection *upstream = open_connection(core, fd, SERVING_UPSTREAM)
+        if upstream == NULL:
+            raise OSError(errno, "worker: adopt")
+        adopt(core, pool, upstream)
+        add_shared(&pool.share.n_open, 1)
+        upstream.is_writable = True
+        put_back(core, upstream)
+
+    def read_log(self) -> list:
+        """Access log records since the last call, oldest first."""
+        cdef int64_t length = 0
+        cdef const char *bytes_at
+        records = []
+        if self.core == NULL:
+            return records
+        while True:
+            bytes_at = oldest(self.core.log, &length)
+            if bytes_at == NULL:
+                return records
+            records.append(as_dict(<const Record *>bytes_at))
+            release(self.core.log, length)

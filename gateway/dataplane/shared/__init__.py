@@ -1,0 +1,1 @@
+"""What workers share with control and with one another."""

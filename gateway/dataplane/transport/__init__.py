@@ -1,0 +1,1 @@
+"""Sockets, buffers and timers of a connection."""

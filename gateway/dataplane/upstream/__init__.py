@@ -1,0 +1,1 @@
+"""Connections to endpoints: who gets which, and who waits for one."""

@@ -1,0 +1,1 @@
+"""What people look at: pages, maps and tables."""

@@ -1,0 +1,1 @@
+"""Where the world's clients would go."""

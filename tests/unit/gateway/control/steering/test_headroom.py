@@ -1,0 +1,122 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.control.steering.headroom import FILLING_TAU_S, Filling, beyond_part, headroom, least_headroom, least_shed, shed
+from gateway.control.table.capacity import Capacity
+
+TURN_S = 0.1
+CAPACITY = Capacity(high=100, low=80)
+COUNTS = st.integers(0, 300)
+CAPACITIES = st.tuples(st.integers(1, 200), st.integers(0, 199)).filter(lambda c: c[1] < c[0]).map(lambda c: Capacity(*c))
+
+
+@pytest.mark.parametrize(("in_flight", "expected"), [(0, 1), (80, 1), (85, 0.75), (90, 0.5), (99, 0.05), (100, 0), (140, 0)])
+def test_shed_is_linear_between_the_watermarks(in_flight, expected):
+    assert shed(in_flight, CAPACITY) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("in_flight", "expected"), [(0, 1), (25, 0.75), (100, 0), (140, 0)])
+def test_headroom_is_the_share_that_is_free(in_flight, expected):
+    assert headroom(in_flight, CAPACITY) == pytest.approx(expected)
+
+
+def test_without_a_capacity_everything_is_taken():
+    assert shed(1e9, None) == 1
+    assert headroom(1e9, None) is None
+
+
+@given(COUNTS, COUNTS, CAPACITIES)
+def test_both_are_shares_that_fall_as_the_load_grows(one, other, capacity):
+    less, more = sorted((one, other))
+    assert 0 <= shed(more, capacity) <= shed(less, capacity) <= 1
+    assert 0 <= headroom(more, capacity) <= headroom(less, capacity) <= 1
+    assert (shed(more, capacity) == 0) == (more >= capacity.high) == (headroom(more, capacity) == 0)
+    assert (shed(more, capacity) == 1) == (more <= capacity.low)
+
+
+def test_the_tighter_of_pool_and_pop_holds():
+    pool, pop = (90, CAPACITY), (900, Capacity(high=1000, low=700))
+    assert least_shed(pool, pop) == pytest.approx(1 / 3)
+    assert least_headroom(pool, pop) == pytest.approx(0.1)
+    assert least_headroom((50, CAPACITY), pop) == pytest.approx(0.1)
+    assert least_headroom((95, CAPACITY), pop) == pytest.approx(0.05)
+    assert least_shed((1e9, None), pop) == shed(*pop)
+    assert least_headroom((1e9, None), pop) == headroom(*pop)
+    assert least_shed((5, None), (5, None)) == 1
+    assert least_headroom((5, None), (5, None)) is None
+
+
+def test_filling_is_a_mean_that_fades():
+    filling = Filling()
+    assert filling.add(40, CAPACITY, 7) == 40  # the first count is all that is known
+    assert filling.add(0, CAPACITY, 7 + FILLING_TAU_S) == pytest.approx(40 / math.e)
+    assert filling.add(0, CAPACITY, 1e6) == pytest.approx(0)
+
+
+def test_a_burst_above_the_capacity_is_over_when_it_is_over():
+    filling = Filling()
+    filling.add(1000, CAPACITY, 0)
+    assert shed(filling.mean, CAPACITY) == 0
+    assert shed(filling.add(CAPACITY.low, CAPACITY, FILLING_TAU_S), CAPACITY) > 0.6
+
+
+def test_a_capacity_that_was_lowered_takes_requests_as_soon_as_it_has_room():
+    filling, lowered = Filling(), Capacity(high=CAPACITY.high // 10, low=CAPACITY.low // 10)
+    filling.add(CAPACITY.high, CAPACITY, 0)
+    assert shed(filling.add(lowered.low, lowered, TURN_S), lowered) > 0
+
+
+@given(st.lists(st.tuples(st.floats(0, 10), st.integers(0, 1000)), min_size=1, max_size=20))
+def test_filling_lies_among_its_counts(turns):
+    filling, now = Filling(), 0.0
+    for gap, count in turns:
+        now += gap
+        mean = filling.add(count, CAPACITY, now)
+    counts = [min(count, CAPACITY.high) for _, count in turns]
+    assert min(counts) - 1e-9 <= mean <= max(counts) + 1e-9
+
+
+def settled(offered: float, filling_of) -> list[float]:
+    """What is in flight after each of the last turns: answers take less than a turn, so all that was let in is what is in flight."""
+    seen, in_flight = [], 0.0
+    for turn in range(1000):
+        in_flight = offered * shed(filling_of(in_flight, turn * TURN_S), CAPACITY)
+        seen.append(in_flight)
+    return seen[-100:]
+
+
+@pytest.mark.parametrize("times", [0.5, 1.2, 1.5, 3, 7])
+def test_shedding_by_the_filling_settles(times):
+    filling = Filling()
+    seen = settled(times * CAPACITY.high, lambda in_flight, now: filling.add(in_flight, CAPACITY, now))
+    assert max(seen) - min(seen) < 1
+    assert max(seen) < CAPACITY.high
+    if times > 1:
+        assert min(seen) > CAPACITY.low
+
+
+def test_shedding_by_the_count_of_the_moment_would_not():
+    seen = settled(1.5 * CAPACITY.high, lambda in_flight, now: in_flight)
+    assert max(seen) == 150
+    assert min(seen) == 0
+
+
+@pytest.mark.parametrize(
+    ("held", "n_groups", "beyond"),
+    [
+        ((60, 0, 0, 0, 0, 0, 0, 0), 8, 48),  # a part is 12
+        ((60, 12, 20, 0, 0, 0, 0, 0), 8, 56),
+        ((60, 0, 0, 0, 0, 0, 0, 0), 2, 10),
+        ((60, 0, 0, 0, 0, 0, 0, 0), 1, 0),  # it takes nothing from anybody
+        ((12,) * 8, 8, 0),
+    ],
+)
+def test_of_what_clients_hold_a_groups_part_counts(held, n_groups, beyond):
+    assert beyond_part(held, n_groups, CAPACITY) == beyond
+
+
+def test_of_the_least_capacity_everybody_has_a_part():
+    assert beyond_part((3, 0), 2, Capacity(high=1, low=0)) == 2
