@@ -9,6 +9,7 @@ from gateway.config._units import Statuses
 from gateway.control.health import looks
 from gateway.control.health.gates import GATE_STATES, SEEN_S, TRANSITIONS, Event, State, is_admitting, transition
 from gateway.control.sources.world import Origin
+from tests.support.diagrams import followers_by, followers_in
 from tests.unit.gateway.control.helpers import TWO_POPS, Bench, config_of, identity, serving
 
 ONE, TWO = identity("192.0.2.1"), identity("192.0.2.2")
@@ -51,9 +52,8 @@ def test_the_page_shows_this_table():
             assert f"| {state.value} | {event.value} | {after.value if after else 'stays'} |" in page
     n_rows = sum(len(events) for events in TRANSITIONS.values())
     assert page.count("| stays |") + sum(page.count(f"| {state.value} |\n") for state in State) == n_rows
-    for state in State:
-        for after in {after for after in TRANSITIONS[state].values() if after not in (None, state)}:
-            assert f"{state.value} --> {after.value}" in page
+    moves = ((state.value, (after or state).value, event.value) for state in State for event, after in TRANSITIONS[state].items())
+    assert followers_in(Path("docs/health.md"), "doubted") == followers_by(moves)
 
 
 # Playbooks

@@ -1,5 +1,6 @@
 import contextlib
 import logging
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -7,7 +8,13 @@ from hypothesis import strategies as st
 
 from gateway.config import Drain, Duration
 from gateway.control.life.lifecycle import STATES, TRANSITIONS, Event, Lifecycle, Phase, TransitionRefused, transition
+from tests.support.diagrams import followers_by, followers_in
 from tests.unit.gateway.control.helpers import Clock
+
+
+def test_the_page_shows_what_follows():
+    moves = ((before.name, after.name, event.value) for (before, event), after in TRANSITIONS.items())
+    assert followers_in(Path("docs/architecture.md"), "LAMEDUCK") == followers_by(moves)
 
 
 class Hands:

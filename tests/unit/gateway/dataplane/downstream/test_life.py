@@ -13,9 +13,10 @@ import pytest
 
 from gateway.dataplane import Settings
 from tests.support.dataplane import ANSWER, REQUEST, received
+from tests.support.diagrams import followers_in
 
 
-def test_every_state_can_end_and_none_follows_the_end():
+def test_every_state_can_end_none_follows_the_end_and_the_page_shows_what_follows():
     core = Path("gateway/dataplane/_core.pxd").read_text()
     states = re.findall(r"^    (\w+)", core.partition("cdef enum ExchangeState:")[2].partition("cdef struct")[0], re.MULTILINE)
     table = Path("gateway/dataplane/downstream/_life.pyx").read_text().partition("cdef int allowed_after")[2].partition("return 0")[0]
@@ -24,6 +25,8 @@ def test_every_state_can_end_and_none_follows_the_end():
         followers |= {state: set(re.findall(r"bit\((\w+)\)", targets)) for state in re.findall(r"state == (\w+)", condition)}
     assert set(followers) | {"ENDED"} == set(states)
     assert all("ENDED" in targets <= set(states) for targets in followers.values())
+    drawn = set(followers_in(Path("docs/architecture.md"), "TUNNELLING"))
+    assert drawn == {(state, after) for state, targets in followers.items() for after in targets}
 
 
 @pytest.mark.parametrize("is_tcp", [False, True])
