@@ -30,6 +30,7 @@ from gateway.control.life.reload import Outcome, Reload
 from gateway.control.life.workers import WorkerHands, Workers
 from gateway.control.process import reaper
 from gateway.control.process.awake import Awake
+from gateway.control.process.memory import Memory
 from gateway.control.process.tasks import Tasks
 from gateway.control.sources import last_words
 from gateway.control.sources.clusters import NewCluster, cluster_maker
@@ -101,59 +102,78 @@ class Gateway:
         self.gates = Gates(self.figures, awake, self._on_open)
         self.ejections = Ejections(self.figures, self.gates, awake, rng or random.Random())
         self.refresh = Refresh(self.figures, self.rows, self.gates, awake, lambda: awake.resumed_at)
-        self.prober = Prober(self.gates, self.figures, self.tasks, awake, rng or random.Random(), self.refresh.on_connect, ask)
+        self.prober = Prober(
+            gates=self.gates,
+            figures=self.figures,
+            tasks=self.tasks,
+            clock=awake,
+            rng=rng or random.Random(),
+            on_connect=self.refresh.on_connect,
+            ask=ask,
+        )
         self.publisher = Publisher(
-            config,
-            self.world,
-            self.rows,
-            self.figures,
-            self.gates,
-            self.geo.locator,
-            clock,
-            self.prober.ask_all,
-            self._on_collect,
-            self.workers.wake,
-            self.refresh.turn,
-            load_key(config),
+            config=config,
+            world=self.world,
+            rows=self.rows,
+            figures=self.figures,
+            gates=self.gates,
+            locator=self.geo.locator,
+            clock=clock,
+            on_select=self.prober.ask_all,
+            on_collect=self._on_collect,
+            wake=self.workers.wake,
+            on_newcomers=self.refresh.turn,
+            affinity_key=load_key(config),
         )
         self.snapshots = self.publisher.snapshots
         self.geo.on_locator = self.publisher.publish_locator
         self.resolver = Resolver(self.tasks, clock, self._on_names, resolve)
         self.last_words = LastWords(last_words.path_of(config), clock, self._followed)
         self.sources = Sources(
-            self.world,
-            self.resolver,
-            self.tasks,
-            clock,
-            self.publisher.request,
-            make_cluster or cluster_maker(),
-            self._own,
-            self.last_words,
+            world=self.world,
+            resolver=self.resolver,
+            tasks=self.tasks,
+            clock=clock,
+            on_change=self.publisher.request,
+            make_cluster=make_cluster or cluster_maker(),
+            own=self._own,
+            last_words=self.last_words,
         )
         self.drains = drains.PopDrains(self.publisher, self.figures, clock, drains.path_of(config))
         self.lifecycle = Lifecycle(config.drain, WorkerHands(self.workers, self.snapshots, self.listeners), clock)
         self.ready = Ready(
-            self.lifecycle,
-            self.geo,
-            self.sources,
-            self.publisher,
-            self.prober,
-            self.workers,
-            lambda: self.config.kubernetes.sync_deadline,
-            clock,
+            lifecycle=self.lifecycle,
+            geo=self.geo,
+            sources=self.sources,
+            publisher=self.publisher,
+            prober=self.prober,
+            workers=self.workers,
+            sync_deadline_s=lambda: self.config.kubernetes.sync_deadline,
+            clock=clock,
         )
-        self.reloader = Reload(load, self.publisher, self.sources, self.resolver, self.geo, [self._on_config])
+        self.reloader = Reload(
+            load=load,
+            publisher=self.publisher,
+            sources=self.sources,
+            resolver=self.resolver,
+            geo=self.geo,
+            on_config=[self._on_config],
+        )
+        self.memory = Memory()
         self.beat = Beat(
-            self.gates,
-            self.ejections,
-            self.prober,
-            self.refresh,
-            self.publisher,
-            self.resolver,
-            self.workers,
-            self.drains,
-            self.lifecycle,
             awake,
+            {
+                "gates": lambda: self.prober.ask_all(self.gates.turn()),
+                "ejections": lambda: self.ejections.turn(self.config, self.publisher.table.spec),
+                "resolver": self.resolver.turn,
+                "prober": self.prober.turn,
+                "refresh": lambda: self.refresh.turn(self.config, self.publisher.table.spec),
+                "publisher": self.publisher.collect,
+                "memory": self.memory.turn,
+                "drains": self.drains.turn,
+                "workers": lambda: self.workers.turn(awake()),
+                "lifecycle": self.lifecycle.turn,
+            },
         )
         self.parts = [new(self) for new in parts]
 

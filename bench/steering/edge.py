@@ -78,13 +78,13 @@ class Edge:
         for pop, endpoints in known.items():
             self.world.describe((SERVICE, pop), endpoints)
         self.publisher = Publisher(
-            config,
-            self.world,
-            self.rows,
-            self.figures,
-            self.gates,
-            Locator(),
-            events,
+            config=config,
+            world=self.world,
+            rows=self.rows,
+            figures=self.figures,
+            gates=self.gates,
+            locator=Locator(),
+            clock=events,
             on_select=self._probe_all,
             on_collect=self._forget,
             on_newcomers=self.refresh.turn,

@@ -68,19 +68,24 @@ class Control:
         self.refresh = Refresh(self.figures, rows, self.gates, self.clock)
         self.ejections = Ejections(self.figures, self.gates, self.clock, random.Random(1))
         self.publisher = Publisher(
-            self.config,
-            self.world,
-            rows,
-            self.figures,
-            self.gates,
-            Locator(),
-            self.clock,
-            lambda begun: None,
+            config=self.config,
+            world=self.world,
+            rows=rows,
+            figures=self.figures,
+            gates=self.gates,
+            locator=Locator(),
+            clock=self.clock,
+            on_select=lambda begun: None,
             on_newcomers=self.refresh.turn,
         )
         tasks = Tasks()
         self.sources = Sources(
-            self.world, Resolver(tasks, self.clock, lambda: None, lookup), tasks, self.clock, self.publisher.request, self.make
+            world=self.world,
+            resolver=Resolver(tasks, self.clock, lambda: None, lookup),
+            tasks=tasks,
+            clock=self.clock,
+            on_change=self.publisher.request,
+            make_cluster=self.make,
         )
         self.sources.apply(self.config)
         for service in range(services):

@@ -140,7 +140,7 @@ def most_of(n_descriptors: int) -> int:
     return max(2, min(MAX_AT_ONCE, n_descriptors // OF_DESCRIPTORS)) if n_descriptors >= 0 else MAX_AT_ONCE
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Prober:
     gates: Gates
     figures: Figures

@@ -8,58 +8,30 @@ Each part is on its own: one that fails is logged, and the others, the drain and
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from gateway.control.health.ejections import Ejections
-from gateway.control.health.gates import Gates
-from gateway.control.health.probes import Prober
-from gateway.control.life.drains import PopDrains
-from gateway.control.life.lifecycle import Lifecycle
-from gateway.control.life.workers import Workers
 from gateway.control.process.awake import Awake
-from gateway.control.process.memory import Memory
-from gateway.control.sources.resolver import Resolver
-from gateway.control.steering.refresh import Refresh
-from gateway.control.table.publisher import Publisher
 
 logger = logging.getLogger("isochrone.beat")
 
 INTERVAL_S = 0.1
+ORDER = ("gates", "ejections", "resolver", "prober", "refresh", "publisher", "memory", "drains", "workers", "lifecycle")
 
 
 @dataclass(slots=True)
 class Beat:
-    gates: Gates
-    ejections: Ejections
-    prober: Prober
-    refresh: Refresh
-    publisher: Publisher
-    resolver: Resolver
-    workers: Workers
-    drains: PopDrains
-    lifecycle: Lifecycle
     awake: Awake
-    memory: Memory = field(default_factory=Memory)
+    turns: Mapping[str, Callable[[], object]]  # of each part of ORDER
     _failing: dict[str, type[Exception]] = field(default_factory=dict)  # parts whose last turn failed
 
-    async def turn(self) -> None:
-        publisher = self.publisher
-        self.awake.turn()
-        self._do("gates", self._look)
-        self._do("ejections", lambda: self.ejections.turn(publisher.config, publisher.table.spec))
-        self._do("resolver", self.resolver.turn)
-        self._do("prober", self.prober.turn)
-        self._do("refresh", lambda: self.refresh.turn(publisher.config, publisher.table.spec))
-        self._do("publisher", publisher.collect)
-        self._do("memory", self.memory.turn)
-        self._do("drains", self.drains.turn)
-        self._do("workers", lambda: self.workers.turn(self.awake()))
-        self._do("lifecycle", self.lifecycle.turn)
+    def __post_init__(self) -> None:
+        assert self.turns.keys() == set(ORDER), f"a turn of each of {', '.join(ORDER)}, got {', '.join(self.turns)}"
 
-    def _look(self) -> None:
-        for gate in self.gates.turn():
-            self.prober.ask_soon(gate)
+    async def turn(self) -> None:
+        self.awake.turn()
+        for part in ORDER:
+            self._do(part, self.turns[part])
 
     def _do(self, part: str, turn: Callable[[], object]) -> None:
         try:

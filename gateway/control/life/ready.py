@@ -24,7 +24,7 @@ logger = logging.getLogger("isochrone.ready")
 FIRST_ROUND_S = 30.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Ready:
     lifecycle: Lifecycle
     geo: Geo

@@ -57,7 +57,7 @@ def frozen_faults(old: Config, new: Config) -> list[str]:
     return [f"{key}: changed; a restart is needed, this reload changes nothing" for key, is_changed in frozen.items() if is_changed]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Reload:
     load: Callable[[], Loaded]  # blocking; ConfigError has every fault
     publisher: Publisher

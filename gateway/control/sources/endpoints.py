@@ -54,7 +54,7 @@ class _Running:
     is_stale: bool = False  # did not sync by its deadline: the start no longer waits for it
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Sources:
     world: World
     resolver: Resolver

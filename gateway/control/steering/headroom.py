@@ -48,11 +48,6 @@ def headroom(in_flight: float, capacity: Capacity | None) -> float | None:
     return None if capacity is None else min(1.0, max(0.0, 1 - in_flight / capacity.high))
 
 
-def least_shed(pool: Load, pop: Load) -> float:
-    """The lesser of the two."""
-    return min(shed(*pool), shed(*pop))
-
-
 def least_headroom(pool: Load, pop: Load) -> float | None:
     """The lesser of the two, or of those that have a bound."""
     in_pool, in_pop = headroom(*pool), headroom(*pop)

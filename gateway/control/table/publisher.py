@@ -26,7 +26,7 @@ logger = logging.getLogger("isochrone.table")
 COALESCE_S = 0.010
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Publisher:
     config: Config
     world: World

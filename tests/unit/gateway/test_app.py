@@ -76,6 +76,35 @@ def test_from_the_start_to_the_end(nothing_left):
     asyncio.run(scenario())
 
 
+def test_who_refuses_a_connect_is_asked_at_once(nothing_left):
+    """And not with its next probe, which is ten seconds away."""
+    asked = []
+
+    async def well(target, health):
+        asked.append(target)
+        return Result(True, "fine", 0.001)
+
+    async def scenario():
+        with socket.socket() as nobody:  # bound, and not listening
+            nobody.bind(("127.0.0.1", 0))
+            one = f"127.0.0.1:{nobody.getsockname()[1]}"
+            config = config_of(TWO_POPS.replace("192.0.2.1:80", one).replace('"192.0.2.2:80", "192.0.2.3:80"', f'"{one}"'), **FAST)
+            gateway = Gateway(config, lambda: Loaded(config, ()), ask=well)
+            running = await serving(gateway)
+            begun = len(asked)
+            reader, writer = await asyncio.open_connection("127.0.0.1", gateway.listeners.all[0].address.port)
+            writer.write(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            assert (await reader.read()).startswith(b"HTTP/1.1 502")
+            writer.close()
+            async with asyncio.timeout(5):
+                while len(asked) == begun:
+                    await asyncio.sleep(0)
+            gateway.terminate()
+            await running
+
+    asyncio.run(scenario())
+
+
 def test_a_key_that_cannot_be_used_is_said_before_anything_is_open(tmp_path):
     (tmp_path / "key").write_bytes(b"short")
     with pytest.raises(StartError, match="must have at least 16 bytes, got 5"):

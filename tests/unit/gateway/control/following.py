@@ -93,7 +93,14 @@ class Scene:
         self.clock, self.tasks, self.world, self.changes, self.made = Clock(), Tasks(), World(), [], []
         self.resolver = Resolver(self.tasks, self.clock, self.on_names, self.ask)
         self.answers = {}
-        self.sources = Sources(self.world, self.resolver, self.tasks, self.clock, self.changes.append, self.make)
+        self.sources = Sources(
+            world=self.world,
+            resolver=self.resolver,
+            tasks=self.tasks,
+            clock=self.clock,
+            on_change=self.changes.append,
+            make_cluster=self.make,
+        )
         self.config = config_of(text)
 
     async def ask(self, name):

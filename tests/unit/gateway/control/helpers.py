@@ -172,7 +172,7 @@ def publisher_of(config: Config, clock: Clock, **more: Any) -> Publisher:
     gates = Gates(figures, clock)
     locator = Locator(overrides=overrides_of(config), pins=pins_of(config))
     more.setdefault("on_select", lambda gates: None)
-    return Publisher(config, World(), Rows(figures), figures, gates, locator, clock, **more)
+    return Publisher(config=config, world=World(), rows=Rows(figures), figures=figures, gates=gates, locator=locator, clock=clock, **more)
 
 
 def serving(bench, *chosen):

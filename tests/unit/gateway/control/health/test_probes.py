@@ -247,7 +247,15 @@ def scene():
     asked = Asked(bench.clock)
     paths = []
     tasks = Tasks()
-    prober = Prober(bench.gates, bench.figures, tasks, bench.clock, random.Random(1), lambda pool, s: paths.append((pool, s)), asked)
+    prober = Prober(
+        gates=bench.gates,
+        figures=bench.figures,
+        tasks=tasks,
+        clock=bench.clock,
+        rng=random.Random(1),
+        on_connect=lambda pool, s: paths.append((pool, s)),
+        ask=asked,
+    )
     return bench, prober, asked, paths, tasks
 
 

@@ -21,7 +21,7 @@ def scene():
         clock=Clock(),
     )
     parts.sources.unsynced = lambda deadline: parts.sources.asked.append(deadline) or parts.sources.waiting
-    ready = Ready(parts.lifecycle, parts.geo, parts.sources, parts.publisher, parts.prober, parts.workers, lambda: 30.0, parts.clock)
+    ready = Ready(**vars(parts), sync_deadline_s=lambda: 30.0)
     return ready, parts
 
 

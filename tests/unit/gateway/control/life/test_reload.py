@@ -24,9 +24,18 @@ class Scene:
         self.warnings = ()
         self.publisher = publisher_of(config_of(), self.clock)
         self.resolver = Resolver(self.tasks, self.clock, lambda: None, self.ask)
-        self.sources = Sources(self.publisher.world, self.resolver, self.tasks, self.clock, lambda _: None)
+        self.sources = Sources(
+            world=self.publisher.world, resolver=self.resolver, tasks=self.tasks, clock=self.clock, on_change=lambda _: None
+        )
         self.geo = Geo(self.publisher.config, self.clock)
-        self.reload = Reload(self.load, self.publisher, self.sources, self.resolver, self.geo, [self.told.append])
+        self.reload = Reload(
+            load=self.load,
+            publisher=self.publisher,
+            sources=self.sources,
+            resolver=self.resolver,
+            geo=self.geo,
+            on_config=[self.told.append],
+        )
         self.sources.apply(self.publisher.config)
         self.publisher.publish()
 

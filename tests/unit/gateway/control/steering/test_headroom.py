@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.control.steering.headroom import FILLING_TAU_S, Filling, beyond_part, headroom, least_headroom, least_shed, shed
+from gateway.control.steering.headroom import FILLING_TAU_S, Filling, beyond_part, headroom, least_headroom, shed
 from gateway.control.table.capacity import Capacity
 
 TURN_S = 0.1
@@ -39,13 +39,10 @@ def test_both_are_shares_that_fall_as_the_load_grows(one, other, capacity):
 
 def test_the_tighter_of_pool_and_pop_holds():
     pool, pop = (90, CAPACITY), (900, Capacity(high=1000, low=700))
-    assert least_shed(pool, pop) == pytest.approx(1 / 3)
     assert least_headroom(pool, pop) == pytest.approx(0.1)
     assert least_headroom((50, CAPACITY), pop) == pytest.approx(0.1)
     assert least_headroom((95, CAPACITY), pop) == pytest.approx(0.05)
-    assert least_shed((1e9, None), pop) == shed(*pop)
     assert least_headroom((1e9, None), pop) == headroom(*pop)
-    assert least_shed((5, None), (5, None)) == 1
     assert least_headroom((5, None), (5, None)) is None
 
 
