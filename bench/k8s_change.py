@@ -19,9 +19,10 @@ from aiohttp import web
 
 from bench.k8s_server import LABEL, PER_SLICE, UNREADY, Pipe, event, listed, listen, piece, started, watch
 from gateway.app import Gateway
-from gateway.config import Health, parse
+from gateway.config import parse
 from gateway.control.health.probes import Result
 from gateway.control.sources.world import Identity
+from gateway.model import Health
 from k8s import Cluster, ClusterAccess
 
 STEP_S = 0.4

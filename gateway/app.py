@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
-from gateway.config import Address, Config, KubernetesAccess, Loaded
 from gateway.control.health.ejections import Ejections
 from gateway.control.health.gates import Gates
 from gateway.control.health.probes import Probe, Prober, probe
@@ -45,6 +44,7 @@ from gateway.control.table.publisher import Publisher
 from gateway.control.table.rows import Key, Rows
 from gateway.control.table.settings import n_workers
 from gateway.dataplane import Counters
+from gateway.model import Address, Config, KubernetesAccess, Loaded
 from k8s import Cluster, ServiceKey
 from routing_core import Figures
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from gateway import config as configured
-from gateway.config import Config, Loaded
 from gateway.control.operator.offline import table_of
 from gateway.control.sources.geo import home_of, overrides_of, pins_of
 from gateway.control.table.settings import settings_of
 from gateway.dataplane import CompiledSettings
 from gateway.errors import ConfigError, Fault
+from gateway.model import Config, Loaded
 from geoip import Locator
 
 

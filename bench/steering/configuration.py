@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 
 from bench.steering.data import Place
-from gateway.config import Config, parse
+from gateway.config import parse
+from gateway.model import Config
 
 SERVICE = "all"
 

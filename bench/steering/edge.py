@@ -16,13 +16,13 @@ from bench.steering.configuration import SERVICE
 from bench.steering.data import Place, facts_of, point_of
 from bench.steering.events import Events
 from bench.steering.servers import Server, Site
-from gateway.config import Config
 from gateway.control.health.ejections import Ejections
 from gateway.control.health.gates import Gate, Gates
 from gateway.control.sources.world import Identity, Known, World
 from gateway.control.steering.refresh import INTERVAL_S, Refresh
 from gateway.control.table.publisher import Publisher
 from gateway.control.table.rows import Key, Rows
+from gateway.model import Config
 from geoip import Locator
 from routing_core import Figures, draw, explain
 from routing_core._testing import add_to_endpoint, add_to_pool, add_to_pop, choose, enter_service, leave_service, observe, spend_retry

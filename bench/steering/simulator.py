@@ -23,9 +23,9 @@ from bench.steering.data import Floats, Setting, distances_km
 from bench.steering.edge import Ask, Edge
 from bench.steering.events import Events
 from bench.steering.servers import Site, Work
-from gateway.config import Config
 from gateway.control.sources.world import Identity, Known, Origin
 from gateway.control.steering.refresh import INTERVAL_S
+from gateway.model import Config
 from k8s import State
 
 WATCH_S = 0.1  # longest from a change of a Service to a gateway that watches it

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gateway.commands._client import AdminClient, AdminError, Unreachable, add_running
-from gateway.config._units import read_duration
+from gateway.model import read_duration
 
 INTERVAL_S = 0.5  # between looks
 REPEAT_S = 10.0  # a line that has not changed is said again after this, so that one sees that it goes on

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.config import effective, schema
+from gateway.config import schema
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"warning: {warning}", file=sys.stderr)
     # Files are UTF-8, and so must be what is read again.
     is_utf8 = codecs.lookup(sys.stdout.encoding).name == "utf-8"
-    print(effective(loaded.config, is_ascii=not is_utf8), end="")
+    print(loaded.config.written(not is_utf8), end="")
     if loaded.config.limits.buffers == "auto":
         print(f"# limits.buffers: auto is {buffer_bytes(loaded.config)} here")
     return 0

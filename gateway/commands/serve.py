@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gateway.app import Gateway, NewPart
-    from gateway.config import Loaded
+    from gateway.model import Loaded
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 

@@ -18,8 +18,8 @@ from gateway.config._places import Pop
 from gateway.config._routes import Jurisdiction, Route
 from gateway.config._services import Service
 from gateway.config._tree import Loc, Node
-from gateway.config._units import Address
 from gateway.errors import Fault
+from gateway.model import Address, reachable_services
 
 _MAX_LISTED = 12
 _MAX_TARGETS = 64  # services of a route, as the core holds them
@@ -213,7 +213,7 @@ def _route(judging: Judge, n: int, route: Route) -> None:
     for m, (name, _) in enumerate(route.targets):
         if name not in services and services:
             judging.unknown((*at, "split", m, "service") if route.split else (*at, "service"), name, services, "services")
-    reached = reachable_services(judging.config, [name for name, _ in route.targets])
+    reached = reachable_services(judging.config.services, [name for name, _ in route.targets])
     if len(reached) > _MAX_TARGETS:
         judging.note(at, f"must lead to at most {_MAX_TARGETS} services, those of their on_unavailable counted, got {len(reached)}")
     if (
@@ -251,21 +251,12 @@ def _redirect(judging: Judge, at: Loc, route: Route) -> None:
     if judging.is_lost("pops", "services", "routes"):
         return
     rules = route.steering.rules
-    homes = _pops_of(judging.config, reachable_services(judging.config, [name for name, _ in route.targets]))
+    homes = _pops_of(judging.config, reachable_services(judging.config.services, [name for name, _ in route.targets]))
     without = [pop.name for pop in homes if pop.public_url is None and any(rule.pops.permits(pop) for rule in rules)]
     if without:
         judging.note(
             at, f"must be proxy, or each PoP it may lead to must have a public_url, got 'redirect' and none for {_listed(without)}"
         )
-
-
-def reachable_services(config: Config, names: Iterable[str]) -> list[str]:
-    """The services named, and those that may stand in for them."""
-    following = {service.name: service.on_unavailable for service in config.services}
-    found = list(dict.fromkeys(names))
-    for name in found:  # grows as it is read
-        found += [other for other in following.get(name, ()) if other not in found]
-    return found
 
 
 def _pops_of(config: Config, services: Collection[str]) -> list[Pop]:

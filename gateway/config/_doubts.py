@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gateway.config._checks import Judge, reachable_services
+from gateway.config._checks import Judge
 from gateway.config._limits import Config
 from gateway.config._routes import Redirect, Route
 from gateway.config._tree import Loc, Node
 from gateway.errors import Fault
+from gateway.model import reachable_services
 
 _FAST_PACE = 0.5
 _LEAST_CLOSING_S = 1.0  # what is in its handshake comes through within that
@@ -109,7 +110,7 @@ def _unlocated(judging: Judge) -> None:
 
 def _unused(judging: Judge) -> None:
     config = judging.config
-    routed = reachable_services(config, [name for route in config.routes for name, _ in route.targets])
+    routed = reachable_services(config.services, [name for route in config.routes for name, _ in route.targets])
     homes = {backend.pop for service in config.services for backend in service.backends}
     for n, service in enumerate(config.services):
         if service.name not in routed:

@@ -13,7 +13,8 @@ from gateway.config._places import Bind, ClientIp, File, Flag, Gateway, GeoIp, L
 from gateway.config._routes import ChangeControl, Route
 from gateway.config._services import Service
 from gateway.config._tree import Loc
-from gateway.config._units import Address, Duration, Size, choice, duration, size, whole
+from gateway.config._units import choice, duration, size, whole
+from gateway.model import Address, Duration, Size
 
 AFTER_LAMEDUCK_S = 55  # for what still runs, where nobody says how long
 

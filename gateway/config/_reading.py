@@ -4,34 +4,27 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from gateway import model
 from gateway.config._checks import judge
 from gateway.config._doubts import doubts
 from gateway.config._faults import came, place, prune, retype, translate
 from gateway.config._limits import Admin, Config
+from gateway.config._lowering import lowered, lowered_admin
 from gateway.config._references import References, written_in
 from gateway.config._schema import FILLED
 from gateway.config._tree import Node, SyntaxFault, read_tree
-from gateway.config._units import Size
 from gateway.errors import ConfigError, Fault
+from gateway.model import Loaded, Size
 
 MAX_BYTES = 16 << 20  # of a file; a named pipe or a device must not fill the memory
 _MAX_ROUNDS = 8  # of taking faulty parts out: what lacks a part that was taken out goes in the next round
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A configuration that can be used, and what in it is doubtful."""
-
-    config: Config
-    warnings: tuple[Fault, ...]
-    hide: Callable[[str], str] = str  # what is said of it, without what came from outside the file
 
 
 def load(path: Path) -> Loaded:
@@ -39,7 +32,7 @@ def load(path: Path) -> Loaded:
     return parse(_text_of(path), str(path), path.absolute().parent)
 
 
-def load_admin(path: Path) -> Admin:
+def load_admin(path: Path) -> model.Admin:
     """One section of a file, whatever is wrong elsewhere in it or can't be had by this user: to speak to the gateway that runs it.
     ConfigError has the faults of that section, and all of a file that is no configuration."""
     text, file, folder = _text_of(path), str(path), path.absolute().parent
@@ -53,7 +46,7 @@ def load_admin(path: Path) -> Admin:
     faults = [Fault(file, fault.line, place(root, fault.loc)[1], fault.text) for fault in wrong if fault.loc[:1] == ("admin",)]
     if not faults:
         try:
-            return Admin.model_validate(node.plain() or {}, context=context)
+            return lowered_admin(Admin.model_validate(node.plain() or {}, context=context))
         except ValidationError:
             faults = _faults_of_admin(lone, root, file, context)
     raise ConfigError([_hidden(fault, references) for fault in faults])
@@ -99,7 +92,9 @@ def parse(text: str, file: str = "isochrone.yaml", folder: Path | None = None) -
     assert root is not None
     if references.is_used:
         config.remember(written_in(root))
-    return Loaded(config, tuple(_hidden(doubt, references) for doubt in doubts(config, root, file)), references.hide)
+    whole, refused = model.merged(*lowered(config))
+    assert not refused, refused  # of a file all serves or nothing: the judge has named them, each with its line
+    return Loaded(whole, tuple(_hidden(doubt, references) for doubt in doubts(config, root, file)), references.hide)
 
 
 def _hidden(fault: Fault, references: References) -> Fault:

@@ -21,7 +21,8 @@ from pydantic_core import PydanticCustomError
 
 from gateway.config import _units as units
 from gateway.config._places import Continent, CountryOrGroup, Flag, InCountries, Name, Pop, Section, fault, once, one_or_many
-from gateway.config._units import Duration, choice, duration, whole
+from gateway.config._units import choice, duration, whole
+from gateway.model import Duration
 
 _MAX_ELEMENTS = 64  # of a path prefix, as the core holds them
 

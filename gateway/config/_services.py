@@ -10,7 +10,8 @@ from pydantic import Field, model_validator
 
 from gateway.config import _units as units
 from gateway.config._places import Capacity, Flag, Name, Section, fault, fit, once, one_or_many
-from gateway.config._units import Address, Duration, Network, Statuses, choice, duration, whole
+from gateway.config._units import choice, duration, whole
+from gateway.model import Address, Duration, Network, Statuses
 
 Port = Annotated[str | int, units.KUBE_PORT]
 
@@ -45,11 +46,6 @@ class Health(Section):
     """Successes in a row after which it is again."""
     jitter: Annotated[float, units.SHARE] = 0.1
     """Share of the interval by which each wait varies, so that probes of many gateways don't fall together."""
-
-    @property
-    def question(self) -> tuple[object, ...]:
-        """What is asked, and which answer is good: who is asked something else is judged anew."""
-        return self.type, self.path, self.host, self.headers, self.port, self.expect, self.timeout
 
     @model_validator(mode="before")
     @classmethod

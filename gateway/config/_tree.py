@@ -23,7 +23,7 @@ MAX_VALUES = 500_000  # aliases counted as often as they are used
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same grammar; libyaml's is ten times faster, not every build has it
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
 # No wider than what PyYAML's writer quotes in a text, or an effective configuration would not read back as itself.
-_FLOAT = re.compile(r"[-+]?[0-9]{1,18}\.[0-9]{1,18}([eE][-+][0-9]{1,3})?")
+_FLOAT = re.compile(r"[-+]?[0-9]{1,18}\.[0-9]{1,24}([eE][-+][0-9]{1,3})?")  # 0.00023818510158716408 is as long as a float is written
 _WORDS = {"": None, "~": None, "null": None, "Null": None, "NULL": None, "true": True, "True": True, "TRUE": True,
           "false": False, "False": False, "FALSE": False}  # fmt: skip
 UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -19,16 +19,13 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from gateway.model import Address, Duration, Network, Size, Statuses, read_duration
+from gateway.model._values import DURATION, UNITS_BYTES
 from geoip.countries import COUNTRIES, GROUPS
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 ILLEGAL = "illegal"  # type of a fault that ends in what came
 FAULT = "fault"  # type of a fault whose text is whole
 
-_UNITS_S = {"h": Decimal(3600), "m": Decimal(60), "s": Decimal(1), "ms": Decimal("0.001")}
-_UNITS_BYTES = {"GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10, "B": 1}
-_DURATION = r"(0|[1-9][0-9]{0,11})(\.[0-9]{1,6})?(ms|s|m|h)"
 _SIZE = r"(0|[1-9][0-9]{0,13})(B|KiB|MiB|GiB)"
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
@@ -38,86 +35,6 @@ _REFERENCE = {"type": "string", "pattern": r"\$\{|^file:"}  # what is legal is j
 _MAX_PAIRS = 64  # of one match, as the core holds them
 _NOT_ISO = {"UK": "GB", "EL": "GR"}  # what the European Union calls them
 _MAX_UNIX_BYTES = 107  # sockaddr_un.sun_path, less its NUL
-
-
-class Duration(float):
-    """Seconds, as every wait of the control plane takes them."""
-
-    __slots__ = ()
-
-    @property
-    def ms(self) -> int:
-        """Whole milliseconds, as the data plane takes them."""
-        return round(self * 1000)
-
-    def __str__(self) -> str:
-        exact = Decimal(float.__repr__(self))
-        if not exact:
-            return "0s"
-        unit = next((unit for unit, seconds in _UNITS_S.items() if exact % seconds == 0), "ms")
-        number = f"{exact / _UNITS_S[unit]:f}"
-        return (number.rstrip("0").rstrip(".") if "." in number else number) + unit
-
-    def __repr__(self) -> str:
-        return f"Duration({str(self)!r})"
-
-
-class Size(int):
-    """Bytes."""
-
-    __slots__ = ()
-
-    def __str__(self) -> str:
-        number = int(self)
-        unit = next(unit for unit, size in _UNITS_BYTES.items() if number % size == 0 and (number or unit == "B"))
-        return f"{number // _UNITS_BYTES[unit]}{unit}"
-
-    def __repr__(self) -> str:
-        return f"Size({str(self)!r})"
-
-
-def address_text(host: str, port: int) -> str:
-    """An address as people and files write it."""
-    if host.startswith("/"):
-        return f"unix:{host}"
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where one connects to or listens."""
-
-    host: str  # an IP address without brackets, a DNS name in lower case, or the "/path" of a unix socket
-    port: int  # 0 for a unix socket, and for "any free port" of a listener
-
-    @property
-    def is_unix(self) -> bool:
-        return self.host.startswith("/")
-
-    @property
-    def ip(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-        """None for a name that is still to be resolved, and for a unix socket."""
-        try:
-            return ipaddress.ip_address(self.host)
-        except ValueError:
-            return None
-
-    def __str__(self) -> str:
-        return address_text(self.host, self.port)
-
-
-@dataclass(frozen=True, slots=True)
-class Statuses:
-    """A set of HTTP statuses, as written: `200` or `200-399`."""
-
-    first: int
-    last: int
-
-    def __contains__(self, status: object) -> bool:
-        return isinstance(status, int) and self.first <= status <= self.last
-
-    def __str__(self) -> str:
-        return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
 
 
 @dataclass(frozen=True, eq=False)  # compared by identity: typing must hash it, and no two are alike
@@ -192,11 +109,6 @@ def number(low: float, high: float, unit: str = "") -> Leaf:
     return Leaf(parse, f"a number from {low:g} to {high:g}{unit}", {"type": "number", "minimum": low, "maximum": high}, as_is)
 
 
-def read_duration(raw: Any) -> Duration:
-    found = matched(_DURATION, raw)
-    return Duration(Decimal(found[1] + (found[2] or "")) * _UNITS_S[found[3]])
-
-
 def duration(low: str, high: str) -> Leaf:
     first, last = read_duration(low), read_duration(high)
 
@@ -206,14 +118,12 @@ def duration(low: str, high: str) -> Leaf:
             raise ValueError
         return value
 
-    return Leaf(
-        parse, f"a duration from {low} to {high}, such as 250ms, 10s, 2m or 1h", {"type": "string", "pattern": f"^(?:{_DURATION})$"}
-    )
+    return Leaf(parse, f"a duration from {low} to {high}, such as 250ms, 10s, 2m or 1h", {"type": "string", "pattern": f"^(?:{DURATION})$"})
 
 
 def size(low: str, high: str, *, or_none: bool = False, or_auto: bool = False) -> Leaf:
     """`or_none`: 0 is legal beside the range, and means no limit. `or_auto`: so is that word."""
-    first, last = (int(matched(_SIZE, bound)[1]) * _UNITS_BYTES[matched(_SIZE, bound)[2]] for bound in (low, high))
+    first, last = (int(matched(_SIZE, bound)[1]) * UNITS_BYTES[matched(_SIZE, bound)[2]] for bound in (low, high))
 
     def parse(raw: Any, _: Path) -> Size | str:
         if or_auto and raw == "auto":
@@ -222,7 +132,7 @@ def size(low: str, high: str, *, or_none: bool = False, or_auto: bool = False) -
             value = raw
         else:
             found = matched(_SIZE, raw)
-            value = int(found[1]) * _UNITS_BYTES[found[2]]
+            value = int(found[1]) * UNITS_BYTES[found[2]]
         if not first <= value <= last and not (or_none and value == 0):
             raise ValueError
         return Size(value)

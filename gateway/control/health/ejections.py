@@ -16,12 +16,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from gateway import config as configured
-from gateway.config import Config
+from gateway import model
 from gateway.control.health.gates import Gate, Gates, State
 from gateway.control.health.outliers import Counts, Ejection, Outliers, Record, Rules
 from gateway.control.sources.others import others
 from gateway.control.sources.world import Identity, PoolKey
+from gateway.model import Config
 from routing_core import Figures, PoolSpec, TableSpec
 
 SWEPT_PER_TURN = 1000  # endpoints, or a pool's more: pools that began together are not swept in one long turn
@@ -53,7 +53,7 @@ class Pool:
         return self.is_unsettled and (self.judge.swept_at is None or now - self.judge.swept_at >= interval_s)
 
 
-def rules_of(outliers: configured.Outliers) -> Rules:
+def rules_of(outliers: model.Outliers) -> Rules:
     return Rules(
         consecutive_errors=outliers.consecutive_errors,
         interval_s=outliers.interval,

@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
-from gateway.config import Service
 from gateway.control.health.looks import Looks
 from gateway.control.sources.world import Identity, Origin, PoolKey
+from gateway.model import Service
 from routing_core import Figures
 
 logger = logging.getLogger("isochrone.health")

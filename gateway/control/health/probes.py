@@ -21,12 +21,12 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
-from gateway.config import Health
 from gateway.control.health.gates import Gate, Gates
 from gateway.control.health.patience import Patience
 from gateway.control.process.tasks import Tasks
 from gateway.control.sources.ways import has_way
 from gateway.control.sources.world import Identity, PoolKey
+from gateway.model import Health
 from routing_core import Figures
 
 logger = logging.getLogger("isochrone.health")

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import msgspec
 
-from gateway.config import Config
 from gateway.control.process import kept
 from gateway.control.process.blocking import in_thread
 from gateway.control.table.publisher import Publisher
 from gateway.errors import IsochroneError, StartError
+from gateway.model import Config
 from routing_core import Figures
 
 logger = logging.getLogger("isochrone.drain")

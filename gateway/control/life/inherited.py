@@ -11,9 +11,9 @@ import socket
 from collections.abc import Collection, MutableMapping
 from dataclasses import dataclass, field
 
-from gateway.config import Address
 from gateway.control.life.listeners import PLAIN, How, Listener, bind
 from gateway.errors import StartError
+from gateway.model import Address
 
 FIRST = 3  # the number of the first descriptor
 VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")

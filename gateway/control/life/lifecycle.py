@@ -17,8 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from gateway.config import Drain
 from gateway.errors import IsochroneError
+from gateway.model import Drain
 
 logger = logging.getLogger("isochrone.drain")
 

@@ -20,9 +20,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway import config as configuration
-from gateway.config import Address
+from gateway import model
 from gateway.errors import StartError
+from gateway.model import Address
 
 logger = logging.getLogger("isochrone.listeners")
 
@@ -44,7 +44,7 @@ class How:
     owner: str | None = None  # user, user:group or :group
 
     @classmethod
-    def of(cls, configured: Iterable[configuration.Listener]) -> dict[str, How]:
+    def of(cls, configured: Iterable[model.Listener]) -> dict[str, How]:
         return {one.name: cls(one.dual, one.mode, one.owner) for one in configured}
 
 

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from gateway.config import Config, Loaded
 from gateway.control.life import drains
 from gateway.control.life.stranding import deserted
 from gateway.control.process.blocking import in_thread
@@ -24,6 +23,7 @@ from gateway.control.sources.wanted import names_of
 from gateway.control.sources.world import World
 from gateway.control.table.publisher import Publisher
 from gateway.errors import IsochroneError
+from gateway.model import Config, Loaded
 
 logger = logging.getLogger("isochrone.reload")
 

@@ -7,9 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from enum import IntEnum
 
-from gateway.config import Config
-from gateway.config._checks import reachable_services
-from gateway.config._routes import Route, Rule
+from gateway.model import Config, Route, Rule, reachable_services
 
 
 class Serves(IntEnum):
@@ -30,7 +28,7 @@ def stranded(config: Config, pop: str, serving: Serving) -> list[str]:
     found = []
     for route in config.routes:
         for service in (name for name, weight in route.targets if weight):
-            served = [(home, serving(one, home)) for one in reachable_services(config, [service]) for home in homes[one]]
+            served = [(home, serving(one, home)) for one in reachable_services(config.services, [service]) for home in homes[one]]
             here = max((how for home, how in served if home == pop), default=Serves.NOT)
             if here is Serves.NOT:
                 continue

@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from gateway.config import Address, effective
-from gateway.config._units import read_duration
 from gateway.control.life.drains import Progress
 from gateway.control.life.lifecycle import Event, Phase
 from gateway.control.life.stranding import Serves, Serving, stranded
@@ -27,6 +25,7 @@ from gateway.control.operator.status import GENERATION, BadRequest, Handler, Ser
 from gateway.control.process.blocking import in_thread
 from gateway.control.table.settings import name_of
 from gateway.errors import IsochroneError, StartError
+from gateway.model import Address, read_duration
 from routing_core import PoolFigures
 
 if TYPE_CHECKING:
@@ -180,7 +179,7 @@ class Admin:
 
     async def config(self, request: web.Request) -> web.Response:
         parameters(request)
-        return web.Response(text=effective(self.gateway.config), content_type="application/yaml")
+        return web.Response(text=self.gateway.config.written(False), content_type="application/yaml")
 
     # What an operator may change
 

@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, TypedDict
 from urllib.parse import urlsplit
 
-from gateway.config import Config
 from gateway.control.operator.pools import Source, rounded
 from gateway.dataplane import client_key, header_key
 from gateway.errors import IsochroneError
+from gateway.model import Config
 from geoip import Found, Locator
 from routing_core import AffinitySpec, CandidateExplained, Explained, RouteSpec, RuleSpec, Table, TableSpec
 from routing_core import explain as decide

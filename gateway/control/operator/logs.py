@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any
 
-from gateway.config import Config, Log
 from gateway.errors import escaped
+from gateway.model import Config, Log
 
 if TYPE_CHECKING:
     from gateway.app import Gateway

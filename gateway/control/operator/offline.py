@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gateway.config import Backend, Config
 from gateway.control.operator.explanation import Situation
 from gateway.control.operator.pools import Source, kind_of
 from gateway.control.sources.geo import Geo, Prepared
@@ -17,6 +16,7 @@ from gateway.control.sources.world import Identity, Known, Origin, World
 from gateway.control.table.affinity import FILE, LEAST_BYTES
 from gateway.control.table.builder import build
 from gateway.control.table.rows import Rows
+from gateway.model import Backend, Config
 from k8s import State
 from routing_core import Figures, Table
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gateway.config import Backend, Capacity, Pop, Service
 from gateway.control.health.gates import Gate, State
 from gateway.control.life.drains import UnknownPop
 from gateway.control.sources.wanted import key_of
@@ -17,6 +16,7 @@ from gateway.control.sources.world import Identity, Known, PoolKey, World
 from gateway.control.steering.headroom import headroom, least_headroom
 from gateway.control.table.capacity import capacity_of
 from gateway.control.table.settings import name_of
+from gateway.model import Backend, Capacity, Pop, Service
 from routing_core import PoolFigures, PoolSpec
 
 if TYPE_CHECKING:

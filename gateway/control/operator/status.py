@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from gateway.config import Address
 from gateway.control.life.inherited import Inherited
 from gateway.control.life.listeners import BACKLOG, Listener
 from gateway.control.operator.scrapes import Scrapes
 from gateway.control.operator.telemetry import Telemetry
 from gateway.errors import IsochroneError, StartError
+from gateway.model import Address
 
 if TYPE_CHECKING:
     from gateway.app import Gateway

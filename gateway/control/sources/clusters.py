@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from functools import partial
 
-from gateway.config import KubernetesAccess
 from gateway.control.sources.sharing import contexts_of
 from gateway.control.sources.ways import has_ipv4, has_ipv6
+from gateway.model import KubernetesAccess
 from k8s import IPV4_FIRST, IPV6_FIRST, AccessError, Budget, Cluster, ClusterAccess, ServiceKey, entries_of
 
 OnCluster = Callable[[Cluster, Collection[ServiceKey]], None]

@@ -15,7 +15,6 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
-from gateway.config import Address, Backend, Config, KubernetesAccess, Service
 from gateway.control.process.tasks import Tasks, cancel
 from gateway.control.sources.clusters import NewCluster, cluster_maker, families
 from gateway.control.sources.last_words import LastWord, LastWords
@@ -24,6 +23,7 @@ from gateway.control.sources.refusals import OWN_LISTENERS, Refusals
 from gateway.control.sources.resolver import Resolver
 from gateway.control.sources.wanted import Source, names_of, sources_of
 from gateway.control.sources.world import Identity, Known, Origin, PoolKey, World
+from gateway.model import Address, Backend, Config, KubernetesAccess, Service
 from k8s import Cluster, Endpoint, ServiceKey, State
 
 logger = logging.getLogger("isochrone.sources")

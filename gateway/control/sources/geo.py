@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from gateway.config import Config
 from gateway.control.process.blocking import begin_in_thread, in_thread
 from gateway.errors import IsochroneError
+from gateway.model import Config
 from geoip import DatabaseFiles, Locator, Override, Pin
 from geoip.files import FileStatus, WatchedFile
 

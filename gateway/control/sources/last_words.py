@@ -21,9 +21,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from gateway.config import Config, KubernetesAccess
 from gateway.control.process import kept
 from gateway.control.process.blocking import in_thread
+from gateway.model import Config, KubernetesAccess
 from k8s import Cluster, Endpoint, ServiceKey, is_endpoint
 
 logger = logging.getLogger("isochrone.sources")

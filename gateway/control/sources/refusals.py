@@ -12,8 +12,8 @@ import socket
 from collections.abc import Iterable
 from functools import lru_cache
 
-from gateway.config import Address, Network
 from gateway.control.sources.ways import own_address
+from gateway.model import Address, Network
 
 OWN_LISTENERS = "own-listeners"
 

@@ -7,23 +7,17 @@ Where contexts part in an edited kubeconfig the way stays the last one for all o
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from gateway.config import Config, KubernetesAccess
+from gateway.model import Config, KubernetesAccess
 from k8s import AccessError, entries_of
 
 Context = str | None  # None: the current one
 
 
-class SharedAccess(KubernetesAccess):
-    """By the first context, in the order of their names, of those that lead the same way."""
-
-    also: tuple[Context, ...] = ()
-    """The others that do. No key of the configuration: they come of comparing what kubeconfigs say."""
-
-
 def contexts_of(access: KubernetesAccess) -> tuple[Context, ...]:
-    return (access.context, *access.also) if isinstance(access, SharedAccess) else (access.context,)
+    return access.context, *access.also
 
 
 def shared(config: Config) -> Config:
@@ -37,11 +31,11 @@ def shared(config: Config) -> Config:
     def way_of(access: KubernetesAccess | None) -> KubernetesAccess | None:
         return None if access is None else ways.get((access.kubeconfig, access.context), access)
 
-    pops = tuple(pop.model_copy(update={"kubernetes": way_of(pop.kubernetes)}) for pop in config.pops)
-    return config.model_copy(update={"pops": pops}) if ways else config
+    pops = tuple(replace(pop, kubernetes=way_of(pop.kubernetes)) for pop in config.pops)
+    return replace(config, pops=pops) if ways else config
 
 
-def _ways(file: Path | None, contexts: set[Context]) -> dict[Context, SharedAccess]:
+def _ways(file: Path | None, contexts: set[Context]) -> dict[Context, KubernetesAccess]:
     try:
         entries = entries_of(None if file is None else str(file), contexts)
     except AccessError:
@@ -49,10 +43,9 @@ def _ways(file: Path | None, contexts: set[Context]) -> dict[Context, SharedAcce
     alike: dict[tuple[str, str], list[Context]] = {}
     for context in sorted(entries, key=lambda one: (one is None, one or "")):
         alike.setdefault(entries[context], []).append(context)
-    ways: dict[Context, SharedAccess] = {}
+    ways: dict[Context, KubernetesAccess] = {}
     for first, *also in alike.values():
         if also:
-            # Judged when it was read: what is constructed here isn't again.
-            way = SharedAccess.model_construct(context=first, kubeconfig=file, in_cluster=False, also=tuple(also))
+            way = KubernetesAccess(context=first, kubeconfig=file, also=tuple(also))  # the first by name; nobody can say `also` in a file
             ways |= dict.fromkeys((first, *also), way)
     return ways

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gateway.config import Backend, Config, KubernetesAccess, Service
+from gateway.model import Backend, Config, KubernetesAccess, Service
 from k8s import ServiceKey
 
 Source = tuple[KubernetesAccess, ServiceKey]

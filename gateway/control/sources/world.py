@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple
 
-from gateway.config._units import address_text
 from gateway.control.sources.others import others
+from gateway.model import address_text
 from k8s import State
 
 PoolKey = tuple[str, str]  # service, PoP

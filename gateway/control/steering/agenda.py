@@ -13,7 +13,6 @@ from itertools import islice
 from operator import attrgetter
 from typing import NamedTuple
 
-from gateway.config import Config, Service
 from gateway.control.health.networks import Unanswered, Window
 from gateway.control.sources.others import ends_of
 from gateway.control.sources.world import PoolKey
@@ -24,6 +23,7 @@ from gateway.control.steering.pacing import Versions
 from gateway.control.steering.penalties import Penalty, Terms
 from gateway.control.steering.ramps import Ramp
 from gateway.control.table.capacity import Capacity, capacity_of
+from gateway.model import Config, Service
 from routing_core import PoolSpec, TableSpec
 
 _row_of = attrgetter("row")

@@ -21,7 +21,6 @@ from array import array
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-from gateway.config import Config
 from gateway.control.health.gates import Gates
 from gateway.control.health.networks import SEVERAL, beyond_one, cell_of, count
 from gateway.control.health.outliers import Counts
@@ -36,6 +35,7 @@ from gateway.control.steering.ramps import LONGEST_S, Ramp, Stage, relative
 from gateway.control.table.capacity import Capacity
 from gateway.control.table.rows import Rows
 from gateway.control.table.zones import for_all_zones
+from gateway.model import Config
 from routing_core import Figures, TableSpec
 
 logger = logging.getLogger("isochrone.health")

@@ -13,9 +13,9 @@ import os
 import secrets
 from pathlib import Path
 
-from gateway.config import Config
 from gateway.control.process import kept
 from gateway.errors import StartError
+from gateway.model import Config
 
 KEY_BYTES = 32
 LEAST_BYTES = 16  # of a key that somebody else made

@@ -11,8 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
-from gateway import config as configured
-from gateway.config import Affinity, Backend, Config, Pop, Route, Rule, Service
+from gateway import model
 from gateway.control.sources.geo import home_of
 from gateway.control.sources.others import derived, others
 from gateway.control.sources.world import Identity, Known, PoolKey, World
@@ -20,6 +19,7 @@ from gateway.control.table.affinity import cookie_value
 from gateway.control.table.capacity import capacity_of
 from gateway.control.table.rows import Key, Rows
 from gateway.control.table.zones import preferred
+from gateway.model import Affinity, Backend, Config, Pop, Route, Rule, Service
 from routing_core import PRIOR, AffinitySpec, EndpointSpec, PoolSpec, PopSpec, RouteSpec, RuleSpec, ServiceSpec, TableSpec
 
 Selected = tuple[Known, int, Service]  # an endpoint that may be chosen, with its row and service
@@ -145,7 +145,7 @@ def _build_again(before: Built, world: World, rows: Rows, generation: int) -> Bu
     return Built(config, spec, before.drained, building.parts, before.others)
 
 
-def _high(capacity: configured.Capacity | None) -> int:
+def _high(capacity: model.Capacity | None) -> int:
     found = capacity_of(capacity)
     return 0 if found is None else found.high
 
@@ -218,7 +218,7 @@ def _routes(route: Route, building: _Building) -> list[RouteSpec]:
     return [
         RouteSpec(
             name=route.name,
-            service=building.services[route.service],
+            service=targets[0][0],
             hosts=match.hosts,
             path_exact=match.path_exact,
             path_prefix=match.path_prefix,
@@ -228,7 +228,7 @@ def _routes(route: Route, building: _Building) -> list[RouteSpec]:
             leg=steering.leg,
             window_ms=steering.window * 1000,
             rules=rules_of(steering.rules, building.config.pops, building.numbers),
-            split=tuple(sorted(targets, key=lambda target: building.config.services[target[0]].name)) if route.split is not None else (),
+            split=tuple(sorted(targets, key=lambda target: building.config.services[target[0]].name)) if len(targets) > 1 else (),
             is_split_sticky=route.split_sticky,
             fallback_services=tuple(
                 building.services[name] for name in fallbacks_of((name for name, _ in route.targets), building.config.services)

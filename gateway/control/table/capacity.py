@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from gateway import config as configured
+from gateway import model
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Capacity:
         return cls(high=most, low=min(_whole(requests_in_flight * low), most - 1))
 
 
-def capacity_of(capacity: configured.Capacity | None) -> Capacity | None:
+def capacity_of(capacity: model.Capacity | None) -> Capacity | None:
     """In requests in flight, of the whole gateway."""
     return None if capacity is None else Capacity.of(capacity.requests_in_flight, capacity.low, capacity.high)
 

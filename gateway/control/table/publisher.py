@@ -11,13 +11,13 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gateway.config import Config
 from gateway.control.health.gates import Gate, Gates
 from gateway.control.sources.world import World
 from gateway.control.table.builder import Built, Change, build, endpoint_key
 from gateway.control.table.rows import Key, Rows
 from gateway.control.table.settings import settings_of
 from gateway.dataplane import CompiledSettings, Snapshots
+from gateway.model import Config
 from geoip import Locator
 from routing_core import Figures, Table, TableSpec
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 
-from gateway.config import Config, Size
 from gateway.control.process.allowance import memory_bytes, n_cpus
 from gateway.dataplane import Settings
+from gateway.model import Config, Size
 from routing_core import MAX_WORKERS
 
 MIN_BUFFERS = 16 << 20

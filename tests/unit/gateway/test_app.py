@@ -5,11 +5,11 @@ from types import SimpleNamespace
 import pytest
 
 from gateway.app import Gateway
-from gateway.config import Loaded
 from gateway.control.health.probes import Result
 from gateway.control.life.lifecycle import Phase
 from gateway.control.life.listeners import Listeners
 from gateway.errors import StartError
+from gateway.model import Loaded
 from tests.unit.gateway.control.helpers import TWO_POPS, config_of
 
 FAST = {"drain": "{lameduck: 0s, deadline: 5s}", "gateway": "{workers: 1}", "timeouts": "{connect: 50ms}"}

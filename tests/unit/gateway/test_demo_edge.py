@@ -1,6 +1,7 @@
 import asyncio
 import contextlib
 import json
+from dataclasses import fields
 from datetime import UTC, datetime
 
 import pytest
@@ -42,7 +43,7 @@ def test_what_is_shortened_is_what_the_screen_says(tmp_path):
     path = tmp_path / "demo.yaml"
     path.write_text(edge.configuration(POPS, CLIENTS, PORTS, 20010, 20011, None))
     service = load(path).config.services[0]
-    defaults = type(service.health)(), type(service).model_fields["slow_start"].default
+    defaults = type(service.health)(), {one.name: one.default for one in fields(service)}["slow_start"]
     said = (
         f"probes each {service.health.interval:.0f} s instead of {defaults[0].interval:.0f} s, a change confirmed each"
         f" {service.health.confirm_interval:.1f} s instead of {defaults[0].confirm_interval:.0f} s, ramp of what returns"

@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config import effective, load, parse
+from gateway.config import load, parse
 from gateway.config._references import MAX_BYTES, References
 from gateway.errors import ConfigError
 from tests.unit.gateway.config.test_reading import FULL
@@ -122,7 +122,7 @@ def test_quotes_make_no_other_type(environ, quoted):
     config = parse(text).config
     assert (config.gateway.workers, config.gateway.name, config.debug_headers) == (3, "3", True)
     assert config.routes[0].match[0].headers == (("x", "3"),)
-    assert parse(effective(config)).config.model_dump() == config.model_dump()
+    assert parse(config.written(False)).config == config
 
 
 def test_what_is_faulty_either_way_is_said_with_its_reference(environ, monkeypatch):
@@ -178,7 +178,7 @@ def test_effective_says_the_reference_and_reads_back(environ, tmp_path):
         .replace("lon: 8", "lon: 8\n    country: DE")
     ) + "geoip:\n  city: ${N}.mmdb\n"
     loaded = parse(text, folder=tmp_path)
-    printed = effective(loaded.config)
+    printed = loaded.config.written(False)
     assert SECRET not in printed
     tree = yaml.safe_load(printed)
     assert tree["gateway"]["name"] == "${WORD}"
@@ -189,8 +189,8 @@ def test_effective_says_the_reference_and_reads_back(environ, tmp_path):
     assert "workers: ${N}\n" in printed  # a number, and in quotes what must stay a text:
     assert 'z: "${N}"\n' in printed
     again = parse(printed, folder=tmp_path).config
-    assert again.model_dump() == loaded.config.model_dump()
-    assert effective(again) == printed
+    assert again == loaded.config
+    assert again.written(False) == printed
 
 
 def scalars(value, loc=()):
@@ -220,7 +220,7 @@ def test_what_came_is_shown_nowhere(places, is_file):
         shown = str(error)
     else:
         names = {loc[-1] for loc in places} & {"name", "service"}
-        shown = "" if names else effective(loaded.config)  # a route's name may follow from a service's
+        shown = "" if names else loaded.config.written(False)  # a route's name may follow from a service's
         shown += "\n".join(map(str, loaded.warnings))
     finally:
         del os.environ["SECRET_OF_TEST"]

@@ -4,7 +4,7 @@ import re
 import pytest
 import yaml
 
-from gateway.config import effective, parse, schema
+from gateway.config import parse, schema
 from tests.unit.gateway.config.test_reading import EXAMPLES, FULL
 
 # A validator of what `schema` uses of JSON Schema, and of nothing else: an unknown word is an error, so that none goes unjudged.
@@ -67,7 +67,7 @@ def accepts(document):
 @pytest.mark.parametrize("text", [FULL, *(path.read_text() for path in EXAMPLES)], ids=["full", *(path.stem for path in EXAMPLES)])
 def test_schema_accepts_what_is_legal(text):
     assert accepts(yaml.safe_load(text))
-    assert accepts(yaml.safe_load(effective(parse(text).config)))
+    assert accepts(yaml.safe_load(parse(text).config.written(False)))
 
 
 @pytest.mark.parametrize(

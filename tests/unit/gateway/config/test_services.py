@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from gateway.config._services import Backend, Health, Outliers, Penalties, Service
-from gateway.config._units import Statuses
+from gateway.model import Statuses
 
 AT_X = ({"pop": "x", "endpoints": ("a:1",)},)
 

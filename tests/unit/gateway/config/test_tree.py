@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.config._tree import MAX_DEPTH, MAX_VALUES, Node, read_tree
@@ -167,6 +167,7 @@ def as_lists(value):
 
 
 @given(TREES)
+@example(0.00023818510158716408)  # as many digits as a float is ever written with
 def test_what_the_writer_writes_is_read_back(value):
     root, faults = read_tree(yaml.safe_dump({"a": value}, allow_unicode=True))
     assert faults == []

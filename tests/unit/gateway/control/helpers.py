@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gateway.config import Config, Service, parse
+from gateway.config import parse
 from gateway.control.health.gates import Gates
 from gateway.control.sources.geo import overrides_of, pins_of
 from gateway.control.sources.world import Identity, Known, Origin, World
 from gateway.control.table.publisher import Publisher
 from gateway.control.table.rows import Rows
+from gateway.model import Config, Service
 from geoip import Locator
 from k8s import State
 from routing_core import Figures

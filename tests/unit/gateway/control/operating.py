@@ -3,8 +3,8 @@
 from typing import Any
 
 from gateway.app import Gateway, NewPart
-from gateway.config import Loaded
 from gateway.control.sources.world import Identity
+from gateway.model import Loaded
 from routing_core._testing import add_to_endpoint, add_to_pool, add_to_pop
 from tests.unit.gateway.control.helpers import TWO_POPS, Clock, config_of
 

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from gateway.config import Config
 from gateway.control.sources.world import Identity, Known, Origin, World
 from gateway.control.steering.refresh import STARTING_S, Refresh
 from gateway.control.table.builder import build
+from gateway.model import Config
 from k8s import State
 from routing_core import TableSpec
 from tests.unit.gateway.control.helpers import Bench, identity

@@ -1,14 +1,15 @@
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config._units import Statuses
 from gateway.control.health import looks
 from gateway.control.health.gates import GATE_STATES, SEEN_S, TRANSITIONS, Event, State, is_admitting, transition
 from gateway.control.sources.world import Origin
+from gateway.model import Statuses
 from tests.support.diagrams import followers_by, followers_in
 from tests.unit.gateway.control.helpers import TWO_POPS, Bench, config_of, identity, serving
 
@@ -83,11 +84,11 @@ def test_who_is_asked_something_else_is_judged_anew(bench):
     bench.judge(ONE, False, False, False)
     assert bench.published(ONE)[0] == "shut"
     bench.judge(ONE, True)
-    health = bench.service.health.model_copy(update={"expect": (Statuses(204, 204),)})
-    bench.service = bench.service.model_copy(update={"health": health})
+    health = replace(bench.service.health, expect=(Statuses(204, 204),))
+    bench.service = replace(bench.service, health=health)
     assert bench.select(ONE) == [ONE]  # at once, not when its old interval is over
     assert bench.gates.all[ONE].good_run == 0
-    bench.service = bench.service.model_copy(update={"health": health.model_copy(update={"interval": 1.0})})
+    bench.service = replace(bench.service, health=replace(health, interval=1.0))
     assert bench.select(ONE) == []
 
 

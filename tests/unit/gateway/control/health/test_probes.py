@@ -4,19 +4,20 @@ import errno
 import itertools
 import random
 import socket
+from dataclasses import replace
 
 import pytest
 import uvloop
 
-from gateway.config import Health
 from gateway.control.health import probes as module
 from gateway.control.health.probes import Prober, Result, most_of, probe
 from gateway.control.process.tasks import Tasks
+from tests.support.said import health
 from tests.unit.gateway.control.helpers import Bench, config_of, identity
 
 ONE, TWO = identity("192.0.2.1"), identity("192.0.2.2")
-HTTP = Health(path="/healthz?x=1", host="shop.example.com", timeout="300ms")
-TCP = Health(timeout="300ms")
+HTTP = health(path="/healthz?x=1", host="shop.example.com", timeout="300ms")
+TCP = health(timeout="300ms")
 
 
 # One probe
@@ -58,8 +59,8 @@ def ask(answer, health, path=None):
 def test_further_fields_and_another_port():
     async def scenario():
         async with endpoint(b"HTTP/1.1 200 OK\r\n\r\n") as (target, seen):
-            health = Health(port=target.port, headers={"authorization": "Bearer s", "user-agent": "mine"}, timeout="300ms")
-            return await probe(identity("127.0.0.1", 9), health), seen
+            asked = health(port=target.port, headers={"authorization": "Bearer s", "user-agent": "mine"}, timeout="300ms")
+            return await probe(identity("127.0.0.1", 9), asked), seen
 
     result, seen = asyncio.run(scenario())
     assert result.is_good
@@ -101,18 +102,18 @@ def test_what_is_asked_and_of_whom():
     assert seen == [
         b"GET /healthz?x=1 HTTP/1.1\r\nHost: shop.example.com\r\nUser-Agent: isochrone-probe\r\nAccept: */*\r\nConnection: close\r\n\r\n"
     ]
-    _, seen, target = ask(b"HTTP/1.1 200 OK\r\n\r\n", Health(path="/", timeout="300ms"))
+    _, seen, target = ask(b"HTTP/1.1 200 OK\r\n\r\n", health(path="/", timeout="300ms"))
     assert f"Host: {target}\r\n".encode() in seen[0]
 
 
 def test_expected_statuses_are_the_operators():
-    only = Health(path="/", expect=(204,), timeout="300ms")
+    only = health(path="/", expect=(204,), timeout="300ms")
     assert not ask(b"HTTP/1.1 200 OK\r\n\r\n", only)[0].is_good
     assert ask(b"HTTP/1.1 204 No Content\r\n\r\n", only)[0].is_good
 
 
 def test_over_a_unix_socket(tmp_path):
-    result, seen, _ = ask(b"HTTP/1.1 200 OK\r\n\r\n", Health(path="/", timeout="300ms"), str(tmp_path / "s"))
+    result, seen, _ = ask(b"HTTP/1.1 200 OK\r\n\r\n", health(path="/", timeout="300ms"), str(tmp_path / "s"))
     assert result.is_good
     assert b"Host: localhost\r\n" in seen[0]
 
@@ -199,8 +200,8 @@ def test_a_loop_that_was_held_up_is_no_verdict(monkeypatch):
 
     monkeypatch.setattr(asyncio, "open_connection", hang)
     times = itertools.chain([0.0, 0.0, 0.0], itertools.repeat(99.0))
-    assert asyncio.run(probe(ONE, Health(timeout="10ms"), lambda: next(times))) == Result(None, "the control thread was held up")
-    assert asyncio.run(probe(ONE, Health(timeout="10ms"))) == Result(False, "no connection within 10ms", None, is_silent=True)
+    assert asyncio.run(probe(ONE, health(timeout="10ms"), lambda: next(times))) == Result(None, "the control thread was held up")
+    assert asyncio.run(probe(ONE, health(timeout="10ms"))) == Result(False, "no connection within 10ms", None, is_silent=True)
 
 
 def test_a_connect_that_was_measured_late_is_no_path():
@@ -209,7 +210,7 @@ def test_a_connect_that_was_measured_late_is_no_path():
     async def scenario():
         async with endpoint(b"HTTP/1.1 200 OK\r\n\r\n") as (target, _):
             times = itertools.chain([0.0] * 3, itertools.repeat(2.0))
-            return await probe(target, Health(path="/", timeout="3s"), lambda: next(times))
+            return await probe(target, health(path="/", timeout="3s"), lambda: next(times))
 
     assert asyncio.run(scenario()) == Result(True, "status 200", None, has_answered=True)
 
@@ -400,7 +401,7 @@ def test_a_shorter_interval_is_in_use_at_once():
         await turns(bench, prober, 3)
         n = len(asked.at)
         for gate in bench.gates.all.values():
-            gate.service = gate.service.model_copy(update={"health": Health(interval="1s")})
+            gate.service = replace(gate.service, health=health(interval="1s"))
         prober.replan()
         prober.replan()
         await turns(bench, prober, 1.2)
@@ -416,7 +417,7 @@ def test_an_answer_to_an_older_question_is_no_verdict():
         asked.gate = asyncio.Event()
         begin(bench, prober, ONE)
         await turns(bench, prober, 0.1)
-        bench.service = bench.service.model_copy(update={"health": Health(type="http", path="/other")})
+        bench.service = replace(bench.service, health=health(type="http", path="/other"))
         prober.ask_all([bench.gates.all[one] for one in bench.select(ONE)])
         asked.gate.set()
         await turns(bench, prober, 0.1)

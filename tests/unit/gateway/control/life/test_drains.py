@@ -2,6 +2,7 @@ import asyncio
 import json
 import logging
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -85,7 +86,7 @@ def test_a_pop_that_a_reload_took_away_is_no_longer_watched(scene, caplog):
     drains, publisher, _ = scene
     busy(drains, 1)
     drains.drain("fra")
-    publisher.config = publisher.config.model_copy(update={"pops": publisher.config.pops[1:]})
+    publisher.config = replace(publisher.config, pops=publisher.config.pops[1:])
     drains.turn()
     drains.turn()
     assert [record.message for record in caplog.records] == ["pop drains"]
@@ -101,7 +102,7 @@ def kept_scene(path, gateway=EDGE, config=None):
 
 
 def called(name, config):
-    return config.model_copy(update={"gateway": config.gateway.model_copy(update={"name": name})})
+    return replace(config, gateway=replace(config.gateway, name=name))
 
 
 def test_the_word_outlives_the_process(tmp_path):

@@ -3,10 +3,10 @@ import socket
 
 import pytest
 
-from gateway.config import Address
 from gateway.control.life.inherited import FIRST, Inherited
 from gateway.control.life.listeners import IP_MINTTL, How
 from gateway.errors import StartError
+from gateway.model import Address
 
 LOOPBACK = Address("127.0.0.1", 0)
 

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config import Drain, Duration
 from gateway.control.life.lifecycle import STATES, TRANSITIONS, Event, Lifecycle, Phase, TransitionRefused, transition
+from gateway.model import Drain, Duration
 from tests.support.diagrams import followers_by, followers_in
+from tests.support.said import drain
 from tests.unit.gateway.control.helpers import Clock
 
 
@@ -51,7 +52,7 @@ class Hands:
 @pytest.fixture
 def scene():
     clock, hands = Clock(), Hands()
-    life = Lifecycle(Drain(lameduck="10s", deadline="60s"), hands, clock)
+    life = Lifecycle(drain(lameduck="10s", deadline="60s"), hands, clock)
     return life, hands, clock
 
 
@@ -130,7 +131,7 @@ def test_the_share_that_is_told_grows_to_all(scene):
 
 
 def test_without_a_lameduck_all_are_told_at_once():
-    life = Lifecycle(Drain.model_construct(lameduck=Duration(0), deadline=Duration(5)), Hands(), Clock())
+    life = Lifecycle(Drain(lameduck=Duration(0), deadline=Duration(5)), Hands(), Clock())
     life.handle(Event.STARTED)
     life.handle(Event.TERMINATE)
     assert life.close_share == 1
@@ -288,7 +289,7 @@ ORDERS = {
 @given(st.lists(st.one_of(st.sampled_from([Event.STARTED, Event.DRAIN, Event.UNDRAIN, Event.TERMINATE]), st.floats(0, 20)), max_size=30))
 def test_whatever_comes_workers_have_the_order_of_the_phase(steps):
     clock, hands = Clock(), Hands()
-    life = Lifecycle(Drain(lameduck="10s", deadline="60s"), hands, clock)
+    life = Lifecycle(drain(lameduck="10s", deadline="60s"), hands, clock)
     for step in steps:
         if life.phase is Phase.EXIT:
             break

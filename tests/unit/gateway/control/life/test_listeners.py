@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import Address, parse
+from gateway.config import parse
 from gateway.control.life.listeners import How, Listeners, bind
 from gateway.errors import StartError
+from gateway.model import Address
 
 LOOPBACK = Address("127.0.0.1", 0)
 
@@ -180,7 +181,7 @@ def test_a_successors_unix_file_stays(tmp_path):
 UNPRIVILEGED = """
 import os, select, socket, sys
 import encodings.idna
-from gateway.config import Address
+from gateway.model import Address
 from gateway.control.life.listeners import Listener, Listeners
 if os.geteuid() == 0:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)

@@ -4,7 +4,6 @@ import threading
 
 import pytest
 
-from gateway.config import Loaded
 from gateway.control.life import reload as module
 from gateway.control.life.reload import Outcome, Reload, frozen_faults
 from gateway.control.process.tasks import Tasks
@@ -12,6 +11,7 @@ from gateway.control.sources.endpoints import Sources
 from gateway.control.sources.geo import Geo
 from gateway.control.sources.resolver import Resolver
 from gateway.errors import ConfigError, Fault
+from gateway.model import Loaded
 from tests.unit.gateway.control.helpers import TWO_POPS, Clock, config_of, publisher_of
 
 

@@ -1,6 +1,7 @@
 """Random good and bad reloads, drains, undrains and words of clusters: what is served is what a model of ten lines says."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given, settings
@@ -123,7 +124,7 @@ async def refuse(trial, how, world):
     elif how == "frozen":
         trial.next = config_of(text_of(world).replace("name: web, bind", "name: other, bind"))
     elif how == "locator":
-        trial.next = trial.next.model_copy(update={"geoip": CLASHING})
+        trial.next = replace(trial.next, geoip=CLASHING)
     elif how.startswith("memory"):
         _memory.refuse(True, int(how.removeprefix("memory")))
     try:
@@ -137,7 +138,7 @@ async def refuse(trial, how, world):
 
 # `parse` may refuse it; a locator does for certain.
 CLASHING = config_of(geoip="{overrides: [{prefix: 10.0.0.0/8, lat: 1, lon: 1}]}").geoip
-CLASHING = CLASHING.model_copy(update={"overrides": CLASHING.overrides * 2})
+CLASHING = replace(CLASHING, overrides=CLASHING.overrides * 2)
 
 worlds = st.fixed_dictionaries({pop: st.sampled_from(KINDS) for pop in PLACES}).filter(lambda world: any(world.values()))
 pops = st.sampled_from(list(PLACES))

@@ -5,12 +5,12 @@ import time
 
 import pytest
 
-from gateway.config import Address
 from gateway.control.life import workers as module
 from gateway.control.life.listeners import Listeners
 from gateway.control.life.workers import WorkerHands, Workers
 from gateway.control.process.awake import Awake
 from gateway.dataplane import Counters
+from gateway.model import Address
 from tests.unit.gateway.control.helpers import Clock, config_of, publisher_of
 
 

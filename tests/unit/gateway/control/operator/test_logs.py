@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from gateway.config import Log
 from gateway.control.operator.logs import BURST, Lines, Logs, RateLimit, set_up
+from gateway.model import Log
 from tests.unit.gateway.control.helpers import Clock
 from tests.unit.gateway.control.operating import gateway_of
 

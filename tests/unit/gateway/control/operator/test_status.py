@@ -9,11 +9,11 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from gateway.config import Address
 from gateway.control.life.lifecycle import Event
 from gateway.control.operator import status as module
 from gateway.control.operator.status import Server, Status, application
 from gateway.errors import IsochroneError, StartError
+from gateway.model import Address
 from tests.unit.gateway.control.operating import gateway_of
 
 ANYWHERE = Address("127.0.0.1", 0)

@@ -5,7 +5,7 @@ import pytest
 from gateway.control.process.tasks import Tasks
 from gateway.control.sources import clusters
 from gateway.control.sources.clusters import families, new_cluster
-from gateway.control.sources.sharing import SharedAccess
+from gateway.model import KubernetesAccess
 from k8s import IPV4_FIRST, IPV6_FIRST, AccessError
 from tests.unit.gateway.control.following import KEY, TEXT
 from tests.unit.gateway.control.helpers import config_of
@@ -36,7 +36,7 @@ def test_the_real_cluster_takes_a_kubeconfig_that_is_broken_for_a_fault_to_tell(
 def test_contexts_that_part_lead_nobody_elsewhere(tmp_path):
     """Until a reload looks anew: the way is that of all of them, or none."""
     file = kubeconfig(tmp_path / "config")
-    access = SharedAccess.model_construct(context="a", in_cluster=False, kubeconfig=file, also=("b",))
+    access = KubernetesAccess(context="a", in_cluster=False, kubeconfig=file, also=("b",))
     load = new_cluster("fra, nyc", access, [KEY], lambda cluster, keys: None)._api._load
     assert load().server == "http://127.0.0.1:1"
     for parted in ({"cluster": "two", "user": "me"}, {"cluster": "one", "user": "you"}):

@@ -1,8 +1,8 @@
 import ipaddress
 from dataclasses import replace
 
-from gateway.config import Address
 from gateway.control.sources.world import Identity, Origin
+from gateway.model import Address
 from k8s import Endpoint, ServiceKey, State
 from tests.unit.gateway.control.following import FRA, KEY, NYC, TEXT, play, pod, settle
 from tests.unit.gateway.control.helpers import config_of

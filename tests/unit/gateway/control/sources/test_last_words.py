@@ -5,10 +5,10 @@ import threading
 
 import pytest
 
-from gateway.config import KubernetesAccess
 from gateway.control.process import kept
 from gateway.control.sources import last_words
 from gateway.control.sources.last_words import FILE, LOOK_S, RENEW_S, SKEW_S, UNWANTED_S, LastWord, LastWords, way_of
+from gateway.model import KubernetesAccess
 from k8s import Endpoint, ServiceKey, State
 from tests.unit.gateway.control.helpers import Clock
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config import Address
 from gateway.control.sources import refusals
 from gateway.control.sources.refusals import Refusals, is_here
+from gateway.model import Address
 
 NOWHERE = Refusals(())
 

@@ -1,9 +1,9 @@
 import yaml
 
-from gateway.config import KubernetesAccess
 from gateway.control.sources.last_words import way_of
-from gateway.control.sources.sharing import SharedAccess, contexts_of, shared
+from gateway.control.sources.sharing import contexts_of, shared
 from gateway.control.sources.wanted import sources_of
+from gateway.model import KubernetesAccess
 from tests.unit.gateway.control.helpers import config_of
 
 CONTEXTS = {
@@ -43,18 +43,16 @@ def test_contexts_of_one_cluster_and_user_are_one_way_and_others_are_not(tmp_pat
     file = kubeconfig(tmp_path / "config")
     more = f"kubeconfig: {file}, context: "
     found = ways_of(shared(config(more + "b", more + "other-user", more + "a", more + "other-server", f"kubeconfig: {file}")))
-    one = SharedAccess.model_construct(context="a", in_cluster=False, kubeconfig=file, also=("b", None))  # the current one is b
+    one = KubernetesAccess(context="a", in_cluster=False, kubeconfig=file, also=("b", None))  # the current one is b
     assert found == [
         one,
-        KubernetesAccess.model_construct(context="other-user", in_cluster=False, kubeconfig=file),
+        KubernetesAccess(context="other-user", in_cluster=False, kubeconfig=file),
         one,
-        KubernetesAccess.model_construct(context="other-server", in_cluster=False, kubeconfig=file),
+        KubernetesAccess(context="other-server", in_cluster=False, kubeconfig=file),
         one,
     ]
     assert contexts_of(one) == ("a", "b", None)
-    assert way_of(one) == way_of(
-        KubernetesAccess.model_construct(context="a", in_cluster=False, kubeconfig=file)
-    )  # what was written stays good
+    assert way_of(one) == way_of(KubernetesAccess(context="a", in_cluster=False, kubeconfig=file))  # what was written stays good
 
 
 def test_two_kubeconfigs_are_two_ways_be_they_alike_or_not(tmp_path):

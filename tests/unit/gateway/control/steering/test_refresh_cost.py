@@ -223,8 +223,8 @@ def test_a_version_begins_also_where_nothing_is_worked_on():
 def test_a_pool_that_was_in_no_table_for_a_while_has_one_estimate():
     scene, number = scene_of_slow_ones()
     whole, spec = scene.config, scene.spec
-    service = whole.services[0].model_copy(update={"backends": whole.services[0].backends[:-1]})
-    scene.config = whole.model_copy(update={"services": (service,)})
+    service = replace(whole.services[0], backends=whole.services[0].backends[:-1])
+    scene.config = replace(whole, services=(service,))
     scene.spec = replace(spec, services=(replace(spec.services[0], pools=spec.services[0].pools[:-1]),))
     scene.turn(30)
     scene.answer(number, 20, 100_000)

@@ -7,9 +7,9 @@ import threading
 
 import pytest
 
-from gateway.config import Config
 from gateway.control.table.affinity import FILE, KEY_BYTES, LEAST_BYTES, KeyUnusable, cookie_value, load_key
 from gateway.errors import StartError
+from gateway.model import Config
 from tests.support.unprivileged import unprivileged
 from tests.unit.gateway.control.helpers import config_of
 

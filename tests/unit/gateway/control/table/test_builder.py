@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.config import Service
 from gateway.control.sources.world import Known, Origin, World
 from gateway.control.table.affinity import cookie_value
 from gateway.control.table.builder import build, fallbacks_of, rules_of
 from gateway.control.table.rows import Rows
+from gateway.model import Service
 from k8s import State
 from routing_core import PRIOR, AffinitySpec, Figures, RuleSpec, Table, explain
 from tests.unit.gateway.control.helpers import TWO_POPS, config_of, known
