@@ -12,7 +12,7 @@ from gateway.dataplane.shared._counters cimport MAX_LISTENERS, Column, Doors, St
 from gateway.dataplane.shared._ring cimport Ring
 from gateway.dataplane.shared._snapshot cimport Board, Snapshot
 from gateway.dataplane.shared._tally cimport Tally
-from gateway.dataplane.transport._linux cimport epoll_event
+from gateway.dataplane.transport._linux cimport epoll_event, iovec
 from gateway.dataplane.transport._timers cimport Timer, Wheel
 from geoip._cache cimport Cache
 from routing_core._decision cimport Asked, Decision, Weighed
@@ -63,10 +63,26 @@ cdef struct Buffer:
     uint32_t begin          # bytes before it are done with
     uint32_t end            # bytes from here on are free
 
+cdef enum:                  # what a transport answers in the place of a number of bytes
+    BLOCKED = -1            # none now
+    BROKEN = -2             # none any more: the peer is gone
+
+cdef struct Transport:      # a kind of connection, by what can be done with it: see _transport, whose functions these are
+    ssize_t (*read)(Connection *connection, char *at, size_t room) noexcept nogil
+    ssize_t (*write)(Connection *connection, const iovec *parts, int n, bint has_more) noexcept nogil
+    bint (*peek)(const Connection *connection) noexcept nogil
+    bint (*has_connected)(const Connection *connection) noexcept nogil
+    void (*end)(Connection *connection) noexcept nogil
+    int64_t (*unsent)(const Connection *connection) noexcept nogil
+    int64_t (*lay_ms)(const Connection *connection) noexcept nogil
+    void (*end_with_reset)(Connection *connection) noexcept nogil
+    void (*close)(Connection *connection) noexcept nogil
+
 cdef struct Connection:
     Timer timer             # first, so that a Timer * of the wheel is a Connection *; armed until DEAD
     int64_t deadline_ms     # may be later than the timer: then it is armed again when due
     int fd                  # owned, but of a listener
+    const Transport *transport  # not owned: it outlives all; NULL of what is no connection: listeners, the wake
     ConnectionState state
     uint16_t life           # how many there were in this memory: see heard_of
     bint is_readable        # an edge came, and not yet EAGAIN; of a listener: the last accept found someone
@@ -85,7 +101,7 @@ cdef struct Connection:
     bint has_head_begun     # bytes of a head came: the deadline is the head's
     uint8_t n_passed        # octets of the empty line before it
     bint must_close         # after the exchange
-    int unread              # LINGERING: bytes that the client's system had not taken when last looked at; 0: not looked at
+    int64_t unread          # LINGERING: bytes that the client's system had not taken when last looked at; 0: not looked at
     int64_t generation      # of the snapshot by which the peer was last looked at: what follows holds for that one, see recognise
     bint is_trusted         # the peer is a trusted hop
     bint is_located

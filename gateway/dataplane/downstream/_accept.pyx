@@ -17,6 +17,7 @@ from gateway.dataplane.shared._snapshot cimport CLOSING, orders_of
 from gateway.dataplane.shared._tally cimport TALLIED_CONNECTIONS, give_place
 from gateway.dataplane.transport._connection cimport enter_idle, open_connection, set_deadline, watch_peer
 from gateway.dataplane.transport._linux cimport *
+from gateway.dataplane.transport._plain cimport PLAIN
 from routing_core._atomic cimport add_own, add_shared, load_acquire
 
 
@@ -33,7 +34,7 @@ cdef Connection *welcome(Core *core, int fd, int listener, const uint8_t *addres
         count_cause(core.column, CAUSE_CLIENT_CONNECTIONS)
         close(fd)
         return NULL
-    downstream = open_connection(core, fd, READING)
+    downstream = open_connection(core, fd, READING, &PLAIN)
     if downstream == NULL:
         count_cause(core.column, CAUSE_NO_MEMORY)
         give_place(core.tally, core.number, place)

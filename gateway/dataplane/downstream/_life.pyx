@@ -15,7 +15,7 @@ from gateway.dataplane.shared._snapshot cimport hold, let_go
 from gateway.dataplane.shared._tally cimport give_place
 from gateway.dataplane.transport._buffers cimport close_buffer, put_spare, take_spare
 from gateway.dataplane.transport._connection cimport *
-from gateway.dataplane.transport._linux cimport SHUT_WR, shutdown
+from gateway.dataplane.transport._transport cimport end as say_end, end_with_reset
 from gateway.dataplane.upstream._pools cimport drop_upstream, leave_line, put_back
 from routing_core._atomic cimport add_own, add_shared
 from routing_core._memory cimport EXCHANGE, take
@@ -178,7 +178,7 @@ cdef void linger_on(Core *core, Connection *downstream) noexcept nogil:
     # is read, for more may be on its way. Not behind its end: what came before that is here, and once it is read, to close says the same.
     leave_idle(core, downstream)
     if not downstream.is_ending:
-        shutdown(downstream.fd, SHUT_WR)
+        say_end(downstream)
     downstream.state = LINGERING
     enter_lingering(core, downstream)
     close_buffer(core, &downstream.input)

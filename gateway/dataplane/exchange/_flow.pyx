@@ -1,13 +1,13 @@
 """judge() finds what is sound, send() passes it on, refill() reads more: in turn, until one of them has to wait."""
-from libc.errno cimport EAGAIN, errno
 from libc.stdint cimport int64_t, uint32_t
-from libc.string cimport memmove, memset
+from libc.string cimport memmove
 
 from gateway.dataplane._core cimport *
 from gateway.dataplane.http1._chunks cimport CHUNK_BAD, CHUNK_DATA, CHUNK_END, Step, begin_chunks, drop_trailers, feed_chunks
 from gateway.dataplane.transport._buffers cimport close_buffer, has_room, make_room, open_buffer
-from gateway.dataplane.transport._connection cimport AT_END, DRAINED, FILLED, Filled, fill
-from gateway.dataplane.transport._linux cimport MSG_MORE, MSG_NOSIGNAL, iovec, msghdr, sendmsg
+from gateway.dataplane.transport._connection cimport fill
+from gateway.dataplane.transport._linux cimport iovec
+from gateway.dataplane.transport._transport cimport write
 
 
 cdef void begin_body(Flow *flow) noexcept nogil:
@@ -77,28 +77,12 @@ cdef Pumped judge(Flow *flow, Connection *source) noexcept nogil:
     return judged
 
 
-cdef Pumped send_vector(Connection *sink, iovec *vector, int n, int flags, ssize_t *sent) noexcept nogil:
-    cdef msghdr message
-    memset(&message, 0, sizeof(message))
-    message.msg_iov = vector
-    message.msg_iovlen = n
-    sent[0] = sendmsg(sink.fd, &message, flags | MSG_NOSIGNAL)
-    if sent[0] >= 0:
-        return PUMP_DONE
-    sent[0] = 0
-    if errno == EAGAIN:
-        sink.is_writable = False
-        return PUMP_WAIT_SINK
-    return PUMP_SINK_BROKEN
-
-
 cdef Pumped send(Core *core, Flow *flow, Connection *source, Connection *sink, bint is_last) noexcept nogil:
     """Sends head and ready bytes. PUMP_DONE: nothing is left to send."""
     cdef iovec vector[2]
     cdef Buffer *body = &source.input
     cdef uint32_t head = flow.head.end - flow.head.begin
-    cdef ssize_t sent = 0
-    cdef Pumped pumped
+    cdef ssize_t sent
     while head > 0 or flow.ready > 0:
         if not sink.is_writable:
             return PUMP_WAIT_SINK
@@ -106,10 +90,9 @@ cdef Pumped send(Core *core, Flow *flow, Connection *source, Connection *sink, b
         vector[0].iov_len = head
         vector[1].iov_base = body.at + body.begin
         vector[1].iov_len = flow.ready
-        pumped = send_vector(sink, &vector[0 if head else 1], 1 + (head > 0 and flow.ready > 0),
-                             MSG_MORE if is_last and flow.is_whole else 0, &sent)
-        if pumped != PUMP_DONE:
-            return pumped
+        sent = write(sink, &vector[0 if head else 1], 1 + (head > 0 and flow.ready > 0), is_last and flow.is_whole)
+        if sent < 0:
+            return PUMP_WAIT_SINK if sent == BLOCKED else PUMP_SINK_BROKEN
         flow.has_moved = True
         if sent < head:
             flow.head.begin += <uint32_t>sent
@@ -127,16 +110,15 @@ cdef Pumped send(Core *core, Flow *flow, Connection *source, Connection *sink, b
 
 cdef Pumped send_head(Flow *flow, Connection *sink) noexcept nogil:
     cdef iovec vector
-    cdef ssize_t sent = 0
-    cdef Pumped pumped
+    cdef ssize_t sent
     while flow.head.begin < flow.head.end:
         if not sink.is_writable:
             return PUMP_WAIT_SINK
         vector.iov_base = flow.head.at + flow.head.begin
         vector.iov_len = flow.head.end - flow.head.begin
-        pumped = send_vector(sink, &vector, 1, 0, &sent)
-        if pumped != PUMP_DONE:
-            return pumped
+        sent = write(sink, &vector, 1, False)
+        if sent < 0:
+            return PUMP_WAIT_SINK if sent == BLOCKED else PUMP_SINK_BROKEN
         flow.has_moved = True
         flow.head.begin += <uint32_t>sent
     return PUMP_DONE
@@ -145,7 +127,7 @@ cdef Pumped send_head(Flow *flow, Connection *sink) noexcept nogil:
 cdef Pumped refill(Core *core, Flow *flow, Connection *source) noexcept nogil:
     """Reads more of the body into the source's buffer. PUMP_DONE: something came."""
     cdef Buffer *buffer = &source.input
-    cdef Filled filled
+    cdef ssize_t came
     cdef bint is_short = not has_room(core, 0)
     cdef uint32_t most = <uint32_t>LARGE_BYTES if has_room(core, LARGE_BYTES) else <uint32_t>SMALL_BYTES
     cdef uint32_t wanted = <uint32_t>min(flow.left, <int64_t>most) if flow.framing == BY_LENGTH else most
@@ -164,14 +146,14 @@ cdef Pumped refill(Core *core, Flow *flow, Connection *source) noexcept nogil:
             if not open_buffer(core, buffer, wanted):
                 return PUMP_NO_MEMORY
         buffer.begin = buffer.end = 0
-    filled = fill(source)
-    if filled == FILLED:
+    came = fill(source)
+    if came > 0:
         flow.has_moved = True
         flow.is_fast = buffer.end == <uint32_t>LARGE_BYTES
         return PUMP_DONE
-    if filled == DRAINED:
+    if came == BLOCKED:
         return wait_for_source(core, flow, source)
-    return PUMP_ENDED if filled == AT_END else PUMP_BROKEN
+    return PUMP_ENDED if came == 0 else PUMP_BROKEN
 
 
 cdef Pumped pump(Core *core, Flow *flow, Connection *source, Connection *sink, bint is_last) noexcept nogil:

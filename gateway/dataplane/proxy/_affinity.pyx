@@ -41,6 +41,7 @@ cdef uint64_t key_of_client(const uint8_t *address) noexcept nogil:
 cdef uint64_t key_of_value(const char *value, size_t length) noexcept nogil:
     cdef uint64_t key = length
     cdef uint64_t word = 0
+    cdef bint is_empty = length == 0
     while length >= 8:
         memcpy(&word, value, 8)
         key = mixed(key ^ word)
@@ -48,7 +49,8 @@ cdef uint64_t key_of_value(const char *value, size_t length) noexcept nogil:
         length -= 8
     word = 0
     memcpy(&word, value, length)
-    return mixed(key ^ word)
+    key = mixed(key ^ word)
+    return key if key or is_empty else 1    # 0 is the key of nothing
 
 
 cdef bint is_named(const char *text, const Field *field, const Text *name) noexcept nogil:

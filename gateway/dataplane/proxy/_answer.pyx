@@ -13,7 +13,7 @@ from gateway.dataplane.proxy._affinity cimport append_cookie, cookie_bytes
 from gateway.dataplane.proxy._forward cimport append_debug, begin_response, end_head
 from gateway.dataplane.shared._snapshot cimport CLOSING, LAMEDUCK, Orders, orders_of
 from gateway.dataplane.transport._buffers cimport grow_buffer, make_room, open_buffer
-from gateway.dataplane.transport._connection cimport DRAINED, FILLED, Filled, fill, lay_us, postpone
+from gateway.dataplane.transport._connection cimport fill, lay_us, postpone
 from routing_core._atomic cimport load_relaxed
 from routing_core._figures cimport SCALE, reason_text
 from routing_core._random cimport next_u64
@@ -203,8 +203,7 @@ cdef Answered read_answer(Core *core, Exchange *exchange) noexcept nogil:
     cdef Connection *upstream = exchange.upstream
     cdef Buffer *buffer = &upstream.input
     cdef Answered answered
-    cdef Filled filled
-    cdef uint32_t held
+    cdef ssize_t came
     for _ in range(MAX_READS):
         if not upstream.is_readable:
             return ANSWER_NEEDS_DATA
@@ -212,14 +211,13 @@ cdef Answered read_answer(Core *core, Exchange *exchange) noexcept nogil:
             break
         if not make_room(core, buffer):
             return ANSWER_NO_MEMORY
-        held = buffer.end
-        filled = fill(upstream)
-        if filled == DRAINED:
+        came = fill(upstream)
+        if came == BLOCKED:
             return ANSWER_NEEDS_DATA
-        if filled != FILLED:
+        if came <= 0:
             return ANSWER_ENDED
         if exchange.has_heard:
-            core.n_sent += buffer.end - held
+            core.n_sent += came
         answered = parse(core, exchange)
         if answered != ANSWER_NEEDS_DATA:
             return answered

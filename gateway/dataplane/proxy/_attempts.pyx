@@ -22,7 +22,7 @@ from gateway.dataplane.shared._counters cimport *
 from gateway.dataplane.shared._places cimport free_place
 from gateway.dataplane.transport._buffers cimport close_buffer, open_buffer
 from gateway.dataplane.transport._connection cimport *
-from gateway.dataplane.transport._linux cimport SHUT_WR, SO_ERROR, SOL_SOCKET, getsockopt, shutdown
+from gateway.dataplane.transport._transport cimport end as say_end, has_connected
 from gateway.dataplane.upstream._choice cimport choose
 from gateway.dataplane.upstream._pools cimport *
 from routing_core._budget cimport spend
@@ -152,9 +152,7 @@ cdef void begin_sending(Core *core, Exchange *exchange) noexcept nogil:
 
 
 cdef void on_connected(Core *core, Connection *upstream) noexcept nogil:
-    cdef int error = 0
-    cdef uint32_t size = sizeof(error)
-    if getsockopt(upstream.fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0 or error != 0:
+    if not has_connected(upstream):
         fail_attempt(core, upstream.exchange, FAILED_CONNECT)
         return
     upstream.state = SERVING_UPSTREAM
@@ -327,7 +325,7 @@ cdef bint drive_up(Core *core, Exchange *exchange) noexcept nogil:
         wait_for_answer(core, exchange, is_held_back or pumped == PUMP_DONE or pumped == PUMP_SINK_BROKEN)
     if pumped == PUMP_DONE:
         if exchange.state == TUNNELLING:
-            shutdown(exchange.upstream.fd, SHUT_WR)
+            say_end(exchange.upstream)
         wait_for(core, exchange, up, NO_SIDE)
         return True
     if pumped == PUMP_WAIT_SOURCE:
@@ -427,7 +425,7 @@ cdef bint drive_down(Core *core, Exchange *exchange) noexcept nogil:
         return False
     elif exchange.state == TUNNELLING and not exchange.up.is_done and not exchange.is_up_broken:
         if not was_done:
-            shutdown(downstream.fd, SHUT_WR)
+            say_end(downstream)
     else:
         finish(core, exchange)
         return False

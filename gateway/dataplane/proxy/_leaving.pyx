@@ -10,7 +10,7 @@ from gateway.dataplane.proxy._attempts cimport (
 from gateway.dataplane.proxy._elsewhere cimport (
     FOLLOWED_NOT, FOLLOWED_TO_NOBODY, Followed, follow_newest, foresee_newest, next_fallback)
 from gateway.dataplane.shared._snapshot cimport has_closed
-from gateway.dataplane.transport._connection cimport would_block
+from gateway.dataplane.transport._transport cimport peek
 from gateway.dataplane.upstream._choice cimport choose
 from gateway.dataplane.upstream._pools cimport has_room, next_in_vain
 from routing_core._decision cimport Decision
@@ -23,7 +23,7 @@ cdef enum:
 
 cdef bint has_come(const Connection *upstream) noexcept nogil:
     """A byte, or an end, that no event has told yet."""
-    return upstream.state != CONNECTING and not would_block(upstream)
+    return upstream.state != CONNECTING and peek(upstream)
 
 
 cdef bint may_leave(const Exchange *exchange) noexcept nogil:

@@ -224,7 +224,7 @@ cdef Verdict take_in(Core *core, Connection *downstream) noexcept nogil:
 
 cdef void receive(Core *core, Connection *downstream) noexcept nogil:
     cdef Buffer *buffer = &downstream.input
-    cdef Filled filled
+    cdef ssize_t came
     if not finds_room(core, downstream):
         return
     # What was left of the last exchange's buffer comes first: pipelining.
@@ -236,10 +236,10 @@ cdef void receive(Core *core, Connection *downstream) noexcept nogil:
             count_cause(core.column, CAUSE_NO_MEMORY)
             close_downstream(core, downstream)
             return
-        filled = fill(downstream)
-        if filled == DRAINED:
+        came = fill(downstream)
+        if came == BLOCKED:
             break
-        if filled != FILLED:
+        if came <= 0:
             close_downstream(core, downstream)
             return
         if take_in(core, downstream) != NEED_DATA:

@@ -10,8 +10,9 @@ from gateway.dataplane.shared._counters cimport FORCED_IDLE, FORCED_REQUEST, FOR
 from gateway.dataplane.shared._snapshot cimport ABORTING, CLOSING, SEALED, orders_of
 from gateway.dataplane.transport._buffers cimport free_spares
 from gateway.dataplane.transport._connection cimport (
-    free_connections, leave_idle, oldest_idle, resume_later, set_deadline, sweep_graveyard, would_block)
+    free_connections, leave_idle, oldest_idle, resume_later, set_deadline, sweep_graveyard)
 from gateway.dataplane.transport._timers cimport Timer, expire_all
+from gateway.dataplane.transport._transport cimport peek
 from gateway.dataplane.upstream._pools cimport drop_upstream, free_pools
 from routing_core._atomic cimport add_own, load_relaxed, store_relaxed
 
@@ -66,7 +67,7 @@ cdef void end_idle(Core *core, Connection *downstream) noexcept nogil:
 cdef bint has_come(Connection *downstream) noexcept nogil:
     if downstream.input.begin < downstream.input.end:
         return True
-    downstream.is_readable = not would_block(downstream)
+    downstream.is_readable = peek(downstream)
     return downstream.is_readable
 
 

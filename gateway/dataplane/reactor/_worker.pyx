@@ -3,7 +3,7 @@ cimport cython
 
 import resource
 
-from libc.errno cimport EAGAIN, EINTR, errno
+from libc.errno cimport EINTR, errno
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport close, read, write
@@ -32,7 +32,9 @@ from gateway.dataplane.shared._snapshot cimport CLOSING, SEALED, Snapshots, leav
 from gateway.dataplane.transport._buffers cimport trim_spares
 from gateway.dataplane.transport._connection cimport *
 from gateway.dataplane.transport._linux cimport *
+from gateway.dataplane.transport._plain cimport PLAIN
 from gateway.dataplane.transport._timers cimport Timer, advance, start
+from gateway.dataplane.transport._transport cimport peek, read as read_some, unsent
 from gateway.dataplane.upstream._pools cimport adopt, drop_upstream, pool_of, put_back, tend_called, tend_pools
 from geoip._cache cimport close_cache, open_cache
 from routing_core._atomic cimport add_own, add_shared, load_acquire, store_pointer, store_relaxed, store_release
@@ -69,15 +71,14 @@ cdef void linger_more(Core *core, Connection *downstream) noexcept nogil:
     """Reads and forgets, so that the client gets to read the answer. Up to its end: EPOLLHUP tells of that, and not of what lies before
     it unread, on which a close would be a reset."""
     cdef char waste[4096]
-    cdef ssize_t n
+    cdef ssize_t came
     cdef int rounds = 0
     while downstream.is_readable and rounds < 16 and core.n_sent <= ALONE_BYTES:
-        n = recv(downstream.fd, waste, sizeof(waste), 0)
-        if n == 0 or (n < 0 and errno != EAGAIN):
+        came = read_some(downstream, waste, sizeof(waste))
+        if came == 0 or came == BROKEN:
             close_downstream(core, downstream)
             return
-        downstream.is_readable = n > 0
-        core.n_sent += max(n, <ssize_t>0)
+        core.n_sent += max(came, <ssize_t>0)
         rounds += 1
     if downstream.is_readable:
         postpone(core, downstream)          # a flood: others first, and with other floods one share of a turn
@@ -85,8 +86,8 @@ cdef void linger_more(Core *core, Connection *downstream) noexcept nogil:
 
 cdef void linger_on_late(Core *core, Connection *downstream) noexcept nogil:
     """Time is up, but not for a client that still takes in the answer: whatever it sent now would cost it the rest."""
-    cdef int unread = 0
-    if ioctl(downstream.fd, SIOCOUTQ, &unread) == 0 and unread > 0 and (downstream.unread == 0 or unread < downstream.unread):
+    cdef int64_t unread = unsent(downstream)
+    if unread > 0 and (downstream.unread == 0 or unread < downstream.unread):
         downstream.unread = unread
         set_deadline(core, downstream, core.snapshot.settings.linger_ms)
     else:
@@ -95,7 +96,7 @@ cdef void linger_on_late(Core *core, Connection *downstream) noexcept nogil:
 
 cdef bint is_stale(const Connection *upstream) noexcept nogil:
     """The event is of bytes that were read since it was told: who was put off goes on ahead of the events."""
-    return not upstream.is_ending and would_block(upstream)
+    return not upstream.is_ending and not peek(upstream)
 
 
 cdef void on_upstream(Core *core, Connection *upstream, uint32_t events) noexcept nogil:
@@ -466,7 +467,7 @@ cdef class Worker:
         if pool == NULL:
             close(fd)
             raise MemoryError
-        cdef Connection *upstream = open_connection(core, fd, SERVING_UPSTREAM)
+        cdef Connection *upstream = open_connection(core, fd, SERVING_UPSTREAM, &PLAIN)
         if upstream == NULL:
             raise OSError(errno, "worker: adopt")
         adopt(core, pool, upstream)

@@ -14,7 +14,12 @@ cdef inline bint has_room(Core *core, uint32_t wanted) noexcept nogil:
 
 # False when there is no memory. wanted: bytes, at most LARGE_BYTES.
 cdef bint open_buffer(Core *core, Buffer *buffer, uint32_t wanted) noexcept nogil
-cdef void close_buffer(Core *core, Buffer *buffer) noexcept nogil
+cdef void shut_buffer(Core *core, Buffer *buffer) noexcept nogil
+# Of what is shut nothing is left to do, which is so of most.
+cdef inline void close_buffer(Core *core, Buffer *buffer) noexcept nogil:
+    if buffer.at != NULL:
+        shut_buffer(core, buffer)
+
 # Moves what is held to a buffer of twice the size. False when it is large already, or there is no memory.
 cdef bint grow_buffer(Core *core, Buffer *buffer) noexcept nogil
 # For more behind what is held, in the buffer that there is, a new one, or one of twice the size. False as there.

@@ -53,12 +53,11 @@ cdef void free_buffer(Core *core, void *block, int step) noexcept nogil:
     add_shared(&core.stock.held, -(<int64_t>SMALL_BYTES << step))
 
 
-cdef void close_buffer(Core *core, Buffer *buffer) noexcept nogil:
-    if buffer.at != NULL:
-        if has_room(core, 0):
-            put_spare(&core.spare_buffers[step_of(buffer.capacity)], buffer.at)
-        else:
-            free_buffer(core, buffer.at, step_of(buffer.capacity))
+cdef void shut_buffer(Core *core, Buffer *buffer) noexcept nogil:
+    if has_room(core, 0):
+        put_spare(&core.spare_buffers[step_of(buffer.capacity)], buffer.at)
+    else:
+        free_buffer(core, buffer.at, step_of(buffer.capacity))
     buffer.at = NULL
     buffer.begin = buffer.end = 0
 

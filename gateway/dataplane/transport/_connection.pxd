@@ -2,11 +2,11 @@
 
 Must not know what is said on a connection, nor what an exchange is.
 """
-from libc.errno cimport EAGAIN, errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from gateway.dataplane._core cimport Connection, ConnectionState, Core
-from gateway.dataplane.transport._linux cimport MSG_DONTWAIT, MSG_PEEK, recv
+from gateway.dataplane._core cimport Buffer, Connection, ConnectionState, Core, Transport
+from gateway.dataplane.transport._timers cimport arm
+from gateway.dataplane.transport._transport cimport read as read_some
 
 cdef enum:
     NEVER_MS = 1 << 30          # from now: a deadline that is none
@@ -18,18 +18,18 @@ cdef Connection *heard_of(uint64_t told) noexcept nogil
 # What a downstream or an upstream is watched for: both directions, edge-triggered.
 cdef bint watch_peer(Core *core, Connection *connection) noexcept nogil
 # Owns fd from here on, also when it fails: then NULL.
-cdef Connection *open_connection(Core *core, int fd, ConnectionState state) noexcept nogil
+cdef Connection *open_connection(Core *core, int fd, ConnectionState state, const Transport *transport) noexcept nogil
 # Closes it, which is not DEAD yet; freed after the batch. What points to it is the caller's affair.
 cdef void bury(Core *core, Connection *connection) noexcept nogil
-# Whoever closes it from here on resets it: what was not sent yet is lost, and no port waits.
-cdef void end_with_reset(Connection *connection) noexcept nogil
-# Whether the peer's system has got all that was sent.
-cdef bint has_all(const Connection *connection) noexcept nogil
 cdef void sweep_graveyard(Core *core) noexcept nogil
 # Back to the heap; while the worker runs they stay, see heard_of.
 cdef void free_connections(Core *core) noexcept nogil
 # Cheap when the deadline moves on: the timer is armed again only when it fires early.
-cdef void set_deadline(Core *core, Connection *connection, int64_t in_ms) noexcept nogil
+cdef inline void set_deadline(Core *core, Connection *connection, int64_t in_ms) noexcept nogil:
+    connection.deadline_ms = core.now_ms + in_ms
+    if connection.timer.before == NULL or connection.timer.due_ms > connection.deadline_ms:
+        arm(&core.wheel, &connection.timer, connection.deadline_ms)
+
 # To be looked at again in this turn, after the events.
 cdef void resume_later(Core *core, Connection *connection) noexcept nogil
 # In a later turn: it has had its share of this one.
@@ -42,19 +42,12 @@ cdef void leave_idle(Core *core, Connection *downstream) noexcept nogil     # ei
 cdef Connection *oldest_idle(Core *core, int listener) noexcept nogil
 cdef Connection *oldest_lingering(Core *core, int listener) noexcept nogil
 
-cdef enum Filled:
-    FILLED                  # at least one byte came
-    DRAINED                 # nothing to read now
-    AT_END                  # the peer has ended
-    FAILED                  # reset
-
 # How long what has come last has lain in the socket before this turn, where the worker may have come late to it; 0: not, or nobody knows.
 cdef int64_t lay_us(const Core *core, const Connection *connection) noexcept nogil
 
-# A look at the socket itself, which knows before epoll tells: False where a byte has come, or an end.
-cdef inline bint would_block(const Connection *connection) noexcept nogil:
-    cdef char byte = 0
-    return recv(connection.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 and errno == EAGAIN
-
 # Reads once into the input buffer, which must be open and have room.
-cdef Filled fill(Connection *connection) noexcept nogil
+cdef inline ssize_t fill(Connection *connection) noexcept nogil:
+    cdef Buffer *buffer = &connection.input
+    cdef ssize_t n = read_some(connection, buffer.at + buffer.end, buffer.capacity - buffer.end)
+    buffer.end += <uint32_t>max(n, <ssize_t>0)
+    return n

@@ -1,14 +1,14 @@
 """Structs go round in the worker's own free list; a deadline is a field, its timer follows lazily."""
-from libc.errno cimport EAGAIN, errno
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memset
-from posix.unistd cimport close
+from posix.unistd cimport close as close_descriptor
 
 from gateway.dataplane._core cimport *
 from gateway.dataplane.shared._counters cimport CLOSED, count
 from gateway.dataplane.transport._buffers cimport close_buffer
 from gateway.dataplane.transport._linux cimport *
 from gateway.dataplane.transport._timers cimport arm, disarm
+from gateway.dataplane.transport._transport cimport close, lay_ms
 from routing_core._atomic cimport add_own
 from routing_core._memory cimport CONNECTION, give, take
 
@@ -34,7 +34,7 @@ cdef bint watch_peer(Core *core, Connection *connection) noexcept nogil:
     return watch(core, connection, EPOLLIN | EPOLLOUT | EPOLLRDHUP | <uint32_t>EPOLLET)
 
 
-cdef Connection *open_connection(Core *core, int fd, ConnectionState state) noexcept nogil:
+cdef Connection *open_connection(Core *core, int fd, ConnectionState state, const Transport *transport) noexcept nogil:
     cdef Connection *connection = core.spare_connections
     cdef uint16_t life
     if connection != NULL:
@@ -45,12 +45,13 @@ cdef Connection *open_connection(Core *core, int fd, ConnectionState state) noex
     else:
         connection = <Connection *>take(CONNECTION, sizeof(Connection))
         if connection == NULL:
-            close(fd)
+            close_descriptor(fd)
             return NULL
     connection.fd = fd
+    connection.transport = transport
     connection.state = state
     if not watch_peer(core, connection):
-        close(fd)
+        close(connection)
         connection.next = core.spare_connections
         core.spare_connections = connection
         return NULL
@@ -66,21 +67,9 @@ cdef void bury(Core *core, Connection *connection) noexcept nogil:
     connection.next = core.graveyard
     core.graveyard = connection
     disarm(&connection.timer)
-    close(connection.fd)
+    close(connection)
     close_buffer(core, &connection.input)
     count(core.column, CLOSED)
-
-
-cdef void end_with_reset(Connection *connection) noexcept nogil:
-    cdef linger at_once
-    at_once.l_onoff = 1
-    at_once.l_linger = 0
-    setsockopt(connection.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once))
-
-
-cdef bint has_all(const Connection *connection) noexcept nogil:
-    cdef int n_left = 0
-    return ioctl(connection.fd, SIOCOUTQ, &n_left) == 0 and n_left == 0
 
 
 cdef void sweep_graveyard(Core *core) noexcept nogil:
@@ -104,12 +93,6 @@ cdef void free_connections(Core *core) noexcept nogil:
         connection = core.spare_connections
         core.spare_connections = connection.next
         give(CONNECTION, connection)
-
-
-cdef void set_deadline(Core *core, Connection *connection, int64_t in_ms) noexcept nogil:
-    connection.deadline_ms = core.now_ms + in_ms
-    if connection.timer.before == NULL or connection.timer.due_ms > connection.deadline_ms:
-        arm(&core.wheel, &connection.timer, connection.deadline_ms)
 
 
 cdef void resume_later(Core *core, Connection *connection) noexcept nogil:
@@ -168,28 +151,5 @@ cdef Connection *oldest_lingering(Core *core, int listener) noexcept nogil:
 
 
 cdef int64_t lay_us(const Core *core, const Connection *connection) noexcept nogil:
-    cdef tcp_info info
-    cdef uint32_t size = sizeof(info)
-    if core.apart_us < NOTED_US or getsockopt(connection.fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0:
-        return 0
-    return min(<int64_t>info.tcpi_last_data_recv * 1000, core.apart_us)
-
-
-cdef Filled fill(Connection *connection) noexcept nogil:
-    cdef Buffer *buffer = &connection.input
-    cdef size_t room = buffer.capacity - buffer.end
-    cdef ssize_t n
-    n = recv(connection.fd, buffer.at + buffer.end, room, 0)
-    if n > 0:
-        buffer.end += <uint32_t>n
-        # A short read has drained the socket, unless the peer's end lies behind it: what comes later is a new edge.
-        if <size_t>n < room and not connection.is_ending:
-            connection.is_readable = False
-        return FILLED
-    if n == 0:
-        connection.is_readable = False
-        return AT_END
-    if errno == EAGAIN:
-        connection.is_readable = False
-        return DRAINED
-    return FAILED
+    cdef int64_t lay = lay_ms(connection) if core.apart_us >= NOTED_US else 0
+    return min(max(lay, 0) * 1000, core.apart_us)

@@ -54,6 +54,7 @@ cdef extern from "<sys/socket.h>" nogil:
     int getsockopt(int fd, int level, int name, void *value, uint32_t *size) noexcept
     int shutdown(int fd, int how) noexcept
     ssize_t recv(int fd, void *data, size_t size, int flags) noexcept
+    ssize_t send(int fd, const void *data, size_t size, int flags) noexcept
     ssize_t sendmsg(int fd, const msghdr *message, int flags) noexcept
 
 cdef extern from "<sys/ioctl.h>" nogil:

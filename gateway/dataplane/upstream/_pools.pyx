@@ -9,8 +9,10 @@ from gateway.dataplane.shared._calls cimport N_ROW_BITS, call_for_pool, is_turni
 from gateway.dataplane.shared._clock cimport clock_us
 from gateway.dataplane.shared._counters cimport UPSTREAM_OPENED, UPSTREAM_REUSED, count
 from gateway.dataplane.shared._places cimport free_place, has_place, is_overfull, is_place_taken, is_wait_taken
-from gateway.dataplane.transport._connection cimport bury, end_with_reset, has_all, open_connection, resume_later, set_deadline, would_block
+from gateway.dataplane.transport._connection cimport bury, open_connection, resume_later, set_deadline
 from gateway.dataplane.transport._linux cimport *
+from gateway.dataplane.transport._plain cimport PLAIN
+from gateway.dataplane.transport._transport cimport end_with_reset, peek, unsent
 from gateway.dataplane.upstream._choice cimport LOOKS_A_TICK
 from routing_core._atomic cimport add_own, add_shared, load_in_order, load_relaxed, store_in_order, store_relaxed
 from routing_core._figures cimport EndpointColumn, EndpointShare, is_answering, is_silent
@@ -78,7 +80,7 @@ cdef Connection *borrow(Core *core, UpstreamPool *pool, bint careful) noexcept n
         # A peer that closes, or speaks unasked, just now is seen by its socket before epoll tells. One that came back ahead of its event
         # would have that taken for the next answer.
         looks = careful or core.is_crowded or upstream.lent_in == core.told
-        if looks and not would_block(upstream):
+        if looks and peek(upstream):
             drop_upstream(core, upstream)
             continue
         take_out(upstream)
@@ -118,7 +120,7 @@ cdef Connection *reach(Core *core, UpstreamPool *pool, const Endpoint *endpoint,
             lack[0] = LACKS_ROOM
         close(fd)
         return NULL
-    upstream = open_connection(core, fd, SERVING_UPSTREAM if is_there else CONNECTING)
+    upstream = open_connection(core, fd, SERVING_UPSTREAM if is_there else CONNECTING, &PLAIN)
     if upstream == NULL:
         lack[0] = LACKS_OWN
         return NULL
@@ -143,7 +145,7 @@ cdef void put_back(Core *core, Connection *upstream) noexcept nogil:
     upstream.exchange = NULL
     # Full reads leave the flag set: only the socket knows.
     if upstream.is_readable and not upstream.is_ending:
-        upstream.is_readable = not would_block(upstream)
+        upstream.is_readable = peek(upstream)
     # Also where probes or outliers have shut the gate: a panic goes on asking who answers, and has no port for each request.
     if (upstream.is_ending or upstream.is_readable or not is_answering(pool.gate, pool.columns, core.n_workers)
             or is_owed(core, pool) or is_overfull(core, pool)):     # who it goes to makes one of its own
@@ -178,7 +180,7 @@ cdef void drop_upstream(Core *core, Connection *upstream) noexcept nogil:
 cdef void drop_idle(Core *core, Connection *upstream) noexcept nogil:
     """One that is between two exchanges. By a reset, or a port of ours waits for a minute behind each: under a limit these are many. Not
     where an endpoint that answered early has not got all of the request yet: a reset takes back what is on its way."""
-    if has_all(upstream):
+    if unsent(upstream) == 0:
         end_with_reset(upstream)
     drop_upstream(core, upstream)
 

@@ -395,6 +395,7 @@ def test_an_address_has_16_bytes(address):
 @given(st.binary(max_size=40), st.binary(max_size=40))
 @example(b"a" * 8, b"a" * 16)
 @example(b"a", b"a\0")
+@example(b"", b"\x01")
 def test_a_key_for_each_value(one, other):
     assert (header_key(one) == header_key(other)) == (one == other)
 
