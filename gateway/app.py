@@ -159,7 +159,6 @@ class Gateway:
             geo=self.geo,
             on_config=[self._on_config],
         )
-        self.memory = Memory()
         self.beat = Beat(
             awake,
             {
@@ -169,7 +168,7 @@ class Gateway:
                 "prober": self.prober.turn,
                 "refresh": lambda: self.refresh.turn(self.config, self.publisher.table.spec),
                 "publisher": self.publisher.collect,
-                "memory": self.memory.turn,
+                "memory": Memory().turn,
                 "drains": self.drains.turn,
                 "workers": lambda: self.workers.turn(awake()),
                 "lifecycle": self.lifecycle.turn,

@@ -19,7 +19,7 @@ from gateway.config._routes import Jurisdiction, Route
 from gateway.config._services import Service
 from gateway.config._tree import Loc, Node
 from gateway.errors import Fault
-from gateway.model import Address, reachable_services
+from gateway.model import Address, permits, reachable_services
 
 _MAX_LISTED = 12
 _MAX_TARGETS = 64  # services of a route, as the core holds them
@@ -243,7 +243,7 @@ def _jurisdiction(judging: Judge, at: Loc, jurisdiction: Jurisdiction, route: Ro
         return
     for name, _ in route.targets:
         pops = _pops_of(judging.config, [name])
-        if pops and not any(jurisdiction.permits(pop) for pop in pops):
+        if pops and not any(permits(jurisdiction, pop) for pop in pops):
             judging.note(at, f"must permit a PoP of service {name}, which runs in {_homes(pops, jurisdiction)}")
 
 
@@ -252,7 +252,7 @@ def _redirect(judging: Judge, at: Loc, route: Route) -> None:
         return
     rules = route.steering.rules
     homes = _pops_of(judging.config, reachable_services(judging.config.services, [name for name, _ in route.targets]))
-    without = [pop.name for pop in homes if pop.public_url is None and any(rule.pops.permits(pop) for rule in rules)]
+    without = [pop.name for pop in homes if pop.public_url is None and any(permits(rule.pops, pop) for rule in rules)]
     if without:
         judging.note(
             at, f"must be proxy, or each PoP it may lead to must have a public_url, got 'redirect' and none for {_listed(without)}"

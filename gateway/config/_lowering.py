@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway import model
-from gateway.config._limits import Admin, Config
+from gateway.config._limits import Config
 from gateway.config._places import Section
 from gateway.config._routes import Route, Steering
 from gateway.config._writing import effective
@@ -20,10 +20,6 @@ def lowered(config: Config) -> tuple[model.Config, list[model.Objects]]:
     fields = _fields(config)
     objects = model.Objects(**{key: fields.pop(key) for key in OBJECTS})
     return model.Config(**fields, written=lambda is_ascii: effective(config, is_ascii=is_ascii)), [objects]
-
-
-def lowered_admin(admin: Admin) -> model.Admin:
-    return model.Admin(**_fields(admin))
 
 
 def _fields(section: Section) -> dict[str, Any]:

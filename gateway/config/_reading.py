@@ -16,7 +16,7 @@ from gateway.config._checks import judge
 from gateway.config._doubts import doubts
 from gateway.config._faults import came, place, prune, retype, translate
 from gateway.config._limits import Admin, Config
-from gateway.config._lowering import lowered, lowered_admin
+from gateway.config._lowering import lower, lowered
 from gateway.config._references import References, written_in
 from gateway.config._schema import FILLED
 from gateway.config._tree import Node, SyntaxFault, read_tree
@@ -46,7 +46,8 @@ def load_admin(path: Path) -> model.Admin:
     faults = [Fault(file, fault.line, place(root, fault.loc)[1], fault.text) for fault in wrong if fault.loc[:1] == ("admin",)]
     if not faults:
         try:
-            return lowered_admin(Admin.model_validate(node.plain() or {}, context=context))
+            admin: model.Admin = lower(Admin.model_validate(node.plain() or {}, context=context))
+            return admin
         except ValidationError:
             faults = _faults_of_admin(lone, root, file, context)
     raise ConfigError([_hidden(fault, references) for fault in faults])

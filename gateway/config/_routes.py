@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from gateway.config import _units as units
-from gateway.config._places import Continent, CountryOrGroup, Flag, InCountries, Name, Pop, Section, fault, once, one_or_many
+from gateway.config._places import Continent, CountryOrGroup, Flag, InCountries, Name, Section, fault, once, one_or_many
 from gateway.config._units import choice, duration, whole
 from gateway.model import Duration
 
@@ -80,10 +80,6 @@ class Jurisdiction(InCountries):
             for key in (key for key, value in data.items() if value is None):
                 raise _opens(key)
         return data
-
-    def permits(self, pop: Pop) -> bool:
-        asked = ((self.continents, pop.continent), (self.countries, pop.country), (self.regions, pop.region), (self.pops, pop.name))
-        return all(legal is None or has in legal for legal, has in asked)
 
 
 class Clients(InCountries):

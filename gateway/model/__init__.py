@@ -44,7 +44,7 @@ from gateway.model._objects import (
     Target,
     Timeouts,
 )
-from gateway.model._reach import reachable_services
+from gateway.model._reach import permits, reachable_services
 from gateway.model._values import Address, Duration, Network, Size, Statuses, address_text, read_duration
 
 __all__ = [
@@ -52,5 +52,5 @@ __all__ = [
     "Duration", "Gateway", "GeoIp", "Health", "Identity", "Jurisdiction", "Kubernetes", "KubernetesAccess", "KubernetesBackend",
     "Limits", "Listener", "Loaded", "Log", "Match", "Named", "Network", "Objects", "Outliers", "Override", "Penalties", "PerClient",
     "Pin", "Place", "Pop", "Redirect", "Refused", "Requests", "Retries", "Route", "Rule", "Service", "Size", "Status", "Statuses",
-    "Steering", "Target", "Timeouts", "address_text", "merged", "reachable_services", "read_duration",
+    "Steering", "Target", "Timeouts", "address_text", "merged", "permits", "reachable_services", "read_duration",
 ]  # fmt: skip

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from gateway.model._reach import permits
 from gateway.model._values import Address, Duration, Network, Size, Statuses
 
 
@@ -225,8 +226,7 @@ class Jurisdiction:
     pops: tuple[str, ...] | None = None
 
     def permits(self, pop: Pop) -> bool:
-        asked = ((self.continents, pop.continent), (self.countries, pop.country), (self.regions, pop.region), (self.pops, pop.name))
-        return all(legal is None or has in legal for legal, has in asked)
+        return permits(self, pop)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

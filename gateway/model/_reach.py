@@ -1,4 +1,6 @@
-"""Reach: which services may serve a request in the place of others. Pure; of the model, and of what is still being judged."""
+"""Reach: which services may serve a request in the place of others, and which PoPs may see it. Pure; of the model, and of what is still
+being judged.
+"""
 
 from __future__ import annotations
 
@@ -22,3 +24,38 @@ def reachable_services(services: Sequence[Fallible], names: Iterable[str]) -> li
     for name in found:  # grows as it is read
         found += [other for other in following.get(name, ()) if other not in found]
     return found
+
+
+Listed = tuple[str, ...] | None
+
+
+class Lists(Protocol):
+    """A jurisdiction: what a PoP must be in; None: it may be anywhere."""
+
+    @property
+    def continents(self) -> Listed: ...
+    @property
+    def countries(self) -> Listed: ...
+    @property
+    def regions(self) -> Listed: ...
+    @property
+    def pops(self) -> Listed: ...
+
+
+class Located(Protocol):
+    """A PoP, by what lists name."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def continent(self) -> str | None: ...
+    @property
+    def country(self) -> str | None: ...
+    @property
+    def region(self) -> str | None: ...
+
+
+def permits(lists: Lists, pop: Located) -> bool:
+    """Whether it is in every list that is given; it lacks what it does not say."""
+    asked = ((lists.continents, pop.continent), (lists.countries, pop.country), (lists.regions, pop.region), (lists.pops, pop.name))
+    return all(legal is None or has in legal for legal, has in asked)

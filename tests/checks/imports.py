@@ -8,6 +8,7 @@ Also: no textual `include`, no relative import (the full name says which room a 
 import ast
 import re
 import sys
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,9 +17,10 @@ from tests.checks.pyx import ROOMS, code_only, sources, statements
 OURS = {"routing_core", "geoip", "k8s", "gateway", "bench", "tests"}
 # What a room may know of ours, beside itself.
 MAY_KNOW = {"routing_core": (), "geoip": ("routing_core",), "gateway/dataplane": ("routing_core", "geoip")}
-# Of the data plane, upper ones first: each may know those behind it. Its root holds `_core`, all structs, which everyone may know, and
-# which are made of what the lowest rooms declare.
-INNER = ("reactor", "proxy", "downstream", "upstream", "exchange", "transport", "shared", "http1")
+# Of the data plane, upper ones first, as import-linter has them for .py: each may know those behind it. Its root holds `_core`, all
+# structs, which everyone may know, and which are made of what the lowest rooms declare.
+CONTRACTS = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+INNER: list[str] = next(one["layers"] for one in CONTRACTS if one.get("containers") == ["gateway.dataplane"])
 STRUCTS = ("transport", "shared", "http1")
 # No .pyx has business with these. What the rooms' .py files may not import is in pyproject.toml (import-linter).
 FOREIGN = {"kubernetes", "maxminddb", "asyncio", "logging", "random", "select", "socket", "threading", "time", "uvloop", "aiohttp"}

@@ -9,6 +9,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 from tests.checks.imports import imported
@@ -41,6 +42,7 @@ def _python_names(tree: ast.AST) -> Iterator[str]:
             yield from _python_names(node)
 
 
+@cache  # a room is drawn in its own picture and in that of who holds it
 def names_in(path: Path) -> set[str]:
     """Full names of what a source imports."""
     text = path.read_text()

@@ -5,6 +5,7 @@ from pydantic import ValidationError
 
 from gateway.config._places import Pop
 from gateway.config._routes import Affinity, ChangeControl, Clients, Jurisdiction, Match, Redirect, Route, Rule, Steering
+from gateway.model import permits
 
 
 def pop(**more):
@@ -87,7 +88,7 @@ def test_what_is_not_legal_is_refused_at_its_place(section, data, loc, words):
 
 
 @pytest.mark.parametrize(
-    ("jurisdiction", "permits"),
+    ("jurisdiction", "is_permitted"),
     [
         ({}, True),
         ({"continents": ("EU",)}, True),
@@ -102,23 +103,23 @@ def test_what_is_not_legal_is_refused_at_its_place(section, data, loc, words):
         ({"continents": ("NA",), "pops": ("fra",)}, False),
     ],
 )
-def test_jurisdiction_asks_for_every_list_that_is_given(jurisdiction, permits):
-    assert Jurisdiction.model_validate(jurisdiction).permits(pop(country="DE", region="central")) is permits
+def test_jurisdiction_asks_for_every_list_that_is_given(jurisdiction, is_permitted):
+    assert permits(Jurisdiction.model_validate(jurisdiction), pop(country="DE", region="central")) is is_permitted
 
 
 def test_groups_of_countries_stand_for_their_states():
     union = Jurisdiction.model_validate({"countries": ("EU27",)})
-    assert [union.permits(pop(country=code)) for code in ("FR", "CY", "GB", "CH", "NO", "RE")] == [True, True, False, False, False, False]
+    assert [permits(union, pop(country=code)) for code in ("FR", "CY", "GB", "CH", "NO", "RE")] == [True, True, False, False, False, False]
     area = Jurisdiction.model_validate({"countries": ("DE", "EEA", "GB")})
     assert (area.countries[0], len(area.countries), area.countries.count("DE")) == ("DE", 31, 1)
-    assert area.permits(pop(country="NO"))
+    assert permits(area, pop(country="NO"))
     assert Clients.model_validate({"countries": ("EU27",)}).countries == union.countries
     assert Jurisdiction.model_validate(area.model_dump()) == area  # written back as what it stands for
 
 
 def test_jurisdiction_fails_closed_on_what_a_pop_does_not_say():
     for key, value in (("continents", "EU"), ("countries", "DE"), ("regions", "x")):
-        assert not Jurisdiction.model_validate({key: (value,)}).permits(pop())
+        assert not permits(Jurisdiction.model_validate({key: (value,)}), pop())
 
 
 def test_a_jurisdiction_is_one_for_all_or_a_list_of_rules():
