@@ -74,6 +74,8 @@ cdef str text_of(Text text):
 cdef const Route *route_of(Table table, int route) except NULL:
     if not 0 <= route < table.data.n_routes:
         raise IndexError(f"route {route} of {table.data.n_routes}")
+    if table.data.routes[route].n_targets == 0:
+        raise ValueError(f"route {route}: must lead to a service, got one that is refused")
     return &table.data.routes[route]
 
 

@@ -97,7 +97,7 @@ cdef struct Route:
     Leg leg
     double window_ms
     int32_t n_split             # the first targets, one of which is drawn; those after it are tried in order when that can't serve
-    int32_t n_targets
+    int32_t n_targets           # 0: it is refused, and nothing is decided by it
     int32_t total_weight
     bint is_split_sticky
     const Target *targets

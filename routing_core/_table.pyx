@@ -192,7 +192,9 @@ cdef int fill_rules(Arena *arena, TableData *data, Target *target, tuple rules, 
 
 
 cdef tuple targets_of(object spec):
-    """(service, weight) of each target: those of the split, then the others, which are drawn never."""
+    """(service, weight) of each target: those of the split, then the others, which are drawn never. A route that is refused has none."""
+    if spec.service is None:
+        return ()
     return (*(tuple(spec.split) or ((spec.service, 1),)), *((service, 0) for service in spec.fallback_services))
 
 
@@ -203,6 +205,9 @@ cdef int fill_targets(Arena *arena, TableData *data, Route *route, object spec, 
     cdef tuple key = ("targets", targets, rules)
     cdef int64_t until = 0
     cdef Target *target
+    route.targets = arena.target
+    if not targets:
+        return 0
     for service, weight in targets:
         whole(service, 0, data.n_services - 1, what + " service")
         until += whole(weight, 0, MAX_WEIGHT, what + " weight")
@@ -215,7 +220,6 @@ cdef int fill_targets(Arena *arena, TableData *data, Route *route, object spec, 
         route.targets = data.targets + <int32_t>known[key]
         return 0
     known[key] = <int32_t>(arena.target - data.targets)
-    route.targets = arena.target
     until = 0
     for service, weight in targets:
         target = arena.target

@@ -84,7 +84,7 @@ class RouteSpec:
     """One match of a configured route. Empty: matches anything."""
 
     name: str
-    service: int  # index into TableSpec.services
+    service: int | None  # index into TableSpec.services; None: it leads nowhere, for it is refused, and still matches
     hosts: tuple[str, ...] = ()  # lower case; "*.example.com"
     path_exact: str | None = None
     path_prefix: str | None = None  # by path element: /a matches /a and /a/b, not /ab

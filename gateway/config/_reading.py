@@ -93,8 +93,8 @@ def parse(text: str, file: str = "isochrone.yaml", folder: Path | None = None) -
     assert root is not None
     if references.is_used:
         config.remember(written_in(root))
-    whole, refused = model.merged(*lowered(config))
-    assert not refused, refused  # of a file all serves or nothing: the judge has named them, each with its line
+    whole = model.merged(*lowered(config))
+    assert not whole.refused, whole.refused  # of a file all serves or nothing: the judge has named them, each with its line
     return Loaded(whole, tuple(_hidden(doubt, references) for doubt in doubts(config, root, file)), references.hide)
 
 

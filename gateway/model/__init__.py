@@ -1,7 +1,7 @@
 """The model: what is to be served, from whatever source it is said: plain frozen objects."""
 
 from gateway.model._loaded import Loaded
-from gateway.model._merging import Objects, Refused, merged
+from gateway.model._merging import Objects, merged, refused_route
 from gateway.model._objects import (
     AccessLog,
     Admin,
@@ -34,6 +34,7 @@ from gateway.model._objects import (
     Place,
     Pop,
     Redirect,
+    Refused,
     Requests,
     Retries,
     Route,
@@ -52,5 +53,5 @@ __all__ = [
     "Duration", "Gateway", "GeoIp", "Health", "Identity", "Jurisdiction", "Kubernetes", "KubernetesAccess", "KubernetesBackend",
     "Limits", "Listener", "Loaded", "Log", "Match", "Named", "Network", "Objects", "Outliers", "Override", "Penalties", "PerClient",
     "Pin", "Place", "Pop", "Redirect", "Refused", "Requests", "Retries", "Route", "Rule", "Service", "Size", "Status", "Statuses",
-    "Steering", "Target", "Timeouts", "address_text", "merged", "permits", "reachable_services", "read_duration",
+    "Steering", "Target", "Timeouts", "address_text", "merged", "permits", "reachable_services", "read_duration", "refused_route",
 ]  # fmt: skip

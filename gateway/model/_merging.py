@@ -2,7 +2,11 @@
 
 The rule: who comes first keeps a name; what names something that nobody has is refused, and then what named that, until the rest is whole.
 So one broken object costs those that need it, and no others. What holds for the whole gateway is no object: it has one source.
-Must not know sources, nor what is doubtful.
+
+A route that is refused goes on matching, without targets: else its requests would be the next wider route's, whose jurisdiction is another,
+and would be seen where they may not be. They are answered 500, as Gateway API has it of what a route names and nobody has (HTTPRoute,
+backendRefs): the fault is the configuration's and stays until that is mended, where 503 says that nobody can serve just now, and that one
+may ask again. Must not know sources, nor what is doubtful.
 """
 
 from __future__ import annotations
@@ -12,21 +16,9 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TypeVar
 
-from gateway.model._objects import Config, Identity, Listener, Named, Pop, Route, Service
+from gateway.model._objects import Config, Identity, Listener, Match, Named, Pop, Refused, Route, Service
 
 NamedT = TypeVar("NamedT", bound=Named)
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """An object that does not serve, and why."""
-
-    kind: str  # listener, pop, service, route
-    identity: Identity
-    fault: str
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.identity}: {self.fault}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,14 +32,30 @@ class Objects:
     refused: tuple[Refused, ...] = ()
 
 
-def merged(whole: Config, sources: Iterable[Objects]) -> tuple[Config, tuple[Refused, ...]]:
+def refused_route(identity: Identity, fault: str, match: tuple[Match, ...] | None, hosts: tuple[str, ...] | None = None) -> Objects:
+    """Of a route that its source can't make whole: what it would have matched. `match` None: that can't be read; then it is all of its
+    hosts' requests that no other route of theirs takes. `hosts` None: nor can those, and its requests go wherever they go without it."""
+    if match is None and hosts is None:
+        fault += "; nor can be read what it matches: its requests are answered by other routes"
+    elif match is None:
+        match = (Match(hosts=hosts or ()),)
+        fault += f"; nor can be read what it matches: all requests of {', '.join(hosts or ('any host',))} that no other route takes"
+    route = (
+        None if match is None else Route(name=identity.name, source=identity.source, namespace=identity.namespace, match=match, targets=())
+    )
+    return Objects(routes=() if route is None else (route,), refused=(Refused("route", identity, fault),))
+
+
+def merged(whole: Config, sources: Iterable[Objects]) -> Config:
     """`whole` with the objects of the sources, in their order, behind its own; and who was refused, sources' own refusals first."""
-    all_objects = [Objects(listeners=whole.listeners, pops=whole.pops, services=whole.services, routes=whole.routes), *sources]
+    own = Objects(listeners=whole.listeners, pops=whole.pops, services=whole.services, routes=whole.routes, refused=whole.refused)
+    all_objects = [own, *sources]
     refused = list(chain.from_iterable(one.refused for one in all_objects))
     listeners = _first_by_name("listener", chain.from_iterable(one.listeners for one in all_objects), refused)
     pops = _first_by_name("pop", chain.from_iterable(one.pops for one in all_objects), refused)
     services = _first_by_name("service", chain.from_iterable(one.services for one in all_objects), refused)
-    routes = _first_by_name("route", chain.from_iterable(one.routes for one in all_objects), refused)
+    said = [route for one in all_objects for route in one.routes]
+    routes = _first_by_name("route", (route for route in said if route.targets), refused)
     names = {pop.name for pop in pops}
     services = _with_all("service", services, lambda one: (backend.pop for backend in one.backends), "PoP", names, refused)
     while True:  # a service that stands in for another may be refused itself
@@ -57,8 +65,15 @@ def merged(whole: Config, sources: Iterable[Objects]) -> tuple[Config, tuple[Ref
             break
         services = left
     routes = _with_all("route", routes, lambda one: (target.service for target in one.targets), "service", names, refused)
-    config = replace(whole, listeners=tuple(listeners), pops=tuple(pops), services=tuple(services), routes=tuple(routes))
-    return config, tuple(refused)
+    whole_ones = set(map(id, routes))
+    return replace(
+        whole,
+        listeners=tuple(listeners),
+        pops=tuple(pops),
+        services=tuple(services),
+        routes=tuple(route if id(route) in whole_ones or not route.targets else replace(route, targets=()) for route in said),
+        refused=tuple(refused),
+    )
 
 
 def _first_by_name(kind: str, objects: Iterable[NamedT], refused: list[Refused]) -> list[NamedT]:

@@ -26,6 +26,18 @@ class Identity(NamedTuple):
         return f"{self.source}:{self.namespace}/{self.name}" if self.namespace else f"{self.source}:{self.name}"
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An object that does not serve, and why."""
+
+    kind: str  # listener, pop, service, route
+    identity: Identity
+    fault: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.identity}: {self.fault}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Named:
     """What others name, and what a gateway has one of by that name."""
@@ -276,7 +288,7 @@ class Target(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route(Named):
     match: tuple[Match, ...] = (Match(),)  # one of them must hold
-    targets: tuple[Target, ...]
+    targets: tuple[Target, ...]  # none: it is refused, and what it matches is answered so
     split_sticky: bool = False
     steering: Steering = Steering()
 
@@ -396,5 +408,6 @@ class Config:
     debug_headers: bool = False
     state_dir: Path | None = None
     affinity_key: Path | None = None
+    refused: tuple[Refused, ...] = ()  # who was to be in it, and is not
     # As its source writes it, every default with it; given whether what is beyond ASCII is escaped.
     written: Callable[[bool], str] = field(default=lambda is_ascii: "", compare=False, repr=False)

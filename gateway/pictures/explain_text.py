@@ -14,6 +14,7 @@ Said = dict[str, Any]
 
 ERRORS = {
     "no_route": "no route matches: 404",
+    "route_refused": "the route is refused, and its requests are nobody else's: 500",
     "no_permitted_pop": "no PoP that the route's jurisdiction permits can serve: 503",
     "no_endpoint": "no PoP has an endpoint: 503",
 }
@@ -89,7 +90,9 @@ def headlines(said: Said) -> list[tuple[str, str]]:
     """What stands above the table, a name and a text for each line."""
     lines = [("client", f"{said['client']}, {_place(said['location'])}")]
     lines.append(("request", f"{said.get('method', 'GET')} http://{said['host'] or '(any host)'}{said['path']}"))
-    if said["route"] is not None:
+    if said["error"] == "route_refused":
+        lines += [("route", said["route"]), *(("refused", fault) for fault in said["refused"])]
+    elif said["route"] is not None:
         lines.append(("route", f"{said['route']}, service {said['service']}, leg {said['leg']}, window {said['window_ms']:g} ms"))
         lines += _of_route(said)
     if said["decision"] is None:

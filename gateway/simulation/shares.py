@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from gateway.control.operator.explanation import Point
 from gateway.simulation.population import Client
-from routing_core import CandidateExplained, Figures, RouteSpec, Table, TableSpec, explain
+from routing_core import CandidateExplained, Figures, RouteSpec, ServiceSpec, Table, TableSpec, explain
 
 UNKNOWN = "unknown"  # stands for the country of clients that have none
 NEVER_NEAR = "never near enough to the fastest"
@@ -157,8 +157,8 @@ class _Mean:
 
 def simulate(table: Table, route: int, clients: Iterable[Client], in_flight: float | None = None, lose: Sequence[str] = ()) -> Simulation:
     """Every client of `clients` sends requests that `route` (an index into the table's routes) matches; `in_flight` of them are under way
-    at any time, all clients together. `lose`: PoPs that are lost together, besides each alone. ValueError without clients, IndexError
-    without that route."""
+    at any time, all clients together. `lose`: PoPs that are lost together, besides each alone. ValueError without clients
+    and for a route that is refused, IndexError without that route."""
     crowd: defaultdict[Who, float] = defaultdict(float)
     n_clients = 0
     for client in clients:
@@ -174,7 +174,7 @@ def simulate(table: Table, route: int, clients: Iterable[Client], in_flight: flo
     outcomes = world.decide(groups)
     parts = _pops(world.spec, groups, outcomes, in_flight)
     served = [(outcomes[who].ms.get(pop), part * share) for who, part in groups.items() for pop, share in outcomes[who].shares.items()]
-    services = [world.spec.services[one.service].name for one in world.spec.routes]
+    services = [service.name for service in _services(world.spec)]
     return Simulation(
         route=asked.name,
         service=services[0],
@@ -235,6 +235,8 @@ def unmeasured(spec: TableSpec) -> tuple[TableSpec, Figures]:
 
 def _world(spec: TableSpec, route: RouteSpec) -> _World:
     """One route for each service of the split, which is then worked out instead of drawn."""
+    if route.service is None:
+        raise ValueError(f"route {route.name}: must lead to a service, got one that is refused")
     spec, figures = unmeasured(spec)
     targets = [(service, weight) for service, weight in route.split if weight] or [(route.service, 1)]
     whole = sum(weight for _, weight in targets)
@@ -266,11 +268,16 @@ def _nearness(one: CandidateExplained) -> tuple[bool, bool, bool]:
     return one.permitted, not one.drained, one.available
 
 
+def _services(spec: TableSpec) -> list[ServiceSpec]:
+    """One for each of its routes."""
+    return [spec.services[route.service] for route in spec.routes if route.service is not None]
+
+
 def _capacities(spec: TableSpec) -> dict[str, int]:
     """By PoP, of those that have one for what is asked: their own, which is for all services, or those of the services in it together."""
     highs: defaultdict[int, list[int]] = defaultdict(list)
-    for route in spec.routes:
-        for pool in spec.services[route.service].pools:
+    for service in _services(spec):
+        for pool in service.pools:
             highs[pool.pop].append(pool.high)
     found = {}
     for pop, of_pools in highs.items():

@@ -9,6 +9,7 @@ from gateway.app import Gateway
 from gateway.config import parse
 from gateway.control.life.lifecycle import Phase
 from gateway.control.sources.resolver import Lookup, lookup
+from gateway.model import Loaded
 from tests.io.serving import DEADLINE_S, eventually
 
 
@@ -36,7 +37,11 @@ class Hosted:
         return asyncio.run_coroutine_threadsafe(on_loop(), self._loop).result(DEADLINE_S)
 
     def reload(self, text: str) -> None:
-        self._loaded = parse(text, folder=None)
+        self.put(parse(text, folder=None))
+
+    def put(self, loaded: Loaded) -> None:
+        """As a source would say it."""
+        self._loaded = loaded
         outcome = asyncio.run_coroutine_threadsafe(self.gateway.reload(), self._loop).result(DEADLINE_S)
         assert outcome.is_done, outcome.lines
 

@@ -101,11 +101,14 @@ def explain(
         "affinity": None,
         "redirect": None,
         "method": asked_method,
+        "refused": [],
     }
     number = match_route(table, without_port(asked_host), asked_path, asked_method, headers)
     if number is None:
         return said
     route = table.spec.routes[number]
+    if route.service is None:
+        return {**said, "route": route.name, "error": "route_refused", "refused": _refusals(situation.config, route.name)}
     facts = _facts_of(table.spec, route, address, found, headers)
     explained = decide(table, number, point_of(found), **facts)
     said["route"], said["service"], said["leg"] = explained.route, explained.service, explained.leg
@@ -131,6 +134,12 @@ def explain(
     if route.redirect_status and explained.pop is not None and (route.redirects_all or asked_method in ("GET", "HEAD")):
         said["redirect"] = _redirect(table.spec, route, asked_host, asked_path, explained.pop)
     return said
+
+
+def _refusals(config: Config | None, route: str) -> list[str]:
+    """Why a route leads nowhere."""
+    refused = () if config is None else config.refused
+    return [one.fault for one in refused if one.kind == "route" and one.identity.name == route]
 
 
 def _facts_of(spec: TableSpec, route: RouteSpec, address: str, found: Found, headers: Headers) -> _Facts:

@@ -211,14 +211,14 @@ def _endpoints(selectable: Sequence[Known], before: Part | None, rows: Rows) -> 
 
 
 def _routes(route: Route, building: _Building) -> list[RouteSpec]:
-    """One for each match. Jurisdiction becomes the PoPs it permits, here and not on the request path."""
+    """One for each match, of a route that is refused too. Jurisdiction becomes the PoPs it permits, here and not on the request path."""
     steering = route.steering
     is_redirect = steering.mode == "redirect"
     targets = tuple((building.services[name], weight) for name, weight in route.targets)
     return [
         RouteSpec(
             name=route.name,
-            service=targets[0][0],
+            service=targets[0][0] if targets else None,
             hosts=match.hosts,
             path_exact=match.path_exact,
             path_prefix=match.path_prefix,

@@ -14,7 +14,7 @@ from routing_core._atomic cimport add_own, load_relaxed, store_release
 from routing_core._budget cimport leave
 from routing_core._endpoints cimport observe_latency
 from routing_core._figures cimport EndpointColumn, PoolColumn, RetryOutcome, add_to_group, bucket_of_us, group_of, slot_of_code
-from routing_core._layout cimport Pool, Service, Text
+from routing_core._layout cimport Pool, Text
 from routing_core._random cimport next_u64
 
 from gateway.dataplane.shared._counters import ANSWER_NAMES as _ANSWERS, CAUSE_NAMES as _CAUSES
@@ -241,9 +241,11 @@ cdef void note_request(Core *core, Exchange *exchange, const char *text, const R
     memcpy(buffer.at + buffer.end, trace + 3, 32)   # the trace id of a traceparent
 
 
-# Of the decision; of a request that was refused before it, the one that its route leads to first.
-cdef inline const Service *service_of(const Exchange *exchange) noexcept nogil:
-    return exchange.decision.target.service if exchange.decision.target != NULL else exchange.route.targets.service
+# Of the decision; of a request that was refused before it, the one that its route leads to first. NULL: it has none.
+cdef inline const Text *service_of(const Exchange *exchange) noexcept nogil:
+    if exchange.decision.target != NULL:
+        return &exchange.decision.target.service.name
+    return &exchange.route.targets.service.name if exchange.route != NULL and exchange.route.n_targets else <const Text *>NULL
 
 
 cdef void put_text(Record *record, Texts which, char **at, const Text *text) noexcept nogil:
@@ -256,10 +258,13 @@ cdef void write_record(Core *core, Exchange *exchange) noexcept nogil:
     cdef Note *note = &exchange.note
     cdef uint32_t noted = note.method_length + note.host_length + note.path_length + note.id_length + note.trace_length
     cdef int64_t length = <int64_t>sizeof(Record) + noted
+    cdef const Text *service = service_of(exchange)
     cdef Record *record
     cdef char *at
     if exchange.route != NULL:
-        length += exchange.route.name.length + service_of(exchange).name.length
+        length += exchange.route.name.length
+    if service != NULL:
+        length += service.length
     if exchange.pool != NULL:
         length += exchange.pool.pop.name.length
     if exchange.tried_last != NULL:
@@ -297,7 +302,8 @@ cdef void write_record(Core *core, Exchange *exchange) noexcept nogil:
     record.lengths[<int>TEXT_ENDPOINT] = 0
     if exchange.route != NULL:
         put_text(record, TEXT_ROUTE, &at, &exchange.route.name)
-        put_text(record, TEXT_SERVICE, &at, &service_of(exchange).name)
+    if service != NULL:
+        put_text(record, TEXT_SERVICE, &at, service)
     if exchange.pool != NULL:
         put_text(record, TEXT_POP, &at, &exchange.pool.pop.name)
     if exchange.tried_last != NULL:

@@ -168,6 +168,8 @@ cdef Followed see_newest(Core *core, Exchange *exchange, const Bearings *before,
     cdef const Candidate *here = NULL
     if exchange.snapshot == core.snapshot or not turn_to_newest(core, exchange):
         return FOLLOWED_NOT
+    if exchange.route.n_targets == 0:
+        return FOLLOWED_TO_NOBODY
     target = same_target(exchange.route, exchange.decision.target)
     found.target = draw_target(exchange.route, &exchange.asked, &core.rng) if target == NULL else target
     leave_out_before(core, exchange, before)

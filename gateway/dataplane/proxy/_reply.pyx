@@ -65,6 +65,8 @@ cdef const char *reason_phrase(int status) noexcept nogil:
         return "Too Many Requests"
     if status == 431:
         return "Request Header Fields Too Large"
+    if status == 500:
+        return "Internal Server Error"
     if status == 501:
         return "Not Implemented"
     if status == 502:

@@ -157,6 +157,9 @@ cdef void begin(Core *core, Connection *downstream, const char *text, const Requ
     if not may_have_more(core, exchange.client, TALLIED_EXCHANGES, &exchange.place):
         refuse(core, exchange, 429, CAUSE_CLIENT_EXCHANGES, False)
         return
+    if exchange.route.n_targets == 0:
+        refuse(core, exchange, 500, CAUSE_ROUTE_REFUSED, False)
+        return
     ask(core.snapshot.table, exchange, text, head, &exchange.asked)
     steer(core.snapshot.table, exchange.route, &exchange.asked, &core.rng, &core.weighed, &exchange.decision)
     if exchange.decision.pool == NULL:

@@ -38,6 +38,7 @@ cdef enum Cause:            # why a request or a connection was refused, after t
     CAUSE_NO_DESCRIPTORS
     CAUSE_NO_MEMORY
     CAUSE_NO_ROUTE
+    CAUSE_ROUTE_REFUSED     # what it matches is nobody else's
     CAUSE_NO_PERMITTED_POP
     CAUSE_NO_ENDPOINT
     CAUSE_QUEUE_FULL

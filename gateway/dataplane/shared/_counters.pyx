@@ -19,7 +19,7 @@ CAUSE_NAMES = (
     "fold", "host_absent", "host_repeated", "host", "content_length", "transfer_encoding", "coding_unknown", "both_lengths",
     "connection", "expect", "target_too_long", "head_too_large", "too_many_fields",
     "slow_head", "slow_body", "body_too_large", "bad_body", "too_many_connections", "no_descriptors", "no_memory",
-    "no_route", "no_permitted_pop", "no_endpoint", "queue_full", "queue_timeout",
+    "no_route", "route_refused", "no_permitted_pop", "no_endpoint", "queue_full", "queue_timeout",
     "client_connections", "client_exchanges", "loop",
 )
 # The parser's, in the same order, then those of BadAnswer; those of requests alone are never counted.

@@ -15,6 +15,7 @@ from tests.unit.routing_core.tables import HERE, LONDON, spec_of
 RULES = (RuleSpec(frozenset({1, 2}), frozenset({"DE"})), RuleSpec(frozenset({0}), None, frozenset({"EU"})), RuleSpec())
 ROUTES = [
     RouteSpec("plain", 0, hosts=("a.example.com",)),
+    RouteSpec("refused", None, hosts=("c.example.com",), rules=RULES, affinity=AffinitySpec("cookie", "pop")),
     RouteSpec("ruled", 1, hosts=("b.example.com",), rules=RULES, affinity=AffinitySpec("cookie", "pop", attributes="; Path=/")),
     RouteSpec("split", 0, path_prefix="/b", split=((0, 1), (1, 3)), is_split_sticky=True, rules=RULES),
     RouteSpec("fallback", 1, fallback_services=(0,), affinity=AffinitySpec("header", "x-user"), redirect_status=307, leg="gateway-pop"),
@@ -46,7 +47,9 @@ def changed(spec, service, pool, **changes):
 def seen(table):
     """All that a request could find in it."""
     answers = [[endpoints_of(table, s, p) for p in range(len(service.pools))] for s, service in enumerate(table.spec.services)]
-    for number in range(len(table.spec.routes)):
+    for number, route in enumerate(table.spec.routes):
+        if route.service is None:
+            continue
         for where, country in ((LONDON, "GB"), (HERE, "DE"), (None, None)):
             answers.append([explain(table, number, where, seed, country=country, continent="EU") for seed in range(3)])
         answers.append(draw(table, number, LONDON, 20))

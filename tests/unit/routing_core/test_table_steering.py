@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from routing_core import AffinitySpec, Figures, RouteSpec, RuleSpec, Table, draw, explain
+from routing_core import AffinitySpec, Figures, RouteSpec, RuleSpec, Table, draw, explain, match
 from routing_core._memory import live_blocks
 from tests.unit.routing_core.tables import CITIES, LONDON, pool_rows, spec_of, table_of
 
@@ -184,6 +184,29 @@ def test_routes_share_what_is_the_same_and_only_that(nothing_left):
     for row in pool_rows(table, 1):
         figures.set_pool(row, admit=0, availability=0)
     assert explain(table, 13, LONDON).service == "shop"
+    del table, figures
+
+
+def test_a_route_that_is_refused_matches_and_leads_nowhere(nothing_left):
+    figures = Figures(1)
+    routes = [
+        RouteSpec("wide", 0),
+        RouteSpec("refused", None, path_prefix="/a", rules=(RuleSpec(),) * 3),
+        RouteSpec("narrow", 1, path_exact="/a/b"),
+    ]
+    table = table_of(figures, services=["shop", "other"], routes=routes)
+    assert [match(table, "x", path) for path in ("/", "/a", "/a/b", "/a/c")] == [0, 1, 2, 1]
+    assert explain(table, 2, LONDON).service == "other"
+    for ask in (explain, draw):
+        with pytest.raises(ValueError, match="route 1: must lead to a service, got one that is refused") as wrong:
+            ask(table, 1, LONDON, 9)
+    del table, figures, wrong
+
+
+def test_so_may_all_routes_be_where_no_service_is_left(nothing_left):
+    figures = Figures(1)
+    table = Table(dataclasses.replace(spec_of(figures), services=(), routes=(RouteSpec("refused", None),)), figures)
+    assert match(table, "x", "/") == 0
     del table, figures
 
 

@@ -16,7 +16,7 @@ ADDED = {
     "Route": {"targets"},
     "Steering": {"rules"},
     "KubernetesAccess": {"also"},
-    "Config": {"written"},
+    "Config": {"refused", "written"},
     **{name: {"source", "namespace"} for name in ("Listener", "Pop", "Service")},
 }
 SECTIONS = {section.__name__: section for section in all_sections()}

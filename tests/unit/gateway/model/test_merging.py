@@ -4,7 +4,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.model import Address, Backend, Config, Listener, Objects, Pop, Refused, Route, Service, Target, Timeouts, merged
+from gateway.model import (
+    Address,
+    Backend,
+    Config,
+    Identity,
+    Listener,
+    Match,
+    Objects,
+    Pop,
+    Refused,
+    Route,
+    Service,
+    Target,
+    Timeouts,
+    merged,
+    refused_route,
+)
 
 NAMES = st.sampled_from("abcd")
 
@@ -21,6 +37,10 @@ def route(name, *services, **more):
     return Route(name=name, targets=tuple(Target(one, 1) for one in services), **more)
 
 
+def serving(config):
+    return [one for one in config.routes if one.targets]
+
+
 def test_of_one_source_that_is_whole_all_serve_in_their_order():
     one = Objects(
         listeners=(Listener(name="web", bind=Address("::", 80)),),
@@ -28,17 +48,17 @@ def test_of_one_source_that_is_whole_all_serve_in_their_order():
         services=(service("shop", "fra", others=["spare"]), service("spare", "nyc")),
         routes=(route("all", "shop", "spare"),),
     )
-    config, refused = merged(Config(timeouts=Timeouts(connect=7)), [one])
+    config = merged(Config(timeouts=Timeouts(connect=7)), [one])
     assert (config.listeners, config.pops, config.services, config.routes) == (one.listeners, one.pops, one.services, one.routes)
-    assert config.timeouts.connect == 7 and refused == ()
+    assert config.timeouts.connect == 7 and config.refused == ()
 
 
 def test_who_comes_first_keeps_a_name():
     first = Objects(pops=(pop("fra"),), services=(service("shop", "fra"),))
     then = Objects(pops=(pop("fra", source="kubernetes", namespace="a"), pop("nyc", source="kubernetes")))
-    config, refused = merged(Config(), [first, then])
+    config = merged(Config(), [first, then])
     assert [one.identity.source for one in config.pops] == ["file", "kubernetes"]
-    assert [str(one) for one in refused] == ["pop kubernetes:a/fra: its name is that of file:fra"]
+    assert [str(one) for one in config.refused] == ["pop kubernetes:a/fra: its name is that of file:fra"]
 
 
 def test_one_broken_object_costs_those_that_need_it_and_no_others():
@@ -48,9 +68,9 @@ def test_one_broken_object_costs_those_that_need_it_and_no_others():
         routes=(route("shop", "shop"), route("cart", "cart", "shop"), route("page", "page")),
         refused=(Refused("pop", pop("nyc").identity, "must have a lat"),),
     )
-    config, refused = merged(Config(), [said])
-    assert [one.name for one in (*config.services, *config.routes)] == ["shop", "shop"]
-    assert [str(one) for one in refused] == [
+    config = merged(Config(), [said])
+    assert [one.name for one in (*config.services, *serving(config))] == ["shop", "shop"]
+    assert [str(one) for one in config.refused] == [
         "pop file:nyc: must have a lat",
         "service file:cart: there is no PoP nyc",
         "service file:page: there is no service cart",
@@ -61,8 +81,56 @@ def test_one_broken_object_costs_those_that_need_it_and_no_others():
 
 @pytest.mark.parametrize("kind", ["pops", "services", "routes"])
 def test_nothing_is_a_configuration_too(kind):
-    assert merged(Config(), [Objects()]) == (Config(), ())
-    assert getattr(merged(Config(), [])[0], kind) == ()
+    assert merged(Config(), [Objects()]) == Config()
+    assert getattr(merged(Config(), []), kind) == ()
+
+
+def matched(*paths):
+    return tuple(Match(hosts=("a",), path_prefix=path) for path in paths)
+
+
+def test_a_route_that_is_refused_goes_on_matching_in_its_place():
+    first = Objects(
+        pops=(pop("fra"),),
+        services=(service("shop", "fra"),),
+        routes=(route("all", "shop"), route("cart", "cart", match=matched("/cart"))),
+    )
+    then = Objects(routes=(route("all", "shop", source="kubernetes", match=matched("/all")), route("good", "shop", match=matched("/good"))))
+    config = merged(Config(), [first, then])
+    assert [(one.name, bool(one.targets)) for one in config.routes] == [("all", True), ("cart", False), ("all", False), ("good", True)]
+    assert [one.match for one in config.routes] == [(Match(),), matched("/cart"), matched("/all"), matched("/good")]
+    assert [str(one) for one in config.refused] == [
+        "route kubernetes:all: its name is that of file:all",
+        "route file:cart: there is no service cart",
+    ]
+
+
+def test_nor_does_one_keep_a_name_from_a_route_that_leads_somewhere():
+    refused = refused_route(Identity("folder", "", "all"), "has no service", matched("/a"))
+    config = merged(Config(), [refused, Objects(pops=(pop("fra"),), services=(service("shop", "fra"),), routes=(route("all", "shop"),))])
+    assert [(one.identity.source, bool(one.targets)) for one in config.routes] == [("folder", False), ("file", True)]
+    assert [str(one) for one in config.refused] == ["route folder:all: has no service"]
+
+
+@pytest.mark.parametrize(
+    ("match", "hosts", "kept", "fault"),
+    [
+        (matched("/a", "/b"), None, matched("/a", "/b"), "is broken"),
+        (
+            None,
+            ("a", "b"),
+            (Match(hosts=("a", "b")),),
+            "is broken; nor can be read what it matches: all requests of a, b that no other route takes",
+        ),
+        (None, (), (Match(),), "is broken; nor can be read what it matches: all requests of any host that no other route takes"),
+        (None, None, None, "is broken; nor can be read what it matches: its requests are answered by other routes"),
+    ],
+)
+def test_what_can_be_read_of_a_broken_route_matches(match, hosts, kept, fault):
+    identity = Identity("folder", "team", "shop")
+    found = refused_route(identity, "is broken", match, hosts)
+    assert found.refused == (Refused("route", identity, fault),)
+    assert [(one.identity, one.match, one.targets) for one in found.routes] == ([] if kept is None else [(identity, kept, ())])
 
 
 SOURCES = st.lists(
@@ -86,14 +154,15 @@ SOURCES = st.lists(
 
 @given(SOURCES)
 def test_what_serves_is_whole_nobody_is_lost_and_merging_again_changes_nothing(sources):
-    config, refused = merged(Config(), sources)
+    config = merged(Config(), sources)
     pops, services = ({one.name for one in some} for some in (config.pops, config.services))
     assert all(backend.pop in pops for one in config.services for backend in one.backends)
     assert all(set(one.on_unavailable) <= services for one in config.services)
     assert all(target.service in services for one in config.routes for target in one.targets)
-    for kind in ("pops", "services", "routes"):
-        kept, said = getattr(config, kind), [one for source in sources for one in getattr(source, kind)]
+    for kind, kept in (("pops", config.pops), ("services", config.services), ("routes", serving(config))):
+        said = [one for source in sources for one in getattr(source, kind)]
         assert len({one.name for one in kept}) == len(kept)
-        assert len(kept) + sum(one.kind == kind.removesuffix("s") for one in refused) == len(said)
-    assert merged(config, []) == (config, ())
-    assert merged(dataclasses.replace(config, routes=()), [Objects(routes=config.routes)]) == (config, ())
+        assert len(kept) + sum(one.kind == kind.removesuffix("s") for one in config.refused) == len(said)
+    assert [(one.name, one.match) for one in config.routes] == [(one.name, one.match) for source in sources for one in source.routes]
+    assert merged(config, []) == config
+    assert merged(dataclasses.replace(config, routes=()), [Objects(routes=config.routes)]) == config

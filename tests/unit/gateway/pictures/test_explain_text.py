@@ -1,7 +1,10 @@
+import dataclasses
+
 import pytest
 
 from gateway.control.operator.explanation import explain
 from gateway.control.operator.offline import situation_of
+from gateway.model import merged
 from gateway.pictures.explain_text import ERRORS, PINNED, REASONS, columns, headlines
 from routing_core._figures import REASONS as REASONS_OF_CORE
 from routing_core._steer import FAILURES
@@ -48,12 +51,24 @@ def cells(said, pop):
 
 def test_every_word_of_the_core_has_a_text():
     assert REASONS.keys() == set(REASONS_OF_CORE) - {"none"}
-    assert ERRORS.keys() - {"no_route"} == set(FAILURES) - {None}
+    assert ERRORS.keys() - {"no_route", "route_refused"} == set(FAILURES) - {None}
 
 
 def test_a_plain_decision_has_few_lines():
     assert list(lines(asked())) == ["client", "request", "route", "decision"]
     assert lines(asked())["client"] == "10.1.0.1, DE (50.00, 8.00), by override prefix 10.1.0.0/16"
+
+
+def test_a_route_that_is_refused_says_why():
+    config = config_of(WORLD)
+    broken = dataclasses.replace(config, services=config.services[1:])
+    assert lines(explain(situation_of(merged(broken, []))[0], "10.1.0.1", "canary.example.com")) == {
+        "client": "10.1.0.1, DE (50.00, 8.00), by override prefix 10.1.0.0/16",
+        "request": "GET http://canary.example.com/",
+        "route": "canary",
+        "refused": "there is no service shop",
+        "decision": "none: the route is refused, and its requests are nobody else's: 500",
+    }
 
 
 def test_every_step_of_a_route_has_its_line_in_the_order_of_the_decision():

@@ -330,3 +330,11 @@ def test_errors():
         simulate(table_of(), 1, [])
     with pytest.raises(IndexError):
         simulate(table_of(), 7, [Client(MUNICH, "DE")])
+
+
+def test_a_route_that_is_refused_sends_nobody_anywhere():
+    figures = Figures(1)
+    spec = table_of(figures=figures).spec
+    spec = replace(spec, routes=(RouteSpec("refused", None), *spec.routes))
+    with pytest.raises(ValueError, match="route refused: must lead to a service"):
+        simulate(Table(spec, figures), 0, [Client(MUNICH, "DE")])

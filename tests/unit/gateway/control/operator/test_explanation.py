@@ -7,6 +7,7 @@ from gateway.control.operator import offline
 from gateway.control.operator.admin import situation_of
 from gateway.control.operator.explanation import BadQuestion, Situation, explain, first_host, without_port
 from gateway.control.operator.pools import Source
+from gateway.model import Route, Target, merged
 from routing_core import draw
 from tests.unit.gateway.control.helpers import config_of
 from tests.unit.gateway.control.operating import admit, gateway_of
@@ -106,6 +107,18 @@ def test_jurisdiction_fails_closed_and_says_why(situation):
 def test_no_route_is_an_answer(situation):
     said = explain(situation, "10.2.0.1", "www.example.com", "/other")
     assert (said["route"], said["service"], said["decision"], said["error"], said["candidates"]) == (None, None, None, "no_route", [])
+
+
+def test_what_a_refused_route_matches_is_explained_by_no_wider_one():
+    config = config_of(WORLD)
+    wide = Route(name="wide", targets=(Target("shop", 1),))
+    broken = merged(replace(config, services=config.services[:1], routes=(wide, *config.routes)), [])
+    situation, _ = offline.situation_of(broken)
+    said = explain(situation, "10.1.0.1", "eu.example.com", "/a")
+    assert (said["route"], said["service"], said["decision"], said["error"]) == ("eu", None, None, "route_refused")
+    assert (said["candidates"], said["refused"]) == ([], ["there is no service eu"])
+    said = explain(situation, "10.1.0.1", "www.example.com", "/a")
+    assert (said["route"], said["error"], said["refused"]) == ("wide", None, [])
 
 
 def test_an_unknown_place_goes_by_the_configured_order(situation):

@@ -8,9 +8,9 @@ from gateway.control.sources.world import Known, Origin, World
 from gateway.control.table.affinity import cookie_value
 from gateway.control.table.builder import build, fallbacks_of, rules_of
 from gateway.control.table.rows import Rows
-from gateway.model import Service
+from gateway.model import Match, Service
 from k8s import State
-from routing_core import PRIOR, AffinitySpec, Figures, RuleSpec, Table, explain
+from routing_core import PRIOR, AffinitySpec, Figures, RuleSpec, Table, explain, match
 from tests.unit.gateway.control.helpers import TWO_POPS, config_of, known
 
 FRA, NYC = ("shop", "fra"), ("shop", "nyc")
@@ -268,6 +268,19 @@ def test_a_key_makes_the_cookies_that_name_pops(rows):
 PUBLIC = TWO_POPS.replace("country: DE", 'country: DE, public_url: "https://fra.example.com"').replace(
     "country: US", 'country: US, public_url: "http://nyc.example.com:8080/"'
 )
+
+
+def test_a_refused_route_leads_nowhere_and_matches_where_it_did(rows):
+    config = config_of(TWO_POPS)
+    (whole,) = config.routes
+    refused = replace(whole, name="refused", match=(Match(path_prefix="/a"), Match(path_exact="/b")), targets=())
+    spec = build(replace(config, routes=(whole, refused)), World(), rows, 1).spec
+    assert [(one.name, one.service, one.path_prefix, one.path_exact) for one in spec.routes[1:]] == [
+        ("refused", None, "/a", None),
+        ("refused", None, None, "/b"),
+    ]
+    table = Table(spec, rows.figures)
+    assert [match(table, "x", path) for path in ("/", "/a/b", "/b")] == [0, 1, 2]
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ def test_a_whole_record(logged):
     ("routes", "status", "reason", "cause"),
     [
         ((RouteSpec("other", 0, hosts=("other",)),), 404, None, "no_route"),
+        ((RouteSpec("refused", None), RouteSpec("all", 0)), 500, None, "route_refused"),
         ((RouteSpec("none", 0, rules=(RuleSpec(frozenset()),)),), 503, None, "no_permitted_pop"),
         (None, 502, "failover", None),
     ],
@@ -53,6 +54,9 @@ def test_what_the_gateway_answers_itself(make_bench, routes, status, reason, cau
     received(client)
     (record,) = bench.worker.read_log()
     assert (record["status"], record["reason"], record["first_byte_ms"], record["cause"]) == (status, reason, None, cause)
+    assert (record["route"], record["service"]) == {"no_route": (None, None), "route_refused": ("refused", None)}.get(
+        cause, ("none" if routes else "all", "shop")
+    )
     assert record["endpoint"] == (f"127.0.0.1:{NOWHERE}" if status == 502 else None), "the last that was tried"
 
 

@@ -174,6 +174,24 @@ def test_newer_tables_draw_nobody_of_a_split_anew_while_its_service_has_a_share(
     assert in_flight(bench)[1] >= 15, "all but the one that is not in a line"
 
 
+def test_who_waits_while_its_route_is_refused_goes_nowhere(make_bench):
+    """As a new request would: the route's rules are no longer known."""
+    bench = make_bench(Settings(queue_ms=10_000), endpoints=ALONE, max_in_flight=1)
+    here, first, second = bench.upstream(), bench.client(), bench.client()
+    assert bench.ask(first, here)
+    second.send(REQUEST)
+    bench.turn()
+    bench.routes = (RouteSpec("all", None), RouteSpec("wide", 0))
+    bench.publish()
+    bench.pass_ms(200)
+    here.send(ANSWER)
+    bench.turn(turns=3)
+    assert received(first) == ANSWER, "what has gone up ends there"
+    assert received(second).startswith(b"HTTP/1.1 503 ") and received(here) is None
+    assert bench.causes == {"no_permitted_pop": 1}
+    bench.assert_at_rest()
+
+
 def test_tables_that_go_on_changing_make_no_wait_longer(make_bench):
     """At most one in each PoP that it was decided for."""
     bench = make_bench(Settings(queue_ms=1000), max_in_flight=1)

@@ -235,6 +235,24 @@ def test_refused_with_a_whole_body_keeps_the_connection_only_when_the_body_is_re
         assert received(client) == (None if is_kept else b"")
 
 
+def test_what_a_refused_route_matches_is_nobody_elses(make_bench):
+    """Nor is it cut: whoever asks for something else on this connection is served."""
+    bench = make_bench(routes=(RouteSpec("all", 0), RouteSpec("refused", None, path_prefix="/x", redirect_status=307)))
+    client, upstream = bench.client(), bench.upstream()
+    for request in (REQUEST, REQUEST.replace(b"GET", b"DELETE")):
+        client.send(request)
+        bench.turn(turns=2)
+        start, fields, body = head_and_body(received(client))
+        assert start == b"HTTP/1.1 500 Internal Server Error" and body == b"Internal Server Error\n" and "retry-after" not in fields
+        assert received(upstream) is None
+    assert bench.causes == {"route_refused": 2}
+    assert bench.ask(client, upstream, REQUEST.replace(b"/x", b"/y"))
+    upstream.send(ANSWER)
+    bench.turn(turns=2)
+    assert received(client) == ANSWER
+    bench.assert_at_rest()
+
+
 def test_settings_are_those_of_the_newest_snapshot(bench):
     client, upstream = bench.client(), bench.upstream()
     bench.ask(client, upstream)
