@@ -36,6 +36,7 @@ from gateway.control.sources.clusters import NewCluster, cluster_maker
 from gateway.control.sources.endpoints import LOOK_S, Sources
 from gateway.control.sources.geo import SOON_S, Geo
 from gateway.control.sources.last_words import LastWords
+from gateway.control.sources.merge import Merge
 from gateway.control.sources.resolver import Lookup, Resolver, lookup
 from gateway.control.sources.world import Identity, World
 from gateway.control.steering.refresh import Refresh
@@ -99,6 +100,7 @@ class Gateway:
         self.rows = Rows(self.figures)
         self.workers = Workers(self.counters)
         self.geo = Geo(config, clock)
+        self.merge = Merge(config)
         self.gates = Gates(self.figures, awake, self._on_open)
         self.ejections = Ejections(self.figures, self.gates, awake, rng or random.Random())
         self.refresh = Refresh(self.figures, self.rows, self.gates, awake, lambda: awake.resumed_at)
@@ -148,11 +150,13 @@ class Gateway:
             publisher=self.publisher,
             prober=self.prober,
             workers=self.workers,
+            merge=self.merge,
             sync_deadline_s=lambda: self.config.kubernetes.sync_deadline,
             clock=clock,
         )
         self.reloader = Reload(
             load=load,
+            merge=self.merge,
             publisher=self.publisher,
             sources=self.sources,
             resolver=self.resolver,
@@ -215,6 +219,7 @@ class Gateway:
             logger.warning("%s", line)
         self.tasks.repeat("beat", self.beat.turn, INTERVAL_S)
         self.tasks.repeat("sources", self.sources.turn, LOOK_S)
+        self.tasks.repeat("merge", self.reloader.follow, 0.0)
         self.tasks.repeat("last words", self.last_words.turn, last_words.LOOK_S)
         self.tasks.repeat("drains", self.drains.keep_on, drains.AGAIN_S)
         if reaper.is_needed():

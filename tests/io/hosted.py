@@ -2,21 +2,24 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from gateway.app import Gateway
+from gateway.app import Gateway, NewPart
 from gateway.config import parse
 from gateway.control.life.lifecycle import Phase
+from gateway.control.life.reload import Outcome
 from gateway.control.sources.resolver import Lookup, lookup
+from gateway.errors import ConfigError
 from gateway.model import Loaded
 from tests.io.serving import DEADLINE_S, eventually
 
 
 class Hosted:
-    def __init__(self, text: str, resolve: Lookup = lookup) -> None:
-        self._loaded = parse(text, folder=None)
-        self.gateway = Gateway(self._loaded.config, lambda: self._loaded, resolve=resolve)
+    def __init__(self, text: str, resolve: Lookup = lookup, parts: Sequence[NewPart] = ()) -> None:
+        self.text = text
+        self.loaded: Loaded | None = parse(text, folder=None)  # what a reload reads; None: nothing that can be used
+        self.gateway = Gateway(self.loaded.config, self._load, resolve=resolve, parts=parts)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self.gateway.run()))
         self._thread.start()
@@ -40,10 +43,17 @@ class Hosted:
         self.put(parse(text, folder=None))
 
     def put(self, loaded: Loaded) -> None:
-        """As a source would say it."""
-        self._loaded = loaded
-        outcome = asyncio.run_coroutine_threadsafe(self.gateway.reload(), self._loop).result(DEADLINE_S)
+        self.loaded = loaded
+        outcome = self.try_reload()
         assert outcome.is_done, outcome.lines
+
+    def try_reload(self) -> Outcome:
+        return asyncio.run_coroutine_threadsafe(self.gateway.reload(), self._loop).result(DEADLINE_S)
+
+    def _load(self) -> Loaded:
+        if self.loaded is None:
+            raise ConfigError([])
+        return self.loaded
 
     def hold_up(self, seconds: float, when: Callable[[], bool] = lambda: True) -> None:
         """Control stands still for so long, from the moment at which this is so. The workers go on."""

@@ -1,8 +1,9 @@
 """Ready: may traffic be sent here, and if not, why not. Owns the list of conditions; must not know who asks.
 
-Ready is databases open, every cluster synced once or called stale by its deadline, a table of all that they said, and the first
-probe round done. Once it was true only the lifecycle and a worker that hangs take it back (the connections that it was given wait for
-nobody): a database or a cluster that fails later is no reason to send all traffic away.
+Ready is every source of objects heard, databases open, every cluster synced once or called stale by its deadline, a table of all that they
+said, and the first probe round done. A source of objects is waited for without end: requests for routes of its own would be those of wider
+ones, whose jurisdiction is another. Once it was true only the lifecycle and a worker that hangs take it back (the connections that it was
+given wait for nobody): a database or a cluster that fails later is no reason to send all traffic away.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from gateway.control.life.lifecycle import Lifecycle, Phase
 from gateway.control.life.workers import Workers
 from gateway.control.sources.endpoints import Sources
 from gateway.control.sources.geo import Geo
+from gateway.control.sources.merge import Merge
 from gateway.control.table.publisher import Publisher
 
 logger = logging.getLogger("isochrone.ready")
@@ -32,6 +34,7 @@ class Ready:
     publisher: Publisher
     prober: Prober
     workers: Workers
+    merge: Merge
     sync_deadline_s: Callable[[], float]
     clock: Callable[[], float]
     _began: float = field(init=False)
@@ -43,8 +46,9 @@ class Ready:
         self._began = self.clock()
 
     def obstacles(self) -> list[str]:
-        """What the start still waits for before anyone is served. Each ends by a deadline."""
-        waiting = [] if self.geo.has_looked or self._is_late else ["geoip: databases not read yet"]
+        """What the start still waits for before anyone is served. Each but the first ends by a deadline."""
+        waiting = [f"source {name}: not heard yet" for name in self.merge.silent]
+        waiting += [] if self.geo.has_looked or self._is_late else ["geoip: databases not read yet"]
         waiting += [f"cluster in {pop}: not synced yet" for pop in self.sources.unsynced(self.sync_deadline_s())]
         if not self._is_late:
             waiting += [f"name {name}: not resolved yet" for name, answer in self.sources.resolver.answers.items() if answer.is_new]

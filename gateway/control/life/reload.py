@@ -1,4 +1,5 @@
-"""Reload: a new configuration, whole or not at all. Reads, judges, prepares; swaps only when nothing can fail any more.
+"""Reload: a new configuration, whole or not at all. Reads, judges, prepares; swaps only when nothing can fail any more. The file is read
+when somebody asks for it; what another source says is put in use by itself, with the file as it is in use.
 
 Owns the order of these steps, what can't change without a restart, and what is known of the reloads so far. Requests in flight keep
 the snapshot they began with; rows, gates, drains and what was learned stay. Must not know how a table is built.
@@ -18,6 +19,7 @@ from gateway.control.life.stranding import deserted
 from gateway.control.process.blocking import in_thread
 from gateway.control.sources.endpoints import Sources
 from gateway.control.sources.geo import Geo, Prepared
+from gateway.control.sources.merge import Merge, Said
 from gateway.control.sources.resolver import Resolver
 from gateway.control.sources.wanted import names_of
 from gateway.control.sources.world import World
@@ -30,6 +32,7 @@ logger = logging.getLogger("isochrone.reload")
 READ_S = 30.0
 RESOLVE_S = 3.0  # for names that are new; the swap waits no longer
 HEAR_S = 3.0  # likewise for Services of clusters
+AGAIN_S = 5.0  # what another source said, and could not be put in use, is tried again
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,8 @@ def frozen_faults(old: Config, new: Config) -> list[str]:
 
 @dataclass(slots=True, kw_only=True)
 class Reload:
-    load: Callable[[], Loaded]  # blocking; ConfigError has every fault
+    load: Callable[[], Loaded]  # the file; blocking; ConfigError has every fault
+    merge: Merge
     publisher: Publisher
     sources: Sources
     resolver: Resolver
@@ -86,7 +90,7 @@ class Reload:
         try:
             async with self._one_at_a_time:
                 self._next = None
-                outcome = await self._run()
+                outcome = await self._run(self.load)
             mine.set_result(outcome)
             return outcome
         except Exception as error:
@@ -98,8 +102,21 @@ class Reload:
                 self._next = None
             mine.cancel()  # changes nothing where there is an outcome
 
-    async def _run(self) -> Outcome:
-        outcome = await self._judged()
+    async def follow(self) -> None:
+        """One turn: waits until another source has said something, and puts it in use."""
+        news = self.merge.has_news
+        await news.wait()
+        async with self._one_at_a_time:
+            news.clear()
+            file = self.merge.in_use.file
+            if self.merge.said(file) == self.merge.in_use:
+                return  # a reload has taken it along
+            outcome = await self._run(lambda: Loaded(file, ()))
+        if not outcome.is_done:
+            asyncio.get_running_loop().call_later(AGAIN_S, news.set)
+
+    async def _run(self, load: Callable[[], Loaded]) -> Outcome:
+        outcome = await self._judged(load)
         self.counts[outcome.result] += 1
         self.ended_at[outcome.result] = self.wall()
         return await self._renewed(outcome) if outcome.is_done else outcome
@@ -112,9 +129,11 @@ class Reload:
             logger.warning("%s", line)
         return replace(outcome, warnings=(*outcome.warnings, *lines))
 
-    async def _judged(self) -> Outcome:
+    async def _judged(self, load: Callable[[], Loaded]) -> Outcome:
         try:
-            loaded = await in_thread("reload", self.load, READ_S)
+            loaded = await in_thread("reload", load, READ_S)
+            said = self.merge.said(loaded.config)
+            loaded = replace(loaded, config=await in_thread("merge", said.merged, READ_S))
             if faults := frozen_faults(self.publisher.config, loaded.config):
                 return self._refuse(faults)
             prepared = await self.geo.prepare(loaded.config)
@@ -122,7 +141,7 @@ class Reload:
             await self.sources.first(loaded.config, self.hear_s)
             drained = frozenset(self.publisher.world.drained)
             left = await in_thread("stranded", partial(deserted, loaded.config, drained), READ_S) if drained else []
-            return self._swap(loaded, prepared, left)
+            return self._swap(said, loaded, prepared, left)
         except IsochroneError as error:
             return self._refuse(str(error).splitlines())
         except TimeoutError:
@@ -137,15 +156,19 @@ class Reload:
             self.resolver.want(names_of(self.publisher.config))
             self.sources.expect_none()
 
-    def _swap(self, loaded: Loaded, prepared: Prepared, left: list[str]) -> Outcome:
-        """All is tried before the one step that changes anything; nothing fails after it. `left`: what drains leave without a PoP."""
+    def _swap(self, said: Said, loaded: Loaded, prepared: Prepared, left: list[str]) -> Outcome:
+        """All is tried before the one step that changes anything; nothing fails after it. `said`: what was loaded is made of it; `left`:
+        what drains leave without a PoP."""
         config, locator = loaded.config, prepared.locator()
         world = self.sources.plan(config)
         refused = [f"geoip: {fault}; looked at again now" for fault in prepared.refused]
+        known = frozenset(self.publisher.config.refused)
+        refused += [f"refused: {one}" for one in config.refused if one not in known]
         lost = [*self._unresolved(config), *self.sources.unheard(config, world), *self._refused(world)]
         before, after = ([pop.name for pop in one.pops] for one in (self.publisher.config, config))
         warnings = (*map(str, loaded.warnings), *refused, *lost, *drains.absent(world.drained, before, after), *left)
         self.publisher.publish_config(config, locator, world)
+        self.merge.in_use = said
         self.sources.follow(config)
         self.geo.use(prepared, locator)
         for tell in self.on_config:

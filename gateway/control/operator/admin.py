@@ -178,8 +178,11 @@ class Admin:
         )
 
     async def config(self, request: web.Request) -> web.Response:
+        """The file's, as it would be written with every default; above it what is refused of all sources, as comments."""
         parameters(request)
-        return web.Response(text=self.gateway.config.written(False), content_type="application/yaml")
+        config = self.gateway.config
+        refused = (f"# refused: {' '.join(str(one).split())}\n" for one in config.refused)
+        return web.Response(text="".join(refused) + config.written(False), content_type="application/yaml")
 
     # What an operator may change
 

@@ -215,7 +215,7 @@ OF_GATEWAY: tuple[Family[Reading], ...] = (
     Family(
         "isochrone_config_reloads",
         "counter",
-        "Configurations read again, by what came of it.",
+        "Configurations read again, or changed by another source than the file, by what came of it.",
         ("result",),
         lambda seen: seen.reloads,
     ),
@@ -225,6 +225,13 @@ OF_GATEWAY: tuple[Family[Reading], ...] = (
         "Of the last configuration put in use (the first one by the start) or refused, Unix time; 0: none yet.",
         ("result",),
         lambda seen: seen.reload_times,
+    ),
+    Family(
+        "isochrone_config_refused_objects",
+        "gauge",
+        "Objects of the configuration in use that do not serve, for they are broken or lack what they name; by their source.",
+        ("source",),
+        lambda seen: seen.refused,
     ),
     Family(
         "isochrone_ready",

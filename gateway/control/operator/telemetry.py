@@ -88,6 +88,7 @@ class Reading:
     build_s: float
     probes_late_s: float
     reloads: dict[str, int]  # by result
+    refused: dict[str, int]  # objects of the configuration, by source
     reload_times: dict[str, float]  # by result: of the last, Unix time; 0: none yet
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
@@ -136,6 +137,7 @@ class Telemetry:
             table_age_s=max(0.0, now - gateway.publisher.built_at),
             build_s=gateway.publisher.build_s,
             probes_late_s=gateway.prober.late_s,
+            refused=gateway.merge.refused(gateway.config),
             reloads=dict(gateway.reloader.counts),
             reload_times=dict(gateway.reloader.ended_at),
         )

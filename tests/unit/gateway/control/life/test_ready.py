@@ -17,6 +17,7 @@ def scene():
         sources=SimpleNamespace(waiting=["fra"], asked=[], resolver=SimpleNamespace(answers={"web": Answer()})),
         publisher=SimpleNamespace(is_due=False),
         workers=SimpleNamespace(silent=[]),
+        merge=SimpleNamespace(silent=["folder"]),
         prober=SimpleNamespace(unjudged=[identity(), identity("192.0.2.2")]),
         clock=Clock(),
     )
@@ -26,7 +27,7 @@ def scene():
 
 
 def settle(parts):
-    parts.geo.missing = []
+    parts.geo.missing = parts.merge.silent = []
     parts.geo.has_looked = True
     parts.sources.waiting = []
     parts.sources.resolver.answers["web"].error = "unknown"  # a bad answer is one
@@ -36,6 +37,7 @@ def settle(parts):
 def test_everything_it_waits_for_is_named(scene):
     ready, parts = scene
     assert ready.reasons() == [
+        "source folder: not heard yet",
         "geoip: databases not read yet",
         "cluster in fra: not synced yet",
         "name web: not resolved yet",
@@ -43,6 +45,15 @@ def test_everything_it_waits_for_is_named(scene):
         "geoip: city.mmdb: not loaded yet",
     ]
     assert parts.sources.asked == [30.0]
+
+
+def test_a_source_of_routes_is_waited_for_without_end(scene):
+    """Else its routes' requests would be seen where wider routes lead."""
+    ready, parts = scene
+    settle(parts)
+    parts.merge.silent = ["folder"]
+    parts.clock.now += 10 * FIRST_ROUND_S
+    assert ready.obstacles() == ["source folder: not heard yet"]
 
 
 def test_ready_once_it_serves_and_nothing_is_left(scene):
@@ -136,7 +147,7 @@ def test_databases_on_a_disk_that_hangs_are_not_waited_for_for_ever(scene):
 def test_the_first_round_is_over_only_when_all_endpoints_can_be_known(scene):
     ready, parts = scene
     parts.geo.has_looked = True
-    parts.prober.unjudged = []
+    parts.prober.unjudged = parts.merge.silent = []
     assert "cluster in fra: not synced yet" in ready.obstacles()
     parts.prober.unjudged = [identity()]  # the cluster's
     parts.sources.waiting = []

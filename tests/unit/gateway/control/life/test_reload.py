@@ -9,9 +9,10 @@ from gateway.control.life.reload import Outcome, Reload, frozen_faults
 from gateway.control.process.tasks import Tasks
 from gateway.control.sources.endpoints import Sources
 from gateway.control.sources.geo import Geo
+from gateway.control.sources.merge import Merge
 from gateway.control.sources.resolver import Resolver
 from gateway.errors import ConfigError, Fault
-from gateway.model import Loaded
+from gateway.model import Address, Listener, Loaded, Match, Objects, Route, Target
 from tests.unit.gateway.control.helpers import TWO_POPS, Clock, config_of, publisher_of
 
 
@@ -30,6 +31,7 @@ class Scene:
         self.geo = Geo(self.publisher.config, self.clock)
         self.reload = Reload(
             load=self.load,
+            merge=Merge(self.publisher.config),
             publisher=self.publisher,
             sources=self.sources,
             resolver=self.resolver,
@@ -279,7 +281,7 @@ def test_those_that_share_one_share_what_nobody_foresaw(monkeypatch):
             raise RuntimeError("a bug")
 
         async with scene.reload._one_at_a_time:
-            monkeypatch.setattr(Reload, "_run", lambda _: fail())
+            monkeypatch.setattr(Reload, "_run", lambda *_: fail())
             waiting = [asyncio.ensure_future(scene.reload.run()) for _ in range(3)]
             await asyncio.sleep(0)
         met = await asyncio.gather(*waiting, return_exceptions=True)
@@ -352,3 +354,64 @@ def test_everything_else_can_change(caplog):
     caplog.set_level(logging.INFO)
     more = {"gateway": "{name: other}", "drain": "{lameduck: 1s}", "limits": "{fields: 9}", "timeouts": "{connect: 1s}"}
     assert frozen_faults(config_of(), config_of(**more)) == []
+
+
+def objects(service="shop", name="new"):
+    return Objects(routes=(Route(name=name, source="folder", match=(Match(hosts=("new",)),), targets=(Target(service, 1),)),))
+
+
+def routes(scene):
+    return [(one.name, bool(one.targets)) for one in scene.publisher.config.routes]
+
+
+def test_what_another_source_says_is_put_in_use_with_the_file_as_it_is(caplog):
+    async def scenario(scene):
+        say, scene.next = scene.reload.merge.add("folder"), FAULTS  # which is not read
+        say(objects())
+        await scene.reload.follow()
+        assert routes(scene) == [("shop", True), ("new", True)] and scene.told == [scene.publisher.config]
+        say(objects("none"))
+        await scene.reload.follow()
+        assert routes(scene) == [("shop", True), ("new", False)]
+        assert scene.reload.counts == {"applied": 2, "refused": 0}
+
+    play(scenario)
+    assert caplog.messages == ["refused: route folder:new: there is no service none"]
+
+
+def test_a_reload_keeps_what_others_said_and_a_refused_file_takes_nothing_of_it():
+    async def scenario(scene):
+        say, good = scene.reload.merge.add("folder"), scene.next
+        say(objects("none"))
+        outcome = await scene.reload.run()
+        assert outcome == Outcome(True, warnings=("refused: route folder:new: there is no service none",))
+        assert await scene.reload.run() == Outcome(True)  # it is known
+        await scene.reload.follow()
+        assert scene.reload.counts == {"applied": 2, "refused": 0}  # the reload had taken it along
+        scene.next = FAULTS
+        say(objects())
+        assert not (await scene.reload.run()).is_done
+        assert routes(scene) == [("shop", True), ("new", False)]
+        await scene.reload.follow()
+        assert routes(scene) == [("shop", True), ("new", True)] and scene.addresses()[0] == "192.0.2.9"
+        assert scene.reload.merge.in_use.file is good
+
+    play(scenario, config_of(MOVED))
+
+
+def test_what_could_not_be_put_in_use_is_tried_again(monkeypatch):
+    monkeypatch.setattr(module, "AGAIN_S", 0.0)
+
+    async def scenario(scene):
+        say = scene.reload.merge.add("folder")
+        say(Objects(listeners=(Listener(name="more", source="folder", bind=Address("::1", 80)),)))
+        await scene.reload.follow()
+        assert scene.reload.counts == {"applied": 0, "refused": 1} and scene.reload.merge.silent == ["folder"]
+        async with asyncio.timeout(5):
+            await scene.reload.follow()  # by itself
+        assert scene.reload.counts == {"applied": 0, "refused": 2}
+        say(objects())
+        await scene.reload.follow()
+        assert scene.reload.counts == {"applied": 1, "refused": 2} and scene.reload.merge.silent == []
+
+    play(scenario)

@@ -1,4 +1,5 @@
 import asyncio
+import dataclasses
 import threading
 
 import pytest
@@ -10,7 +11,7 @@ from gateway.control.life.reload import Outcome
 from gateway.control.life.stranding import stranded
 from gateway.control.operator import admin
 from gateway.control.operator.admin import Admin, TokenUnusable, is_legal_host, load_token
-from gateway.model import Address
+from gateway.model import Address, Identity, Refused
 from tests.unit.gateway.control.operating import admit, gateway_of, serve_some
 from tests.unit.gateway.control.operator.test_status import ask, serving
 
@@ -68,6 +69,19 @@ def test_pops_explain_and_config():
         assert text == gateway.config.written(False)
         assert parse(text).config == gateway.config
         assert yaml.safe_load(text)["pops"][0]["name"] == "fra"
+
+    with_admin(scenario)
+
+
+def test_config_says_above_all_who_is_refused_whatever_words_it_came_in():
+    async def scenario(gateway, session):
+        refused = Refused("route", Identity("folder", "", "shop"), "has no service\npops: []")
+        gateway.publisher.config = dataclasses.replace(gateway.config, refused=(refused,))
+        async with session.get("/config") as answer:
+            text = await answer.text()
+        assert text == "# refused: route folder:shop: has no service pops: []\n" + gateway.config.written(False)
+        async with session.get("/metrics") as answer:
+            assert 'isochrone_config_refused_objects{source="file"} 0.0' in await answer.text()
 
     with_admin(scenario)
 
