@@ -1,4 +1,4 @@
-"""Core: what a worker, a connection and an exchange consist of. Structs and enums only, no functions.
+"""Core: what a worker, a connection, a stream and an exchange consist of. Structs and enums only, no functions.
 
 Ownership stands beside each pointer. All of it belongs to one worker; nothing here is read by another thread but
 what the counters, the figures and the ring publish, and what never changes: epoll, wake.fd and the listeners' descriptors.
@@ -34,12 +34,12 @@ cdef enum:
     N_HOLDER_SLOTS = 4096
     N_RANKS = 320              # 2 ** 22 connections of one client: see _holders
 
-cdef enum ConnectionState:
+cdef enum StreamState:
     LISTENING           # a listener
     WAKING              # the eventfd
     READING             # downstream: between exchanges, or inside a request's head
     EXCHANGING          # downstream: its exchange is under way
-    LINGERING           # downstream: all is said, the write side is shut, the client's end is awaited
+    LINGERING           # downstream: all is said, the client's end is awaited
     CONNECTING          # upstream, with an exchange
     SERVING_UPSTREAM    # upstream, with an exchange
     POOLED              # upstream, without
@@ -67,41 +67,57 @@ cdef enum:                  # what a transport answers in the place of a number 
     BLOCKED = -1            # none now
     BROKEN = -2             # none any more: the peer is gone
 
-cdef struct Transport:      # a kind of connection, by what can be done with it: see _transport, whose functions these are
-    ssize_t (*read)(Connection *connection, char *at, size_t room) noexcept nogil
-    ssize_t (*write)(Connection *connection, const iovec *parts, int n, bint has_more) noexcept nogil
-    bint (*peek)(const Connection *connection) noexcept nogil
-    bint (*has_connected)(const Connection *connection) noexcept nogil
-    void (*end)(Connection *connection) noexcept nogil
-    int64_t (*unsent)(const Connection *connection) noexcept nogil
-    int64_t (*lay_ms)(const Connection *connection) noexcept nogil
-    void (*end_with_reset)(Connection *connection) noexcept nogil
-    void (*close)(Connection *connection) noexcept nogil
+cdef struct Transport:      # a kind of stream, by what can be done with it: see _transport, whose functions these are
+    ssize_t (*read)(Stream *stream, char *at, size_t room) noexcept nogil
+    ssize_t (*write)(Stream *stream, const iovec *parts, int n, bint has_more) noexcept nogil
+    bint (*peek)(const Stream *stream) noexcept nogil
+    bint (*has_connected)(const Stream *stream) noexcept nogil
+    void (*end)(Stream *stream) noexcept nogil
+    int64_t (*unsent)(const Stream *stream) noexcept nogil
+    int64_t (*lay_ms)(const Stream *stream) noexcept nogil
+    void (*end_with_reset)(Stream *stream) noexcept nogil
+    void (*close)(Stream *stream) noexcept nogil
 
-cdef struct Connection:
-    Timer timer             # first, so that a Timer * of the wheel is a Connection *; armed until DEAD
+cdef struct Stream:         # a conversation with one peer: what an exchange has on either side. HTTP/1's connection carries one, its own
+    Timer timer             # first, so that a Timer * of the wheel is a Stream *; armed until DEAD
     int64_t deadline_ms     # may be later than the timer: then it is armed again when due
-    int fd                  # owned, but of a listener
     const Transport *transport  # not owned: it outlives all; NULL of what is no connection: listeners, the wake
-    ConnectionState state
-    uint16_t life           # how many there were in this memory: see heard_of
-    bint is_readable        # an edge came, and not yet EAGAIN; of a listener: the last accept found someone
+    Connection *connection  # that carries it, and outlives it
+    Exchange *exchange      # not owned by the stream: the exchange names both
+    StreamState state
+    bint is_readable        # something came, and it has not been read dry; of a listener: the last accept found someone
     bint is_writable
-    bint is_ending          # EPOLLRDHUP was seen: read until 0, short reads prove nothing
-    bint is_resumed         # on one of the worker's lists of those to look at again
-    Connection *next        # in the pool or the graveyard
-    Connection *previous    # in the pool
-    Connection *next_resumed
-    Connection *older       # downstream: its listener's ring of those that are idle, by age; upstream: its pool's of those in use
-    Connection *newer
-    Exchange *exchange      # not owned by the connection: the exchange names both
+    bint is_ending          # the peer's end was seen: read until 0, short reads prove nothing
+    bint is_listed          # on one of the worker's lists of those to look at again
+    Stream *next_listed
     Buffer input            # what was read and not yet used
+    size_t scanned          # of the head in work: see has_end
     # downstream
-    int32_t listener        # number
+    bint must_close         # no other exchange comes behind this one
     bint has_head_begun     # bytes of a head came: the deadline is the head's
     uint8_t n_passed        # octets of the empty line before it
-    bint must_close         # after the exchange
     int64_t unread          # LINGERING: bytes that the client's system had not taken when last looked at; 0: not looked at
+    # upstream
+    UpstreamPool *pool      # whose it is
+    Stream *older           # in the pool's ring of those in use
+    Stream *newer
+    int64_t opened_us
+    bint is_apart           # a tunnel's: its connection is not one of those that its pool may have
+    bint is_reused          # its connection has served an exchange before this one
+
+cdef struct Connection:     # a descriptor
+    Stream own              # HTTP/1's only one
+    int fd                  # owned, but of a listener
+    uint16_t life           # how many there were in this memory: see heard_of
+    Connection *next        # in the pool or the graveyard
+    Connection *previous    # in the pool
+    # downstream
+    Connection *older       # in its listener's ring of those that are idle, by age
+    Connection *newer
+    int32_t listener        # number
+    int32_t n_under_way     # exchanges, on all its streams
+    int64_t n_exchanges     # that there were
+    int64_t idle_ms         # when it last became so
     int64_t generation      # of the snapshot by which the peer was last looked at: what follows holds for that one, see recognise
     bint is_trusted         # the peer is a trusted hop
     bint is_located
@@ -110,20 +126,18 @@ cdef struct Connection:
     Holder *holder          # whose it is; NULL: nobody's who is held to limits
     Connection *held_before     # in that line
     Connection *held_after
-    size_t scanned          # of the head in work: see has_end
-    int64_t n_exchanges
-    int64_t idle_ms         # when it last became so
     uint8_t peer[16]
     uint8_t peer_length     # of peer_text
     char peer_text[PEER_TEXT]
     Location location       # of the peer
     # upstream
-    UpstreamPool *pool      # whose it is
-    int64_t opened_us
-    bint is_apart           # a tunnel's: not one of those that its pool may have
-    bint is_reused          # has served an exchange before this one
     int64_t lent_in         # while which events were in hand; 0: with a look at its socket. Of a pooled one: came back ahead of its own
     int64_t heard_in        # while which events its own was handled
+
+cdef struct StreamList:     # to be looked at again without an event, those who entered first come first; a stream is on one of them at most
+    Stream *first           # not owned
+    Stream *last
+    int32_t n
 
 cdef struct Line:           # of connections, those that entered it first come first; not owned
     Connection *first
@@ -211,8 +225,8 @@ cdef struct Remains:        # what who lasts still needs of its table at its end
 cdef struct Exchange:
     Exchange *next          # first, as Spares want it: in the free list, or in an endpoint's queue
     ExchangeState state
-    Connection *downstream
-    Connection *upstream    # NULL when there is none
+    Stream *downstream
+    Stream *upstream        # NULL when there is none
     UpstreamPool *queue     # where it is QUEUED
     int32_t queued_row      # of the endpoint at which it waited last
     int64_t queued_ms       # since when, by the clock
@@ -281,13 +295,14 @@ cdef struct Exchange:
 
 cdef struct UpstreamPool:   # a worker's connections to one endpoint
     Connection *idle        # newest first
-    Connection *used        # ring of those that have an exchange, tunnels apart: any of them
+    Stream *used            # ring of those that have an exchange, tunnels apart: any of them
     UpstreamPool *next_silent   # on the worker's list
     int32_t n_in_vain       # of `used`, still to be told that the endpoint is silent; above 0: it is on the worker's list
     Exchange *first_waiting
     Exchange *last_waiting
-    int32_t n_idle
-    int32_t n_open          # tunnels apart
+    int32_t n_idle          # connections
+    int32_t n_used          # streams in the ring
+    int32_t n_open          # connections, tunnels apart
     int32_t row
     int32_t n_waiting
     bint lacks_port         # the last connect met no local port that was free towards it
@@ -331,15 +346,12 @@ cdef struct Core:
     Connection idle[MAX_LISTENERS]  # heads of the rings of idle downstreams
     Connection lingering[MAX_LISTENERS]     # and of those that linger
     Holders *holders        # owned
-    Connection *resumed         # in this turn
-    Connection *postponed       # in a later one, those first who were put off first
-    Connection *last_postponed
-    int32_t n_postponed
+    StreamList resumed          # in this turn
+    StreamList postponed        # in a later one
+    StreamList starved          # when buffers have room for their heads
     int64_t n_turns
     int64_t n_sent              # in this turn, by all flows; with what was read for nobody
     bint is_shared              # this turn: more than one had been put off
-    Connection *starved         # downstreams whose head waits for room in buffers, those first who came first
-    Connection *last_starved
     int64_t cut_ms              # when buffers were last taken from those who hold most
     int64_t level               # what a client might have in them then
     Connection *graveyard

@@ -15,7 +15,7 @@ from gateway.dataplane.shared._counters cimport *
 from gateway.dataplane.shared._places cimport has_more_clients
 from gateway.dataplane.shared._snapshot cimport CLOSING, orders_of
 from gateway.dataplane.shared._tally cimport TALLIED_CONNECTIONS, give_place
-from gateway.dataplane.transport._connection cimport enter_idle, open_connection, set_deadline, watch_peer
+from gateway.dataplane.transport._connection cimport enter_idle, move_down, open_connection, set_deadline
 from gateway.dataplane.transport._linux cimport *
 from gateway.dataplane.transport._plain cimport PLAIN
 from routing_core._atomic cimport add_own, add_shared, load_acquire
@@ -43,7 +43,7 @@ cdef Connection *welcome(Core *core, int fd, int listener, const uint8_t *addres
     if fd >= core.accept_limit:
         core.over = downstream
     downstream.listener = listener
-    downstream.is_writable = True
+    downstream.own.is_writable = True
     memcpy(downstream.peer, address, 16)
     downstream.peer_length = <uint8_t>write_address(downstream.peer, downstream.peer_text)
     downstream.generation = core.snapshot.generation
@@ -54,7 +54,7 @@ cdef Connection *welcome(Core *core, int fd, int listener, const uint8_t *addres
     count(core.column, ACCEPTED)
     enter_holder(core, downstream)
     enter_idle(core, downstream)
-    set_deadline(core, downstream, core.snapshot.settings.request_head_ms)
+    set_deadline(core, &downstream.own, core.snapshot.settings.request_head_ms)
     return downstream
 
 
@@ -69,28 +69,18 @@ cdef void lift_bound(Core *core, int fd, uint16_t family) noexcept nogil:
         setsockopt(fd, IPPROTO_IPV6, IPV6_MINHOPCOUNT, &none, sizeof(none))
 
 
-cdef bint move_down(Core *core, Connection *downstream) noexcept nogil:
-    """To the lowest number that is free, which the kernel gives."""
-    cdef int fd = downstream.fd
-    cdef int low = fcntl(fd, F_DUPFD_CLOEXEC, 0)
-    if low < 0:
-        return False
-    downstream.fd = low
-    if low < core.accept_limit and watch_peer(core, downstream):
-        epoll_ctl(core.epoll, EPOLL_CTL_DEL, fd, NULL)      # closing it is not enough while the socket has another number
-        close(fd)
+cdef bint has_moved_over(Core *core) noexcept nogil:
+    """Nobody is above the limit, or not any more."""
+    if core.over != NULL and move_down(core, core.over, core.accept_limit):
         core.over = NULL
-        return True
-    downstream.fd = fd
-    close(low)
-    return False
+    return core.over == NULL
 
 
 cdef bint has_descriptors(Core *core) noexcept nogil:
     """Below the limit. A probe or an answer of admin's leaves a low number free now and then: who is above moves there first, or clients
     would take what is left step by step."""
     cdef int fd
-    if core.over != NULL and not move_down(core, core.over):
+    if not has_moved_over(core):
         return False
     fd = fcntl(core.wake.fd, F_DUPFD_CLOEXEC, 0)
     if fd >= 0:
@@ -129,7 +119,7 @@ cdef bint accept_one(Core *core, Connection *listener) noexcept nogil:
         make_room(core, number, address)
     lift_bound(core, fd, peer.ss_family)    # TCP_NODELAY it has from its listener
     welcome(core, fd, number, address)
-    if core.over != NULL and not move_down(core, core.over):
+    if not has_moved_over(core):
         stop_accepting(core)
         return False
     return True
@@ -148,13 +138,13 @@ cdef int start_accepting(Core *core) noexcept nogil:
 
 cdef void on_knock(Core *core, Connection *listener) noexcept nogil:
     # An event may be older than the order to stop.
-    listener.is_readable = core.is_accepting and accept_one(core, listener) and stays(core, listener)
+    listener.own.is_readable = core.is_accepting and accept_one(core, listener) and stays(core, listener)
 
 
 cdef void accept_more(Core *core) noexcept nogil:
     cdef int i
     for i in range(MAX_LISTENERS):
-        if core.listeners[i].is_readable:
+        if core.listeners[i].own.is_readable:
             on_knock(core, &core.listeners[i])
 
 
@@ -163,7 +153,7 @@ cdef void try_doors(Core *core) noexcept nogil:
     core.may_hold = 0
     for i in range(MAX_LISTENERS):
         if core.listeners[i].fd >= 0 and core.is_accepting and accept_one(core, &core.listeners[i]) and core.is_accepting:
-            core.listeners[i].is_readable = comes_back(core, &core.listeners[i])
+            core.listeners[i].own.is_readable = comes_back(core, &core.listeners[i])
 
 
 cdef void drain_backlog(Core *core) noexcept nogil:

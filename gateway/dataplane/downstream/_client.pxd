@@ -34,6 +34,6 @@ cdef void read_peer(const sockaddr_storage *peer, uint8_t *address) noexcept nog
 # Writes at most 46 bytes, without a zero counted; returns how many.
 cdef int write_address(const uint8_t *address, char *text) noexcept nogil
 # The address a client connected to, as an authority: at most LOCAL_BYTES, not terminated; returns how many. Of a unix socket: "localhost".
-cdef int write_local(int fd, char *text) noexcept nogil
+cdef int write_local(const sockaddr_storage *local, char *text) noexcept nogil
 # A literal address, not terminated, with port or brackets: "192.0.2.1:80", "[2001:db8::1]:80". False when it is none, to its last octet.
 cdef bint parse_address(const char *text, size_t length, uint8_t *address) noexcept nogil

@@ -8,7 +8,7 @@ from gateway.dataplane.http1._head cimport RequestHead
 from gateway.dataplane.http1._words cimport Field, FIELD_FORWARDED, FIELD_X_FORWARDED_FOR
 from gateway.dataplane.shared._settings cimport Prefix, Settings
 from gateway.dataplane.transport._linux cimport (
-    AF_INET, AF_INET6, AF_UNIX, getsockname, ntohs, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage)
+    AF_INET, AF_INET6, AF_UNIX, ntohs, sockaddr_in, sockaddr_in6, sockaddr_storage)
 
 cdef extern from "<arpa/inet.h>" nogil:
     int inet_pton(int family, const char *text, void *address) noexcept
@@ -61,20 +61,16 @@ cdef int write_address(const uint8_t *address, char *text) noexcept nogil:
     return <int>strlen(text)
 
 
-cdef int write_local(int fd, char *text) noexcept nogil:
-    cdef sockaddr_storage local
-    cdef uint32_t size = sizeof(local)
+cdef int write_local(const sockaddr_storage *local, char *text) noexcept nogil:
     cdef uint8_t address[16]
     cdef char host[TEXT_BYTES]
-    local.ss_family = AF_UNIX
-    getsockname(fd, <sockaddr *>&local, &size)
     if local.ss_family == AF_UNIX:
         return snprintf(text, LOCAL_BYTES, "localhost")
-    read_peer(&local, address)
+    read_peer(local, address)
     write_address(address, host)
     # The port lies at the same place in both families.
     return snprintf(text, LOCAL_BYTES, "%s:%u" if is_v4(address) else "[%s]:%u", <char *>host,
-                    <unsigned int>ntohs((<sockaddr_in *>&local).sin_port))
+                    <unsigned int>ntohs((<const sockaddr_in *>local).sin_port))
 
 
 cdef bint parse_literal(const char *text, size_t length, uint8_t *address) noexcept nogil:

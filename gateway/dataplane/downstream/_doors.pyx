@@ -63,7 +63,7 @@ cdef void leave_doors(Core *core) noexcept nogil:
     store_relaxed(&core.column.takes, 0)
     for i in range(MAX_LISTENERS):
         if core.listeners[i].fd >= 0:
-            core.listeners[i].is_readable = False
+            core.listeners[i].own.is_readable = False
             take_off(core, &core.listeners[i])
 
 

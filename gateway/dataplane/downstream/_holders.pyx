@@ -208,7 +208,7 @@ cdef void refile(Core *core, Connection *downstream) noexcept nogil:
         enter_holder(core, downstream)
     give_place(core.tally, core.number, downstream.place)
     if not may_have_more(core, downstream.peer, TALLIED_CONNECTIONS, &downstream.place):
-        downstream.must_close = True
+        downstream.own.must_close = True
         downstream.place = take_place(core.tally, core.number, core.crew, prefix, TALLIED_CONNECTIONS, INT64_MAX)
 
 

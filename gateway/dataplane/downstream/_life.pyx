@@ -48,7 +48,25 @@ cdef void move(Core *core, Exchange *exchange, ExchangeState to) noexcept nogil:
         set_deadline(core, exchange.upstream, NEVER_MS)
 
 
-cdef Exchange *open_exchange(Core *core, Connection *downstream) noexcept nogil:
+cdef void begin_use(Core *core, Connection *connection) noexcept nogil:
+    connection.n_exchanges += 1
+    connection.n_under_way += 1
+    if connection.n_under_way == 1:
+        leave_idle(core, connection)
+        mark_busy(connection)
+        add_own(&core.column.idle[connection.listener], -1)
+        add_own(&core.column.active[connection.listener], 1)
+
+
+cdef void end_use(Core *core, Connection *connection) noexcept nogil:
+    connection.n_under_way -= 1
+    if connection.n_under_way == 0:
+        mark_calm(connection)
+        add_own(&core.column.active[connection.listener], -1)
+        add_own(&core.column.idle[connection.listener], 1)
+
+
+cdef Exchange *open_exchange(Core *core, Stream *downstream) noexcept nogil:
     cdef Exchange *exchange = <Exchange *>take_spare(&core.spare_exchanges)
     if exchange != NULL:
         memset(exchange, 0, sizeof(Exchange))
@@ -63,15 +81,11 @@ cdef Exchange *open_exchange(Core *core, Connection *downstream) noexcept nogil:
     exchange.minor = 1
     begin_body(&exchange.up)
     hold(core.snapshot, core.number)
-    leave_idle(core, downstream)
-    mark_busy(downstream)
     downstream.state = EXCHANGING
     downstream.exchange = exchange
-    downstream.n_exchanges += 1
     downstream.n_passed = 0
     set_deadline(core, downstream, NEVER_MS)
-    add_own(&core.column.idle[downstream.listener], -1)
-    add_own(&core.column.active[downstream.listener], 1)
+    begin_use(core, downstream.connection)
     return exchange
 
 
@@ -90,7 +104,7 @@ cdef bint is_of_no_use(const Exchange *exchange) noexcept nogil:
 cdef void release_upstream(Core *core, Exchange *exchange, bint is_reusable) noexcept nogil:
     """The attempt is over: its accounts and its connection. A tunnel's rows may be another's as soon as it is in flight there no more:
     whatever its end says of them is said before."""
-    cdef Connection *upstream = exchange.upstream
+    cdef Stream *upstream = exchange.upstream
     if exchange.endpoint != NULL:
         end_attempt(core, exchange)
     if upstream == NULL:
@@ -108,13 +122,10 @@ cdef void release_upstream(Core *core, Exchange *exchange, bint is_reusable) noe
 
 cdef void end(Core *core, Exchange *exchange) noexcept nogil:
     """Table and memory: what is common to all ends. The downstream is without exchange after it."""
-    cdef Connection *downstream = exchange.downstream
     cdef Buffer note
     move(core, exchange, ENDED)
-    add_own(&core.column.active[downstream.listener], -1)
-    add_own(&core.column.idle[downstream.listener], 1)
-    downstream.exchange = NULL
-    mark_calm(downstream)
+    exchange.downstream.exchange = NULL
+    end_use(core, exchange.downstream.connection)
     give_place(core.tally, core.number, exchange.place)
     if exchange.snapshot != NULL:
         let_go(exchange.snapshot, core.number)
@@ -142,8 +153,8 @@ cdef void shed_heads(Core *core, Exchange *exchange) noexcept nogil:
 
 cdef void finish(Core *core, Exchange *exchange) noexcept nogil:
     """The answer is sent, whole."""
-    cdef Connection *downstream = exchange.downstream
-    cdef Connection *upstream = exchange.upstream
+    cdef Stream *downstream = exchange.downstream
+    cdef Stream *upstream = exchange.upstream
     cdef bint is_read = exchange.up.is_done or exchange.state == REPLYING
     cdef bint has_ended = exchange.state == TUNNELLING and exchange.up.is_done      # the client: nothing of it can come any more
     if not is_read:     # an early answer: the rest of the request is nobody's (RFC 9112 9.3)
@@ -161,11 +172,11 @@ cdef void finish(Core *core, Exchange *exchange) noexcept nogil:
         await_next(core, downstream)
 
 
-cdef void await_next(Core *core, Connection *downstream) noexcept nogil:
+cdef void await_next(Core *core, Stream *downstream) noexcept nogil:
     downstream.state = READING
     downstream.has_head_begun = False
     downstream.scanned = 0
-    enter_idle(core, downstream)
+    enter_idle(core, downstream.connection)
     set_deadline(core, downstream, core.snapshot.settings.keep_alive_idle_ms)
     if downstream.input.begin < downstream.input.end or downstream.is_readable:
         resume_later(core, downstream)
@@ -173,34 +184,35 @@ cdef void await_next(Core *core, Connection *downstream) noexcept nogil:
         close_buffer(core, &downstream.input)
 
 
-cdef void linger_on(Core *core, Connection *downstream) noexcept nogil:
+cdef void linger_on(Core *core, Stream *downstream) noexcept nogil:
     # RFC 9112 9.6: half-close, then read until the client's end, or it may lose the answer to a reset: also when all that has come
     # is read, for more may be on its way. Not behind its end: what came before that is here, and once it is read, to close says the same.
-    leave_idle(core, downstream)
+    leave_idle(core, downstream.connection)
     if not downstream.is_ending:
         say_end(downstream)
     downstream.state = LINGERING
-    enter_lingering(core, downstream)
+    enter_lingering(core, downstream.connection)
     close_buffer(core, &downstream.input)
     set_deadline(core, downstream, core.snapshot.settings.linger_ms)
     if downstream.is_readable:
         resume_later(core, downstream)
 
 
-cdef void close_downstream(Core *core, Connection *downstream) noexcept nogil:
+cdef void close_downstream(Core *core, Stream *downstream) noexcept nogil:
+    cdef Connection *connection = downstream.connection
     if downstream.state != DEAD:
-        add_own(&core.column.idle[downstream.listener], -1)
+        add_own(&core.column.idle[connection.listener], -1)
         add_own(&core.column.n_open, -1)
-        add_shared(&core.doors.doors[downstream.listener].n_open, -1)
-        if downstream == core.over:
+        add_shared(&core.doors.doors[connection.listener].n_open, -1)
+        if connection == core.over:
             core.over = NULL
-        leave_holder(core, downstream)
-        give_place(core.tally, core.number, downstream.place)
-        bury(core, downstream)
+        leave_holder(core, connection)
+        give_place(core.tally, core.number, connection.place)
+        bury(core, connection)
 
 
 cdef void abort(Core *core, Exchange *exchange, Side by) noexcept nogil:
-    cdef Connection *downstream = exchange.downstream
+    cdef Stream *downstream = exchange.downstream
     if by == CLIENT_SIDE:
         note_given_up(core, exchange)
     elif by == UPSTREAM_SIDE and is_cut(core, exchange):
@@ -218,7 +230,7 @@ cdef void abort(Core *core, Exchange *exchange, Side by) noexcept nogil:
 
 
 cdef void end_downstream(Core *core, Connection *downstream) noexcept nogil:
-    if downstream.exchange != NULL:
-        abort(core, downstream.exchange, GATEWAY_SIDE)
+    if downstream.own.exchange != NULL:
+        abort(core, downstream.own.exchange, GATEWAY_SIDE)
     else:
-        close_downstream(core, downstream)
+        close_downstream(core, &downstream.own)

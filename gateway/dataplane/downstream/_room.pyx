@@ -5,7 +5,7 @@ from libc.string cimport memset
 
 from gateway.dataplane._core cimport *
 from gateway.dataplane.downstream._holders cimport held_by, most_held
-from gateway.dataplane.downstream._life cimport close_downstream, end_downstream
+from gateway.dataplane.downstream._life cimport end_downstream
 from gateway.dataplane.shared._calls cimport call_for_descriptor, call_for_room, called_for, is_turning, take_descriptors, take_wanted
 from gateway.dataplane.shared._counters cimport EVICTED, Column, count
 from gateway.dataplane.shared._places cimport has_more_clients
@@ -70,7 +70,7 @@ cdef bint give_descriptor(Core *core) noexcept nogil:
         if downstream == NULL:
             downstream = oldest_idle(core, listener)
         if downstream != NULL:
-            close_downstream(core, downstream)
+            end_downstream(core, downstream)
             count(core.column, EVICTED)
             return True
     return drop_any_idle(core)
@@ -133,7 +133,7 @@ cdef void shrink(Core *core) noexcept nogil:
                 core.is_shrinking = True
                 break
             left -= 1
-            close_downstream(core, downstream)
+            end_downstream(core, downstream)
             count(core.column, EVICTED)
 
 

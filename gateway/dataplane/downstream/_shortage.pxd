@@ -2,10 +2,10 @@
 
 Must not know how a head is read.
 """
-from gateway.dataplane._core cimport Connection, Core
+from gateway.dataplane._core cimport Core, Stream
 
 # Whether a head may be read, in a buffer that may still have to be opened. False: it waits, and is resumed when there may be room.
-cdef bint finds_room(Core *core, Connection *downstream) noexcept nogil
+cdef bint finds_room(Core *core, Stream *downstream) noexcept nogil
 # Once a turn, while core.gives_back.
 cdef void go_on_giving(Core *core) noexcept nogil
 # Once a tick, see _worker.

@@ -16,7 +16,7 @@ from gateway.dataplane.shared._calls cimport is_turning
 from gateway.dataplane.shared._clock cimport clock_us
 from gateway.dataplane.shared._counters cimport BUFFER_WAITS, EVICTED_FOR_BUFFERS, count
 from gateway.dataplane.transport._buffers cimport give_back, has_room, shed_spare_buffers
-from gateway.dataplane.transport._connection cimport postpone
+from gateway.dataplane.transport._connection cimport enter_list, leave_list, postpone
 from routing_core._atomic cimport load_relaxed, store_relaxed
 
 cdef enum:
@@ -30,7 +30,7 @@ cdef inline int64_t held_in(const Buffer *buffer) noexcept nogil:
     return buffer.capacity if buffer.at != NULL else 0
 
 
-cdef int64_t held_for(const Connection *downstream) noexcept nogil:
+cdef int64_t held_for(const Stream *downstream) noexcept nogil:
     """In buffers, by it and by its exchange."""
     cdef const Exchange *exchange = downstream.exchange
     cdef int64_t held = held_in(&downstream.input)
@@ -50,7 +50,7 @@ cdef int64_t weigh(Holder *holder) noexcept nogil:
     for line in range(<int>BEGUN, <int>N_HELD_LINES):
         downstream = holder.lines[line].first
         while downstream != NULL:
-            holder.held += held_for(downstream)
+            holder.held += held_for(&downstream.own)
             downstream = downstream.held_after
     return holder.held
 
@@ -88,7 +88,7 @@ cdef int64_t cut_holder(Core *core, Holder *holder, int64_t too_much, const Conn
         while following != NULL and given_up < too_much and holder.n > 1:
             downstream = following
             following = downstream.held_after
-            held = held_for(downstream)
+            held = held_for(&downstream.own)
             if held == 0 or downstream == spared:
                 continue
             given_up += held
@@ -120,33 +120,28 @@ cdef void cut(Core *core, const Connection *spared) noexcept nogil:
     shed_spare_buffers(core)            # what was closed when there was room again
 
 
-cdef void await_room(Core *core, Connection *downstream) noexcept nogil:
+cdef void await_room(Core *core, Stream *downstream) noexcept nogil:
     if downstream.input.at != NULL:
-        mark_begun(downstream)
-    if downstream.is_resumed:
+        mark_begun(downstream.connection)
+    if downstream.is_listed:
         return
     count(core.column, BUFFER_WAITS)
-    downstream.is_resumed = True
-    downstream.next_resumed = NULL
-    if core.starved == NULL:
-        core.starved = downstream
-    else:
-        core.last_starved.next_resumed = downstream
-    core.last_starved = downstream
+    enter_list(&core.starved, downstream)
 
 
-cdef bint finds_room(Core *core, Connection *downstream) noexcept nogil:
+cdef bint finds_room(Core *core, Stream *downstream) noexcept nogil:
+    cdef const Holder *holder = downstream.connection.holder
     if has_room(core, 0):
         return True
     store_relaxed(&core.stock.short_ms, clock_us(core) // 1000)
     shed_spare_buffers(core)
     give_back(core)
     if not has_room(core, 0) and not core.gives_back and core.now_ms - core.cut_ms >= <int64_t>APART_MS:
-        cut(core, downstream)
+        cut(core, downstream.connection)
         give_back(core)
     if has_room(core, 0):
         return True
-    if not core.gives_back and downstream.holder != NULL and downstream.holder.held > core.level:
+    if not core.gives_back and holder != NULL and holder.held > core.level:
         close_downstream(core, downstream)
         count(core.column, EVICTED_FOR_BUFFERS)
     else:
@@ -155,20 +150,13 @@ cdef bint finds_room(Core *core, Connection *downstream) noexcept nogil:
 
 
 cdef void resume_starved(Core *core) noexcept nogil:
-    cdef Connection *downstream
-    cdef Connection *following = core.starved
-    core.starved = NULL
-    while following != NULL:
-        downstream = following
-        following = downstream.next_resumed
-        downstream.next_resumed = NULL
-        downstream.is_resumed = False
-        postpone(core, downstream)
+    while core.starved.first != NULL:
+        postpone(core, leave_list(&core.starved))
 
 
 cdef void go_on_giving(Core *core) noexcept nogil:
     give_back(core)
-    if core.starved != NULL and has_room(core, 0):
+    if core.starved.first != NULL and has_room(core, 0):
         resume_starved(core)
 
 

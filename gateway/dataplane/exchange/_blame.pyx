@@ -37,7 +37,7 @@ cdef bint is_close_race(Core *core, UpstreamPool *pool) noexcept nogil:
 
 
 cdef bint is_peers_right(Core *core, const Exchange *exchange) noexcept nogil:
-    cdef const Connection *upstream = exchange.upstream
+    cdef const Stream *upstream = exchange.upstream
     return has_tired(core, exchange) or (upstream.is_reused and not exchange.has_heard and is_close_race(core, upstream.pool))
 
 

@@ -1,9 +1,9 @@
-"""Flow: moves one direction of an exchange: a head composed by us, then the body, from one connection to the other.
+"""Flow: moves one direction of an exchange: a head composed by us, then the body, from one stream to the other.
 
 Backpressure: nothing is read while the sink would block. Bytes go straight across; sound ones only.
 Must not know what a request or an answer is.
 """
-from gateway.dataplane._core cimport LARGE_BYTES, Connection, Core, Flow
+from gateway.dataplane._core cimport LARGE_BYTES, Core, Flow, Stream
 
 cdef enum:
     # What has been sent in a turn when no fast flow goes on in it: they move some 256 KiB, all of them together, for that is what anyone
@@ -24,7 +24,7 @@ cdef enum Pumped:
     PUMP_NO_MEMORY
 
 # is_last: the sink is closed right after this flow, so its FIN may ride on the last segment.
-cdef Pumped pump(Core *core, Flow *flow, Connection *source, Connection *sink, bint is_last) noexcept nogil
+cdef Pumped pump(Core *core, Flow *flow, Stream *source, Stream *sink, bint is_last) noexcept nogil
 # The head alone: what is not followed by a body yet. PUMP_DONE, PUMP_WAIT_SINK or PUMP_SINK_BROKEN.
-cdef Pumped send_head(Flow *flow, Connection *sink) noexcept nogil
+cdef Pumped send_head(Flow *flow, Stream *sink) noexcept nogil
 cdef void begin_body(Flow *flow) noexcept nogil

@@ -55,7 +55,7 @@ cdef Pumped judge_chunks(Flow *flow, Buffer *buffer) noexcept nogil:
     return PUMP_BAD if step == CHUNK_BAD else PUMP_DONE
 
 
-cdef Pumped judge(Flow *flow, Connection *source) noexcept nogil:
+cdef Pumped judge(Flow *flow, Stream *source) noexcept nogil:
     """Marks what has come and is sound as ready. PUMP_DONE: judged."""
     cdef Buffer *buffer = &source.input
     cdef int64_t fresh = <int64_t>buffer.end - buffer.begin - flow.ready
@@ -77,7 +77,7 @@ cdef Pumped judge(Flow *flow, Connection *source) noexcept nogil:
     return judged
 
 
-cdef Pumped send(Core *core, Flow *flow, Connection *source, Connection *sink, bint is_last) noexcept nogil:
+cdef Pumped send(Core *core, Flow *flow, Stream *source, Stream *sink, bint is_last) noexcept nogil:
     """Sends head and ready bytes. PUMP_DONE: nothing is left to send."""
     cdef iovec vector[2]
     cdef Buffer *body = &source.input
@@ -108,7 +108,7 @@ cdef Pumped send(Core *core, Flow *flow, Connection *source, Connection *sink, b
     return PUMP_DONE
 
 
-cdef Pumped send_head(Flow *flow, Connection *sink) noexcept nogil:
+cdef Pumped send_head(Flow *flow, Stream *sink) noexcept nogil:
     cdef iovec vector
     cdef ssize_t sent
     while flow.head.begin < flow.head.end:
@@ -124,7 +124,7 @@ cdef Pumped send_head(Flow *flow, Connection *sink) noexcept nogil:
     return PUMP_DONE
 
 
-cdef Pumped refill(Core *core, Flow *flow, Connection *source) noexcept nogil:
+cdef Pumped refill(Core *core, Flow *flow, Stream *source) noexcept nogil:
     """Reads more of the body into the source's buffer. PUMP_DONE: something came."""
     cdef Buffer *buffer = &source.input
     cdef ssize_t came
@@ -156,7 +156,7 @@ cdef Pumped refill(Core *core, Flow *flow, Connection *source) noexcept nogil:
     return PUMP_ENDED if came == 0 else PUMP_BROKEN
 
 
-cdef Pumped pump(Core *core, Flow *flow, Connection *source, Connection *sink, bint is_last) noexcept nogil:
+cdef Pumped pump(Core *core, Flow *flow, Stream *source, Stream *sink, bint is_last) noexcept nogil:
     cdef Pumped pumped
     cdef Pumped judged
     if flow.is_fast and core.n_sent > ALONE_BYTES and sink.is_writable and (flow.ready or source.is_readable):
@@ -187,7 +187,7 @@ cdef Pumped pump(Core *core, Flow *flow, Connection *source, Connection *sink, b
             return pumped
 
 
-cdef Pumped wait_for_source(Core *core, Flow *flow, Connection *source) noexcept nogil:
+cdef Pumped wait_for_source(Core *core, Flow *flow, Stream *source) noexcept nogil:
     # A stream that pauses holds no buffer.
     if source.input.begin == source.input.end and not flow.keeps:
         close_buffer(core, &source.input)

@@ -1,4 +1,4 @@
-"""Waits: for whom a flow waits, since when, and until when; from that, the deadlines of an exchange's two connections.
+"""Waits: for whom a flow waits, since when, and until when; from that, the deadlines of an exchange's two streams.
 
 A wait goes on until a byte moves on its own flow: what happens on the other side, or the other way, is no sign of life of this one.
 Must not know what becomes of who is late.
@@ -14,7 +14,7 @@ cdef void wait_for_answer(Core *core, Exchange *exchange, bint is_owed) noexcept
 cdef bint awaits_continue(const Exchange *exchange) noexcept nogil
 # Another state: neither flow waits for anyone.
 cdef void end_waits(Core *core, Exchange *exchange) noexcept nogil
-# What the connections' deadlines are by now. For an exchange under way, behind all that has moved.
+# What the streams' deadlines are by now. For an exchange under way, behind all that has moved.
 cdef void settle_deadlines(Core *core, Exchange *exchange) noexcept nogil
 
 # Those that the exchange began with, as long as it holds them.

@@ -69,8 +69,8 @@ cdef int64_t upstream_due(const Exchange *exchange) noexcept nogil:
     return due_ms
 
 
-cdef void set_due(Core *core, Connection *connection, int64_t due_ms) noexcept nogil:
-    set_deadline(core, connection, due_ms - core.now_ms if due_ms else NEVER_MS)
+cdef void set_due(Core *core, Stream *stream, int64_t due_ms) noexcept nogil:
+    set_deadline(core, stream, due_ms - core.now_ms if due_ms else NEVER_MS)
 
 
 cdef void settle_deadlines(Core *core, Exchange *exchange) noexcept nogil:

@@ -119,7 +119,7 @@ cdef bint is_over_tls(const Exchange *exchange, const char *text, const RequestH
     """As a trusted hop says. Of a list the first word is the client's own scheme; who forges it spoils a cookie of his own."""
     cdef const Settings *settings = exchange.snapshot.settings
     cdef Span said
-    if not exchange.downstream.is_trusted:
+    if not exchange.downstream.connection.is_trusted:
         return False
     if settings.reads_forwarded:
         if not (find_forwarded(settings, text, head, &said) and take_parameter(&said, "proto=", 6)):
@@ -140,7 +140,7 @@ cdef void ask(const TableData *table, Exchange *exchange, const char *text, cons
     if route.affinity != NO_AFFINITY or route.is_split_sticky:
         out.client_key = key_of_client(exchange.client)
     if route.affinity == BY_HEADER:
-        out.header_key = find_header_key(text, head, &route.affinity_name, exchange.downstream.is_trusted)
+        out.header_key = find_header_key(text, head, &route.affinity_name, exchange.downstream.connection.is_trusted)
     elif route.affinity == BY_COOKIE:
         exchange.is_over_tls = route.is_secure_over_tls and is_over_tls(exchange, text, head)
         if find_cookie(text, head, &route.affinity_name, &value):

@@ -4,7 +4,7 @@ Must not know attempts: it says what it found.
 """
 from libc.stdint cimport uint32_t
 
-from gateway.dataplane._core cimport Buffer, Connection, Core, Exchange
+from gateway.dataplane._core cimport Buffer, Stream, Core, Exchange
 
 cdef enum Answered:
     ANSWER_NEEDS_DATA
@@ -17,7 +17,7 @@ cdef enum Answered:
 
 cdef Answered read_answer(Core *core, Exchange *exchange) noexcept nogil
 # Whether this answer is to carry Connection: close because the gateway drains: never before a request that is already here.
-cdef bint announces_end(Core *core, Connection *downstream) noexcept nogil
+cdef bint announces_end(Core *core, Stream *downstream) noexcept nogil
 # What the gateway adds to a final head: an affinity cookie, debug fields. The room is for these and for a few short fields beside them.
 cdef void append_own_fields(Buffer *out, const Exchange *exchange) noexcept nogil
 cdef uint32_t room_for_own_fields(const Exchange *exchange) noexcept nogil

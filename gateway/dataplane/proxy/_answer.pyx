@@ -25,7 +25,7 @@ cdef enum:
     ROOM_BYTES = 512        # what is added to a head, but for a cookie, is shorter
 
 
-cdef bint announces_end(Core *core, Connection *downstream) noexcept nogil:
+cdef bint announces_end(Core *core, Stream *downstream) noexcept nogil:
     cdef const Orders *orders = orders_of(core.board)
     cdef int64_t phase = load_relaxed(&orders.phase)
     # Who always has its next request on the way would never hear of it: what came later is dropped (RFC 9112 9.6).
@@ -35,7 +35,7 @@ cdef bint announces_end(Core *core, Connection *downstream) noexcept nogil:
     if downstream.input.begin < downstream.input.end or downstream.is_readable:
         return False
     if phase < <int64_t>LAMEDUCK:
-        return ends_for_room(core, downstream)
+        return ends_for_room(core, downstream.connection)
     return phase >= <int64_t>CLOSING or <int64_t>(next_u64(&core.rng) % SCALE) < load_relaxed(&orders.close_share)
 
 
@@ -100,7 +100,7 @@ cdef bint may_be_followed(const Exchange *exchange, const ResponseHead *head) no
 
 
 cdef Answered take_final(Core *core, Exchange *exchange, const char *text, const ResponseHead *head) noexcept nogil:
-    cdef Connection *downstream = exchange.downstream
+    cdef Stream *downstream = exchange.downstream
     cdef Flow *down = &exchange.down
     exchange.status = head.status
     down.framing = framing_of(exchange, head)
@@ -170,7 +170,7 @@ cdef Answered take_head(Core *core, Exchange *exchange, const char *text, const 
 
 cdef Answered parse(Core *core, Exchange *exchange) noexcept nogil:
     """What lies in the buffer, head by head. ANSWER_NEEDS_DATA: no final head in it."""
-    cdef Connection *upstream = exchange.upstream
+    cdef Stream *upstream = exchange.upstream
     cdef Buffer *buffer = &upstream.input
     cdef uint32_t limit = exchange.snapshot.settings.head_bytes
     cdef uint32_t length
@@ -200,7 +200,7 @@ cdef Answered parse(Core *core, Exchange *exchange) noexcept nogil:
 
 
 cdef Answered read_answer(Core *core, Exchange *exchange) noexcept nogil:
-    cdef Connection *upstream = exchange.upstream
+    cdef Stream *upstream = exchange.upstream
     cdef Buffer *buffer = &upstream.input
     cdef Answered answered
     cdef ssize_t came

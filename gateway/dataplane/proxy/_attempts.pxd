@@ -4,7 +4,7 @@ Must not know epoll, nor how a request's head is read: _request begins an exchan
 """
 from libc.stdint cimport int32_t, uint32_t
 
-from gateway.dataplane._core cimport NO_BODY, Connection, Core, Exchange
+from gateway.dataplane._core cimport NO_BODY, Stream, Core, Exchange
 from gateway.dataplane.exchange._tried cimport has_rows_left
 from gateway.dataplane.http1._head cimport is_idempotent
 from gateway.dataplane.shared._counters cimport Cause
@@ -37,9 +37,9 @@ cdef bint begin_reply(Core *core, Exchange *exchange, int status, bint close, ui
 cdef void refuse(Core *core, Exchange *exchange, int status, Cause cause, bint close) noexcept nogil
 # Goes on after an edge on either side.
 cdef void drive(Core *core, Exchange *exchange) noexcept nogil
-cdef void on_connected(Core *core, Connection *upstream) noexcept nogil
+cdef void on_connected(Core *core, Stream *upstream) noexcept nogil
 # What came on a pooled connection before the request that was lent it: nobody's answer.
-cdef void on_unasked(Core *core, Connection *upstream) noexcept nogil
+cdef void on_unasked(Core *core, Stream *upstream) noexcept nogil
 # A side is gone (reset), or has kept the other waiting for too long.
-cdef void on_lost(Core *core, Connection *connection) noexcept nogil
-cdef void on_late(Core *core, Connection *connection) noexcept nogil
+cdef void on_lost(Core *core, Stream *connection) noexcept nogil
+cdef void on_late(Core *core, Stream *connection) noexcept nogil

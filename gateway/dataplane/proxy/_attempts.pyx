@@ -69,7 +69,7 @@ cdef void attempt(Core *core, Exchange *exchange) noexcept nogil:
 cdef bint attempt_at(Core *core, Exchange *exchange, const Endpoint *endpoint, bint must_wait) noexcept nogil:
     """False: failed at once, and another is to be chosen."""
     cdef UpstreamPool *pool = pool_of(core, endpoint)
-    cdef Connection *upstream = NULL
+    cdef Stream *upstream = NULL
     cdef Lack lack = LACKS_NOTHING
     if pool == NULL:
         refuse(core, exchange, 503, CAUSE_NO_MEMORY, False)
@@ -111,8 +111,8 @@ cdef bint attempt_at(Core *core, Exchange *exchange, const Endpoint *endpoint, b
     return True
 
 
-cdef Connection *reach_with_room(Core *core, Exchange *exchange, UpstreamPool *pool, const Endpoint *endpoint, Lack *lack) noexcept nogil:
-    cdef Connection *upstream = reach(core, pool, endpoint, lack)
+cdef Stream *reach_with_room(Core *core, Exchange *exchange, UpstreamPool *pool, const Endpoint *endpoint, Lack *lack) noexcept nogil:
+    cdef Stream *upstream = reach(core, pool, endpoint, lack)
     if lack[0] == LACKS_DESCRIPTOR and make_room_for_request(core):
         lack[0] = LACKS_NOTHING
         upstream = reach(core, pool, endpoint, lack)
@@ -151,7 +151,7 @@ cdef void begin_sending(Core *core, Exchange *exchange) noexcept nogil:
     drive(core, exchange)
 
 
-cdef void on_connected(Core *core, Connection *upstream) noexcept nogil:
+cdef void on_connected(Core *core, Stream *upstream) noexcept nogil:
     if not has_connected(upstream):
         fail_attempt(core, upstream.exchange, FAILED_CONNECT)
         return
@@ -255,7 +255,7 @@ cdef void refuse(Core *core, Exchange *exchange, int status, Cause cause, bint c
 
 
 cdef bint begin_reply(Core *core, Exchange *exchange, int status, bint close, uint32_t room) noexcept nogil:
-    cdef Connection *downstream = exchange.downstream
+    cdef Stream *downstream = exchange.downstream
     leave_line(core, exchange)
     if exchange.upstream != NULL or exchange.endpoint != NULL:
         release_upstream(core, exchange, False)
@@ -277,7 +277,7 @@ cdef bint begin_reply(Core *core, Exchange *exchange, int status, bint close, ui
 
 
 cdef void reply(Core *core, Exchange *exchange, int status, bint close) noexcept nogil:
-    cdef Connection *downstream = exchange.downstream
+    cdef Stream *downstream = exchange.downstream
     if begin_reply(core, exchange, status, close, SMALL_BYTES):
         compose_reply(&exchange.down.head, status, exchange.cause, exchange.method == METHOD_HEAD, downstream.must_close,
                       exchange.minor == 0 and not downstream.must_close)
@@ -402,7 +402,7 @@ cdef void begin_tunnel(Core *core, Exchange *exchange) noexcept nogil:
 
 cdef bint drive_down(Core *core, Exchange *exchange) noexcept nogil:
     """False: the exchange has ended."""
-    cdef Connection *downstream = exchange.downstream
+    cdef Stream *downstream = exchange.downstream
     cdef bint was_done = exchange.down.is_done
     cdef Pumped pumped = PUMP_DONE
     if not was_done:
@@ -446,7 +446,7 @@ cdef bint drive_reply(Core *core, Exchange *exchange) noexcept nogil:
 
 # --- Lost, late ---
 
-cdef void on_lost(Core *core, Connection *connection) noexcept nogil:
+cdef void on_lost(Core *core, Stream *connection) noexcept nogil:
     cdef Exchange *exchange = connection.exchange
     if connection == exchange.downstream:
         abort(core, exchange, CLIENT_SIDE)
@@ -455,14 +455,14 @@ cdef void on_lost(Core *core, Connection *connection) noexcept nogil:
         drive(core, exchange)
 
 
-cdef void on_unasked(Core *core, Connection *upstream) noexcept nogil:
+cdef void on_unasked(Core *core, Stream *upstream) noexcept nogil:
     if upstream.exchange.state == AWAITING:
         fail_attempt(core, upstream.exchange, FAILED_RESET)
     else:                       # it broke while the request went up, and what lay there was taken for the answer
         abort(core, upstream.exchange, UPSTREAM_SIDE)
 
 
-cdef void on_late(Core *core, Connection *connection) noexcept nogil:
+cdef void on_late(Core *core, Stream *connection) noexcept nogil:
     """A deadline is of a state and of the side that it waited for: move() leaves none of the state before."""
     cdef Exchange *exchange = connection.exchange
     cdef bint is_upstream = connection == exchange.upstream

@@ -70,7 +70,7 @@ cdef bint turn_to_newest(Core *core, Exchange *exchange) noexcept nogil:
     if (input.at == NULL or not exchange.up.keeps
             or parse_request(text, length, length, exchange.manners, request) != WHOLE):
         return False
-    route = find_route(core, exchange.downstream.is_trusted, text, request)
+    route = find_route(core, exchange.downstream.connection.is_trusted, text, request)
     if route == NULL:
         return False
     exchange.snapshot = core.snapshot

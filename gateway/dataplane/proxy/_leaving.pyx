@@ -21,7 +21,7 @@ cdef enum:
     TOLD = 16               # a turn: each that goes costs a connection, and what else has happened waits so long
 
 
-cdef bint has_come(const Connection *upstream) noexcept nogil:
+cdef bint has_come(const Stream *upstream) noexcept nogil:
     """A byte, or an end, that no event has told yet."""
     return upstream.state != CONNECTING and peek(upstream)
 
@@ -98,7 +98,7 @@ cdef void leave(Core *core, Exchange *exchange, const Pool *pool, const Endpoint
 
 
 cdef void leave_silent(Core *core) noexcept nogil:
-    cdef Connection *upstream
+    cdef Stream *upstream
     cdef Exchange *exchange
     cdef const Endpoint *endpoint
     cdef const Pool *pool = NULL

@@ -60,7 +60,7 @@ cdef void look_behind(Core *core, Exchange *exchange) noexcept nogil:
 cdef void resume_queued(Core *core, Exchange *exchange) noexcept nogil:
     """There is, or may be, room at its endpoint, or another one's."""
     cdef UpstreamPool *pool = exchange.queue
-    cdef Connection *downstream = exchange.downstream
+    cdef Stream *downstream = exchange.downstream
     cdef int64_t deadline_ms = downstream.deadline_ms
     forget_refusals(core, exchange)
     if has_turn(core, exchange) or not would_stay(core, exchange):

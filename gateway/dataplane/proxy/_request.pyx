@@ -20,6 +20,7 @@ from gateway.dataplane.shared._counters cimport *
 from gateway.dataplane.shared._tally cimport TALLIED_EXCHANGES
 from gateway.dataplane.transport._buffers cimport close_buffer, make_room, open_buffer
 from gateway.dataplane.transport._connection cimport *
+from gateway.dataplane.transport._linux cimport sockaddr_storage
 from geoip._cache cimport locate_cached
 from geoip._locator cimport Lookup
 from routing_core._atomic cimport add_own
@@ -31,7 +32,7 @@ from routing_core._random cimport next_u64
 from routing_core._steer cimport steer
 
 
-cdef void refuse_head(Core *core, Connection *downstream, int status, RejectCause cause) noexcept nogil:
+cdef void refuse_head(Core *core, Stream *downstream, int status, RejectCause cause) noexcept nogil:
     """The head is no request: answered, then closed, for where the next one begins is anyone's guess."""
     cdef Exchange *exchange = open_exchange(core, downstream)
     add_own(&core.column.causes[<int>cause], 1)
@@ -44,7 +45,7 @@ cdef void refuse_head(Core *core, Connection *downstream, int status, RejectCaus
     reply(core, exchange, status, True)
 
 
-cdef void on_late_head(Core *core, Connection *downstream) noexcept nogil:
+cdef void on_late_head(Core *core, Stream *downstream) noexcept nogil:
     cdef Exchange *exchange
     if not downstream.has_head_begun:
         close_downstream(core, downstream)
@@ -64,40 +65,42 @@ cdef Lookup find_place(Core *core, const uint8_t *address, Location *place) noex
     return lookup
 
 
-cdef void recognise(Core *core, Connection *downstream) noexcept nogil:
+cdef void recognise(Core *core, Stream *downstream) noexcept nogil:
     """Of what is remembered of the peer nothing outlives its snapshot: a pin is a place in a list, a hop is trusted by settings."""
-    if downstream.generation == core.snapshot.generation:
+    if downstream.connection.generation == core.snapshot.generation:
         return
-    downstream.generation = core.snapshot.generation
-    downstream.is_trusted = is_trusted(core.snapshot.settings, downstream.peer)
-    downstream.is_located = False
-    refile(core, downstream)
+    downstream.connection.generation = core.snapshot.generation
+    downstream.connection.is_trusted = is_trusted(core.snapshot.settings, downstream.connection.peer)
+    downstream.connection.is_located = False
+    refile(core, downstream.connection)
 
 
 cdef bint identify_client(Core *core, Exchange *exchange, const char *text, const RequestHead *head) noexcept nogil:
     """True: it is who a trusted hop says."""
-    cdef Connection *downstream = exchange.downstream
-    if downstream.is_trusted and read_forwarded(core.snapshot.settings, text, head, exchange.client):
+    cdef Stream *downstream = exchange.downstream
+    if downstream.connection.is_trusted and read_forwarded(core.snapshot.settings, text, head, exchange.client):
         find_place(core, exchange.client, &exchange.location)
         return True
-    memcpy(exchange.client, downstream.peer, 16)
-    if not downstream.is_located:
-        downstream.is_located = True
-        find_place(core, downstream.peer, &downstream.location)
-    exchange.location = downstream.location
+    memcpy(exchange.client, downstream.connection.peer, 16)
+    if not downstream.connection.is_located:
+        downstream.connection.is_located = True
+        find_place(core, downstream.connection.peer, &downstream.connection.location)
+    exchange.location = downstream.connection.location
     return False
 
 
 cdef bint compose(Core *core, Exchange *exchange, const char *text, const RequestHead *head, bint is_forwarded) noexcept nogil:
     cdef Facts facts
-    facts.peer = exchange.downstream.peer_text
-    facts.peer_length = exchange.downstream.peer_length
-    facts.is_trusted = exchange.downstream.is_trusted
+    cdef sockaddr_storage local
+    facts.peer = exchange.downstream.connection.peer_text
+    facts.peer_length = exchange.downstream.connection.peer_length
+    facts.is_trusted = exchange.downstream.connection.is_trusted
     facts.is_forwarded = is_forwarded
     if facts.is_trusted:
         facts.client_length = <uint32_t>write_address(exchange.client, facts.client)
     if head.authority_length == 0:
-        facts.local_length = <uint32_t>write_local(exchange.downstream.fd, facts.local)
+        local_address(exchange.downstream.connection, &local)
+        facts.local_length = <uint32_t>write_local(&local, facts.local)
     settle_ids(text, head, next_u64(&core.rng), next_u64(&core.rng), next_u64(&core.rng), &facts)
     note_request(core, exchange, text, head, facts.id, facts.id_length, facts.trace)
     return (open_buffer(core, &exchange.up.head, head.length + <uint32_t>ADDED_BYTES)
@@ -115,7 +118,7 @@ cdef void frame_body(Exchange *exchange, const RequestHead *head) noexcept nogil
     begin_body(&exchange.up)
 
 
-cdef void begin(Core *core, Connection *downstream, const char *text, const RequestHead *head) noexcept nogil:
+cdef void begin(Core *core, Stream *downstream, const char *text, const RequestHead *head) noexcept nogil:
     cdef Exchange *exchange
     cdef bint is_forwarded, is_composed
     recognise(core, downstream)
@@ -133,7 +136,7 @@ cdef void begin(Core *core, Connection *downstream, const char *text, const Requ
     if head.n_underscored:
         add_own(&core.column.figures[<int>FIELDS_DROPPED], head.n_underscored)
     is_forwarded = identify_client(core, exchange, text, head)
-    exchange.route = find_route(core, downstream.is_trusted, text, head)
+    exchange.route = find_route(core, downstream.connection.is_trusted, text, head)
     is_composed = compose(core, exchange, text, head, is_forwarded)
     frame_body(exchange, head)
     exchange.head_at = downstream.input.begin
@@ -176,7 +179,7 @@ cdef void begin(Core *core, Connection *downstream, const char *text, const Requ
     attempt(core, exchange)
 
 
-cdef Verdict try_head(Core *core, Connection *downstream) noexcept nogil:
+cdef Verdict try_head(Core *core, Stream *downstream) noexcept nogil:
     """Begins an exchange, or refuses, when what has come allows it; NEED_DATA else."""
     cdef Buffer *buffer = &downstream.input
     cdef const char *text = buffer.at + buffer.begin
@@ -198,7 +201,7 @@ cdef Verdict try_head(Core *core, Connection *downstream) noexcept nogil:
     return verdict
 
 
-cdef bint passes_empty_line(Connection *downstream) noexcept nogil:
+cdef bint passes_empty_line(Stream *downstream) noexcept nogil:
     """One before a head is no part of it (RFC 9112 2.2): some send one behind a body. False: half of one, or another."""
     cdef Buffer *buffer = &downstream.input
     cdef char octet
@@ -211,7 +214,7 @@ cdef bint passes_empty_line(Connection *downstream) noexcept nogil:
     return downstream.n_passed == 2 and octet != c'\r' and octet != c'\n'
 
 
-cdef Verdict take_in(Core *core, Connection *downstream) noexcept nogil:
+cdef Verdict take_in(Core *core, Stream *downstream) noexcept nogil:
     """What has come, one octet at least."""
     if not downstream.has_head_begun:
         if not passes_empty_line(downstream):
@@ -220,12 +223,12 @@ cdef Verdict take_in(Core *core, Connection *downstream) noexcept nogil:
         if downstream.input.begin == downstream.input.end:
             return NEED_DATA
         downstream.has_head_begun = True
-        leave_idle(core, downstream)
+        leave_idle(core, downstream.connection)
         set_deadline(core, downstream, core.snapshot.settings.request_head_ms)
     return try_head(core, downstream)
 
 
-cdef void receive(Core *core, Connection *downstream) noexcept nogil:
+cdef void receive(Core *core, Stream *downstream) noexcept nogil:
     cdef Buffer *buffer = &downstream.input
     cdef ssize_t came
     if not finds_room(core, downstream):
@@ -248,8 +251,8 @@ cdef void receive(Core *core, Connection *downstream) noexcept nogil:
         if take_in(core, downstream) != NEED_DATA:
             return
     if buffer.begin < buffer.end:
-        mark_begun(downstream)
+        mark_begun(downstream.connection)
         return
     close_buffer(core, buffer)
-    if downstream.older == NULL and not downstream.has_head_begun:
-        enter_idle(core, downstream)        # a drain took it for one that has begun
+    if downstream.connection.older == NULL and not downstream.has_head_begun:
+        enter_idle(core, downstream.connection)        # a drain took it for one that has begun

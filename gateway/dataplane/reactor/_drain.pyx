@@ -5,12 +5,12 @@ from libc.stdint cimport int64_t
 from gateway.dataplane._core cimport *
 from gateway.dataplane.downstream._accept cimport drain_backlog, stop_accepting
 from gateway.dataplane.downstream._holders cimport free_holders
-from gateway.dataplane.downstream._life cimport HEARD_MS, abort, close_downstream, end_downstream, linger_on
+from gateway.dataplane.downstream._life cimport HEARD_MS, abort, close_downstream, linger_on
 from gateway.dataplane.shared._counters cimport FORCED_IDLE, FORCED_REQUEST, FORCED_TUNNEL
 from gateway.dataplane.shared._snapshot cimport ABORTING, CLOSING, SEALED, orders_of
 from gateway.dataplane.transport._buffers cimport free_spares
 from gateway.dataplane.transport._connection cimport (
-    free_connections, leave_idle, oldest_idle, resume_later, set_deadline, sweep_graveyard)
+    free_connections, leave_idle, leave_list, oldest_idle, resume_later, set_deadline, sweep_graveyard)
 from gateway.dataplane.transport._timers cimport Timer, expire_all
 from gateway.dataplane.transport._transport cimport peek
 from gateway.dataplane.upstream._pools cimport drop_upstream, free_pools
@@ -56,15 +56,15 @@ cdef void end_idle(Core *core, Connection *downstream) noexcept nogil:
     """Those that have had an answer end now; those that have not yet said a word may still be about to."""
     cdef int64_t left_ms = core.closing_ms + HEARD_MS - core.now_ms
     if downstream.n_exchanges == 0 and left_ms > 0:
-        if downstream.deadline_ms > core.now_ms + left_ms:
-            set_deadline(core, downstream, left_ms)
-    elif has_come(downstream):      # more is ready than one turn takes: an answer will announce the end. Or it has ended itself
-        resume_later(core, downstream)
+        if downstream.own.deadline_ms > core.now_ms + left_ms:
+            set_deadline(core, &downstream.own, left_ms)
+    elif has_come(&downstream.own):     # more is ready than one turn takes: an answer will announce the end. Or it has ended itself
+        resume_later(core, &downstream.own)
     else:
-        linger_on(core, downstream)
+        linger_on(core, &downstream.own)
 
 
-cdef bint has_come(Connection *downstream) noexcept nogil:
+cdef bint has_come(Stream *downstream) noexcept nogil:
     if downstream.input.begin < downstream.input.end:
         return True
     downstream.is_readable = peek(downstream)
@@ -77,33 +77,32 @@ cdef void cut_all(Core *core) noexcept nogil:
 
 cdef void on_cut(void *owner, Timer *timer) noexcept nogil:
     cdef Core *core = <Core *>owner
-    cdef Connection *connection = <Connection *>timer
-    cdef Exchange *exchange = connection.exchange
+    cdef Stream *stream = <Stream *>timer
+    cdef Exchange *exchange = stream.exchange
     if exchange != NULL:
         add_own(&core.column.forced[<int>FORCED_TUNNEL if exchange.state == TUNNELLING else <int>FORCED_REQUEST], 1)
         abort(core, exchange, GATEWAY_SIDE)
-    elif connection.pool != NULL:
-        drop_upstream(core, connection)
+    elif stream.pool != NULL:
+        drop_upstream(core, stream)
     else:
         add_own(&core.column.forced[<int>FORCED_IDLE], 1)
-        close_downstream(core, connection)
+        close_downstream(core, stream)
 
 
 # --- The worker's end ---
 
-cdef void forget_resumed(Core *core, Connection **first) noexcept nogil:
-    while first[0] != NULL:
-        first[0].is_resumed = False
-        first[0] = first[0].next_resumed
+cdef void forget_all(StreamList *streams) noexcept nogil:
+    while leave_list(streams) != NULL:
+        pass
 
 
 cdef void close_all(Core *core) noexcept nogil:
     # Every connection is on the wheel, so expiring all ends all.
     core.is_accepting = False
     expire_all(&core.wheel, on_end, core)
-    forget_resumed(core, &core.resumed)
-    forget_resumed(core, &core.postponed)
-    forget_resumed(core, &core.starved)
+    forget_all(&core.resumed)
+    forget_all(&core.postponed)
+    forget_all(&core.starved)
     sweep_graveyard(core)
     free_spares(core)
     free_connections(core)
@@ -113,8 +112,10 @@ cdef void close_all(Core *core) noexcept nogil:
 
 cdef void on_end(void *owner, Timer *timer) noexcept nogil:
     cdef Core *core = <Core *>owner
-    cdef Connection *connection = <Connection *>timer
-    if connection.exchange == NULL and connection.pool != NULL:
-        drop_upstream(core, connection)
+    cdef Stream *stream = <Stream *>timer
+    if stream.exchange != NULL:
+        abort(core, stream.exchange, GATEWAY_SIDE)
+    elif stream.pool != NULL:
+        drop_upstream(core, stream)
     else:
-        end_downstream(core, connection)
+        close_downstream(core, stream)

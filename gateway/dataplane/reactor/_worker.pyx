@@ -51,7 +51,7 @@ cdef enum:
 
 # --- Events ---
 
-cdef void on_downstream(Core *core, Connection *downstream, uint32_t events) noexcept nogil:
+cdef void on_downstream(Core *core, Stream *downstream, uint32_t events) noexcept nogil:
     # Both sides of a tunnel may have ended in turn, or ours behind the last answer: what came before the end is still to be read.
     if events & EPOLLERR or (events & EPOLLHUP and downstream.state != LINGERING
                              and not (downstream.exchange != NULL and downstream.exchange.state == TUNNELLING)):
@@ -67,7 +67,7 @@ cdef void on_downstream(Core *core, Connection *downstream, uint32_t events) noe
         drive(core, downstream.exchange)
 
 
-cdef void linger_more(Core *core, Connection *downstream) noexcept nogil:
+cdef void linger_more(Core *core, Stream *downstream) noexcept nogil:
     """Reads and forgets, so that the client gets to read the answer. Up to its end: EPOLLHUP tells of that, and not of what lies before
     it unread, on which a close would be a reset."""
     cdef char waste[4096]
@@ -84,7 +84,7 @@ cdef void linger_more(Core *core, Connection *downstream) noexcept nogil:
         postpone(core, downstream)          # a flood: others first, and with other floods one share of a turn
 
 
-cdef void linger_on_late(Core *core, Connection *downstream) noexcept nogil:
+cdef void linger_on_late(Core *core, Stream *downstream) noexcept nogil:
     """Time is up, but not for a client that still takes in the answer: whatever it sent now would cost it the rest."""
     cdef int64_t unread = unsent(downstream)
     if unread > 0 and (downstream.unread == 0 or unread < downstream.unread):
@@ -94,20 +94,20 @@ cdef void linger_on_late(Core *core, Connection *downstream) noexcept nogil:
         close_downstream(core, downstream)
 
 
-cdef bint is_stale(const Connection *upstream) noexcept nogil:
+cdef bint is_stale(const Stream *upstream) noexcept nogil:
     """The event is of bytes that were read since it was told: who was put off goes on ahead of the events."""
     return not upstream.is_ending and not peek(upstream)
 
 
-cdef void on_upstream(Core *core, Connection *upstream, uint32_t events) noexcept nogil:
-    upstream.heard_in = core.told
+cdef void on_upstream(Core *core, Stream *upstream, uint32_t events) noexcept nogil:
+    upstream.connection.heard_in = core.told
     if upstream.state == POOLED:
         if not is_stale(upstream):
             drop_upstream(core, upstream)   # an end, or an answer nobody asked for
     elif upstream.state == CONNECTING:
         if events & (EPOLLOUT | EPOLLERR | EPOLLHUP):
             on_connected(core, upstream)
-    elif upstream.lent_in == core.told and events & ~<uint32_t>EPOLLOUT and not is_stale(upstream):
+    elif upstream.connection.lent_in == core.told and events & ~<uint32_t>EPOLLOUT and not is_stale(upstream):
         on_unasked(core, upstream)      # this event is older than the request that went up since it was told
     else:
         if upstream.is_ending:
@@ -120,7 +120,8 @@ cdef void on_upstream(Core *core, Connection *upstream, uint32_t events) noexcep
 
 cdef void on_event(Core *core, Connection *connection, uint32_t events) noexcept nogil:
     cdef uint64_t ignored = 0
-    cdef ConnectionState state = connection.state
+    cdef Stream *stream = &connection.own
+    cdef StreamState state = stream.state
     if state == LISTENING:
         on_knock(core, connection)
         return
@@ -128,72 +129,60 @@ cdef void on_event(Core *core, Connection *connection, uint32_t events) noexcept
         read(connection.fd, &ignored, sizeof(ignored))
         return
     if events & EPOLLOUT:
-        connection.is_writable = True
+        stream.is_writable = True
     if events & (EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP):
-        connection.is_readable = True
-        connection.is_ending = connection.is_ending or events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR) != 0
+        stream.is_readable = True
+        stream.is_ending = stream.is_ending or events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR) != 0
     if state == READING or state == EXCHANGING or state == LINGERING:
-        on_downstream(core, connection, events)
+        on_downstream(core, stream, events)
     elif state != DEAD and (state != POOLED or events & ~<uint32_t>EPOLLOUT):
-        on_upstream(core, connection, events)
+        on_upstream(core, stream, events)
 
 
-cdef void resume(Core *core, Connection *connection) noexcept nogil:
-    if connection.state == READING:
-        receive(core, connection)
-    elif connection.state == LINGERING:
-        linger_more(core, connection)
-    elif connection.exchange != NULL and connection.exchange.state == QUEUED:
-        resume_queued(core, connection.exchange)
-    elif connection.exchange != NULL:
-        drive(core, connection.exchange)
+cdef void resume(Core *core, Stream *stream) noexcept nogil:
+    if stream.state == READING:
+        receive(core, stream)
+    elif stream.state == LINGERING:
+        linger_more(core, stream)
+    elif stream.exchange != NULL and stream.exchange.state == QUEUED:
+        resume_queued(core, stream.exchange)
+    elif stream.exchange != NULL:
+        drive(core, stream.exchange)
 
 
 cdef void resume_all(Core *core) noexcept nogil:
     """Those that something else in this turn has moved on, and those whom they move on: a few rounds, then others come first."""
-    cdef Connection *connection
-    cdef Connection *following
     cdef int rounds = 0
-    while core.resumed != NULL and rounds < 16:
-        following = core.resumed
-        core.resumed = NULL
+    cdef int32_t _i
+    while core.resumed.first != NULL and rounds < 16:
         rounds += 1
-        while following != NULL:
-            connection = following
-            following = connection.next_resumed
-            connection.next_resumed = NULL
-            connection.is_resumed = False
-            resume(core, connection)
+        for _i in range(core.resumed.n):
+            resume(core, leave_list(&core.resumed))
 
 
 cdef void resume_postponed(Core *core) noexcept nogil:
     """Those whom turns before this one have put off, who has waited for longest first. Before the events: whoever comes with one waits
     behind them when they have moved enough."""
-    cdef Connection *connection = NULL
-    cdef Connection *last = core.last_postponed
-    core.is_shared = core.n_postponed > 1
-    while core.postponed != NULL and connection != last and core.n_sent <= ALONE_BYTES:
-        connection = core.postponed
-        core.postponed = connection.next_resumed
-        core.n_postponed -= 1
-        connection.next_resumed = NULL
-        connection.is_resumed = False
-        resume(core, connection)
+    cdef int32_t left = core.postponed.n
+    core.is_shared = left > 1
+    while left > 0 and core.n_sent <= ALONE_BYTES:
+        left -= 1
+        resume(core, leave_list(&core.postponed))
 
 
 cdef void on_due(void *owner, Timer *timer) noexcept nogil:
     cdef Core *core = <Core *>owner
-    cdef Connection *connection = <Connection *>timer
-    if connection.deadline_ms > core.now_ms:
-        set_deadline(core, connection, connection.deadline_ms - core.now_ms)
-    elif connection.state == READING:
-        on_late_head(core, connection)
-    elif connection.state == LINGERING:
-        linger_on_late(core, connection)
-    elif connection.state == POOLED:
-        drop_upstream(core, connection)
-    elif connection.exchange != NULL:
-        on_late(core, connection)
+    cdef Stream *stream = <Stream *>timer
+    if stream.deadline_ms > core.now_ms:
+        set_deadline(core, stream, stream.deadline_ms - core.now_ms)
+    elif stream.state == READING:
+        on_late_head(core, stream)
+    elif stream.state == LINGERING:
+        linger_on_late(core, stream)
+    elif stream.state == POOLED:
+        drop_upstream(core, stream)
+    elif stream.exchange != NULL:
+        on_late(core, stream)
 
 
 # --- The turn ---
@@ -282,7 +271,7 @@ cdef int64_t own_time(Core *core, int64_t before_us, int64_t now_us) noexcept no
 
 cdef bint has_more(const Core *core) noexcept nogil:
     """To do, whatever epoll tells."""
-    return core.resumed != NULL or core.postponed != NULL or core.silent != NULL or core.gives_back
+    return core.resumed.first != NULL or core.postponed.first != NULL or core.silent != NULL or core.gives_back
 
 
 cdef int run(Core *core, const char *name) noexcept nogil:
@@ -352,7 +341,7 @@ cdef class Worker:
         core.log = open_ring(log_bytes)
         if core.geo == NULL or core.log == NULL or not open_holders(core):
             raise MemoryError
-        core.wake.state = WAKING
+        core.wake.own.state = WAKING
         core.epoll = epoll_create1(EPOLL_CLOEXEC)
         core.wake.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
         if core.epoll < 0 or core.wake.fd < 0 or not watch(core, &core.wake, EPOLLIN | <uint32_t>EPOLLET):
@@ -361,7 +350,7 @@ cdef class Worker:
             if not 0 <= listener < MAX_LISTENERS:
                 raise ValueError(f"listener: must be from 0 to {MAX_LISTENERS - 1}, got {listener}")
             core.listeners[listener].fd = fd
-            core.listeners[listener].state = LISTENING
+            core.listeners[listener].own.state = LISTENING
             core.listeners[listener].listener = listener
         store_pointer(&core.doors.desks[number].core, core)
         error = start_accepting(core)
@@ -467,13 +456,13 @@ cdef class Worker:
         if pool == NULL:
             close(fd)
             raise MemoryError
-        cdef Connection *upstream = open_connection(core, fd, SERVING_UPSTREAM, &PLAIN)
-        if upstream == NULL:
+        cdef Connection *connection = open_connection(core, fd, SERVING_UPSTREAM, &PLAIN)
+        if connection == NULL:
             raise OSError(errno, "worker: adopt")
-        adopt(core, pool, upstream)
+        adopt(core, pool, connection)
         add_shared(&pool.share.n_open, 1)
-        upstream.is_writable = True
-        put_back(core, upstream)
+        connection.own.is_writable = True
+        put_back(core, &connection.own)
 
     def read_log(self) -> list:
         """Access log records since the last call, oldest first."""

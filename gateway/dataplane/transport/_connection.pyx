@@ -1,6 +1,7 @@
 """Structs go round in the worker's own free list; a deadline is a field, its timer follows lazily."""
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memset
+from posix.fcntl cimport F_DUPFD_CLOEXEC, fcntl
 from posix.unistd cimport close as close_descriptor
 
 from gateway.dataplane._core cimport *
@@ -34,7 +35,7 @@ cdef bint watch_peer(Core *core, Connection *connection) noexcept nogil:
     return watch(core, connection, EPOLLIN | EPOLLOUT | EPOLLRDHUP | <uint32_t>EPOLLET)
 
 
-cdef Connection *open_connection(Core *core, int fd, ConnectionState state, const Transport *transport) noexcept nogil:
+cdef Connection *open_connection(Core *core, int fd, StreamState state, const Transport *transport) noexcept nogil:
     cdef Connection *connection = core.spare_connections
     cdef uint16_t life
     if connection != NULL:
@@ -48,27 +49,49 @@ cdef Connection *open_connection(Core *core, int fd, ConnectionState state, cons
             close_descriptor(fd)
             return NULL
     connection.fd = fd
-    connection.transport = transport
-    connection.state = state
+    connection.own.connection = connection
+    connection.own.transport = transport
+    connection.own.state = state
     if not watch_peer(core, connection):
-        close(connection)
+        close(&connection.own)
         connection.next = core.spare_connections
         core.spare_connections = connection
         return NULL
-    connection.deadline_ms = core.now_ms + NEVER_MS
-    arm(&core.wheel, &connection.timer, connection.deadline_ms)
+    connection.own.deadline_ms = core.now_ms + NEVER_MS
+    arm(&core.wheel, &connection.own.timer, connection.own.deadline_ms)
     return connection
+
+
+cdef bint move_down(Core *core, Connection *connection, int limit) noexcept nogil:
+    cdef int fd = connection.fd
+    cdef int low = fcntl(fd, F_DUPFD_CLOEXEC, 0)
+    if low < 0:
+        return False
+    connection.fd = low
+    if low < limit and watch_peer(core, connection):
+        epoll_ctl(core.epoll, EPOLL_CTL_DEL, fd, NULL)      # closing it is not enough while the socket has another number
+        close_descriptor(fd)
+        return True
+    connection.fd = fd
+    close_descriptor(low)
+    return False
+
+
+cdef void local_address(const Connection *connection, sockaddr_storage *out) noexcept nogil:
+    cdef uint32_t size = sizeof(sockaddr_storage)
+    out.ss_family = AF_UNIX
+    getsockname(connection.fd, <sockaddr *>out, &size)
 
 
 cdef void bury(Core *core, Connection *connection) noexcept nogil:
     leave_idle(core, connection)
-    connection.state = DEAD
-    connection.exchange = NULL
+    connection.own.state = DEAD
+    connection.own.exchange = NULL
     connection.next = core.graveyard
     core.graveyard = connection
-    disarm(&connection.timer)
-    close(connection)
-    close_buffer(core, &connection.input)
+    disarm(&connection.own.timer)
+    close(&connection.own)
+    close_buffer(core, &connection.own.input)
     count(core.column, CLOSED)
 
 
@@ -79,7 +102,7 @@ cdef void sweep_graveyard(Core *core) noexcept nogil:
     while following != NULL:
         connection = following
         following = connection.next
-        if connection.is_resumed:       # still on such a list: next time
+        if connection.own.is_listed:     # still on such a list: next time
             connection.next = core.graveyard
             core.graveyard = connection
         else:
@@ -95,22 +118,24 @@ cdef void free_connections(Core *core) noexcept nogil:
         give(CONNECTION, connection)
 
 
-cdef void resume_later(Core *core, Connection *connection) noexcept nogil:
-    if not connection.is_resumed:
-        connection.is_resumed = True
-        connection.next_resumed = core.resumed
-        core.resumed = connection
+cdef void enter_list(StreamList *streams, Stream *stream) noexcept nogil:
+    stream.is_listed = True
+    stream.next_listed = NULL
+    if streams.first == NULL:
+        streams.first = stream
+    else:
+        streams.last.next_listed = stream
+    streams.last = stream
+    streams.n += 1
 
 
-cdef void postpone(Core *core, Connection *connection) noexcept nogil:
-    if not connection.is_resumed:
-        connection.is_resumed = True
-        if core.postponed == NULL:
-            core.postponed = connection
-        else:
-            core.last_postponed.next_resumed = connection
-        core.last_postponed = connection
-        core.n_postponed += 1
+cdef Stream *leave_list(StreamList *streams) noexcept nogil:
+    cdef Stream *stream = streams.first
+    if stream != NULL:
+        streams.first = stream.next_listed
+        streams.n -= 1
+        stream.is_listed = False
+    return stream
 
 
 cdef void enter_ring(Core *core, Connection *ring, Connection *downstream) noexcept nogil:
@@ -150,6 +175,6 @@ cdef Connection *oldest_lingering(Core *core, int listener) noexcept nogil:
     return oldest_of(&core.lingering[listener])
 
 
-cdef int64_t lay_us(const Core *core, const Connection *connection) noexcept nogil:
-    cdef int64_t lay = lay_ms(connection) if core.apart_us >= NOTED_US else 0
+cdef int64_t lay_us(const Core *core, const Stream *stream) noexcept nogil:
+    cdef int64_t lay = lay_ms(stream) if core.apart_us >= NOTED_US else 0
     return min(max(lay, 0) * 1000, core.apart_us)

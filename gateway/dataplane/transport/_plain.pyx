@@ -8,73 +8,73 @@ from gateway.dataplane._core cimport *
 from gateway.dataplane.transport._linux cimport *
 
 
-cdef ssize_t read_plain(Connection *connection, char *at, size_t room) noexcept nogil:
-    cdef ssize_t n = recv(connection.fd, at, room, 0)
+cdef ssize_t read_plain(Stream *stream, char *at, size_t room) noexcept nogil:
+    cdef ssize_t n = recv(stream.connection.fd, at, room, 0)
     if n > 0:
         # A short read has drained the socket, unless the peer's end lies behind it: what comes later is a new edge.
-        if <size_t>n < room and not connection.is_ending:
-            connection.is_readable = False
+        if <size_t>n < room and not stream.is_ending:
+            stream.is_readable = False
         return n
     if n < 0 and errno != EAGAIN:
         return BROKEN
-    connection.is_readable = False
+    stream.is_readable = False
     return n if n == 0 else BLOCKED
 
 
-cdef ssize_t write_plain(Connection *connection, const iovec *parts, int n, bint has_more) noexcept nogil:
+cdef ssize_t write_plain(Stream *stream, const iovec *parts, int n, bint has_more) noexcept nogil:
     cdef ssize_t sent
     cdef msghdr message
     cdef int flags = MSG_NOSIGNAL | MSG_MORE if has_more else MSG_NOSIGNAL
     if n == 1:      # the kernel has no vector to read
-        sent = send(connection.fd, parts.iov_base, parts.iov_len, flags)
+        sent = send(stream.connection.fd, parts.iov_base, parts.iov_len, flags)
     else:
         memset(&message, 0, sizeof(message))
         message.msg_iov = <iovec *>parts
         message.msg_iovlen = n
-        sent = sendmsg(connection.fd, &message, flags)
+        sent = sendmsg(stream.connection.fd, &message, flags)
     if sent >= 0:
         return sent
     if errno != EAGAIN:
         return BROKEN
-    connection.is_writable = False
+    stream.is_writable = False
     return BLOCKED
 
 
-cdef bint peek_plain(const Connection *connection) noexcept nogil:
+cdef bint peek_plain(const Stream *stream) noexcept nogil:
     cdef char byte = 0
-    return recv(connection.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 or errno != EAGAIN
+    return recv(stream.connection.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 or errno != EAGAIN
 
 
-cdef bint has_connected_plain(const Connection *connection) noexcept nogil:
+cdef bint has_connected_plain(const Stream *stream) noexcept nogil:
     cdef int error = 0
     cdef uint32_t size = sizeof(error)
-    return getsockopt(connection.fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 and error == 0
+    return getsockopt(stream.connection.fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 and error == 0
 
 
-cdef void end_plain(Connection *connection) noexcept nogil:
-    shutdown(connection.fd, SHUT_WR)
+cdef void end_plain(Stream *stream) noexcept nogil:
+    shutdown(stream.connection.fd, SHUT_WR)
 
 
-cdef int64_t unsent_plain(const Connection *connection) noexcept nogil:
+cdef int64_t unsent_plain(const Stream *stream) noexcept nogil:
     cdef int n = 0
-    return n if ioctl(connection.fd, SIOCOUTQ, &n) == 0 else -1
+    return n if ioctl(stream.connection.fd, SIOCOUTQ, &n) == 0 else -1
 
 
-cdef int64_t lay_ms_plain(const Connection *connection) noexcept nogil:
+cdef int64_t lay_ms_plain(const Stream *stream) noexcept nogil:
     cdef tcp_info info
     cdef uint32_t size = sizeof(info)
-    return info.tcpi_last_data_recv if getsockopt(connection.fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 else -1
+    return info.tcpi_last_data_recv if getsockopt(stream.connection.fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 else -1
 
 
-cdef void end_with_reset_plain(Connection *connection) noexcept nogil:
+cdef void end_with_reset_plain(Stream *stream) noexcept nogil:
     cdef linger at_once
     at_once.l_onoff = 1
     at_once.l_linger = 0
-    setsockopt(connection.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once))
+    setsockopt(stream.connection.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once))
 
 
-cdef void close_plain(Connection *connection) noexcept nogil:
-    close(connection.fd)
+cdef void close_plain(Stream *stream) noexcept nogil:
+    close(stream.connection.fd)
 
 
 PLAIN.read = read_plain

@@ -18,7 +18,7 @@ cdef bint may_look(Core *core, const Pool *pool, int32_t row) noexcept nogil:
     if core.looks_left <= 0:
         if core.looks_left == 0:
             core.looks_left = -1
-            core.tended_from = row + 1      # who is woken last is looked at first
+            core.tended_from = row      # who is woken first is looked at first
         return False
     core.looks_left = max(core.looks_left - pool.n_endpoints * core.n_workers, 0)
     return True

@@ -5,7 +5,7 @@ Must not know what an exchange does with a connection.
 """
 from libc.stdint cimport int64_t
 
-from gateway.dataplane._core cimport Connection, Core, Exchange, UpstreamPool
+from gateway.dataplane._core cimport Connection, Core, Exchange, Stream, UpstreamPool
 from routing_core._layout cimport Endpoint
 
 cdef enum Lack:
@@ -18,22 +18,22 @@ cdef enum Lack:
 # The pool of an endpoint's row, made when it is first asked for; NULL when there is no memory or no such row.
 cdef UpstreamPool *pool_of(Core *core, const Endpoint *endpoint) noexcept nogil
 # The newest idle connection that is still alive, taken out; NULL when there is none. careful: asks the socket itself.
-cdef Connection *borrow(Core *core, UpstreamPool *pool, bint careful) noexcept nogil
+cdef Stream *borrow(Core *core, UpstreamPool *pool, bint careful) noexcept nogil
 # A place among the connections that the endpoint may have, of all workers'; a pooled one may go for it. False: there is none.
 cdef bint take_place(Core *core, UpstreamPool *pool) noexcept nogil
 # Neither a pooled connection nor a place.
 cdef bint is_full(const Core *core, const UpstreamPool *pool) noexcept nogil
 # In the place that was taken, a new connection, CONNECTING or, when it is there at once, SERVING_UPSTREAM; NULL: failed at once,
 # or not yet possible, for what is lacking.
-cdef Connection *reach(Core *core, UpstreamPool *pool, const Endpoint *endpoint, Lack *lack) noexcept nogil
+cdef Stream *reach(Core *core, UpstreamPool *pool, const Endpoint *endpoint, Lack *lack) noexcept nogil
 # A connection joins the pool's accounts.
 cdef void adopt(Core *core, UpstreamPool *pool, Connection *upstream) noexcept nogil
 # Back into the pool. The gate may say that it is of no more use: then it is closed.
-cdef void put_back(Core *core, Connection *upstream) noexcept nogil
+cdef void put_back(Core *core, Stream *upstream) noexcept nogil
 # Closes an upstream connection of any state, with its accounts.
-cdef void drop_upstream(Core *core, Connection *upstream) noexcept nogil
+cdef void drop_upstream(Core *core, Stream *upstream) noexcept nogil
 # It is a tunnel's from now on: no longer one of those that its pool may have.
-cdef void set_apart(Core *core, Connection *upstream) noexcept nogil
+cdef void set_apart(Core *core, Stream *upstream) noexcept nogil
 # The first of those who wait is looked at again in this turn.
 cdef void wake_first(Core *core, UpstreamPool *pool) noexcept nogil
 # Who waits goes on: the first one here, or at another worker, which is called.
@@ -59,7 +59,7 @@ cdef void tend_pools(Core *core) noexcept nogil
 # The same at once, of the rows that another worker has called for.
 cdef void tend_called(Core *core, int64_t rows) noexcept nogil
 # The next connection in use to tell that its endpoint is silent; NULL: all have been told since the last tick.
-cdef Connection *next_in_vain(Core *core) noexcept nogil
+cdef Stream *next_in_vain(Core *core) noexcept nogil
 # An idle connection of any pool is closed, for its descriptor. False: there is none.
 cdef bint drop_any_idle(Core *core) noexcept nogil
 # Whether a request could be asked there now, without a wait for its connection.

@@ -40,19 +40,21 @@ cdef UpstreamPool *pool_of(Core *core, const Endpoint *endpoint) noexcept nogil:
 
 cdef void take_out(Connection *upstream) noexcept nogil:
     """From anywhere among the idle: a pool that dies ends in any order."""
+    cdef UpstreamPool *pool = upstream.own.pool
     if upstream.previous != NULL:
         upstream.previous.next = upstream.next
     else:
-        upstream.pool.idle = upstream.next
+        pool.idle = upstream.next
     if upstream.next != NULL:
         upstream.next.previous = upstream.previous
     upstream.next = upstream.previous = NULL
-    upstream.pool.n_idle -= 1
+    pool.n_idle -= 1
 
 
-cdef void begin_use(Connection *upstream) noexcept nogil:
+cdef void begin_use(Stream *upstream) noexcept nogil:
     """At the ring's end: who has been told longest ago is the first."""
-    cdef Connection *first = upstream.pool.used
+    cdef Stream *first = upstream.pool.used
+    upstream.pool.n_used += 1
     if first == NULL:
         upstream.pool.used = upstream.older = upstream.newer = upstream
         return
@@ -62,42 +64,46 @@ cdef void begin_use(Connection *upstream) noexcept nogil:
     first.older = upstream
 
 
-cdef void end_use(Connection *upstream) noexcept nogil:
+cdef void end_use(Stream *upstream) noexcept nogil:
     if upstream.newer == NULL:
         return
     if upstream.pool.used == upstream:
         upstream.pool.used = upstream.newer if upstream.newer != upstream else NULL
+    upstream.pool.n_used -= 1
     upstream.older.newer = upstream.newer
     upstream.newer.older = upstream.older
     upstream.older = upstream.newer = NULL
 
 
-cdef Connection *borrow(Core *core, UpstreamPool *pool, bint careful) noexcept nogil:
-    cdef Connection *upstream
+cdef Stream *borrow(Core *core, UpstreamPool *pool, bint careful) noexcept nogil:
+    cdef Connection *connection
+    cdef Stream *upstream
     cdef bint looks
     while pool.idle != NULL:
-        upstream = pool.idle
+        connection = pool.idle
+        upstream = &connection.own
         # A peer that closes, or speaks unasked, just now is seen by its socket before epoll tells. One that came back ahead of its event
         # would have that taken for the next answer.
-        looks = careful or core.is_crowded or upstream.lent_in == core.told
+        looks = careful or core.is_crowded or connection.lent_in == core.told
         if looks and peek(upstream):
             drop_upstream(core, upstream)
             continue
-        take_out(upstream)
+        take_out(connection)
         begin_use(upstream)
         upstream.state = SERVING_UPSTREAM
         upstream.is_reused = True
-        upstream.lent_in = 0 if looks else core.told
+        connection.lent_in = 0 if looks else core.told
         count(core.column, UPSTREAM_REUSED)
         return upstream
     return NULL
 
 
-cdef Connection *reach(Core *core, UpstreamPool *pool, const Endpoint *endpoint, Lack *lack) noexcept nogil:
+cdef Stream *reach(Core *core, UpstreamPool *pool, const Endpoint *endpoint, Lack *lack) noexcept nogil:
     cdef const sockaddr *address = <const sockaddr *>endpoint.address.bytes
     cdef int one = 1
     cdef bint is_there
-    cdef Connection *upstream
+    cdef Connection *connection
+    cdef Stream *upstream
     cdef int fd = socket(address.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
     if fd < 0:
         if errno == EMFILE or errno == ENFILE:
@@ -120,27 +126,29 @@ cdef Connection *reach(Core *core, UpstreamPool *pool, const Endpoint *endpoint,
             lack[0] = LACKS_ROOM
         close(fd)
         return NULL
-    upstream = open_connection(core, fd, SERVING_UPSTREAM if is_there else CONNECTING, &PLAIN)
-    if upstream == NULL:
+    connection = open_connection(core, fd, SERVING_UPSTREAM if is_there else CONNECTING, &PLAIN)
+    if connection == NULL:
         lack[0] = LACKS_OWN
         return NULL
     pool.lacks_port = False
+    upstream = &connection.own
     upstream.is_writable = is_there
     upstream.opened_us = core.now_us
-    adopt(core, pool, upstream)
+    adopt(core, pool, connection)
     begin_use(upstream)
     count(core.column, UPSTREAM_OPENED)
     return upstream
 
 
 cdef void adopt(Core *core, UpstreamPool *pool, Connection *upstream) noexcept nogil:
-    upstream.pool = pool
+    upstream.own.pool = pool
     pool.n_open += 1
     core.n_upstream += 1
     add_own(&pool.columns[core.number].connections, 1)
 
 
-cdef void put_back(Core *core, Connection *upstream) noexcept nogil:
+cdef void put_back(Core *core, Stream *upstream) noexcept nogil:
+    cdef Connection *connection = upstream.connection
     cdef UpstreamPool *pool = upstream.pool
     upstream.exchange = NULL
     # Full reads leave the flag set: only the socket knows.
@@ -149,43 +157,43 @@ cdef void put_back(Core *core, Connection *upstream) noexcept nogil:
     # Also where probes or outliers have shut the gate: a panic goes on asking who answers, and has no port for each request.
     if (upstream.is_ending or upstream.is_readable or not is_answering(pool.gate, pool.columns, core.n_workers)
             or is_owed(core, pool) or is_overfull(core, pool)):     # who it goes to makes one of its own
-        drop_idle(core, upstream)
+        drop_idle(core, connection)
         return
     end_use(upstream)
-    upstream.lent_in = 0 if upstream.heard_in == core.told else core.told
+    connection.lent_in = 0 if connection.heard_in == core.told else core.told
     upstream.state = POOLED
-    upstream.next = pool.idle
+    connection.next = pool.idle
     if pool.idle != NULL:
-        pool.idle.previous = upstream
-    pool.idle = upstream
+        pool.idle.previous = connection
+    pool.idle = connection
     pool.n_idle += 1
     set_deadline(core, upstream, core.snapshot.settings.upstream_idle_ms)
     pass_on(core, pool)
 
 
-cdef void drop_upstream(Core *core, Connection *upstream) noexcept nogil:
+cdef void drop_upstream(Core *core, Stream *upstream) noexcept nogil:
     cdef UpstreamPool *pool = upstream.pool
     if upstream.state == POOLED:
-        take_out(upstream)
+        take_out(upstream.connection)
     end_use(upstream)
     if not upstream.is_apart:
         pool.n_open -= 1
         free_place(pool)
     core.n_upstream -= 1
     add_own(&pool.columns[core.number].connections, -1)
-    bury(core, upstream)
+    bury(core, upstream.connection)
     pass_on(core, pool)
 
 
 cdef void drop_idle(Core *core, Connection *upstream) noexcept nogil:
     """One that is between two exchanges. By a reset, or a port of ours waits for a minute behind each: under a limit these are many. Not
     where an endpoint that answered early has not got all of the request yet: a reset takes back what is on its way."""
-    if unsent(upstream) == 0:
-        end_with_reset(upstream)
-    drop_upstream(core, upstream)
+    if unsent(&upstream.own) == 0:
+        end_with_reset(&upstream.own)
+    drop_upstream(core, &upstream.own)
 
 
-cdef void set_apart(Core *core, Connection *upstream) noexcept nogil:
+cdef void set_apart(Core *core, Stream *upstream) noexcept nogil:
     end_use(upstream)
     upstream.is_apart = True
     upstream.pool.n_open -= 1
@@ -389,14 +397,14 @@ cdef void tend_pool(Core *core, UpstreamPool *pool) noexcept nogil:
         drop_idle(core, pool.idle)
     wake_first(core, pool)
     if pool.used != NULL and pool.n_in_vain == 0 and is_silent(pool.gate):
-        pool.n_in_vain = pool.n_open - pool.n_idle
+        pool.n_in_vain = pool.n_used
         pool.next_silent = core.silent
         core.silent = pool
 
 
-cdef Connection *next_in_vain(Core *core) noexcept nogil:
+cdef Stream *next_in_vain(Core *core) noexcept nogil:
     cdef UpstreamPool *pool
-    cdef Connection *upstream
+    cdef Stream *upstream
     while core.silent != NULL:
         pool = core.silent
         if pool.n_in_vain > 0 and pool.used != NULL and is_silent(pool.gate):
@@ -424,7 +432,7 @@ cdef bint drop_any_idle(Core *core) noexcept nogil:
         if core.pools[block] != NULL:
             for i in range(BLOCK_POOLS):
                 if core.pools[block][i].idle != NULL:
-                    drop_upstream(core, core.pools[block][i].idle)
+                    drop_upstream(core, &core.pools[block][i].idle.own)
                     return True
     return False
 
