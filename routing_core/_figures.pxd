@@ -58,7 +58,8 @@ cdef struct EndpointColumn:
     int64_t bad_by[GROUP_CELLS]     # errors and server errors by group, see add_to_group
     int64_t good_by[GROUP_CELLS]    # all other answers likewise
     int64_t slow_by[GROUP_CELLS]    # of all answers: those far slower than the pool's good ones are
-    int64_t also_unused[4]
+    int64_t idle                # of the connections: they carry no exchange
+    int64_t also_unused[3]
 
 cdef struct EndpointShare:      # one cache line: what workers have of its limits; all write it, none for an exchange on a pooled connection
     int64_t n_open              # connections, tunnels apart

@@ -4,7 +4,7 @@ from libc.string cimport memmove
 
 from gateway.dataplane._core cimport *
 from gateway.dataplane.http1._chunks cimport CHUNK_BAD, CHUNK_DATA, CHUNK_END, Step, begin_chunks, drop_trailers, feed_chunks
-from gateway.dataplane.transport._buffers cimport close_buffer, has_room, make_room, open_buffer
+from gateway.dataplane.transport._buffers cimport close_buffer, make_room, open_buffer, room_for_new
 from gateway.dataplane.transport._connection cimport fill
 from gateway.dataplane.transport._linux cimport iovec
 from gateway.dataplane.transport._transport cimport write
@@ -128,8 +128,8 @@ cdef Pumped refill(Core *core, Flow *flow, Stream *source) noexcept nogil:
     """Reads more of the body into the source's buffer. PUMP_DONE: something came."""
     cdef Buffer *buffer = &source.input
     cdef ssize_t came
-    cdef bint is_short = not has_room(core, 0)
-    cdef uint32_t most = <uint32_t>LARGE_BYTES if has_room(core, LARGE_BYTES) else <uint32_t>SMALL_BYTES
+    cdef int64_t room = room_for_new(core)
+    cdef uint32_t most = <uint32_t>LARGE_BYTES if room >= <int64_t>LARGE_BYTES else <uint32_t>SMALL_BYTES
     cdef uint32_t wanted = <uint32_t>min(flow.left, <int64_t>most) if flow.framing == BY_LENGTH else most
     if buffer.at == NULL:
         if not open_buffer(core, buffer, wanted):
@@ -141,7 +141,7 @@ cdef Pumped refill(Core *core, Flow *flow, Stream *source) noexcept nogil:
             return PUMP_NO_MEMORY
     else:                               # all that was judged is sent, and all was judged
         flow.keeps = False
-        if buffer.capacity < wanted or (is_short and buffer.capacity > <uint32_t>SMALL_BYTES):
+        if buffer.capacity < wanted or (room < 0 and buffer.capacity > <uint32_t>SMALL_BYTES):
             close_buffer(core, buffer)
             if not open_buffer(core, buffer, wanted):
                 return PUMP_NO_MEMORY

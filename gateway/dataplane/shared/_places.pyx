@@ -65,15 +65,13 @@ cdef int64_t free_places(const Core *core, const UpstreamPool *pool) noexcept no
     """Of the endpoint's, those without a request, where some are connections that lie idle: the others are on their way to who waits."""
     cdef const EndpointColumn *column
     cdef int64_t n_idle = 0, n_requests = 0
-    cdef int64_t in_flight
     cdef int worker
     for worker in range(core.n_workers):
         if is_hung(core.crew, worker):
             continue
         column = &pool.columns[worker]
-        in_flight = load_relaxed(&column.in_flight)
-        n_idle += load_relaxed(&column.connections) - in_flight
-        n_requests += in_flight - load_relaxed(&column.tunnels)
+        n_idle += load_relaxed(&column.idle)
+        n_requests += load_relaxed(&column.in_flight) - load_relaxed(&column.tunnels)
     return max(core.snapshot.settings.max_upstream - n_requests, 0) if n_idle > 0 else 0
 
 

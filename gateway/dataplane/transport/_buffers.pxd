@@ -10,7 +10,10 @@ from routing_core._atomic cimport load_relaxed
 # Whether what is new may have buffers: heads, and large ones for bodies. That is half of the bound; the other half is for what is under
 # way, which takes small ones, and no more than twice what it began with. So nobody whose request was read waits for its answer's buffer.
 cdef inline bint has_room(Core *core, uint32_t wanted) noexcept nogil:
-    return load_relaxed(&core.stock.held) + wanted <= core.snapshot.settings.buffers_for_new
+    return room_for_new(core) >= wanted
+
+cdef inline int64_t room_for_new(Core *core) noexcept nogil:
+    return core.snapshot.settings.buffers_for_new - load_relaxed(&core.stock.held)
 
 # False when there is no memory. wanted: bytes, at most LARGE_BYTES.
 cdef bint open_buffer(Core *core, Buffer *buffer, uint32_t wanted) noexcept nogil

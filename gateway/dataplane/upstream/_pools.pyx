@@ -38,7 +38,12 @@ cdef UpstreamPool *pool_of(Core *core, const Endpoint *endpoint) noexcept nogil:
     return block
 
 
-cdef void take_out(Connection *upstream) noexcept nogil:
+cdef inline void count_idle(Core *core, UpstreamPool *pool, int by) noexcept nogil:
+    pool.n_idle += by
+    add_own(&pool.columns[core.number].idle, by)
+
+
+cdef void take_out(Core *core, Connection *upstream) noexcept nogil:
     """From anywhere among the idle: a pool that dies ends in any order."""
     cdef UpstreamPool *pool = upstream.own.pool
     if upstream.previous != NULL:
@@ -48,7 +53,7 @@ cdef void take_out(Connection *upstream) noexcept nogil:
     if upstream.next != NULL:
         upstream.next.previous = upstream.previous
     upstream.next = upstream.previous = NULL
-    pool.n_idle -= 1
+    count_idle(core, pool, -1)
 
 
 cdef void begin_use(Stream *upstream) noexcept nogil:
@@ -88,7 +93,7 @@ cdef Stream *borrow(Core *core, UpstreamPool *pool, bint careful) noexcept nogil
         if looks and peek(upstream):
             drop_upstream(core, upstream)
             continue
-        take_out(connection)
+        take_out(core, connection)
         begin_use(upstream)
         upstream.state = SERVING_UPSTREAM
         upstream.is_reused = True
@@ -166,7 +171,7 @@ cdef void put_back(Core *core, Stream *upstream) noexcept nogil:
     if pool.idle != NULL:
         pool.idle.previous = connection
     pool.idle = connection
-    pool.n_idle += 1
+    count_idle(core, pool, 1)
     set_deadline(core, upstream, core.snapshot.settings.upstream_idle_ms)
     pass_on(core, pool)
 
@@ -174,7 +179,7 @@ cdef void put_back(Core *core, Stream *upstream) noexcept nogil:
 cdef void drop_upstream(Core *core, Stream *upstream) noexcept nogil:
     cdef UpstreamPool *pool = upstream.pool
     if upstream.state == POOLED:
-        take_out(upstream.connection)
+        take_out(core, upstream.connection)
     end_use(upstream)
     if not upstream.is_apart:
         pool.n_open -= 1
@@ -289,7 +294,7 @@ cdef void ask_for_idle(Core *core, UpstreamPool *pool) noexcept nogil:
         return
     for worker in range(core.n_workers):
         column = &pool.columns[worker]
-        n_idle = load_relaxed(&column.connections) - load_relaxed(&column.in_flight)
+        n_idle = load_relaxed(&column.idle)
         if worker != core.number and n_idle > most and is_turning(core, worker):
             most = n_idle
             found = worker
