@@ -288,7 +288,7 @@ cdef struct Exchange:
     int64_t first_byte_us   # of the answer, by the clock; 0: none yet
     int64_t waited_us       # for it, by then
     int64_t lay_us          # how long it lay here
-    uint8_t client[16]      # whom it was decided for
+    uint8_t client[16]      # whom it is decided for: the peer, or who a trusted hop says
     uint64_t place          # in the tally of exchanges; 0: none
     Location location
     Note note

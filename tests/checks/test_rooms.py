@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,17 @@ def test_no_module_knows_one_that_knows_it():
 def test_an_arrow_that_follows_from_others_is_left_out(arrows, left):
     assert rooms.circles(arrows) == []
     assert rooms.reduced(arrows) == left
+
+
+def test_who_carries_an_exchange_on_knows_streams_alone():
+    """So many streams on one connection (HTTP/2) change nothing there."""
+    proxy = Path("gateway/dataplane/proxy")
+    paths = [
+        *Path("gateway/dataplane/exchange").glob("_*.p[xy][dx]"),
+        *(proxy / f"{name}.pyx" for name in ("_attempts", "_elsewhere", "_leaving", "_queueing", "_redirect", "_reply")),
+    ]
+    assert len(paths) >= 18
+    assert [str(path) for path in paths if re.search(r"\bConnection \*|\.connection\b", path.read_text())] == []
 
 
 def test_a_circle_is_found():

@@ -10,14 +10,16 @@ from gateway.dataplane._core cimport *
 from gateway.dataplane.downstream._client cimport is_trusted, read_peer, write_address
 from gateway.dataplane.downstream._doors cimport comes_back, enter_doors, leave_doors, stays
 from gateway.dataplane.downstream._holders cimport enter_holder, may_have_more
+from gateway.dataplane.downstream._resting cimport enter_idle
 from gateway.dataplane.downstream._room cimport make_room, make_room_anywhere
 from gateway.dataplane.shared._counters cimport *
 from gateway.dataplane.shared._places cimport has_more_clients
 from gateway.dataplane.shared._snapshot cimport CLOSING, orders_of
 from gateway.dataplane.shared._tally cimport TALLIED_CONNECTIONS, give_place
-from gateway.dataplane.transport._connection cimport enter_idle, move_down, open_connection, set_deadline
+from gateway.dataplane.transport._connection cimport move_down, open_connection
 from gateway.dataplane.transport._linux cimport *
 from gateway.dataplane.transport._plain cimport PLAIN
+from gateway.dataplane.transport._stream cimport set_deadline
 from routing_core._atomic cimport add_own, add_shared, load_acquire
 
 

@@ -1,8 +1,9 @@
 """Who may follow whom stands in allowed_after(); every change goes through move()."""
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from gateway.dataplane._core cimport *
 from gateway.dataplane.downstream._holders cimport leave_holder, mark_busy, mark_calm
+from gateway.dataplane.downstream._resting cimport *
 from gateway.dataplane.exchange._account cimport close_account, end_attempt, note_cut, note_given_up
 from gateway.dataplane.exchange._blame cimport is_cut
 from gateway.dataplane.exchange._flow cimport begin_body
@@ -14,7 +15,8 @@ from gateway.dataplane.shared._counters cimport BAD_TRANSITIONS, count
 from gateway.dataplane.shared._snapshot cimport hold, let_go
 from gateway.dataplane.shared._tally cimport give_place
 from gateway.dataplane.transport._buffers cimport close_buffer, put_spare, take_spare
-from gateway.dataplane.transport._connection cimport *
+from gateway.dataplane.transport._connection cimport bury
+from gateway.dataplane.transport._stream cimport *
 from gateway.dataplane.transport._transport cimport end as say_end, end_with_reset
 from gateway.dataplane.upstream._pools cimport drop_upstream, leave_line, put_back
 from routing_core._atomic cimport add_own, add_shared
@@ -52,7 +54,7 @@ cdef void begin_use(Core *core, Connection *connection) noexcept nogil:
     connection.n_exchanges += 1
     connection.n_under_way += 1
     if connection.n_under_way == 1:
-        leave_idle(core, connection)
+        leave_rest(core, connection)
         mark_busy(connection)
         add_own(&core.column.idle[connection.listener], -1)
         add_own(&core.column.active[connection.listener], 1)
@@ -78,6 +80,7 @@ cdef Exchange *open_exchange(Core *core, Stream *downstream) noexcept nogil:
     exchange.started_us = core.now_us
     exchange.began_us = clock_us(core)
     exchange.snapshot = core.snapshot
+    memcpy(exchange.client, downstream.connection.peer, 16)
     exchange.minor = 1
     begin_body(&exchange.up)
     hold(core.snapshot, core.number)
@@ -187,7 +190,7 @@ cdef void await_next(Core *core, Stream *downstream) noexcept nogil:
 cdef void linger_on(Core *core, Stream *downstream) noexcept nogil:
     # RFC 9112 9.6: half-close, then read until the client's end, or it may lose the answer to a reset: also when all that has come
     # is read, for more may be on its way. Not behind its end: what came before that is here, and once it is read, to close says the same.
-    leave_idle(core, downstream.connection)
+    leave_rest(core, downstream.connection)
     if not downstream.is_ending:
         say_end(downstream)
     downstream.state = LINGERING
@@ -207,6 +210,7 @@ cdef void close_downstream(Core *core, Stream *downstream) noexcept nogil:
         if connection == core.over:
             core.over = NULL
         leave_holder(core, connection)
+        leave_rest(core, connection)
         give_place(core.tally, core.number, connection.place)
         bury(core, connection)
 

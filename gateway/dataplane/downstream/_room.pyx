@@ -6,10 +6,10 @@ from libc.string cimport memset
 from gateway.dataplane._core cimport *
 from gateway.dataplane.downstream._holders cimport held_by, most_held
 from gateway.dataplane.downstream._life cimport end_downstream
+from gateway.dataplane.downstream._resting cimport oldest_idle, oldest_lingering
 from gateway.dataplane.shared._calls cimport call_for_descriptor, call_for_room, called_for, is_turning, take_descriptors, take_wanted
 from gateway.dataplane.shared._counters cimport EVICTED, Column, count
 from gateway.dataplane.shared._places cimport has_more_clients
-from gateway.dataplane.transport._connection cimport oldest_idle, oldest_lingering
 from gateway.dataplane.upstream._pools cimport drop_any_idle
 from routing_core._atomic cimport load_relaxed
 from routing_core._random cimport next_u64

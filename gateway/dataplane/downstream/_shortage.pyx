@@ -16,7 +16,7 @@ from gateway.dataplane.shared._calls cimport is_turning
 from gateway.dataplane.shared._clock cimport clock_us
 from gateway.dataplane.shared._counters cimport BUFFER_WAITS, EVICTED_FOR_BUFFERS, count
 from gateway.dataplane.transport._buffers cimport give_back, has_room, shed_spare_buffers
-from gateway.dataplane.transport._connection cimport enter_list, leave_list, postpone
+from gateway.dataplane.transport._stream cimport enter_list, leave_list, postpone
 from routing_core._atomic cimport load_relaxed, store_relaxed
 
 cdef enum:

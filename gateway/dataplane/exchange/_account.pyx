@@ -208,7 +208,6 @@ cdef inline bint is_drawn(Core *core, const Exchange *exchange) noexcept nogil:
 
 
 cdef void note_headless(Core *core, Exchange *exchange) noexcept nogil:
-    memcpy(exchange.client, exchange.downstream.connection.peer, 16)
     exchange.is_logged = is_drawn(core, exchange)
 
 

@@ -5,8 +5,8 @@ from libc.string cimport memmove
 from gateway.dataplane._core cimport *
 from gateway.dataplane.http1._chunks cimport CHUNK_BAD, CHUNK_DATA, CHUNK_END, Step, begin_chunks, drop_trailers, feed_chunks
 from gateway.dataplane.transport._buffers cimport close_buffer, make_room, open_buffer, room_for_new
-from gateway.dataplane.transport._connection cimport fill
 from gateway.dataplane.transport._linux cimport iovec
+from gateway.dataplane.transport._stream cimport fill
 from gateway.dataplane.transport._transport cimport write
 
 

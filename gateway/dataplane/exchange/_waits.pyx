@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t
 
 from gateway.dataplane._core cimport *
 from gateway.dataplane.shared._settings cimport Settings
-from gateway.dataplane.transport._connection cimport NEVER_MS, set_deadline
+from gateway.dataplane.transport._stream cimport NEVER_MS, set_deadline
 
 
 cdef void end_wait(Core *core, Flow *flow) noexcept nogil:

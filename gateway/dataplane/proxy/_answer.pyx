@@ -13,7 +13,7 @@ from gateway.dataplane.proxy._affinity cimport append_cookie, cookie_bytes
 from gateway.dataplane.proxy._forward cimport append_debug, begin_response, end_head
 from gateway.dataplane.shared._snapshot cimport CLOSING, LAMEDUCK, Orders, orders_of
 from gateway.dataplane.transport._buffers cimport grow_buffer, make_room, open_buffer
-from gateway.dataplane.transport._connection cimport fill, lay_us, postpone
+from gateway.dataplane.transport._stream cimport fill, lay_us, postpone
 from routing_core._atomic cimport load_relaxed
 from routing_core._figures cimport SCALE, reason_text
 from routing_core._random cimport next_u64

@@ -21,7 +21,7 @@ from gateway.dataplane.shared._clock cimport clock_us
 from gateway.dataplane.shared._counters cimport *
 from gateway.dataplane.shared._places cimport free_place
 from gateway.dataplane.transport._buffers cimport close_buffer, open_buffer
-from gateway.dataplane.transport._connection cimport *
+from gateway.dataplane.transport._stream cimport *
 from gateway.dataplane.transport._transport cimport end as say_end, has_connected
 from gateway.dataplane.upstream._choice cimport choose
 from gateway.dataplane.upstream._pools cimport *

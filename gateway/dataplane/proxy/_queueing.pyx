@@ -6,7 +6,7 @@ from gateway.dataplane.exchange._tried cimport forget
 from gateway.dataplane.proxy._attempts cimport attempt, has_tries_left
 from gateway.dataplane.proxy._elsewhere cimport FOLLOWED_NOT, FOLLOWED_STAYS, Followed, follow_newest
 from gateway.dataplane.shared._snapshot cimport has_closed
-from gateway.dataplane.transport._connection cimport resume_later, set_deadline
+from gateway.dataplane.transport._stream cimport resume_later, set_deadline
 from gateway.dataplane.upstream._choice cimport would_move
 from gateway.dataplane.upstream._pools cimport ask_for_idle, dequeue, is_full, others_are_first, pass_on
 from routing_core._figures cimport is_admitting

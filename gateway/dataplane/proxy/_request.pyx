@@ -1,11 +1,11 @@
 """The head is parsed as soon as it may be whole; what a slow sender adds is only searched for the end."""
 from libc.stdint cimport int32_t, uint8_t, uint32_t
-from libc.string cimport memcpy
 
 from gateway.dataplane._core cimport *
 from gateway.dataplane.downstream._client cimport is_trusted, read_forwarded, write_address, write_local
 from gateway.dataplane.downstream._holders cimport mark_begun, may_have_more, refile
 from gateway.dataplane.downstream._life cimport close_downstream, open_exchange
+from gateway.dataplane.downstream._resting cimport enter_idle, leave_rest
 from gateway.dataplane.downstream._shortage cimport finds_room
 from gateway.dataplane.exchange._account cimport note_headless, note_request
 from gateway.dataplane.exchange._flow cimport begin_body
@@ -19,8 +19,9 @@ from gateway.dataplane.proxy._redirect cimport redirect
 from gateway.dataplane.shared._counters cimport *
 from gateway.dataplane.shared._tally cimport TALLIED_EXCHANGES
 from gateway.dataplane.transport._buffers cimport close_buffer, make_room, open_buffer
-from gateway.dataplane.transport._connection cimport *
+from gateway.dataplane.transport._connection cimport local_address
 from gateway.dataplane.transport._linux cimport sockaddr_storage
+from gateway.dataplane.transport._stream cimport *
 from geoip._cache cimport locate_cached
 from geoip._locator cimport Lookup
 from routing_core._atomic cimport add_own
@@ -65,41 +66,41 @@ cdef Lookup find_place(Core *core, const uint8_t *address, Location *place) noex
     return lookup
 
 
-cdef void recognise(Core *core, Stream *downstream) noexcept nogil:
+cdef void recognise(Core *core, Connection *connection) noexcept nogil:
     """Of what is remembered of the peer nothing outlives its snapshot: a pin is a place in a list, a hop is trusted by settings."""
-    if downstream.connection.generation == core.snapshot.generation:
+    if connection.generation == core.snapshot.generation:
         return
-    downstream.connection.generation = core.snapshot.generation
-    downstream.connection.is_trusted = is_trusted(core.snapshot.settings, downstream.connection.peer)
-    downstream.connection.is_located = False
-    refile(core, downstream.connection)
+    connection.generation = core.snapshot.generation
+    connection.is_trusted = is_trusted(core.snapshot.settings, connection.peer)
+    connection.is_located = False
+    refile(core, connection)
 
 
 cdef bint identify_client(Core *core, Exchange *exchange, const char *text, const RequestHead *head) noexcept nogil:
-    """True: it is who a trusted hop says."""
-    cdef Stream *downstream = exchange.downstream
-    if downstream.connection.is_trusted and read_forwarded(core.snapshot.settings, text, head, exchange.client):
+    """True: it is who a trusted hop says, and not the peer."""
+    cdef Connection *connection = exchange.downstream.connection
+    if connection.is_trusted and read_forwarded(core.snapshot.settings, text, head, exchange.client):
         find_place(core, exchange.client, &exchange.location)
         return True
-    memcpy(exchange.client, downstream.connection.peer, 16)
-    if not downstream.connection.is_located:
-        downstream.connection.is_located = True
-        find_place(core, downstream.connection.peer, &downstream.connection.location)
-    exchange.location = downstream.connection.location
+    if not connection.is_located:
+        connection.is_located = True
+        find_place(core, connection.peer, &connection.location)
+    exchange.location = connection.location
     return False
 
 
 cdef bint compose(Core *core, Exchange *exchange, const char *text, const RequestHead *head, bint is_forwarded) noexcept nogil:
     cdef Facts facts
     cdef sockaddr_storage local
-    facts.peer = exchange.downstream.connection.peer_text
-    facts.peer_length = exchange.downstream.connection.peer_length
-    facts.is_trusted = exchange.downstream.connection.is_trusted
+    cdef Connection *connection = exchange.downstream.connection
+    facts.peer = connection.peer_text
+    facts.peer_length = connection.peer_length
+    facts.is_trusted = connection.is_trusted
     facts.is_forwarded = is_forwarded
     if facts.is_trusted:
         facts.client_length = <uint32_t>write_address(exchange.client, facts.client)
     if head.authority_length == 0:
-        local_address(exchange.downstream.connection, &local)
+        local_address(connection, &local)
         facts.local_length = <uint32_t>write_local(&local, facts.local)
     settle_ids(text, head, next_u64(&core.rng), next_u64(&core.rng), next_u64(&core.rng), &facts)
     note_request(core, exchange, text, head, facts.id, facts.id_length, facts.trace)
@@ -121,7 +122,7 @@ cdef void frame_body(Exchange *exchange, const RequestHead *head) noexcept nogil
 cdef void begin(Core *core, Stream *downstream, const char *text, const RequestHead *head) noexcept nogil:
     cdef Exchange *exchange
     cdef bint is_forwarded, is_composed
-    recognise(core, downstream)
+    recognise(core, downstream.connection)
     exchange = open_exchange(core, downstream)
     if exchange == NULL:
         count_cause(core.column, CAUSE_NO_MEMORY)
@@ -223,7 +224,7 @@ cdef Verdict take_in(Core *core, Stream *downstream) noexcept nogil:
         if downstream.input.begin == downstream.input.end:
             return NEED_DATA
         downstream.has_head_begun = True
-        leave_idle(core, downstream.connection)
+        leave_rest(core, downstream.connection)
         set_deadline(core, downstream, core.snapshot.settings.request_head_ms)
     return try_head(core, downstream)
 

@@ -6,11 +6,12 @@ from gateway.dataplane._core cimport *
 from gateway.dataplane.downstream._accept cimport drain_backlog, stop_accepting
 from gateway.dataplane.downstream._holders cimport free_holders
 from gateway.dataplane.downstream._life cimport HEARD_MS, abort, close_downstream, linger_on
+from gateway.dataplane.downstream._resting cimport leave_rest, oldest_idle
 from gateway.dataplane.shared._counters cimport FORCED_IDLE, FORCED_REQUEST, FORCED_TUNNEL
 from gateway.dataplane.shared._snapshot cimport ABORTING, CLOSING, SEALED, orders_of
 from gateway.dataplane.transport._buffers cimport free_spares
-from gateway.dataplane.transport._connection cimport (
-    free_connections, leave_idle, leave_list, oldest_idle, resume_later, set_deadline, sweep_graveyard)
+from gateway.dataplane.transport._connection cimport free_connections, sweep_graveyard
+from gateway.dataplane.transport._stream cimport leave_list, resume_later, set_deadline
 from gateway.dataplane.transport._timers cimport Timer, expire_all
 from gateway.dataplane.transport._transport cimport peek
 from gateway.dataplane.upstream._pools cimport drop_upstream, free_pools
@@ -47,7 +48,7 @@ cdef void close_idle(Core *core) noexcept nogil:
         downstream = oldest_idle(core, listener)
         while downstream != NULL and left > 0 and core.now_ms - downstream.idle_ms >= HEARD_MS:
             left -= 1
-            leave_idle(core, downstream)
+            leave_rest(core, downstream)
             end_idle(core, downstream)
             downstream = oldest_idle(core, listener)
 

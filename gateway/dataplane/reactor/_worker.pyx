@@ -30,9 +30,10 @@ from gateway.dataplane.shared._counters cimport *
 from gateway.dataplane.shared._ring cimport close_ring, oldest, open_ring, release
 from gateway.dataplane.shared._snapshot cimport CLOSING, SEALED, Snapshots, leave, look
 from gateway.dataplane.transport._buffers cimport trim_spares
-from gateway.dataplane.transport._connection cimport *
+from gateway.dataplane.transport._connection cimport heard_of, open_connection, sweep_graveyard, watch
 from gateway.dataplane.transport._linux cimport *
 from gateway.dataplane.transport._plain cimport PLAIN
+from gateway.dataplane.transport._stream cimport *
 from gateway.dataplane.transport._timers cimport Timer, advance, start
 from gateway.dataplane.transport._transport cimport peek, read as read_some, unsent
 from gateway.dataplane.upstream._pools cimport adopt, drop_upstream, pool_of, put_back, tend_called, tend_pools

@@ -1,16 +1,12 @@
-"""Connection: how one begins, waits and ends; its deadline.
+"""Connection: how one begins and ends, and which events are its own.
 
 Must not know what is said on a connection, nor what an exchange is.
 """
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
-from gateway.dataplane._core cimport Buffer, Connection, Core, Stream, StreamList, StreamState, Transport
+from gateway.dataplane._core cimport Connection, Core, StreamState, Transport
 from gateway.dataplane.transport._linux cimport sockaddr_storage
-from gateway.dataplane.transport._timers cimport arm
-from gateway.dataplane.transport._transport cimport read as read_some
 
-cdef enum:
-    NEVER_MS = 1 << 30          # from now: a deadline that is none
 
 cdef bint watch(Core *core, Connection *connection, uint32_t events) noexcept nogil
 # Whose event it is that epoll tells; NULL: of one that is gone. A descriptor that is closed stays watched for as long as a child that was
@@ -29,40 +25,3 @@ cdef void local_address(const Connection *connection, sockaddr_storage *out) noe
 cdef void sweep_graveyard(Core *core) noexcept nogil
 # Back to the heap; while the worker runs they stay, see heard_of.
 cdef void free_connections(Core *core) noexcept nogil
-# Cheap when the deadline moves on: the timer is armed again only when it fires early.
-cdef inline void set_deadline(Core *core, Stream *stream, int64_t in_ms) noexcept nogil:
-    stream.deadline_ms = core.now_ms + in_ms
-    if stream.timer.before == NULL or stream.timer.due_ms > stream.deadline_ms:
-        arm(&core.wheel, &stream.timer, stream.deadline_ms)
-
-# Not while it is on a list.
-cdef void enter_list(StreamList *streams, Stream *stream) noexcept nogil
-# NULL: nobody is left.
-cdef Stream *leave_list(StreamList *streams) noexcept nogil
-# To be looked at again in this turn, after the events.
-cdef inline void resume_later(Core *core, Stream *stream) noexcept nogil:
-    if not stream.is_listed:
-        enter_list(&core.resumed, stream)
-
-# In a later turn: it has had its share of this one.
-cdef inline void postpone(Core *core, Stream *stream) noexcept nogil:
-    if not stream.is_listed:
-        enter_list(&core.postponed, stream)
-
-# A listener's rings of idle downstreams and of those that linger, by age. Their ends are their heads in core. Whoever is in one of them may
-# go for others.
-cdef void enter_idle(Core *core, Connection *downstream) noexcept nogil
-cdef void enter_lingering(Core *core, Connection *downstream) noexcept nogil
-cdef void leave_idle(Core *core, Connection *downstream) noexcept nogil     # either
-cdef Connection *oldest_idle(Core *core, int listener) noexcept nogil
-cdef Connection *oldest_lingering(Core *core, int listener) noexcept nogil
-
-# How long what has come last has lain in the socket before this turn, where the worker may have come late to it; 0: not, or nobody knows.
-cdef int64_t lay_us(const Core *core, const Stream *stream) noexcept nogil
-
-# Reads once into the input buffer, which must be open and have room.
-cdef inline ssize_t fill(Stream *stream) noexcept nogil:
-    cdef Buffer *buffer = &stream.input
-    cdef ssize_t n = read_some(stream, buffer.at + buffer.end, buffer.capacity - buffer.end)
-    buffer.end += <uint32_t>max(n, <ssize_t>0)
-    return n

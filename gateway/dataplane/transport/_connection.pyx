@@ -1,5 +1,5 @@
-"""Structs go round in the worker's own free list; a deadline is a field, its timer follows lazily."""
-from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t, uintptr_t
+"""Structs go round in the worker's own free list."""
+from libc.stdint cimport uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memset
 from posix.fcntl cimport F_DUPFD_CLOEXEC, fcntl
 from posix.unistd cimport close as close_descriptor
@@ -8,15 +8,14 @@ from gateway.dataplane._core cimport *
 from gateway.dataplane.shared._counters cimport CLOSED, count
 from gateway.dataplane.transport._buffers cimport close_buffer
 from gateway.dataplane.transport._linux cimport *
+from gateway.dataplane.transport._stream cimport NEVER_MS
 from gateway.dataplane.transport._timers cimport arm, disarm
-from gateway.dataplane.transport._transport cimport close, lay_ms
-from routing_core._atomic cimport add_own
+from gateway.dataplane.transport._transport cimport close
 from routing_core._memory cimport CONNECTION, give, take
 
 
 cdef enum:
     POINTER_BITS = 48       # of an address of a process, on x86-64 and arm64
-    NOTED_US = 10000        # what has lain for less is not asked for: the kernel tells it in its own ticks
 
 
 cdef bint watch(Core *core, Connection *connection, uint32_t events) noexcept nogil:
@@ -84,7 +83,6 @@ cdef void local_address(const Connection *connection, sockaddr_storage *out) noe
 
 
 cdef void bury(Core *core, Connection *connection) noexcept nogil:
-    leave_idle(core, connection)
     connection.own.state = DEAD
     connection.own.exchange = NULL
     connection.next = core.graveyard
@@ -116,65 +114,3 @@ cdef void free_connections(Core *core) noexcept nogil:
         connection = core.spare_connections
         core.spare_connections = connection.next
         give(CONNECTION, connection)
-
-
-cdef void enter_list(StreamList *streams, Stream *stream) noexcept nogil:
-    stream.is_listed = True
-    stream.next_listed = NULL
-    if streams.first == NULL:
-        streams.first = stream
-    else:
-        streams.last.next_listed = stream
-    streams.last = stream
-    streams.n += 1
-
-
-cdef Stream *leave_list(StreamList *streams) noexcept nogil:
-    cdef Stream *stream = streams.first
-    if stream != NULL:
-        streams.first = stream.next_listed
-        streams.n -= 1
-        stream.is_listed = False
-    return stream
-
-
-cdef void enter_ring(Core *core, Connection *ring, Connection *downstream) noexcept nogil:
-    downstream.older = ring.older       # the head's "older" is the newest: it is linked in at the end
-    downstream.newer = ring
-    ring.older.newer = downstream
-    ring.older = downstream
-    add_own(&core.column.resting[downstream.listener], 1)
-
-
-cdef void enter_idle(Core *core, Connection *downstream) noexcept nogil:
-    downstream.idle_ms = core.now_ms
-    enter_ring(core, &core.idle[downstream.listener], downstream)
-
-
-cdef void enter_lingering(Core *core, Connection *downstream) noexcept nogil:
-    enter_ring(core, &core.lingering[downstream.listener], downstream)
-
-
-cdef void leave_idle(Core *core, Connection *downstream) noexcept nogil:
-    if downstream.older != NULL:
-        downstream.older.newer = downstream.newer
-        downstream.newer.older = downstream.older
-        downstream.older = downstream.newer = NULL
-        add_own(&core.column.resting[downstream.listener], -1)
-
-
-cdef inline Connection *oldest_of(Connection *ring) noexcept nogil:
-    return ring.newer if ring.newer != ring else NULL
-
-
-cdef Connection *oldest_idle(Core *core, int listener) noexcept nogil:
-    return oldest_of(&core.idle[listener])
-
-
-cdef Connection *oldest_lingering(Core *core, int listener) noexcept nogil:
-    return oldest_of(&core.lingering[listener])
-
-
-cdef int64_t lay_us(const Core *core, const Stream *stream) noexcept nogil:
-    cdef int64_t lay = lay_ms(stream) if core.apart_us >= NOTED_US else 0
-    return min(max(lay, 0) * 1000, core.apart_us)

@@ -9,9 +9,10 @@ from gateway.dataplane.shared._calls cimport N_ROW_BITS, call_for_pool, is_turni
 from gateway.dataplane.shared._clock cimport clock_us
 from gateway.dataplane.shared._counters cimport UPSTREAM_OPENED, UPSTREAM_REUSED, count
 from gateway.dataplane.shared._places cimport free_place, has_place, is_overfull, is_place_taken, is_wait_taken
-from gateway.dataplane.transport._connection cimport bury, open_connection, resume_later, set_deadline
+from gateway.dataplane.transport._connection cimport bury, open_connection
 from gateway.dataplane.transport._linux cimport *
 from gateway.dataplane.transport._plain cimport PLAIN
+from gateway.dataplane.transport._stream cimport resume_later, set_deadline
 from gateway.dataplane.transport._transport cimport end_with_reset, peek, unsent
 from gateway.dataplane.upstream._choice cimport LOOKS_A_TICK
 from routing_core._atomic cimport add_own, add_shared, load_in_order, load_relaxed, store_in_order, store_relaxed
