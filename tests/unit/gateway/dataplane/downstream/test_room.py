@@ -75,17 +75,6 @@ def test_one_that_is_to_go_goes_alone_though_a_tick_comes_between(make_full):
     assert received(idle) is received(new) is None and len(open_ones(hostile)) == 3 and bench.figures_read["evicted"] == 1
 
 
-def test_who_has_had_its_answer_and_lingers_goes_before_who_may_ask_again(make_full):
-    bench = make_full(3)
-    idle = [bench.client(f"192.0.2.{n}") for n in (1, 2)]
-    lingers = bench.client("192.0.2.3")
-    lingers.send(b"no request\r\n\r\n")
-    bench.turn(turns=2)
-    assert received(lingers).startswith(b"HTTP/1.1 400 ")
-    new = newcomer(bench)
-    assert received(new) is None and open_ones(idle) == [0, 1] and bench.figures_read["evicted"] == 1
-
-
 def test_where_none_can_go_the_new_one_goes(make_full):
     bench = make_full(4)
     busy = [half_head(bench, f"192.0.2.{n}", n % 2) for n in range(4)]

@@ -1,4 +1,4 @@
-"""A connection's life: its deadline, its buffer, its end, its place among the idle."""
+"""A connection's life: its buffer, its end."""
 
 import os
 
@@ -6,10 +6,7 @@ import pytest
 
 import routing_core
 from gateway.dataplane import Settings
-from routing_core import RouteSpec
 from tests.support.dataplane import ANSWER, REQUEST, received
-
-NOWHERE_TO_GO = (RouteSpec("other", 0, hosts=("other",)),)
 
 
 def blocks():
@@ -89,27 +86,6 @@ def test_end_of_the_worker_with_everything_under_way(make_bench):
     bench.client().send(REQUEST * 1000)
     bench.turn()
     assert blocks()["exchange"]
-
-
-@pytest.mark.parametrize("turns", range(1, 5))
-def test_end_of_the_worker_with_connections_to_be_looked_at_again(make_bench, turns):
-    bench = make_bench(routes=NOWHERE_TO_GO)
-    client = bench.client()
-    client.send(REQUEST * 1000)  # all refused, a few rounds a turn
-    bench.turn(turns=turns)
-    assert len(received(client)) < 100_000, "not yet through"
-
-
-def test_cut_while_it_waits_to_be_looked_at_again(make_bench):
-    bench = make_bench(routes=NOWHERE_TO_GO)
-    client = bench.client()
-    client.send(REQUEST * 1000)  # all refused: one turn does not get through
-    bench.snapshots.order("aborting")
-    bench.turn()
-    assert received(client).startswith(b"HTTP/1.1 404 ") and received(client) == b""
-    again = bench.client()
-    bench.turn(turns=2)
-    assert received(again) is None and bench.counters.read()["idle"][0] == 1
 
 
 def test_a_descriptor_that_a_child_has_too_speaks_for_nobody_else(bench):
