@@ -18,7 +18,8 @@ from gateway.dataplane.transport._buffers cimport close_buffer, put_spare, take_
 from gateway.dataplane.transport._connection cimport bury
 from gateway.dataplane.transport._stream cimport *
 from gateway.dataplane.transport._transport cimport end as say_end, end_with_reset
-from gateway.dataplane.upstream._pools cimport drop_upstream, leave_line, put_back
+from gateway.dataplane.upstream._pools cimport drop_upstream, put_back
+from gateway.dataplane.upstream._queue cimport leave_line
 from routing_core._atomic cimport add_own, add_shared
 from routing_core._memory cimport EXCHANGE, take
 

@@ -25,6 +25,7 @@ from gateway.dataplane.transport._stream cimport *
 from gateway.dataplane.transport._transport cimport end as say_end, has_connected
 from gateway.dataplane.upstream._choice cimport choose
 from gateway.dataplane.upstream._pools cimport *
+from gateway.dataplane.upstream._queue cimport *
 from routing_core._budget cimport spend
 from routing_core._decision cimport MAX_FALLBACKS
 from routing_core._endpoints cimport AVAILABLE, FULL, Availability, is_at_limit

@@ -2,7 +2,7 @@
 
 Hop-by-hop fields and those that Connection names go first (RFC 9110 7.6.1), then ours are added.
 """
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint32_t
 
 from gateway.dataplane._core cimport Buffer, Framing
 from gateway.dataplane.downstream._client cimport LOCAL_BYTES
@@ -34,9 +34,6 @@ cdef void append(Buffer *out, const char *text, uint32_t length) noexcept nogil
 cdef void append_number(Buffer *out, long long value) noexcept nogil
 # Path and query as they came, whatever form: no octet of a target can end a line.
 cdef void append_target(Buffer *out, const char *text, const RequestHead *head) noexcept nogil
-# The id and the trace context to go on with: the client's where they are sound (the id's only from a trusted hop), else made of random
-# numbers.
-cdef void settle_ids(const char *text, const RequestHead *head, uint64_t a, uint64_t b, uint64_t c, Facts *facts) noexcept nogil
 # Whether Via says that the request has been here before: it would come again and again.
 cdef bint has_been_here(const char *text, const RequestHead *head, const Settings *settings) noexcept nogil
 # Whether Max-Forwards says that this is as far as the request may go (RFC 9110 7.6.2).

@@ -8,7 +8,7 @@ from gateway.dataplane.proxy._elsewhere cimport FOLLOWED_NOT, FOLLOWED_STAYS, Fo
 from gateway.dataplane.shared._snapshot cimport has_closed
 from gateway.dataplane.transport._stream cimport resume_later, set_deadline
 from gateway.dataplane.upstream._choice cimport would_move
-from gateway.dataplane.upstream._pools cimport ask_for_idle, dequeue, is_full, others_are_first, pass_on
+from gateway.dataplane.upstream._queue cimport ask_for_idle, dequeue, is_full, others_are_first, pass_on
 from routing_core._figures cimport is_admitting
 
 cdef enum:

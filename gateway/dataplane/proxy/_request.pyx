@@ -14,7 +14,8 @@ from gateway.dataplane.http1._words cimport *
 from gateway.dataplane.proxy._affinity cimport ask
 from gateway.dataplane.proxy._attempts cimport *
 from gateway.dataplane.proxy._bearings cimport find_route
-from gateway.dataplane.proxy._forward cimport ADDED_BYTES, Facts, compose_request, ends_here, has_been_here, settle_ids
+from gateway.dataplane.proxy._forward cimport ADDED_BYTES, Facts, compose_request, ends_here, has_been_here
+from gateway.dataplane.proxy._ids cimport settle_ids
 from gateway.dataplane.proxy._redirect cimport redirect
 from gateway.dataplane.shared._counters cimport *
 from gateway.dataplane.shared._tally cimport TALLIED_EXCHANGES

@@ -1,4 +1,4 @@
-"""Pools: a worker's connections to upstream endpoints, and the exchanges that wait for one; with what all workers may have of both.
+"""Pools: a worker's connections to upstream endpoints, within what all workers may have of them.
 
 Reused newest first, so that the rest can age; one that the peer has ended is noticed before reuse.
 Must not know what an exchange does with a connection.
@@ -21,8 +21,6 @@ cdef UpstreamPool *pool_of(Core *core, const Endpoint *endpoint) noexcept nogil
 cdef Stream *borrow(Core *core, UpstreamPool *pool, bint careful) noexcept nogil
 # A place among the connections that the endpoint may have, of all workers'; a pooled one may go for it. False: there is none.
 cdef bint take_place(Core *core, UpstreamPool *pool) noexcept nogil
-# Neither a pooled connection nor a place.
-cdef bint is_full(const Core *core, const UpstreamPool *pool) noexcept nogil
 # In the place that was taken, a new connection, CONNECTING or, when it is there at once, SERVING_UPSTREAM; NULL: failed at once,
 # or not yet possible, for what is lacking.
 cdef Stream *reach(Core *core, UpstreamPool *pool, const Endpoint *endpoint, Lack *lack) noexcept nogil
@@ -34,25 +32,6 @@ cdef void put_back(Core *core, Stream *upstream) noexcept nogil
 cdef void drop_upstream(Core *core, Stream *upstream) noexcept nogil
 # It is a tunnel's from now on: no longer one of those that its pool may have.
 cdef void set_apart(Core *core, Stream *upstream) noexcept nogil
-# The first of those who wait is looked at again in this turn.
-cdef void wake_first(Core *core, UpstreamPool *pool) noexcept nogil
-# Who waits goes on: the first one here, or at another worker, which is called.
-cdef void pass_on(Core *core, UpstreamPool *pool) noexcept nogil
-# Whether someone has waited longer at another worker.
-cdef bint others_are_first(const Core *core, const UpstreamPool *pool) noexcept nogil
-# Nobody has waited longer for the endpoint here, or at another worker that turns by so much longer as counts: a place there is
-# theirs, also while they have not heard of it.
-cdef bint is_first_at(const Core *core, const UpstreamPool *pool, const Exchange *exchange) noexcept nogil
-# Where all places are taken: another worker gives up a connection that it does not use.
-cdef void ask_for_idle(Core *core, UpstreamPool *pool) noexcept nogil
-# Behind the entry into the line: a place that came free meanwhile told nobody there.
-cdef void look_again(Core *core, UpstreamPool *pool) noexcept nogil
-# False: as many wait as may, at all workers. is_busy: with all that it has; if not, what lies idle at other workers is waited for, which
-# is no queue of the endpoint's.
-cdef bint enqueue(Core *core, UpstreamPool *pool, Exchange *exchange, bint is_busy) noexcept nogil
-cdef void dequeue(Core *core, Exchange *exchange) noexcept nogil
-# It waits no more, and has not had its turn: what it was told of goes to who comes next.
-cdef void leave_line(Core *core, Exchange *exchange) noexcept nogil
 # Once a tick: closes idle connections to endpoints that take no more; wakes those who wait where there is room again; lists whom
 # next_in_vain() is to give.
 cdef void tend_pools(Core *core) noexcept nogil

@@ -5,6 +5,7 @@ import gc
 import pytest
 
 import routing_core
+from gateway.dataplane import Settings
 from tests.support.dataplane import Bench
 
 
@@ -41,3 +42,9 @@ def make_bench():
 @pytest.fixture
 def bench(make_bench):
     return make_bench()
+
+
+@pytest.fixture
+def trusting(make_bench):
+    """One that takes this machine for a hop that speaks for others."""
+    return make_bench(Settings(trusted=("127.0.0.0/8",)))
