@@ -66,12 +66,9 @@ def run(args: argparse.Namespace) -> int:
 
 def parts() -> tuple[NewPart, ...]:
     """What stands beside the data plane in every gateway; ended in the opposite order."""
-    from gateway.control.operator.access_log import AccessLog
-    from gateway.control.operator.admin import Admin
-    from gateway.control.operator.logs import Logs
-    from gateway.control.operator.status import Status
+    from gateway.parts import access_log, admin, logs, status
 
-    return (Logs, AccessLog, Status, Admin)
+    return (logs, access_log, status, admin)
 
 
 async def serve(gateway: Gateway, hangups: Sequence[int] = ()) -> None:

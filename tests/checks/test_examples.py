@@ -38,7 +38,7 @@ def rules():
 def said_by_a_gateway():
     """Names of series, and the labels of each."""
     gateway = gateway_of()
-    gateway.figures = Served(gateway.figures)
+    gateway.publisher.figures = Served(gateway.figures)
     serve_some(gateway, code=200, reason=1)
     found = {}
     for name, *labels in samples(scrape(gateway)):

@@ -13,8 +13,8 @@ import pytest
 
 from gateway.app import NewPart
 from gateway.control.life.lifecycle import Phase
-from gateway.control.operator.admin import Admin
 from gateway.model import Loaded, merged
+from gateway.parts import admin as admin_part
 from tests.io.folder import Folder, put
 from tests.io.hosted import Hosted
 from tests.io.serving import DEADLINE_S, Backend, Client, eventually, free_port
@@ -96,7 +96,7 @@ def test_a_folder_of_objects_one_of_them_broken_and_the_others_serve(tmp_path: P
         route_cart={"paths": ["/cart"], "service": "cart"},
         route_us={"paths": ["/us"], "service": "shop"},
     )
-    with hosted(TEXT, pops, partial(Folder, path=folder), Admin) as gateway, serving(gateway) as client:
+    with hosted(TEXT, pops, partial(Folder, path=folder), admin_part) as gateway, serving(gateway) as client:
         assert said(client, "/eu", "/us", "/", "/cart") == ["fra", "nyc", "nyc", 500], "from the first request on"
         assert "# refused: route folder:cart: there is no service cart\n" in admin(gateway, "/config")
         assert 'isochrone_config_refused_objects{source="folder"} 1.0' in admin(gateway, "/metrics")
@@ -139,7 +139,7 @@ def test_a_route_of_which_only_the_hosts_can_be_read_answers_for_them(tmp_path: 
 def test_nobody_is_served_before_a_source_was_heard(tmp_path: Path, pops: list[Backend]) -> None:
     """Its routes' requests would be the wider ones'."""
     folder = tmp_path / "objects"
-    with hosted(TEXT, pops, partial(Folder, path=folder), Admin) as gateway:
+    with hosted(TEXT, pops, partial(Folder, path=folder), admin_part) as gateway:
         eventually(lambda: gateway.gateway.own and gateway.gateway.prober.unjudged == [], "all else is done")
         eventually(lambda: gateway.gateway.ready.reasons() == ["source folder: not heard yet"], "it alone is waited for")
         assert gateway.gateway.lifecycle.phase is Phase.STARTING

@@ -19,14 +19,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
+from gateway.control.life.workers import Workers
 from gateway.control.process.blocking import has_ended
-
-if TYPE_CHECKING:
-    from gateway.app import Gateway
+from gateway.model import Config
 
 logger = logging.getLogger("isochrone.access_log")
 
@@ -152,8 +151,9 @@ def _is_at(fd: int, path: Path) -> bool:
 class AccessLog:
     """A part of the gateway (see gateway.app.Part). Runs also while the log is off: a reload may switch it on."""
 
-    def __init__(self, gateway: Gateway, interval_s: float = INTERVAL_S) -> None:
-        self.gateway, self.interval_s = gateway, interval_s
+    def __init__(self, config: Callable[[], Config], workers: Workers, interval_s: float = INTERVAL_S) -> None:
+        """`config`: the one in use."""
+        self.config, self.workers, self.interval_s = config, workers, interval_s
         self.file = LogFile()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -177,10 +177,10 @@ class AccessLog:
 
     def turn(self) -> None:
         """Write what there is. For the thread, and for tests."""
-        log = self.gateway.config.access_log
+        log = self.config().access_log
         self.file.follow(None if log is None else log.path)
         ahead_us = round((time.time() - time.monotonic()) * 1e6)
-        for worker in self.gateway.workers.all:
+        for worker in self.workers.all:
             self.file.write(line_of(record, ahead_us) for record in worker.read_log())
 
     def _run(self) -> None:

@@ -18,13 +18,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
+from gateway.control.life.reload import Reload
+from gateway.control.process.tasks import Tasks
 from gateway.errors import escaped
 from gateway.model import Config, Log
-
-if TYPE_CHECKING:
-    from gateway.app import Gateway
 
 BURST = 100  # lines of one kind at once; as many faults as a person reads
 LINES_PER_S = 1.0  # of one kind after that
@@ -218,13 +217,13 @@ def set_up(log: Log, stream: IO[str] | None = None) -> Lines:
 class Logs:
     """A part of the gateway (see gateway.app.Part): a reload's level and format, and the counts of what was left out."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        self.gateway = gateway
+    def __init__(self, reloader: Reload, tasks: Tasks) -> None:
+        self.reloader, self.tasks = reloader, tasks
         self._lines = [one for one in logging.getLogger().handlers if isinstance(one, Lines)]
 
     async def start(self) -> None:
-        self.gateway.reloader.on_config.append(self._on_config)
-        self.gateway.tasks.repeat("logs", self.turn, UPKEEP_S)
+        self.reloader.on_config.append(self._on_config)
+        self.tasks.repeat("logs", self.turn, UPKEEP_S)
 
     async def stop(self) -> None:
         for lines in self._lines:

@@ -14,20 +14,19 @@ import resource
 import socket
 import stat
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from gateway.control.life.inherited import Inherited
 from gateway.control.life.listeners import BACKLOG, Listener
+from gateway.control.life.ready import Ready
 from gateway.control.operator.scrapes import Scrapes
 from gateway.control.operator.telemetry import Telemetry
+from gateway.control.process.tasks import Tasks
 from gateway.errors import IsochroneError, StartError
 from gateway.model import Address
-
-if TYPE_CHECKING:
-    from gateway.app import Gateway
 
 logger = logging.getLogger("isochrone.admin")
 
@@ -204,10 +203,9 @@ class Server:
 class StatusAnswers:
     """What both listeners say of this process. Nothing here changes anything."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        self.gateway = gateway
-        self.telemetry = Telemetry(gateway)
-        self.scrapes = Scrapes(self.telemetry.read, gateway.tasks, gateway.clock)
+    def __init__(self, telemetry: Telemetry, ready: Ready, tasks: Tasks) -> None:
+        self.ready = ready
+        self.scrapes = Scrapes(telemetry.read, tasks, ready.clock)
 
     def routes(self) -> list[web.RouteDef]:
         return [web.get("/healthz", self.healthz), web.get("/readyz", self.readyz), web.get("/metrics", self.metrics)]
@@ -215,15 +213,15 @@ class StatusAnswers:
     async def healthz(self, request: web.Request) -> web.Response:
         """200 while any worker turns, also during a drain: a failing liveness probe would kill it. 503: nobody can be served again."""
         parameters(request)
-        table = {"generation": self.gateway.publisher.generation}
-        said: dict[str, Any] = {"pid": os.getpid(), "generation": GENERATION, "state": self.gateway.lifecycle.state, "table": table}
-        if self.gateway.workers.has_none:
-            return answer({**said, "error": f"no worker turns: {', '.join(self.gateway.workers.silent)}"}, 503)
+        table, workers = {"generation": self.ready.publisher.generation}, self.ready.workers
+        said: dict[str, Any] = {"pid": os.getpid(), "generation": GENERATION, "state": self.ready.lifecycle.state, "table": table}
+        if workers.has_none:
+            return answer({**said, "error": f"no worker turns: {', '.join(workers.silent)}"}, 503)
         return answer(said)
 
     async def readyz(self, request: web.Request) -> web.Response:
         parameters(request)
-        reasons = self.gateway.ready.reasons()
+        reasons = self.ready.reasons()
         return answer({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
 
     async def metrics(self, request: web.Request) -> web.Response:
@@ -242,17 +240,15 @@ def application(routes: Iterable[web.RouteDef], *middlewares: Middleware) -> web
 class Status:
     """The status listener, where one is configured: a part of the gateway (see gateway.app.Part)."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        self.gateway = gateway
-        status = gateway.config.status
-        self.server = (
-            None if status is None else Server("status", status.bind, application(StatusAnswers(gateway).routes()), gateway.inherited)
-        )
+    def __init__(self, answers: StatusAnswers, bind: Address | None, inherited: Inherited, own: list[Address]) -> None:
+        """`own`: where the gateway itself listens; its own address is added."""
+        self.own = own
+        self.server = None if bind is None else Server("status", bind, application(answers.routes()), inherited)
 
     async def start(self) -> None:
         if self.server is not None:
             await self.server.start()
-            self.gateway.own.append(self.server.address)
+            self.own.append(self.server.address)
 
     async def stop(self) -> None:
         if self.server is not None:

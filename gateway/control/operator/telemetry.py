@@ -11,7 +11,7 @@ where they would all be zero (histograms, codes, reasons).
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,24 +22,17 @@ from prometheus_client.registry import Collector
 
 from gateway.control.health.ejections import RULE_NAMES
 from gateway.control.life.lifecycle import Phase
-from gateway.control.operator.access_log import AccessLog
+from gateway.control.life.listeners import Listeners
+from gateway.control.life.ready import Ready
+from gateway.control.life.reload import Reload
 from gateway.control.operator.exposition import Labels, family, histogram, join, label_text
 from gateway.control.operator.families import OF_GATEWAY, OF_POOL, POOL, Family, Histogram
-from gateway.control.operator.pools import (
-    InPop,
-    endpoint_states,
-    in_flight_by_pop,
-    is_kept,
-    pool_headroom,
-    pools_in_use,
-    source_age_s,
-    tally,
-)
+from gateway.control.operator.pools import InPop, Pools, endpoint_states, pool_headroom, tally
 from gateway.control.table.settings import buffer_bytes
+from gateway.dataplane import Counters
 from routing_core import BUCKETS_MS, PoolFigures
 
 if TYPE_CHECKING:
-    from gateway.app import Gateway
     from gateway.dataplane.shared._counters import Counted
 
 DRAIN_STATES = {Phase.HELD: 1, Phase.LAMEDUCK: 1, Phase.CLOSING: 2, Phase.ABORTING: 3, Phase.EXIT: 3}
@@ -64,7 +57,7 @@ class PoolReading:
         return bool(self.figures["durations"])
 
 
-Pools = list[tuple[Labels, PoolReading]]
+Labelled = list[tuple[Labels, PoolReading]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,57 +102,59 @@ class Reading:
                 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Telemetry:
     """Reads the figures of one gateway."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        self.gateway = gateway
+    pools: Pools
+    counters: Counters
+    listeners: Listeners
+    ready: Ready
+    reloader: Reload
+    n_unwritten: Callable[[], int]  # records of the access log that could not be written
 
     def read(self) -> Reading:
-        gateway, now = self.gateway, self.gateway.clock()
-        table = gateway.publisher.table.spec
-        counted = gateway.counters.read()
-        in_flight = in_flight_by_pop(gateway)
+        publisher, ready = self.pools.publisher, self.ready
+        now = publisher.clock()
+        table = publisher.table.spec
+        counted = self.counters.read()
+        in_flight = self.pools.in_flight()
         return Reading(
             pools=list(self._pools(in_flight)),
-            retries=[(service.name, gateway.figures.read_service(service.row)) for service in table.services],
+            retries=[(service.name, publisher.figures.read_service(service.row)) for service in table.services],
             counted=counted,
-            listeners=[listener.name for listener in gateway.listeners.all],
+            listeners=[listener.name for listener in self.listeners.all],
             drained={pop.name: pop.is_drained for pop in table.pops},
             in_pops=in_flight,
-            databases=gateway.geo.by_path(time.time()),
-            log_dropped=self._log_dropped(counted),
+            databases=ready.geo.by_path(time.time()),
+            log_dropped={"full": counted["figures"]["log_dropped"], "failed": self.n_unwritten()},
             silences_s=[max(0.0, now - beat_ms / 1000) if beat_ms else 0.0 for beat_ms in counted["beats_ms"]],
-            buffer_bytes=buffer_bytes(gateway.config),
-            drain_state=DRAIN_STATES.get(gateway.lifecycle.phase, 0),
-            is_ready=not gateway.ready.reasons(),
+            buffer_bytes=buffer_bytes(publisher.config),
+            drain_state=DRAIN_STATES.get(ready.lifecycle.phase, 0),
+            is_ready=not ready.reasons(),
             generation=table.generation,
-            table_age_s=max(0.0, now - gateway.publisher.built_at),
-            build_s=gateway.publisher.build_s,
-            probes_late_s=gateway.prober.late_s,
-            refused=gateway.merge.refused(gateway.config),
-            reloads=dict(gateway.reloader.counts),
-            reload_times=dict(gateway.reloader.ended_at),
+            table_age_s=max(0.0, now - publisher.built_at),
+            build_s=publisher.build_s,
+            probes_late_s=ready.prober.late_s,
+            refused=self.reloader.merge.refused(publisher.config),
+            reloads=dict(self.reloader.counts),
+            reload_times=dict(self.reloader.ended_at),
         )
 
     def _pools(self, in_flight: dict[str, InPop]) -> Iterator[PoolReading]:
-        gateway = self.gateway
-        pops = {pop.name: pop for pop in gateway.config.pops}
-        for service, backend, pool in pools_in_use(gateway):
-            states = endpoint_states(gateway.world, gateway.gates.all, (service.name, backend.pop))
-            n_refused = len(gateway.world.refused.get((service.name, backend.pop), ()))
-            figures = gateway.figures.read_pool(pool.row)
+        known, world, gates = self.pools, self.pools.publisher.world, self.pools.publisher.gates
+        pops = {pop.name: pop for pop in known.config.pops}
+        for service, backend, pool in known.in_use():
+            states = endpoint_states(world, gates.all, (service.name, backend.pop))
+            n_refused = len(world.refused.get((service.name, backend.pop), ()))
+            figures = known.publisher.figures.read_pool(pool.row)
             free = pool_headroom(pops[backend.pop], in_flight[backend.pop], backend, figures)
-            ejections = {cause: gateway.ejections.counts[service.name, backend.pop, cause] for cause in RULE_NAMES.values()}
-            states_count, age_s = tally(states, n_refused), source_age_s(gateway, service, backend)
-            fails_more = gateway.refresh.fails_more((service.name, backend.pop)) is not None
+            ejections = {cause: known.ejections.counts[service.name, backend.pop, cause] for cause in RULE_NAMES.values()}
+            states_count, age_s = tally(states, n_refused), known.source_age_s(service, backend)
+            fails_more = known.refresh.fails_more((service.name, backend.pop)) is not None
             yield PoolReading(
-                service.name, backend.pop, figures, states_count, ejections, free, age_s, is_kept(gateway, service, backend), fails_more
+                service.name, backend.pop, figures, states_count, ejections, free, age_s, known.is_kept(service, backend), fails_more
             )
-
-    def _log_dropped(self, counted: Counted) -> dict[str, int]:
-        logs = [part for part in self.gateway.parts if isinstance(part, AccessLog)]
-        return {"full": counted["figures"]["log_dropped"], "failed": sum(log.dropped for log in logs)}
 
 
 class _Families(Collector):
@@ -184,13 +179,13 @@ def _of_library(one: Family[Reading], reading: Reading) -> Metric:
     return found
 
 
-def _histograms(one: Family[PoolReading], pools: Pools) -> Iterator[tuple[Labels, list[int], float]]:
+def _histograms(one: Family[PoolReading], pools: Labelled) -> Iterator[tuple[Labels, list[int], float]]:
     for labels, pool in pools:
         if isinstance(figure := one.figure(pool), Histogram):
             yield labels, figure.buckets, figure.total
 
 
-def _series(one: Family[PoolReading], pools: Pools) -> Iterator[tuple[Labels, float]]:
+def _series(one: Family[PoolReading], pools: Labelled) -> Iterator[tuple[Labels, float]]:
     """As `Family.numbers`, which costs half a million lines twice the time. Values of a label beside the pool's own are of fixed lists:
     nothing in them has to be escaped."""
     figures = ((labels, one.figure(pool)) for labels, pool in pools)

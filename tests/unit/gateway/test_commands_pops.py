@@ -5,7 +5,7 @@ import pytest
 from gateway.cli import main
 from gateway.commands import pops
 from gateway.commands._client import AdminClient
-from gateway.control.operator.pools import describe
+from gateway.parts import pools_of
 from tests.unit.gateway.admin_api import admin_api
 from tests.unit.gateway.control.operating import admit, gateway_of
 
@@ -18,7 +18,7 @@ class Enough(Exception):
 def said():
     gateway = gateway_of(gateway="{name: edge-1}")
     admit(gateway)
-    return describe(gateway)
+    return pools_of(gateway).describe()
 
 
 def test_a_table_of_a_running_gateway(said, capsys):

@@ -1,4 +1,4 @@
-from gateway.control.operator.pools import describe
+from gateway.parts import pools_of
 from gateway.pictures.pops_text import HEADS, notes, rows
 from tests.unit.gateway.control.operating import admit, gateway_of
 
@@ -6,7 +6,7 @@ from tests.unit.gateway.control.operating import admit, gateway_of
 def test_each_service_of_each_pop_has_a_line():
     gateway = gateway_of()
     admit(gateway, "192.0.2.2")
-    said = describe(gateway)
+    said = pools_of(gateway).describe()
     found = list(rows(said))
     assert {len(row) for row in found} == {len(HEADS)}
     assert found[0][:4] == ("fra", "down", "shop", "0%") and found[0][-1] == "1 probing"

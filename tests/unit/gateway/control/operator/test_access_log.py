@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.control.operator import access_log as module
 from gateway.control.operator.access_log import FIELDS, AccessLog, LogFile, line_of
+from gateway.parts import access_log
 from tests.unit.gateway.control.helpers import Clock
 from tests.unit.gateway.control.operating import gateway_of
 
@@ -178,7 +179,7 @@ def test_standard_output_that_does_not_block_is_waited_for(file, monkeypatch):
 
 def test_all_workers_are_written_and_the_last_records_too(tmp_path):
     path = tmp_path / "access.log"
-    gateway = gateway_of(parts=(lambda one: AccessLog(one, interval_s=3600),), access_log=f"{{path: {path}}}")
+    gateway = gateway_of(parts=(lambda one: AccessLog(lambda: one.config, one.workers, interval_s=3600),), access_log=f"{{path: {path}}}")
     gateway.workers.all += [Worker(RECORD), Worker({**RECORD, "client": "192.0.2.9"})]
     (log,) = gateway.parts
 
@@ -192,7 +193,7 @@ def test_all_workers_are_written_and_the_last_records_too(tmp_path):
 
 
 def test_an_access_log_that_is_off_writes_nothing_and_can_be_switched_on(tmp_path, monkeypatch):
-    gateway = gateway_of(parts=(AccessLog,))
+    gateway = gateway_of(parts=(access_log,))
     (log,) = gateway.parts
     worker = Worker(RECORD)
     gateway.workers.all.append(worker)
@@ -206,7 +207,7 @@ def test_an_access_log_that_is_off_writes_nothing_and_can_be_switched_on(tmp_pat
 
 
 def test_a_writer_that_hangs_does_not_hold_the_end(tmp_path, caplog, monkeypatch):
-    gateway = gateway_of(parts=(AccessLog,), access_log=f"{{path: {tmp_path}/a}}")
+    gateway = gateway_of(parts=(access_log,), access_log=f"{{path: {tmp_path}/a}}")
     (log,) = gateway.parts
     hanging, release = threading.Event(), threading.Event()
 
@@ -252,7 +253,7 @@ def test_a_fault_at_closing_is_told(file, caplog, tmp_path, monkeypatch):
 
 
 def test_a_turn_that_fails_is_not_the_last(tmp_path, caplog, monkeypatch):
-    gateway = gateway_of(parts=(AccessLog,), access_log=f"{{path: {tmp_path}/a}}")
+    gateway = gateway_of(parts=(access_log,), access_log=f"{{path: {tmp_path}/a}}")
     (log,) = gateway.parts
     turns, again = [], threading.Event()
 

@@ -8,6 +8,7 @@ from gateway.control.operator.admin import situation_of
 from gateway.control.operator.explanation import BadQuestion, Situation, explain, first_host, without_port
 from gateway.control.operator.pools import Source
 from gateway.model import Route, Target, merged
+from gateway.parts import pools_of
 from routing_core import draw
 from tests.unit.gateway.control.helpers import config_of
 from tests.unit.gateway.control.operating import admit, gateway_of
@@ -60,7 +61,7 @@ def test_file_and_running_gateway_say_the_same_word_for_word(situation):
     """As alike as can be: good probes and no traffic. Only the table's number and age, and what was measured, are a gateway's own."""
     gateway = gateway_of(WORLD)
     admit(gateway)
-    live = replace(situation_of(gateway), config=gateway.config)
+    live = replace(situation_of(pools_of(gateway)), config=gateway.config)
     for client in ("10.1.2.3", "10.2.0.1", "2001:db8::1", "8.8.8.8"):
         for host in (None, "eu.example.com", "www.example.com", "other.org"):
             ours, theirs = explain(situation, client, host, "/shop"), explain(live, client, host, "/shop")
@@ -96,7 +97,7 @@ def test_jurisdiction_fails_closed_and_says_why(situation):
     gateway = gateway_of(WORLD)
     admit(gateway)
     gateway.drains.drain("fra")
-    said = explain(situation_of(gateway), "10.2.0.1", "eu.example.com")
+    said = explain(situation_of(pools_of(gateway)), "10.2.0.1", "eu.example.com")
     assert (said["decision"], said["error"], said["route"]) == (None, "no_permitted_pop", "eu")
     assert [(one["pop"], one["drained"], one["why_not"]) for one in said["candidates"]] == [
         ("fra", True, "drained by the operator"),

@@ -12,6 +12,7 @@ from gateway.control.operator.explanation import MAX_HEADERS, BadQuestion, Situa
 from gateway.control.sources.geo import home_of, overrides_of, pins_of
 from gateway.control.table.affinity import FILE, cookie_value
 from gateway.dataplane import client_key, header_key
+from gateway.parts import pools_of
 from gateway.simulation.shares import unmeasured
 from geoip import Database, Locator
 from routing_core import Table, draw
@@ -145,7 +146,7 @@ def test_headroom_the_three_factors_of_admit_and_the_parts_of_the_estimate():
     gateway.figures.set_pool(
         row, availability=0.5, shed=0.5, ramp=0.5, admit=0.125, penalty_ms=20.0, service_ms=2.0, path_ms=9.0, samples=4
     )
-    said = candidates(explain(situation_of(gateway), "10.1.0.1", "law.example.com"))
+    said = candidates(explain(situation_of(pools_of(gateway)), "10.1.0.1", "law.example.com"))
     fra = said["fra"]
     assert [fra[key] for key in ("availability", "shed", "ramp", "admit", "headroom", "penalty_ms")] == [0.5, 0.5, 0.5, 0.125, 0.3, 20.0]
     assert fra["estimate_ms"] == pytest.approx(fra["path_ms"] + 2.0 + 20.0, abs=0.011)

@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from gateway.control.operator.logs import BURST, Lines, Logs, RateLimit, set_up
+from gateway.control.operator.logs import BURST, Lines, RateLimit, set_up
 from gateway.model import Log
+from gateway.parts import logs
 from tests.unit.gateway.control.helpers import Clock
 from tests.unit.gateway.control.operating import gateway_of
 
@@ -193,7 +194,7 @@ def test_a_reload_changes_level_and_format(own, clock):
     _, stream = begin(clock, format="json")
 
     async def scenario():
-        gateway = gateway_of(parts=(Logs,))
+        gateway = gateway_of(parts=(logs,))
         (part,) = gateway.parts
         await part.start()
         own.info("first")

@@ -11,9 +11,10 @@ from aiohttp import web
 
 from gateway.control.life.lifecycle import Event
 from gateway.control.operator import status as module
-from gateway.control.operator.status import Server, Status, application
+from gateway.control.operator.status import Server, application
 from gateway.errors import IsochroneError, StartError
 from gateway.model import Address
+from gateway.parts import status
 from tests.unit.gateway.control.operating import gateway_of
 
 ANYWHERE = Address("127.0.0.1", 0)
@@ -38,7 +39,7 @@ async def ask(session, path, method="GET", **more):
 
 def with_status(scenario, **more):
     async def whole():
-        gateway = gateway_of(parts=(Status,), status='{bind: "127.0.0.1:0"}', **more)
+        gateway = gateway_of(parts=(status,), status='{bind: "127.0.0.1:0"}', **more)
         async with serving(gateway.parts[0].server) as session:
             await scenario(gateway, session)
 
@@ -102,7 +103,7 @@ def test_nothing_else_is_there_and_refusals_are_json():
 
 def test_without_a_status_section_nothing_listens():
     async def scenario():
-        (part,) = gateway_of(parts=(Status,)).parts
+        (part,) = gateway_of(parts=(status,)).parts
         assert part.server is None
         await part.start()
         await part.stop()

@@ -7,8 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_pla
 
 from gateway.control.life.lifecycle import Event
 from gateway.control.life.listeners import Listeners
-from gateway.control.operator.access_log import AccessLog
-from gateway.control.operator.telemetry import Telemetry
+from gateway.parts import access_log, telemetry_of
 from routing_core import BUCKETS_MS
 from routing_core._testing import add_to_pop
 from tests.unit.gateway.control.helpers import TWO_POPS
@@ -58,7 +57,7 @@ class Served:
 
 
 def scrape(gateway, accept=""):
-    body, content_type = Telemetry(gateway).read().render(accept)
+    body, content_type = telemetry_of(gateway).read().render(accept)
     parse = parse_open if "openmetrics" in content_type else parse_plain
     return list(parse(body.decode()))
 
@@ -73,8 +72,8 @@ def value(families, name, **labels):
 
 @pytest.fixture
 def gateway(tmp_path):
-    one = gateway_of(parts=(AccessLog,), geoip=f"{{city: {tmp_path}/none.mmdb}}")
-    one.figures = Served(one.figures)
+    one = gateway_of(parts=(access_log,), geoip=f"{{city: {tmp_path}/none.mmdb}}")
+    one.publisher.figures = Served(one.figures)
     one.listeners.all += Listeners.open((listener.name, listener.bind) for listener in one.config.listeners).all
     yield one
     one.listeners.close()
@@ -97,7 +96,7 @@ def test_every_promised_name_is_there_with_its_labels_and_a_help_text(gateway, a
 
 @pytest.mark.parametrize("accept", ["", OPEN])
 def test_no_series_comes_twice(gateway, accept):
-    body, _ = Telemetry(gateway).read().render(accept)
+    body, _ = telemetry_of(gateway).read().render(accept)
     series = [line.rsplit(" ", 1)[0] for line in body.decode().splitlines() if not line.startswith("#")]
     assert len(series) == len(set(series))
 
@@ -133,8 +132,8 @@ def test_endpoints_are_counted_by_what_workers_do_with_them(gateway):
 
 def test_headroom_has_a_series_only_where_there_is_a_capacity():
     gateway = gateway_of(TWO_POPS.replace("country: US}", "country: US, capacity: {requests_in_flight: 40}}"))
-    gateway.figures = Served(gateway.figures)
-    add_to_pop(gateway.figures.figures, gateway.publisher.table.spec.pops[1].row, 0, 10)
+    gateway.publisher.figures = Served(gateway.figures)
+    add_to_pop(gateway.figures, gateway.publisher.table.spec.pops[1].row, 0, 10)
     gateway.figures.set_pool(pool_row(gateway, "fra"), penalty_ms=250.0, admit=0.5)
     for accept in ("", OPEN):
         found = samples(scrape(gateway, accept))
@@ -166,13 +165,14 @@ def test_ejections_are_counted_by_rule(gateway):
     families = scrape(gateway)
     found = {cause: value(families, "isochrone_endpoint_ejections_total", service="shop", pop="nyc", cause=cause) for cause in causes}
     assert found == {"consecutive_errors": 0, "success_rate": 0, "latency": 2}
-    gateway.figures = gateway.figures.figures  # nothing served: no series but of what was ejected all the same
+    gateway.publisher.figures = gateway.figures  # nothing served: no series but of what was ejected all the same
     names = [key for key in samples(scrape(gateway)) if key[0] == "isochrone_endpoint_ejections_total"]
     assert {dict(key[1:])["pop"] for key in names} == {"nyc"}
 
 
 def test_a_database_that_is_not_there_and_the_operators_word(gateway):
     gateway.geo.files.check(0.0)
+    gateway.publisher.figures = gateway.figures  # of which the next table is built
     gateway.drains.drain("nyc")
     families = scrape(gateway)
     assert value(families, "isochrone_geoip_refused", database=gateway.geo.statuses[0].path) == 1
@@ -208,8 +208,8 @@ def test_a_scrape_of_300_pops_and_20_services_takes_no_seconds():
     services = ", ".join(f"{{name: s{n}, backends: [{backends}]}}" for n in range(20))
     text = f'listeners: [{{name: web, bind: "127.0.0.1:0"}}]\npops: [{pops}]\nservices: [{services}]\nroutes: [{{service: s0}}]'
     gateway = gateway_of(text)
-    gateway.figures = Served(gateway.figures)
-    telemetry = Telemetry(gateway)
+    gateway.publisher.figures = Served(gateway.figures)
+    telemetry = telemetry_of(gateway)
     gc.collect()
     gc.freeze()  # what thousands of tests have left is not walked through on this one's time
     began = time.process_time()
