@@ -72,7 +72,7 @@ class Reload:
     wall: Callable[[], float] = time.time
     hear_s: float = HEAR_S
     counts: dict[str, int] = field(default_factory=lambda: {"applied": 0, "refused": 0})
-    ended_at: dict[str, float] = field(init=False)  # by result: Unix time of the last one
+    ended_at: dict[str, float] = field(init=False)  # by result: Unix time of the last one of the file
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
     _next: asyncio.Future[Outcome] | None = None  # of the one that waits for its turn
 
@@ -90,7 +90,7 @@ class Reload:
         try:
             async with self._one_at_a_time:
                 self._next = None
-                outcome = await self._run(self.load)
+                outcome = await self._run()
             mine.set_result(outcome)
             return outcome
         except Exception as error:
@@ -111,12 +111,13 @@ class Reload:
             file = self.merge.in_use.file
             if self.merge.said(file) == self.merge.in_use:
                 return  # a reload has taken it along
-            outcome = await self._run(lambda: Loaded(file, ()))
+            outcome = await self._judged(lambda: Loaded(file, ()))
+            self.counts[outcome.result] += 1
         if not outcome.is_done:
             asyncio.get_running_loop().call_later(AGAIN_S, news.set)
 
-    async def _run(self, load: Callable[[], Loaded]) -> Outcome:
-        outcome = await self._judged(load)
+    async def _run(self) -> Outcome:
+        outcome = await self._judged(self.load)
         self.counts[outcome.result] += 1
         self.ended_at[outcome.result] = self.wall()
         return await self._renewed(outcome) if outcome.is_done else outcome

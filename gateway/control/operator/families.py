@@ -222,7 +222,7 @@ OF_GATEWAY: tuple[Family[Reading], ...] = (
     Family(
         "isochrone_config_reload_timestamp_seconds",
         "gauge",
-        "Of the last configuration put in use (the first one by the start) or refused, Unix time; 0: none yet.",
+        "Of the last file put in use (the first one by the start) or refused, Unix time; 0: none yet.",
         ("result",),
         lambda seen: seen.reload_times,
     ),

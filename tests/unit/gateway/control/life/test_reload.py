@@ -281,7 +281,7 @@ def test_those_that_share_one_share_what_nobody_foresaw(monkeypatch):
             raise RuntimeError("a bug")
 
         async with scene.reload._one_at_a_time:
-            monkeypatch.setattr(Reload, "_run", lambda *_: fail())
+            monkeypatch.setattr(Reload, "_run", lambda _: fail())
             waiting = [asyncio.ensure_future(scene.reload.run()) for _ in range(3)]
             await asyncio.sleep(0)
         met = await asyncio.gather(*waiting, return_exceptions=True)
@@ -392,7 +392,9 @@ def test_a_reload_keeps_what_others_said_and_a_refused_file_takes_nothing_of_it(
         say(objects())
         assert not (await scene.reload.run()).is_done
         assert routes(scene) == [("shop", True), ("new", False)]
+        ended_at = dict(scene.reload.ended_at)
         await scene.reload.follow()
+        assert scene.reload.ended_at == ended_at  # the file is refused as before
         assert routes(scene) == [("shop", True), ("new", True)] and scene.addresses()[0] == "192.0.2.9"
         assert scene.reload.merge.in_use.file is good
 
