@@ -21,12 +21,14 @@ from gateway.control.health.gates import Gates
 from gateway.control.health.probes import Probe, Prober, probe
 from gateway.control.life import drains
 from gateway.control.life.beat import INTERVAL_S, Beat
+from gateway.control.life.doors import Doors
+from gateway.control.life.hands import WorkerHands
 from gateway.control.life.inherited import Inherited
 from gateway.control.life.lifecycle import Event, Lifecycle, Phase
 from gateway.control.life.listeners import How, Listeners
 from gateway.control.life.ready import Ready
 from gateway.control.life.reload import Outcome, Reload
-from gateway.control.life.workers import WorkerHands, Workers
+from gateway.control.life.workers import Workers
 from gateway.control.process import reaper
 from gateway.control.process.awake import Awake
 from gateway.control.process.memory import Memory
@@ -142,7 +144,8 @@ class Gateway:
             last_words=self.last_words,
         )
         self.drains = drains.PopDrains(self.publisher, self.figures, clock, drains.path_of(config))
-        self.lifecycle = Lifecycle(config.drain, WorkerHands(self.workers, self.snapshots, self.listeners), clock)
+        self.doors = Doors(self.snapshots, self.workers, self.listeners)
+        self.lifecycle = Lifecycle(config.drain, WorkerHands(self.doors), clock)
         self.ready = Ready(
             lifecycle=self.lifecycle,
             geo=self.geo,
@@ -175,6 +178,7 @@ class Gateway:
                 "memory": Memory().turn,
                 "drains": self.drains.turn,
                 "workers": lambda: self.workers.turn(awake()),
+                "doors": self.doors.turn,
                 "lifecycle": self.lifecycle.turn,
             },
         )
@@ -232,13 +236,16 @@ class Gateway:
         self.refresh.turn(self.config, self.publisher.table.spec)
         self.gates.begin()
         self.listeners.listen()
-        self.workers.start(self.snapshots, self.figures, self.listeners.descriptors(), self.clock())
+        for number in self.doors.numbers:
+            self.doors.open(number)
+        self.workers.start(self.snapshots, self.figures, self.clock())
         self.lifecycle.handle(Event.STARTED)
         logger.info("started", extra={"workers": self.counters.n_workers, "not_ready": self.ready.reasons()})
 
     async def _end(self, begun: list[Part]) -> None:
         has_ended = await self.workers.stop(STOP_S)
-        self.listeners.close()
+        for number in self.doors.numbers:
+            self.doors.close(number)
         self.inherited.close()
         for part in reversed(begun):
             try:

@@ -1,16 +1,16 @@
 """Core: what a worker, a connection, a stream and an exchange consist of. Structs and enums only, no functions.
 
 Ownership stands beside each pointer. All of it belongs to one worker; nothing here is read by another thread but
-what the counters, the figures and the ring publish, and what never changes: epoll, wake.fd and the listeners' descriptors.
+what the counters, the figures and the ring publish, and what never changes: epoll, wake.fd.
 """
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from gateway.dataplane.http1._chunks cimport Chunks
 from gateway.dataplane.http1._head cimport RequestHead, ResponseHead
 from gateway.dataplane.http1._words cimport Manners, Method
-from gateway.dataplane.shared._counters cimport MAX_LISTENERS, Column, Doors, Stock
+from gateway.dataplane.shared._counters cimport Column, Doors, Stock
 from gateway.dataplane.shared._ring cimport Ring
-from gateway.dataplane.shared._snapshot cimport Board, Snapshot
+from gateway.dataplane.shared._snapshot cimport MAX_LISTENERS, Board, Snapshot
 from gateway.dataplane.shared._tally cimport Tally
 from gateway.dataplane.transport._linux cimport epoll_event, iovec
 from gateway.dataplane.transport._timers cimport Timer, Wheel
@@ -35,7 +35,6 @@ cdef enum:
     N_RANKS = 320              # 2 ** 22 connections of one client: see _holders
 
 cdef enum StreamState:
-    LISTENING           # a listener
     WAKING              # the eventfd
     READING             # downstream: between exchanges, or inside a request's head
     EXCHANGING          # downstream: its exchange is under way
@@ -81,11 +80,11 @@ cdef struct Transport:      # a kind of stream, by what can be done with it: see
 cdef struct Stream:         # a conversation with one peer: what an exchange has on either side. HTTP/1's connection carries one, its own
     Timer timer             # first, so that a Timer * of the wheel is a Stream *; armed until DEAD
     int64_t deadline_ms     # may be later than the timer: then it is armed again when due
-    const Transport *transport  # not owned: it outlives all; NULL of what is no connection: listeners, the wake
+    const Transport *transport  # not owned: it outlives all; NULL of the wake, which is no connection
     Connection *connection  # that carries it, and outlives it
     Exchange *exchange      # not owned by the stream: the exchange names both
     StreamState state
-    bint is_readable        # something came, and it has not been read dry; of a listener: the last accept found someone
+    bint is_readable        # something came, and it has not been read dry
     bint is_writable
     bint is_ending          # the peer's end was seen: read until 0, short reads prove nothing
     bint is_listed          # on one of the worker's lists of those to look at again
@@ -107,7 +106,7 @@ cdef struct Stream:         # a conversation with one peer: what an exchange has
 
 cdef struct Connection:     # a descriptor
     Stream own              # HTTP/1's only one
-    int fd                  # owned, but of a listener
+    int fd                  # owned
     uint16_t life           # how many there were in this memory: see heard_of
     Connection *next        # in the pool or the graveyard
     Connection *previous    # in the pool
@@ -138,6 +137,11 @@ cdef struct StreamList:     # to be looked at again without an event, those who 
     Stream *first           # not owned
     Stream *last
     int32_t n
+
+cdef struct Listener:       # a worker's side of it
+    int fd                  # not owned; -1: none to accept from. Never closed before this worker has forgotten it: see follow_listeners
+    int number
+    bint is_readable        # the last accept found someone
 
 cdef struct Line:           # of connections, those that entered it first come first; not owned
     Connection *first
@@ -336,7 +340,8 @@ cdef struct Core:
     Cache *geo              # owned
     Ring *log               # owned
     Connection wake
-    Connection listeners[MAX_LISTENERS]     # fd not owned; -1: none
+    Listener listeners[MAX_LISTENERS]
+    int64_t version         # of their orders: what was last acted on
     bint is_accepting
     bint is_shrinking       # since the last tick: a listener has more clients than it may have, and no idle one here to end
     int64_t may_hold        # downstreams, before it is asked again whether others have fewer: see stays

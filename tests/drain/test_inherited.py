@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -107,6 +107,62 @@ def test_some_are_inherited_some_bound_and_what_is_shared_outlives_the_drain(tmp
                 assert (faults, set(answers)) == ([], {200})
                 second.send_signal(signal.SIGTERM)
                 assert second.wait(20) == 0
+
+
+def ask_until(has_ended, family, address, answers, faults):
+    """A connection for each request, as fast as they are answered."""
+    while not has_ended.is_set():
+        with socket.socket(family) as client:
+            client.settimeout(10)
+            try:
+                client.connect(address)
+                client.sendall(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+                answers.append(client.recv(15))
+            except OSError as error:
+                faults.append(repr(error))
+
+
+@pytest.mark.parametrize("is_unix", [False, True], ids=["TCP", "unix"])
+def test_one_after_the_other_leaves_a_queue_that_its_successor_has_as_well(tmp_path, is_unix):
+    """Both accept at once; whoever waits where the first one leaves is the second one's, and nobody waits for the next who comes."""
+    path = tmp_path / "web.sock"
+    with backends("fra", "nyc") as (fra, nyc), socket.socket(socket.AF_UNIX if is_unix else socket.AF_INET) as web:
+        web.bind(str(path) if is_unix else ("127.0.0.1", 0))
+        web.listen(128)
+        port = 1 if is_unix else web.getsockname()[1]
+        answers, faults, has_ended = [], [], threading.Event()
+        clients = [
+            threading.Thread(target=ask_until, args=(has_ended, web.family, web.getsockname(), answers, faults), daemon=True)
+            for _ in range(6)
+        ]
+        with ExitStack() as stack:
+            stack.callback(has_ended.set)
+            before = None
+            for generation in range(3):
+                text = CONFIG.format(port=port, admin=(admin := free_port()), fra=fra.address, nyc=nyc.address)
+                if is_unix:
+                    text = text.replace('bind: "127.0.0.1:1"', f'bind: "unix:{path}"')
+                text = text.replace("lameduck: 1s", "lameduck: 0s")
+                serves = stack.enter_context(gateway(tmp_path, text, web=web))
+                eventually(lambda serves=serves: '"started"' in serves.log.read_text(), "it serves")
+                if before is None:
+                    for client in clients:
+                        client.start()
+                n = len(answers)
+                eventually(lambda n=n: len(answers) > n + 50 or faults, "both serve, or the first")
+                if before is not None:
+                    before.send_signal(signal.SIGTERM)
+                    assert before.wait(20) == 0, before.log.read_text()
+                assert get(admin, "/healthz")[0] == 200, generation
+                before = serves
+            n = len(answers)
+            eventually(lambda: len(answers) > n + 50 or faults, "the last one serves")
+            has_ended.set()
+            for client in clients:
+                client.join(20)
+            assert not any(client.is_alive() for client in clients)
+        assert (faults, set(answers)) == ([], {b"HTTP/1.1 200 OK"})
+        assert not is_unix or path.exists(), "the file is its maker's"
 
 
 def test_status_is_answered_by_the_socket_that_came_and_the_next_one_goes_on(tmp_path):

@@ -175,9 +175,9 @@ def test_a_death_costs_none_of_a_thousand_in_flight(n_workers):
 
 def test_orders_reach_a_sleeping_worker_at_once():
     with serving(1) as gateway:
-        gateway.snapshots.order("sealed")
+        gateway.snapshots.order("closing")
         gateway.workers[0].wake()
-        eventually(lambda: gateway.counters.read()["phases"] == ["sealed"], "the order", 5)
+        eventually(lambda: gateway.counters.read()["phases"] == ["closing"], "the order", 5)
 
 
 def test_a_running_worker_refuses_what_would_touch_its_state():

@@ -45,9 +45,10 @@ class Bench:
         self.locator = Locator(overrides=[Override("127.0.0.0/8", *location), Override("203.0.113.0/24", *NYC)] if location else [])
         self.compiled = CompiledSettings(self.settings, n_workers)
         self.snapshots = Snapshots(self.table(), self.locator, self.compiled)
-        doors = [(door.fileno(), number) for number, door in enumerate(listeners)]
+        for number, door in enumerate(listeners):
+            self.snapshots.order_listener(number, "accept", door.fileno())
         self.workers = [
-            Worker(number, self.snapshots, self.figures, self.counters, doors, now_us=self.now_us, log_bytes=log_bytes)
+            Worker(number, self.snapshots, self.figures, self.counters, now_us=self.now_us, log_bytes=log_bytes)
             for number in range(n_workers)
         ]
         self.worker = self.workers[0]

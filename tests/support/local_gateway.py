@@ -39,11 +39,9 @@ class LocalGateway:
         self.door = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.door.setblocking(False)
         self.port: int = self.door.getsockname()[1]
+        self.snapshots.order_listener(0, "accept", self.door.fileno())
         now_us = time.monotonic_ns() // 1000
-        self.workers = [
-            Worker(number, self.snapshots, self.figures, self.counters, [(self.door.fileno(), 0)], now_us=now_us, seed=7)
-            for number in range(n_workers)
-        ]
+        self.workers = [Worker(number, self.snapshots, self.figures, self.counters, now_us=now_us, seed=7) for number in range(n_workers)]
         self.threads = [threading.Thread(target=worker.run, name=f"worker-{n}") for n, worker in enumerate(self.workers)]
 
     def __enter__(self) -> Self:

@@ -16,7 +16,7 @@ from gateway.control.process.awake import Awake
 logger = logging.getLogger("isochrone.beat")
 
 INTERVAL_S = 0.1
-ORDER = ("gates", "ejections", "resolver", "prober", "refresh", "publisher", "memory", "drains", "workers", "lifecycle")
+ORDER = ("gates", "ejections", "resolver", "prober", "refresh", "publisher", "memory", "drains", "workers", "doors", "lifecycle")
 
 
 @dataclass(slots=True)

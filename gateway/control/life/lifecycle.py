@@ -3,7 +3,8 @@
     SERVING -> LAMEDUCK -> CLOSING -> EXIT
 
 LAMEDUCK looks unready and serves everyone; more and more answers say `Connection: close`, so that clients leave one by one.
-CLOSING takes what is queued, then no new connection, and ends idle ones. At the deadline what is left is cut (ABORTING).
+CLOSING takes what is queued, where no other process has the socket as well, then no new connection, and ends idle ones. At the deadline
+what is left is cut (ABORTING).
 A drain by the operator is a LAMEDUCK that stays (HELD). Owns the order and the timing of these steps; each is one event in the log.
 Must not know how a worker carries an order out.
 """
@@ -17,13 +18,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from gateway.control.life.listeners import HANDSHAKE_S
 from gateway.errors import IsochroneError
 from gateway.model import Drain
 
 logger = logging.getLogger("isochrone.drain")
 
-# Handshakes that had begun when new ones were held back come through in this time; then the listeners close.
-HANDSHAKE_S = 1.0
 ABORT_S = 2.0  # for workers to cut what is left
 # The last part of the lameduck in which every answer announces the end, so that a client that keeps asking has been told.
 ALL_TOLD = 0.25
@@ -102,13 +102,17 @@ class Hands(Protocol):
     """What carries the steps out."""
 
     def order(self, phase: str, close_share: float) -> None:
-        """To workers: serving, lameduck, closing, sealed, aborting; and the share of answers that announce the end."""
+        """To workers: serving, lameduck, closing, aborting; and the share of answers that announce the end."""
 
     def refuse_new(self) -> None:
         """Hold connections back that have not begun."""
 
+    def leave_listeners(self, at_once: bool) -> None:
+        """No new connections any more. Those in a queue that no other process has are taken before, unless it is to be at once. Asked again
+        and again."""
+
     def have_let_go(self) -> bool:
-        """Whether no worker touches the listeners any more: each has acted on sealed or aborting."""
+        """Whether no worker that turns touches the listeners any more."""
 
     def close_listeners(self) -> None: ...
 
@@ -180,7 +184,7 @@ class Lifecycle:
             self.hands.order("lameduck", self.close_share)
         if self.phase is Phase.CLOSING:
             if now - self.since >= HANDSHAKE_S:
-                self.hands.order("sealed", 1.0)
+                self.hands.leave_listeners(at_once=False)
                 self._close_listeners()
             # A queued connection may still come in until then: quiet means nothing before.
             if self._has_closed and self.hands.connections() == 0:
@@ -200,6 +204,7 @@ class Lifecycle:
             self.hands.refuse_new()
         elif self.phase is Phase.ABORTING:
             self.hands.order("aborting", 1.0)
+            self.hands.leave_listeners(at_once=True)
         elif self.phase is Phase.EXIT:
             self.done.set()  # listeners that are still open are closed when the workers have ended
 

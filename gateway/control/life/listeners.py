@@ -32,6 +32,8 @@ PROBE_UNIX_S = 1.0
 # linux/in.h, linux/in6.h; the socket module has no names for them
 IP_MINTTL = 21
 IPV6_MINHOPCOUNT = 73
+# Handshakes that had begun when new ones were held back come through in this time; then a listener can close.
+HANDSHAKE_S = 1.0
 FROM_THIS_LINK = 255  # no router has touched such a packet; every common system sends 64 or 128
 
 
@@ -68,10 +70,21 @@ class Listener:
         """All that lead here."""
         return [self.address, Address("0.0.0.0", self.address.port)] if self.is_dual else [self.address]
 
+    @property
+    def is_closed(self) -> bool:
+        return self.socket.fileno() < 0
+
     def close(self) -> None:
         """Close this process's descriptor, and no longer be found."""
         self._remove_file()
         self.socket.close()
+
+    def hollow(self) -> None:
+        """Likewise, but its number stays taken until close(), for whoever still knows it: nobody comes by it. A shared one stays."""
+        self._remove_file()
+        if not self.is_shared:
+            with socket.socket(socket.AF_UNIX) as nobodys:
+                os.dup2(nobodys.fileno(), self.socket.fileno(), inheritable=False)
 
     def _remove_file(self) -> None:
         """Of a unix socket, if it is still ours: a successor may have put its own there."""
@@ -94,10 +107,14 @@ class Listener:
         A unix socket whose file is gone is found by nobody.
         """
         self._remove_file()
-        if self.socket.family in (socket.AF_INET, socket.AF_INET6) and not self.is_shared:
+        if self.address.is_unix or self.is_shared:
+            return
+        try:
             self.socket.setsockopt(socket.IPPROTO_IP, IP_MINTTL, FROM_THIS_LINK)  # of an IPv6 socket: for IPv4 clients, if it takes them
             if self.socket.family == socket.AF_INET6:
                 self.socket.setsockopt(socket.IPPROTO_IPV6, IPV6_MINHOPCOUNT, FROM_THIS_LINK)
+        except OSError as error:  # a kernel without such a bound: a connection may then be reset in the last moment
+            logger.warning("can't hold new connections back", extra={"listener": self.name, "error": str(error)})
 
 
 @dataclass(slots=True)
@@ -138,17 +155,6 @@ class Listeners:
                 raise StartError(_reason(listener.name, listener.address, error)) from error
             listener.is_listening = True
             logger.info("listening", extra={"listener": listener.name, "address": str(listener.address)})
-
-    def descriptors(self) -> list[tuple[int, int]]:
-        """(descriptor, number) as workers take them."""
-        return [(listener.socket.fileno(), number) for number, listener in enumerate(self.all)]
-
-    def refuse_new(self) -> None:
-        for listener in self.all:
-            try:
-                listener.refuse_new()
-            except OSError as error:  # a kernel without such a bound: a connection may then be reset in the last moment
-                logger.warning("can't hold new connections back", extra={"listener": listener.name, "error": str(error)})
 
     def close(self) -> None:
         """Close this process's descriptors. Names and addresses stay, for those who still count connections by listener."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from gateway.control.life.listeners import Listeners
 from gateway.control.process.blocking import has_ended
 from gateway.dataplane import Counters, Snapshots, Worker
 from routing_core import Figures
@@ -26,11 +24,11 @@ class Workers:
     _silent: set[int] = field(default_factory=set)
     _beats: list[tuple[int, float]] = field(default_factory=list)  # of each worker: its last beat, and when that was seen
 
-    def start(self, snapshots: Snapshots, figures: Figures, listeners: Sequence[tuple[int, int]], now: float) -> None:
-        """One thread for each column of the counters. `listeners`: (descriptor, number), listening."""
+    def start(self, snapshots: Snapshots, figures: Figures, now: float) -> None:
+        """One thread for each column of the counters. They accept where that is ordered, see doors."""
         for number in range(self.counters.n_workers):
             seed = secrets.randbits(63) | 1
-            self.all.append(Worker(number, snapshots, figures, self.counters, listeners, int(now * 1e6), seed))
+            self.all.append(Worker(number, snapshots, figures, self.counters, int(now * 1e6), seed))
         for number, worker in enumerate(self.all):
             thread = threading.Thread(target=_run, args=(number, worker), name=f"worker-{number}", daemon=True)
             self._threads.append(thread)
@@ -69,10 +67,16 @@ class Workers:
                 self._silent.discard(number)
                 logger.info("worker beats again", extra={"worker": number})
 
-    def phases(self) -> set[str]:
-        """Of the orders that workers have acted on. One that hangs acts on none, and takes nobody in."""
-        phases = self.counters.read()["phases"]
-        return {phase for number, phase in enumerate(phases) if number not in self._silent}
+    def have_acted(self, version: int) -> bool:
+        """Whether all that turn have acted on the listeners' orders up to this one. One that hangs acts on none, and takes nobody in."""
+        versions = self.counters.read()["versions"]
+        return not self.all or all(seen >= version for number, seen in enumerate(versions) if number not in self._silent)
+
+    def may_lag(self, version: int | None) -> bool:
+        """Whether one has not acted on it that may turn again, though it hangs. None: there was no such order."""
+        versions = self.counters.read()["versions"]
+        lagging = (thread for thread, seen in zip(self._threads, versions, strict=False) if version is None or seen < version)
+        return any(thread.is_alive() for thread in lagging)
 
     def connections(self) -> int:
         """Clients' connections now, over all workers."""
@@ -96,38 +100,6 @@ class Workers:
             return
         for worker in self.all:
             worker.close()
-
-
-@dataclass(slots=True)
-class WorkerHands:
-    """Carries out the steps of a drain: see lifecycle.Hands."""
-
-    workers: Workers
-    snapshots: Snapshots
-    listeners: Listeners
-    _phase: str = "serving"
-
-    def order(self, phase: str, close_share: float) -> None:
-        self.snapshots.order(phase, close_share)
-        if phase != self._phase:
-            self._phase = phase
-            self.workers.wake()
-
-    def refuse_new(self) -> None:
-        self.listeners.refuse_new()
-
-    def have_let_go(self) -> bool:
-        return not self.workers.all or self.workers.phases() <= {"sealed", "aborting"}
-
-    def close_listeners(self) -> None:
-        self.listeners.close()
-
-    def connections(self) -> int:
-        return self.workers.connections()
-
-    def cut(self) -> dict[str, int]:
-        forced: dict[str, int] = self.workers.counters.read()["forced"]
-        return forced
 
 
 def _run(number: int, worker: Worker) -> None:

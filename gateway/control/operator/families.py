@@ -57,10 +57,11 @@ OF_GATEWAY: tuple[Family[Reading], ...] = (
         "gauge",
         "Clients' connections now: idle between requests, or active.",
         ("listener", "state"),
+        # Of one name there may be two: one that was removed, with connections left, and its successor.
         lambda seen: {
-            (listener, state): count
-            for listener, *counts in zip(seen.listeners, seen.counted["idle"], seen.counted["active"], strict=False)
-            for state, count in zip(("idle", "active"), counts, strict=True)
+            (name, state): sum(count for one, count in zip(seen.listeners, seen.counted[state], strict=False) if one == name)
+            for name in seen.listeners
+            for state in ("idle", "active")
         },
     ),
     Family(

@@ -8,19 +8,19 @@ from posix.unistd cimport close
 
 from gateway.dataplane._core cimport *
 from gateway.dataplane.downstream._client cimport is_trusted, read_peer, write_address
-from gateway.dataplane.downstream._doors cimport comes_back, enter_doors, leave_doors, stays
+from gateway.dataplane.downstream._doors cimport comes_back, enter, enter_doors, leave_doors, stays, take_off
 from gateway.dataplane.downstream._holders cimport enter_holder, may_have_more
 from gateway.dataplane.downstream._resting cimport enter_idle
 from gateway.dataplane.downstream._room cimport make_room, make_room_anywhere
 from gateway.dataplane.shared._counters cimport *
 from gateway.dataplane.shared._places cimport has_more_clients
-from gateway.dataplane.shared._snapshot cimport CLOSING, orders_of
+from gateway.dataplane.shared._snapshot cimport ACCEPT, EMPTY, LAST, Duty, Orders, duty_at, orders_of
 from gateway.dataplane.shared._tally cimport TALLIED_CONNECTIONS, give_place
 from gateway.dataplane.transport._connection cimport move_down, open_connection
 from gateway.dataplane.transport._linux cimport *
 from gateway.dataplane.transport._plain cimport PLAIN
 from gateway.dataplane.transport._stream cimport set_deadline
-from routing_core._atomic cimport add_own, add_shared, load_acquire
+from routing_core._atomic cimport add_own, add_shared, load_acquire, load_relaxed, store_release
 
 
 cdef enum:
@@ -60,11 +60,11 @@ cdef Connection *welcome(Core *core, int fd, int listener, const uint8_t *addres
     return downstream
 
 
-cdef void lift_bound(Core *core, int fd, uint16_t family) noexcept nogil:
+cdef void lift_bound(Core *core, int listener, int fd, uint16_t family) noexcept nogil:
     """A listener that holds new connections back drops what has come through a router (see Listener.refuse_new), and so would one that was
     in its handshake by then."""
     cdef int none = 0
-    if family == AF_UNIX or load_acquire(&orders_of(core.board).phase) < <int64_t>CLOSING:
+    if family == AF_UNIX or duty_at(core.board, listener) == ACCEPT:
         return
     setsockopt(fd, IPPROTO_IP, IP_MINTTL, &none, sizeof(none))
     if family == AF_INET6:
@@ -96,11 +96,11 @@ cdef bint has_knocked(int fd) noexcept nogil:
     return poll(&listener, 1, 0) == 1
 
 
-cdef bint accept_one(Core *core, Connection *listener) noexcept nogil:
+cdef bint accept_one(Core *core, Listener *listener) noexcept nogil:
     cdef sockaddr_storage peer
     cdef uint32_t size = sizeof(peer)
     cdef uint8_t address[16]
-    cdef int number = listener.listener
+    cdef int number = listener.number
     cdef int fd = accept4(listener.fd, <sockaddr *>&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
     if fd < 0:
         if (errno == EMFILE or errno == ENFILE) and has_knocked(listener.fd):
@@ -119,7 +119,7 @@ cdef bint accept_one(Core *core, Connection *listener) noexcept nogil:
     if fd >= core.accept_limit:     # what is left is for those who look after the gateway
         count_cause(core.column, CAUSE_NO_DESCRIPTORS)
         make_room(core, number, address)
-    lift_bound(core, fd, peer.ss_family)    # TCP_NODELAY it has from its listener
+    lift_bound(core, number, fd, peer.ss_family)    # TCP_NODELAY it has from its listener
     welcome(core, fd, number, address)
     if not has_moved_over(core):
         stop_accepting(core)
@@ -138,15 +138,15 @@ cdef int start_accepting(Core *core) noexcept nogil:
     return failed
 
 
-cdef void on_knock(Core *core, Connection *listener) noexcept nogil:
-    # An event may be older than the order to stop.
-    listener.own.is_readable = core.is_accepting and accept_one(core, listener) and stays(core, listener)
+cdef void on_knock(Core *core, Listener *listener) noexcept nogil:
+    # An event may be older than the order to stop, and one to an invitation be here before the order to begin.
+    listener.is_readable = core.is_accepting and listener.fd >= 0 and accept_one(core, listener) and stays(core, listener)
 
 
 cdef void accept_more(Core *core) noexcept nogil:
     cdef int i
     for i in range(MAX_LISTENERS):
-        if core.listeners[i].own.is_readable:
+        if core.listeners[i].is_readable:
             on_knock(core, &core.listeners[i])
 
 
@@ -155,16 +155,48 @@ cdef void try_doors(Core *core) noexcept nogil:
     core.may_hold = 0
     for i in range(MAX_LISTENERS):
         if core.listeners[i].fd >= 0 and core.is_accepting and accept_one(core, &core.listeners[i]) and core.is_accepting:
-            core.listeners[i].own.is_readable = comes_back(core, &core.listeners[i])
+            core.listeners[i].is_readable = comes_back(core, &core.listeners[i])
 
 
-cdef void drain_backlog(Core *core) noexcept nogil:
-    cdef int i
-    for i in range(MAX_LISTENERS):
-        if core.listeners[i].fd >= 0:
-            while accept_one(core, &core.listeners[i]):
-                pass
+cdef int begin_at(Core *core, Listener *listener, int fd) noexcept nogil:
+    cdef int failed
+    listener.fd = fd
+    if not core.is_accepting or enter(core, listener):
+        return 0
+    failed = errno
     stop_accepting(core)
+    return failed
+
+
+cdef void end_at(Core *core, Listener *listener, bint takes_all) noexcept nogil:
+    take_off(core, listener)
+    # One at least: the kernel may have woken this worker alone for it, and nobody else who accepts there knows of it. All who came while
+    # it was awake, and all who come from here on, are told to others.
+    while accept_one(core, listener) and takes_all:
+        pass
+    listener.fd = -1
+    listener.is_readable = False
+
+
+cdef int follow_listeners(Core *core) noexcept nogil:
+    """A descriptor that a worker knows is open, and the same listener's. Control leaves it open until the worker has said that it has acted
+    on an order to leave. By then it has forgotten it, has taken it out of its own epoll and, see _doors, out of all that it has invited
+    there; so nobody's has it when all have said so. Until then another one is not ordered under that number."""
+    cdef const Orders *orders = orders_of(core.board)
+    cdef int64_t version = load_acquire(&orders.version)    # what is ordered from here on is looked at once more
+    cdef Listener *listener
+    cdef Duty duty
+    cdef int i, failed = 0
+    for i in range(MAX_LISTENERS):
+        listener = &core.listeners[i]
+        duty = duty_at(core.board, i)
+        if listener.fd < 0 and duty >= LAST:
+            failed = begin_at(core, listener, <int>load_relaxed(&orders.listeners[i].fd)) or failed
+        elif listener.fd >= 0 and duty < LAST:
+            end_at(core, listener, duty == EMPTY)
+    core.version = version
+    store_release(&core.column.version, version)
+    return failed
 
 
 cdef tuple limits_of(int64_t n_descriptors, int n_workers):

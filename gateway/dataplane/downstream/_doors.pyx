@@ -7,9 +7,13 @@ Nobody who waits is forgotten:
 - one that is added is told at once of who waits already (EPOLL_CTL_ADD looks);
 - one leaves only behind a try to accept: for whom the kernel woke nobody else, that try was made. All who came while it was awake
   were told to others as well;
+- a listener that is to be left is left behind such a try too: it may be shared with another process, whom nobody would tell;
 - what goes wrong all the same, such as a worker that is told and does not run, is found by the tick: every worker tries one accept.
 
-The thread that invites writes another worker's epoll, which the kernel locks; nothing else of that worker.
+The thread that invites writes another worker's epoll, which the kernel locks; nothing else of that worker. By the descriptor that it knows
+itself: the invited one may have forgotten it by then. Who looks at the order behind its invitation, and takes it back where nobody is to
+accept there any more, leaves nothing in that epoll: an invitation that came before the other's own leaving went with it, and one that came
+behind it, by the lock, sees the order on which the other has left.
 """
 from libc.errno cimport EEXIST, errno
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
@@ -17,8 +21,8 @@ from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 from gateway.dataplane._core cimport *
 from gateway.dataplane.shared._calls cimport is_turning
 from gateway.dataplane.shared._counters cimport Column
-from gateway.dataplane.transport._connection cimport watch
-from gateway.dataplane.transport._linux cimport EPOLL_CTL_DEL, EPOLLEXCLUSIVE, EPOLLIN, epoll_ctl
+from gateway.dataplane.shared._snapshot cimport LAST, duty_at
+from gateway.dataplane.transport._linux cimport EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLEXCLUSIVE, EPOLLIN, epoll_ctl, epoll_event
 from routing_core._atomic cimport clear_bits, is_replaced, load_pointer, load_relaxed, set_bits, store_relaxed
 
 cdef enum:
@@ -34,16 +38,19 @@ cdef inline const Column *column_of(const Core *core, int worker) noexcept nogil
     return core.column + (worker - core.number)
 
 
-cdef bint enter(Core *core, Connection *listener) noexcept nogil:
-    set_bits(&core.doors.doors[listener.listener].members, bit_of(core.number))
-    if watch(core, listener, EPOLLIN | <uint32_t>EPOLLEXCLUSIVE) or errno == EEXIST:
+cdef bint enter(Core *core, const Listener *listener) noexcept nogil:
+    cdef epoll_event event
+    set_bits(&core.doors.doors[listener.number].members, bit_of(core.number))
+    event.events = EPOLLIN | <uint32_t>EPOLLEXCLUSIVE
+    event.data.u64 = listener.number        # and no address, see handle_events
+    if epoll_ctl(core.epoll, EPOLL_CTL_ADD, listener.fd, &event) == 0 or errno == EEXIST:
         return True
-    clear_bits(&core.doors.doors[listener.listener].members, bit_of(core.number))
+    clear_bits(&core.doors.doors[listener.number].members, bit_of(core.number))
     return False
 
 
-cdef void take_off(Core *core, Connection *listener) noexcept nogil:
-    clear_bits(&core.doors.doors[listener.listener].members, bit_of(core.number))
+cdef void take_off(Core *core, const Listener *listener) noexcept nogil:
+    clear_bits(&core.doors.doors[listener.number].members, bit_of(core.number))
     epoll_ctl(core.epoll, EPOLL_CTL_DEL, listener.fd, NULL)
 
 
@@ -63,8 +70,15 @@ cdef void leave_doors(Core *core) noexcept nogil:
     store_relaxed(&core.column.takes, 0)
     for i in range(MAX_LISTENERS):
         if core.listeners[i].fd >= 0:
-            core.listeners[i].own.is_readable = False
+            core.listeners[i].is_readable = False
             take_off(core, &core.listeners[i])
+
+
+cdef void forget_doors(Core *core) noexcept nogil:
+    cdef int i
+    store_relaxed(&core.column.takes, 0)
+    for i in range(MAX_LISTENERS):
+        clear_bits(&core.doors.doors[i].members, bit_of(core.number))
 
 
 cdef int least_loaded(const Core *core, int64_t *least) noexcept nogil:
@@ -81,23 +95,23 @@ cdef int least_loaded(const Core *core, int64_t *least) noexcept nogil:
     return found
 
 
-cdef bint invite(Core *core, int worker, int listener) noexcept nogil:
-    """False: it can't be told."""
-    cdef int64_t *members = &core.doors.doors[listener].members
+cdef bint invite(Core *core, int worker, const Listener *listener) noexcept nogil:
+    """False: it can't be told, or is not to be any more."""
+    cdef int64_t *members = &core.doors.doors[listener.number].members
     cdef Core *other = <Core *>load_pointer(&core.doors.desks[worker].core)
     if load_relaxed(members) & bit_of(worker):
         return True
-    if other == NULL or not enter(other, &other.listeners[listener]):
+    if other == NULL or not enter(other, listener):
         return False
-    if load_relaxed(&column_of(core, worker).takes):
+    if load_relaxed(&column_of(core, worker).takes) and duty_at(core.board, listener.number) >= LAST:
         return True
-    take_off(other, &other.listeners[listener])     # it has stopped meanwhile: it would not leave again
+    take_off(other, listener)       # it has stopped meanwhile: it would not leave again
     return False
 
 
-cdef bint leave(Core *core, Connection *listener) noexcept nogil:
+cdef bint leave(Core *core, Listener *listener) noexcept nogil:
     """False: nobody else is told."""
-    cdef int64_t *members = &core.doors.doors[listener.listener].members
+    cdef int64_t *members = &core.doors.doors[listener.number].members
     cdef int64_t mine = bit_of(core.number)
     cdef int64_t seen = load_relaxed(members)
     while seen & mine:
@@ -112,7 +126,7 @@ cdef bint leave(Core *core, Connection *listener) noexcept nogil:
     return True
 
 
-cdef bint stays(Core *core, Connection *listener) noexcept nogil:
+cdef bint stays(Core *core, Listener *listener) noexcept nogil:
     cdef int64_t least = 0
     cdef int64_t n_open = load_relaxed(&core.column.n_open)
     cdef int worker
@@ -120,10 +134,10 @@ cdef bint stays(Core *core, Connection *listener) noexcept nogil:
         return True
     worker = least_loaded(core, &least)
     core.may_hold = least if worker < 0 else least + max(<int64_t>SLACK, least // SLACK_SHARE)
-    return n_open <= core.may_hold or not invite(core, worker, listener.listener) or not leave(core, listener)
+    return n_open <= core.may_hold or not invite(core, worker, listener) or not leave(core, listener)
 
 
-cdef bint comes_back(Core *core, Connection *listener) noexcept nogil:
+cdef bint comes_back(Core *core, Listener *listener) noexcept nogil:
     if not stays(core, listener):
         return False
     enter(core, listener)           # each tick, whatever its bit says: who invited it may have taken it off again

@@ -3,12 +3,12 @@ after the closing began."""
 from libc.stdint cimport int64_t
 
 from gateway.dataplane._core cimport *
-from gateway.dataplane.downstream._accept cimport drain_backlog, stop_accepting
+from gateway.dataplane.downstream._accept cimport follow_listeners
 from gateway.dataplane.downstream._holders cimport free_holders
 from gateway.dataplane.downstream._life cimport HEARD_MS, abort, close_downstream, linger_on
 from gateway.dataplane.downstream._resting cimport leave_rest, oldest_idle
 from gateway.dataplane.shared._counters cimport FORCED_IDLE, FORCED_REQUEST, FORCED_TUNNEL
-from gateway.dataplane.shared._snapshot cimport ABORTING, CLOSING, SEALED, orders_of
+from gateway.dataplane.shared._snapshot cimport ABORTING, CLOSING, Orders, orders_of
 from gateway.dataplane.transport._buffers cimport free_spares
 from gateway.dataplane.transport._connection cimport free_connections, sweep_graveyard
 from gateway.dataplane.transport._stream cimport leave_list, resume_later, set_deadline
@@ -22,21 +22,19 @@ cdef enum:
 
 
 cdef void follow_orders(Core *core) noexcept nogil:
-    cdef int64_t phase = load_relaxed(&orders_of(core.board).phase)
+    cdef const Orders *orders = orders_of(core.board)
+    cdef int64_t phase = load_relaxed(&orders.phase)
     cdef bint is_new = phase != core.phase
     if phase >= <int64_t>CLOSING and core.phase < <int64_t>CLOSING:
         core.closing_ms = core.now_ms
     core.phase = phase
-    if is_new and phase == <int64_t>SEALED:
-        drain_backlog(core)
-        close_idle(core)
-    elif is_new and phase == <int64_t>ABORTING:
-        stop_accepting(core)
+    if is_new and phase == <int64_t>ABORTING:
         cut_all(core)
     elif is_new and phase == <int64_t>CLOSING:
         close_idle(core)
-    # Last: who reads it may close the listeners.
     store_relaxed(&core.column.phase, phase)
+    if load_relaxed(&orders.version) != core.version:
+        follow_listeners(core)
 
 
 cdef void close_idle(Core *core) noexcept nogil:

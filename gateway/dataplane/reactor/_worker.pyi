@@ -1,4 +1,3 @@
-from collections.abc import Sequence
 from typing import Any, final
 
 from gateway.dataplane.shared._counters import Counters
@@ -7,17 +6,13 @@ from routing_core import Figures
 
 @final
 class Worker:
-    """One worker. Drive it by turn() in a test, by run() in a thread of its own.
-
-    listeners: (descriptor, number) of listening, non-blocking sockets that the caller owns and closes.
-    """
+    """One worker. Drive it by turn() in a test, by run() in a thread of its own. Where it accepts, Snapshots.order_listener says."""
     def __new__(
         cls,
         number: int,
         snapshots: Snapshots,
         figures: Figures,
         counters: Counters,
-        listeners: Sequence[tuple[int, int]] = (),
         now_us: int = 0,
         seed: int = 1,
         log_bytes: int = 1048576,

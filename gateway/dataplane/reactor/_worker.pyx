@@ -10,8 +10,9 @@ from posix.unistd cimport close, read, write
 
 from gateway.dataplane._core cimport *
 from gateway.dataplane.downstream._accept cimport (
-    accept_more, has_descriptors, limits_of, on_knock, start_accepting, stop_accepting, try_doors, welcome)
+    accept_more, follow_listeners, has_descriptors, limits_of, on_knock, start_accepting, try_doors, welcome)
 from gateway.dataplane.downstream._client cimport parse_address
+from gateway.dataplane.downstream._doors cimport forget_doors
 from gateway.dataplane.downstream._holders cimport open_holders
 from gateway.dataplane.downstream._life cimport close_downstream
 from gateway.dataplane.downstream._room cimport make_room_for_others, shrink
@@ -28,7 +29,7 @@ from gateway.dataplane.shared._calls cimport is_called, judge_others, say_that_i
 from gateway.dataplane.shared._clock cimport clock_us
 from gateway.dataplane.shared._counters cimport *
 from gateway.dataplane.shared._ring cimport close_ring, oldest, open_ring, release
-from gateway.dataplane.shared._snapshot cimport CLOSING, SEALED, Snapshots, leave, look
+from gateway.dataplane.shared._snapshot cimport CLOSING, Snapshots, leave, look
 from gateway.dataplane.transport._buffers cimport trim_spares
 from gateway.dataplane.transport._connection cimport heard_of, open_connection, sweep_graveyard, watch
 from gateway.dataplane.transport._linux cimport *
@@ -123,9 +124,6 @@ cdef void on_event(Core *core, Connection *connection, uint32_t events) noexcept
     cdef uint64_t ignored = 0
     cdef Stream *stream = &connection.own
     cdef StreamState state = stream.state
-    if state == LISTENING:
-        on_knock(core, connection)
-        return
     if state == WAKING:
         read(connection.fd, &ignored, sizeof(ignored))
         return
@@ -197,9 +195,9 @@ cdef void tick(Core *core) noexcept nogil:
     tend_shortage(core)
     shrink(core)
     trim_spares(core)
-    if core.phase == <int64_t>CLOSING or core.phase == <int64_t>SEALED:
+    if core.phase == <int64_t>CLOSING:
         close_idle(core)
-    if not core.is_accepting and core.phase < <int64_t>SEALED and has_descriptors(core):
+    if not core.is_accepting and has_descriptors(core):
         start_accepting(core)
     elif core.is_accepting:
         try_doors(core)
@@ -217,11 +215,16 @@ cdef int hear(Core *core, int wait_ms) noexcept nogil:
 
 cdef void handle_events(Core *core) noexcept nogil:
     cdef Connection *connection
+    cdef uint64_t told
     cdef int i, end = min(core.n_handled + BATCH, core.n_events)
     if core.n_handled > 0:      # who is waiting to be accepted gets as much of a worker that has many events in hand
         accept_more(core)
     for i in range(core.n_handled, end):
-        connection = heard_of(core.events[i].data.u64)
+        told = core.events[i].data.u64
+        if told < <uint64_t>MAX_LISTENERS:      # a listener's number: no address is that low
+            on_knock(core, &core.listeners[told])
+            continue
+        connection = heard_of(told)
         if connection != NULL:
             on_event(core, connection, core.events[i].events)
     core.n_handled = end
@@ -302,9 +305,9 @@ cdef int run(Core *core, const char *name) noexcept nogil:
 cdef class Worker:
     """One worker. Drive it by turn() in a test, by run() in a thread of its own."""
 
-    def __cinit__(self, int number, Snapshots snapshots not None, Figures figures not None, Counters counters not None, listeners=(),
+    def __cinit__(self, int number, Snapshots snapshots not None, Figures figures not None, Counters counters not None,
                   int64_t now_us=0, uint64_t seed=1, int64_t log_bytes=1048576):
-        cdef int fd, listener, error
+        cdef int listener, error
         cdef Column *column = counters.column(number)
         if figures.n_workers != counters.n_workers:
             raise ValueError(f"figures are of {figures.n_workers} workers, counters of {counters.n_workers}")
@@ -336,6 +339,7 @@ cdef class Worker:
         start(&core.wheel, core.now_ms)
         for listener in range(MAX_LISTENERS):
             core.listeners[listener].fd = -1
+            core.listeners[listener].number = listener
             core.idle[listener].older = core.idle[listener].newer = &core.idle[listener]
             core.lingering[listener].older = core.lingering[listener].newer = &core.lingering[listener]
         core.geo = open_cache()
@@ -347,14 +351,9 @@ cdef class Worker:
         core.wake.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
         if core.epoll < 0 or core.wake.fd < 0 or not watch(core, &core.wake, EPOLLIN | <uint32_t>EPOLLET):
             raise OSError(errno, "worker: epoll or eventfd")
-        for fd, listener in listeners:
-            if not 0 <= listener < MAX_LISTENERS:
-                raise ValueError(f"listener: must be from 0 to {MAX_LISTENERS - 1}, got {listener}")
-            core.listeners[listener].fd = fd
-            core.listeners[listener].own.state = LISTENING
-            core.listeners[listener].listener = listener
         store_pointer(&core.doors.desks[number].core, core)
-        error = start_accepting(core)
+        start_accepting(core)
+        error = follow_listeners(core)
         if error:
             raise OSError(error, "worker: listener")
 
@@ -372,7 +371,7 @@ cdef class Worker:
         if self.counters.n_running:
             raise RuntimeError("workers are running")
         if core.doors != NULL:
-            stop_accepting(core)
+            forget_doors(core)
             store_pointer(&core.doors.desks[core.number].core, NULL)
         close_all(core)
         leave(core.board, core.number)

@@ -6,13 +6,13 @@ What concerns a service, a PoP or an endpoint is in routing_core._figures.
 from libc.stdint cimport int64_t
 
 from gateway.dataplane.http1._words cimport N_CAUSES
+from gateway.dataplane.shared._snapshot cimport MAX_LISTENERS
 from gateway.dataplane.shared._tally cimport Tally
 from geoip._locator cimport N_LOOKUPS
 from routing_core._atomic cimport add_own
 from routing_core._figures cimport MAX_WORKERS
 
 cdef enum:
-    MAX_LISTENERS = 16
     MAX_CAUSES = 64         # the parser's, then those of Cause
 
 cdef enum Figure:
@@ -75,7 +75,8 @@ cdef struct Column:         # whole cache lines, so that no line has two writers
     int64_t n_open                      # clients' connections now
     int64_t takes                       # whether it accepts: not without descriptors, nor behind the end of a drain
     int64_t heaviest                    # bytes in buffers of the client that holds most in them, when that was last asked, see _shortage
-    int64_t unused[2]
+    int64_t version                     # of the listeners' orders it last acted on
+    int64_t unused[1]
     int64_t most[MAX_LISTENERS]         # connections of the client that holds most of a listener's, see _holders; one alone may be left out
     int64_t resting[MAX_LISTENERS]      # connections that may go for others: without a request, or a part of one
 

@@ -17,6 +17,7 @@ class Counted(TypedDict):
     active: list[int]
     beats_ms: list[int]  # by worker: when it last turned, on CLOCK_MONOTONIC
     phases: list[str]  # by worker: the order it last acted on
+    versions: list[int]  # by worker: of the listeners' orders, the last that it acted on
     n_open: list[int]  # by worker: clients' connections now
     buffered: int  # bytes in buffers now, all workers'
     generations: list[int]  # by worker: the snapshot it last looked at

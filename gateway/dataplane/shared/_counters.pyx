@@ -5,7 +5,7 @@ import os
 
 from gateway.dataplane.shared._snapshot import PHASES as _PHASES
 from gateway.dataplane.shared._tally cimport close_tally, open_tally
-from routing_core._atomic cimport load_relaxed
+from routing_core._atomic cimport load_acquire, load_relaxed
 from routing_core._figures cimport MAX_WORKERS
 from routing_core._memory cimport FIGURES, give, take
 
@@ -55,7 +55,7 @@ cdef class Counters:
         return &self.columns[worker]
 
     def read(self) -> dict:
-        """Each figure, summed over the workers; beats_ms, generations, phases and n_open one a worker."""
+        """Each figure, summed over the workers; beats_ms, generations, phases, versions and n_open one a worker."""
         cdef int worker
         cdef int i
         figures = dict.fromkeys(FIGURE_NAMES, 0)
@@ -68,6 +68,7 @@ cdef class Counters:
         beats = []
         generations = []
         phases = []
+        versions = []
         n_open = []
         for worker in range(self.n_workers):
             for i, name in enumerate(FIGURE_NAMES):
@@ -87,9 +88,10 @@ cdef class Counters:
             beats.append(load_relaxed(&self.columns[worker].beat_ms))
             generations.append(load_relaxed(&self.columns[worker].generation))
             phases.append(_PHASES[load_relaxed(&self.columns[worker].phase)])
+            versions.append(load_acquire(&self.columns[worker].version))
             n_open.append(load_relaxed(&self.columns[worker].n_open))
         return {
             "figures": figures, "lookups": lookups, "forced": forced, "causes": causes, "bad_answers": bad_answers,
             "idle": idle, "active": active, "beats_ms": beats, "generations": generations, "phases": phases,
-            "n_open": n_open, "buffered": load_relaxed(&self.stock.held),
+            "versions": versions, "n_open": n_open, "buffered": load_relaxed(&self.stock.held),
         }

@@ -11,6 +11,9 @@ from geoip._locator cimport LocatorData
 from routing_core._figures cimport MAX_WORKERS
 from routing_core._layout cimport Pool, Pop, TableData
 
+cdef enum:
+    MAX_LISTENERS = 16
+
 cdef struct Cell:               # alone on its cache line: it has one writer, a worker
     int64_t value
     int64_t padding[7]
@@ -27,18 +30,31 @@ cdef enum Phase:
     SERVING
     LAMEDUCK                    # serves everyone, announces the end on answers
     CLOSING                     # idle ones end, every answer announces the end; what still comes in is served
-    SEALED                      # takes what waits in the listeners' queues, then touches the listeners no more
     ABORTING                    # what is left is cut
+
+cdef enum Duty:                 # at a listener, from least to most
+    LEAVE                       # out of its door and away from its queue, which may be another process's; its descriptor is forgotten
+    EMPTY                       # what waits there is taken before
+    LAST                        # as ACCEPT, while it holds new connections back: see lift_bound
+    ACCEPT
+
+cdef struct ListenerOrder:
+    int64_t duty                # Duty
+    int64_t fd                  # another one only while the duty is below LAST, and every worker has acted on that
 
 cdef struct Orders:             # written by control alone
     int64_t phase               # Phase
     int64_t close_share         # of SCALE: answers that carry Connection: close
+    int64_t version             # of what follows; written behind it
+    ListenerOrder listeners[MAX_LISTENERS]
 
 cdef struct Board               # what control and workers share; private to _snapshot.pyx
 
 # The newest snapshot, valid until the next look; declares that this worker uses no other one but those it holds.
 cdef const Snapshot *look(Board *board, int worker) noexcept nogil
 cdef const Orders *orders_of(Board *board) noexcept nogil
+# As it is ordered now.
+cdef Duty duty_at(Board *board, int listener) noexcept nogil
 # This worker is gone: it uses no snapshot at all.
 cdef void leave(Board *board, int worker) noexcept nogil
 cdef void hold(const Snapshot *snapshot, int worker) noexcept nogil

@@ -5,6 +5,7 @@ from geoip import Locator
 from routing_core import Table
 
 PHASES: tuple[str, ...]
+DUTIES: tuple[str, ...]
 
 @final
 class Snapshots:
@@ -23,4 +24,8 @@ class Snapshots:
     def generations(self) -> list[int]:
         """Of the snapshots not yet freed, the oldest first: rows absent from all of them may be released."""
     def order(self, phase: str, close_share: float = 0.0) -> None:
-        """phase: serving, lameduck, closing, sealed, aborting. close_share: answers that announce the end, 0 to 1."""
+        """phase: serving, lameduck, closing, aborting. close_share: answers that announce the end, 0 to 1."""
+    def order_listener(self, number: int, duty: str, fd: int = -1) -> int:
+        """What workers do at a listener: leave, empty, last, accept; `fd`: that of a listening, non-blocking socket, where they accept. It
+        stays open for as long as a worker may know it: until each that turns has acted on an order to leave or empty, by the version that
+        is returned, and `versions` of the counters."""

@@ -5,13 +5,14 @@ from libc.string cimport memcmp
 
 from gateway.dataplane.shared._settings cimport CompiledSettings
 from geoip._locator cimport Locator
-from routing_core._atomic cimport add_own, load_acquire, load_in_order, store_in_order, store_release
+from routing_core._atomic cimport add_own, load_acquire, load_in_order, store_in_order, store_relaxed, store_release
 from routing_core._figures cimport MAX_WORKERS, SCALE
 from routing_core._layout cimport Pool, Pop, Service
 from routing_core._memory cimport SNAPSHOT, give, take
 from routing_core._table cimport Table
 
-PHASES = ("serving", "lameduck", "closing", "sealed", "aborting")
+PHASES = ("serving", "lameduck", "closing", "aborting")
+DUTIES = ("leave", "empty", "last", "accept")
 
 cdef enum:
     NOBODY = 0              # "seen" of a worker that is not there
@@ -20,7 +21,7 @@ cdef struct Board:
     int64_t current             # Snapshot *, atomic
     int64_t padding[7]
     Orders orders
-    int64_t padding_too[6]
+    int64_t padding_too[5]
     Cell seen[MAX_WORKERS]      # Snapshot *, that this worker uses
 
 
@@ -38,6 +39,10 @@ cdef const Snapshot *look(Board *board, int worker) noexcept nogil:
 
 cdef const Orders *orders_of(Board *board) noexcept nogil:
     return &board.orders
+
+
+cdef Duty duty_at(Board *board, int listener) noexcept nogil:
+    return <Duty>load_acquire(&board.orders.listeners[listener].duty)
 
 
 cdef void leave(Board *board, int worker) noexcept nogil:
@@ -151,11 +156,32 @@ cdef class Snapshots:
         return list(self.kept)
 
     def order(self, str phase not None, double close_share=0.0) -> None:
-        """phase: serving, lameduck, closing, sealed, aborting. close_share: answers that announce the end, 0 to 1."""
+        """phase: serving, lameduck, closing, aborting. close_share: answers that announce the end, 0 to 1."""
         if phase not in PHASES:
             raise ValueError(f"phase: must be one of {', '.join(PHASES)}, got {phase!r}")
         store_release(&self.board.orders.close_share, <int64_t>(min(max(close_share, 0.0), 1.0) * SCALE))
         store_release(&self.board.orders.phase, PHASES.index(phase))
+
+    def order_listener(self, int number, str duty not None, int fd=-1) -> int:
+        """What workers do at a listener: leave, empty, last, accept; `fd`: that of a listening, non-blocking socket, where they accept. It
+        stays open for as long as a worker may know it: until each that turns has acted on an order to leave or empty, by the version that
+        is returned, and `versions` of the counters."""
+        cdef ListenerOrder *order
+        cdef Orders *orders = &self.board.orders
+        if not 0 <= number < MAX_LISTENERS:
+            raise ValueError(f"listener: must be from 0 to {MAX_LISTENERS - 1}, got {number}")
+        if duty not in DUTIES:
+            raise ValueError(f"duty: must be one of {', '.join(DUTIES)}, got {duty!r}")
+        if (fd < 0) != (DUTIES.index(duty) < <int>LAST):
+            raise ValueError(f"fd: must be there where workers accept, and only there, got {fd} to {duty}")
+        order = &orders.listeners[number]
+        if fd >= 0 and order.duty >= <int64_t>LAST and order.fd != fd:
+            raise ValueError(f"fd: workers accept from {order.fd} there, and have to leave it first, got {fd}")
+        if fd >= 0:
+            store_relaxed(&order.fd, fd)
+        store_release(&order.duty, DUTIES.index(duty))
+        store_release(&orders.version, orders.version + 1)
+        return orders.version
 
     cdef int free_older(self, Snapshot **link, bint only_let_go) except -1:
         cdef Snapshot *snapshot

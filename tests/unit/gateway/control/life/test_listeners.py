@@ -96,12 +96,42 @@ def test_address_of_another_machine_is_an_error_in_words():
         bind("web", Address("192.0.2.1", 0))
 
 
-def test_descriptors_are_numbered_in_order(tmp_path):
+def test_listening_twice_does_no_harm(tmp_path):
     listeners = Listeners.open([("a", LOOPBACK), ("b", Address(str(tmp_path / "s"), 0))])
     listeners.listen()
-    listeners.listen()  # twice does no harm
-    fds = [listener.socket.fileno() for listener in listeners.all]
-    assert listeners.descriptors() == [(fds[0], 0), (fds[1], 1)]
+    listeners.listen()
+    for one in listeners.all:
+        connect(one.address).close()
+    listeners.close()
+
+
+def test_a_hollow_one_is_gone_for_clients_and_its_number_is_nobody_elses(tmp_path):
+    listeners = Listeners.open([("a", LOOPBACK), ("b", Address(str(tmp_path / "s"), 0))])
+    listeners.listen()
+    for one in listeners.all:
+        number = one.socket.fileno()
+        queued = connect(one.address)
+        one.hollow()
+        with pytest.raises((ConnectionRefusedError, FileNotFoundError)):
+            connect(one.address)
+        with queued, pytest.raises(ConnectionResetError):
+            queued.recv(1)
+        assert os.fstat(number) and not one.is_closed and not os.get_inheritable(number)
+        with pytest.raises(OSError, match="Invalid argument"):
+            one.socket.accept()
+        one.close()
+        assert one.is_closed
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(number)
+
+
+def test_a_hollow_one_that_is_shared_stays_as_it_is():
+    listeners = Listeners.open([("a", LOOPBACK)])
+    (one,) = listeners.all
+    one.is_shared = True
+    listeners.listen()
+    one.hollow()
+    connect(one.address).close()  # the other process goes on
     listeners.close()
 
 
@@ -192,7 +222,7 @@ door = socket.create_server(("::" if is_dual else host, 0), family=socket.AF_INE
 listeners = Listeners([Listener("web", Address(host, door.getsockname()[1]), door)])
 for target in ("::1", "127.0.0.1") if is_dual else (host,):
     early = socket.create_connection((target, door.getsockname()[1]), 2)
-listeners.refuse_new()
+listeners.all[0].refuse_new()
 for target in ("::1", "127.0.0.1") if is_dual else (host,):
     late = socket.socket(socket.AF_INET6 if ":" in target else socket.AF_INET)
     late.setblocking(False)
@@ -287,7 +317,7 @@ def test_a_shared_socket_is_not_held_back():
     listeners = Listeners.open([("web", LOOPBACK)])
     listeners.listen()
     listeners.all[0].is_shared = True
-    listeners.refuse_new()
+    listeners.all[0].refuse_new()
     connect(listeners.all[0].address).close()  # the other process goes on
     listeners.close()
 
@@ -297,7 +327,7 @@ def test_a_unix_socket_that_takes_nobody_new_is_not_found(tmp_path):
     listeners = Listeners.open([("u", Address(path, 0))])
     listeners.listen()
     with connect(Address(path, 0)):
-        listeners.refuse_new()
+        listeners.all[0].refuse_new()
         with pytest.raises(FileNotFoundError):
             connect(Address(path, 0))
         listeners.all[0].socket.accept()[0].close()  # who is in the queue comes through
@@ -311,5 +341,5 @@ def test_refuse_new_says_when_the_kernel_cannot(caplog):
     listeners = Listeners.open([("web", LOOPBACK)])
     listeners.listen()
     listeners.all[0].socket.close()
-    listeners.refuse_new()
+    listeners.all[0].refuse_new()
     assert "can't hold new connections back" in caplog.text

@@ -6,11 +6,9 @@ import time
 import pytest
 
 from gateway.control.life import workers as module
-from gateway.control.life.listeners import Listeners
-from gateway.control.life.workers import WorkerHands, Workers
+from gateway.control.life.workers import Workers
 from gateway.control.process.awake import Awake
 from gateway.dataplane import Counters
-from gateway.model import Address
 from tests.unit.gateway.control.helpers import Clock, config_of, publisher_of
 
 
@@ -48,7 +46,7 @@ def wait_beats(workers):
 
 def test_a_named_thread_for_each_column_until_stopped(scene, nothing_left):
     workers, publisher = scene
-    workers.start(publisher.snapshots, publisher.figures, [], 1.0)
+    workers.start(publisher.snapshots, publisher.figures, 1.0)
     wait_beats(workers)
     assert {"worker-0", "worker-1"} <= names()
     assert {"worker-0", "worker-1"} <= native_names()
@@ -74,10 +72,10 @@ class Beats:
 
     def __init__(self):
         self.beats_ms = [0, 0]
-        self.phases = ["serving", "serving"]
+        self.versions = [0, 0]
 
     def read(self):
-        return {"beats_ms": self.beats_ms, "idle": [1, 2], "active": [3, 0], "phases": self.phases}
+        return {"beats_ms": self.beats_ms, "idle": [1, 2], "active": [3, 0], "versions": self.versions}
 
 
 def test_a_pause_of_all_is_nobodys_silence():
@@ -167,7 +165,7 @@ def test_a_worker_that_does_not_end_is_left_behind_and_named(caplog):
 
 def test_none_is_closed_while_one_is_left_behind(scene):
     workers, publisher = scene
-    workers.start(publisher.snapshots, publisher.figures, [], 1.0)
+    workers.start(publisher.snapshots, publisher.figures, 1.0)
     wait_beats(workers)
     workers.all[0].stop()
     workers._threads[0].join(5)
@@ -179,19 +177,29 @@ def test_none_is_closed_while_one_is_left_behind(scene):
         workers.all[0].turn(1_000_000)
 
 
-def test_a_drain_waits_for_no_word_of_a_worker_that_hangs():
+def test_nobody_waits_for_the_word_of_a_worker_that_hangs_but_it_may_lag_for_as_long_as_it_lives():
     beats = Beats()
-    workers = Workers(beats, [object()], _threads=[threading.Thread(), threading.Thread()])
-    hands = WorkerHands(workers, None, None)
+    release = threading.Event()
+    threads = [threading.Thread(target=release.wait, args=(20,), daemon=True) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    workers = Workers(beats, [object()], _threads=threads)
     beats.beats_ms = [5_000, 1_000]
-    beats.phases = ["sealed", "closing"]
-    assert not hands.have_let_go()
+    beats.versions = [7, 6]
+    assert not workers.have_acted(7) and workers.may_lag(7) and not workers.may_lag(6)
     workers.turn(1.0)
     beats.beats_ms = [5_100, 1_000]
     workers.turn(5.0)
-    assert workers.silent == [workers._threads[1].name] and hands.have_let_go()
-    beats.phases = ["closing", "closing"]
-    assert not hands.have_let_go()
+    assert workers.silent == [threads[1].name] and workers.have_acted(7) and workers.may_lag(7)
+    beats.versions = [6, 6]
+    assert not workers.have_acted(7)
+    beats.versions = [7, 7]
+    assert not workers.may_lag(7) and workers.may_lag(None)
+    release.set()
+    for thread in threads:
+        thread.join(5)
+    beats.versions = [6, 6]
+    assert not workers.may_lag(7) and not workers.may_lag(None)
 
 
 def test_a_worker_that_fails_is_in_the_log(caplog):
@@ -202,21 +210,3 @@ def test_a_worker_that_fails_is_in_the_log(caplog):
     module._run(3, Broken())
     assert caplog.records[0].worker == 3
     assert "epoll_wait" in caplog.text
-
-
-def test_hands_carry_out_the_steps(scene):
-    workers, publisher = scene
-    listeners = Listeners.open([("web", Address("127.0.0.1", 0))])
-    listeners.listen()
-    workers.start(publisher.snapshots, publisher.figures, listeners.descriptors(), 1.0)
-    hands = WorkerHands(workers, publisher.snapshots, listeners)
-    for phase in ("lameduck", "lameduck", "closing", "sealed", "aborting"):
-        hands.order(phase, 0.5)
-    with pytest.raises(ValueError, match="phase"):
-        hands.order("asleep", 0.5)
-    hands.refuse_new()
-    while not hands.have_let_go():
-        workers.wake()
-    assert hands.connections() == 0
-    hands.close_listeners()
-    assert listeners.all[0].socket.fileno() == -1

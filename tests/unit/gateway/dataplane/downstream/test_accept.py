@@ -111,6 +111,7 @@ def test_who_was_in_its_handshake_when_new_ones_were_held_back_is_heard(make_ben
     bench = make_bench(listeners=[door])
     upstream = bench.upstream()
     bench.snapshots.order("closing")
+    bench.snapshots.order_listener(0, "last", door.fileno())
     client = connected(door)
     hops = [(socket.IPPROTO_IP, 21), (socket.IPPROTO_IPV6, 73)][: 1 + (family == "IPv6")]
     for level, option in hops:
@@ -279,7 +280,7 @@ STOPS = """
     assert bench.figures_read["accepted"] == 3, "the next tick tries anew"
 """
 CLOSES = """
-    bench.snapshots.order("sealed")
+    bench.snapshots.order_listener(0, "empty")
     bench.turn(turns=2)
     assert bench.figures_read["accepted"] >= 3, "the idle one made room, and the loop went on"
 """

@@ -115,7 +115,7 @@ def test_who_takes_no_more_is_not_told(make_crew):
     crew = make_crew(2)
     arrive(crew, 10)
     crew.turn(turns=10)
-    crew.snapshots.order("sealed")
+    crew.snapshots.order_listener(0, "empty")
     crew.turn(workers=[1])
     arrive(crew, 20)
     crew.turn(turns=20, workers=[0])

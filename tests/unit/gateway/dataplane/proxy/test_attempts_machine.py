@@ -266,7 +266,7 @@ class Interleavings(RuleBasedStateMachine):
         self.bench.figures.set_endpoint(self.bench.rows[pop][0], state=state)
         self.bench.forgive()
 
-    @rule(phase=st.sampled_from(["serving", "lameduck", "closing", "sealed"] * 4 + ["aborting"]), share=st.sampled_from([0.0, 0.5, 1.0]))
+    @rule(phase=st.sampled_from(["serving", "lameduck", "closing"] * 5 + ["aborting"]), share=st.sampled_from([0.0, 0.5, 1.0]))
     def order(self, phase, share):
         self.bench.snapshots.order(phase, share)
 

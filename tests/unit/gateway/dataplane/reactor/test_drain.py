@@ -106,7 +106,7 @@ def test_closing_still_serves_who_was_on_the_way(make_bench, door):
     late.close()
 
 
-def test_sealed_takes_the_backlog_then_no_more(make_bench, door):
+def test_the_end_takes_the_backlog_then_no_more(make_bench, door):
     bench = make_bench(Settings(linger_ms=1000), listeners=[door])
     used, upstream = bench.client(), bench.upstream()
     assert serve(bench, used, upstream) == ANSWER
@@ -114,7 +114,8 @@ def test_sealed_takes_the_backlog_then_no_more(make_bench, door):
     queued = [connect(door) for _ in range(70)]  # more than one turn has events for
     for client in queued[:5]:
         client.send(REQUEST)
-    bench.snapshots.order("sealed")
+    bench.snapshots.order("closing")
+    bench.snapshots.order_listener(0, "empty")
     bench.turn(turns=2)
     assert bench.figures_read["accepted"] == 71
     late = connect(door)
@@ -181,6 +182,7 @@ def test_aborting_cuts_what_is_left_and_counts_it(make_bench, door):
     pooled = bench.upstream(1)
     bench.ask(busy, upstream)
     bench.snapshots.order("aborting")
+    bench.snapshots.order_listener(0, "leave")
     bench.turn()
     assert [received(end) for end in (busy, upstream, idle, pooled)] == [b""] * 4
     assert bench.counters.read()["forced"] == {"request": 1, "tunnel": 0, "idle": 1}

@@ -24,12 +24,9 @@ def test_misuse_at_birth(bench):
     for log_bytes in (0, 2048, 5000):
         with pytest.raises(ValueError, match="log_bytes: must be a power of two from 4096"):
             worker(log_bytes=log_bytes)
-    with socket.socket() as idle:
-        for number in (-1, 16):
-            with pytest.raises(ValueError, match="listener: must be from 0 to 15"):
-                worker(listeners=[(idle.fileno(), number)])
-        with open(os.devnull) as not_a_socket, pytest.raises(OSError, match="listener"):
-            worker(listeners=[(not_a_socket.fileno(), 0)])
+    with open(os.devnull) as not_a_socket, pytest.raises(OSError, match="listener"):
+        bench.snapshots.order_listener(0, "accept", not_a_socket.fileno())
+        worker()
     with pytest.raises(TypeError):
         Worker(0, None, bench.figures, bench.counters)
 

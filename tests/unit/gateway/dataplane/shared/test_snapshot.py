@@ -1,5 +1,7 @@
 """Snapshots: who holds one, when it is freed, what control is told."""
 
+import socket
+
 import pytest
 
 import routing_core
@@ -76,11 +78,32 @@ def test_a_worker_that_hangs_keeps_what_it_had_and_nothing_that_came_later(make_
 
 
 def test_orders(bench):
-    with pytest.raises(ValueError, match="phase: must be one of serving, lameduck, closing, sealed, aborting, got 'x'"):
+    with pytest.raises(ValueError, match="phase: must be one of serving, lameduck, closing, aborting, got 'x'"):
         bench.snapshots.order("x")
     bench.snapshots.order("lameduck", 7.0)  # a share above 1 is all
     bench.turn()
     assert bench.counters.read()["phases"] == ["lameduck"]
+
+
+def test_orders_at_a_listener(bench):
+    order = bench.snapshots.order_listener
+    for number in (-1, 16):
+        with pytest.raises(ValueError, match="listener: must be from 0 to 15, got"):
+            order(number, "accept", 3)
+    with pytest.raises(ValueError, match="duty: must be one of leave, empty, last, accept, got 'x'"):
+        order(0, "x")
+    for duty, fd in (("accept", -1), ("last", -1), ("leave", 3), ("empty", 3)):
+        with pytest.raises(ValueError, match=f"fd: must be there where workers accept, and only there, got {fd} to {duty}"):
+            order(0, duty, fd)
+    assert (order(0, "leave"), order(15, "empty")) == (1, 2)
+    with socket.socket() as one:
+        order(3, "accept", one.fileno())
+        with pytest.raises(ValueError, match=r"fd: workers accept from .* there, and have to leave it first"):
+            order(3, "last", one.fileno() + 1)
+        order(3, "leave")
+    assert bench.counters.read()["versions"] == [0]
+    bench.turn()
+    assert bench.counters.read()["versions"] == [4]
 
 
 def test_memory(bench):

@@ -72,7 +72,7 @@ def test_a_cap_is_the_whole_gateways(make_bench):
     bench = make_bench(Settings(client_connections=3))
     figures, counters = Figures(2), Counters(2)
     snapshots = Snapshots(bench.table(), bench.locator, CompiledSettings(Settings(client_connections=3), 2))
-    workers = [Worker(number, snapshots, figures, counters, (), now_us=bench.now_us) for number in range(2)]
+    workers = [Worker(number, snapshots, figures, counters, now_us=bench.now_us) for number in range(2)]
     for number in (0, 1, 1):
         workers[number].adopt_downstream(bench.pair()[1], HOSTILE)
     for worker in workers:
