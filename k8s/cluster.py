@@ -8,6 +8,8 @@ Slices are watched Service by Service while a namespace has few: the server filt
 touching the others. From `MANY` on it is one watch for all slices of the namespace, at the price of those that nobody wanted: a hundred
 watches are a hundred connections and lists for each gateway. A Service is always watched by its name, to which its rights may be
 bound. What changed is worked on Service by Service; the others cost nothing.
+
+Over 400 lines: which watches there are, and what each of them says, is one state.
 """
 
 from __future__ import annotations

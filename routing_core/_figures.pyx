@@ -1,6 +1,6 @@
 """Rows of one kind lie in blocks of ROWS: their gates side by side, then their columns. Row = block * ROWS + place.
 
-Over 500 lines: one layout of rows, and what control reads and writes of it."""
+Over 400 lines: one layout of rows, and what control reads and writes of it."""
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset

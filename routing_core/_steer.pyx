@@ -10,6 +10,8 @@ Capacity. `admit` sheds what a PoP is short of, from figures that are up to 100 
 much in flight as it may have now. What is passed over for lack of room knows no window: both are drawn among all others, by the room
 that each has and by `(best + 1 ms)^2 / (estimate + 1 ms)^2`, so that the next best PoP alone is not overrun, wherever the others lie.
 Affinity by hash stays near: by size alone, it takes those within SPILL_WINDOWS windows.
+
+Over 400 lines: the passes and draws of one decision, in their order.
 """
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t, uint64_t

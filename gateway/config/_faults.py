@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from gateway.config import _units as units
+from gateway.config import _leaves as leaves
 from gateway.config._limits import Config
 from gateway.config._places import Section
 from gateway.config._tree import Loc, Node, Step
@@ -136,9 +136,9 @@ def _fault(detail: ErrorDetails, root: Node, file: str) -> Fault:
     line, path = place(root, loc)
     got = f", got {came(node_at(root, loc))}"
     match detail["type"]:
-        case units.ILLEGAL:
+        case leaves.ILLEGAL:
             text = detail["msg"] if ", got " in detail["msg"] else detail["msg"] + got + _unquoted(detail["msg"], node_at(root, loc))
-        case units.FAULT:
+        case leaves.FAULT:
             text = detail["msg"]
         case "missing":
             text = f"must be given{_meaning(loc)}"

@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PrivateAttr, model_validator
 
 from gateway.config import _units as units
+from gateway.config._leaves import choice, duration, size, whole
 from gateway.config._places import Bind, ClientIp, File, Flag, Gateway, GeoIp, Listener, Pop, Section, fit
 from gateway.config._routes import ChangeControl, Route
 from gateway.config._services import Service
 from gateway.config._tree import Loc
-from gateway.config._units import choice, duration, size, whole
 from gateway.model import Address, Duration, Size
 
 AFTER_LAMEDUCK_S = 55  # for what still runs, where nobody says how long

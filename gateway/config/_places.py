@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from gateway.config import _units as units
-from gateway.config._units import FAULT, choice, duration, number, whole
+from gateway.config._leaves import FAULT, choice, duration, number, whole
 from gateway.model import Address, Duration, Network
 from geoip.countries import COUNTRIES, GROUPS
 

@@ -20,8 +20,8 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from gateway.config import _units as units
+from gateway.config._leaves import choice, duration, share, whole
 from gateway.config._places import Continent, CountryOrGroup, Flag, InCountries, Name, Section, fault, once, one_or_many
-from gateway.config._units import choice, duration, whole
 from gateway.model import Duration
 
 _MAX_ELEMENTS = 64  # of a path prefix, as the core holds them
@@ -248,7 +248,7 @@ class Route(Section):
 class ChangeControl(Section):
     """How fast traffic may move because latencies changed. Health, drains, capacity and penalties are not held back by it."""
 
-    pace: Annotated[float, units.share(0.01, 1)] = 0.1
+    pace: Annotated[float, share(0.01, 1)] = 0.1
     """Share of a service's traffic that latency alone may move within a second."""
     margin: Annotated[float, units.SHARE] = 0.05
     """By how much an estimate must differ from the one in use, and by 0.5 ms at least, to replace it."""

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from gateway.config import _units as units
+from gateway.config._leaves import choice, duration, whole
 from gateway.config._places import Capacity, Flag, Name, Section, fault, fit, once, one_or_many
-from gateway.config._units import choice, duration, whole
 from gateway.model import Address, Duration, Network, Statuses
 
 Port = Annotated[str | int, units.KUBE_PORT]

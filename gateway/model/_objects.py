@@ -2,6 +2,8 @@
 
 Plain and frozen, whole and sound when they are made: who makes them has judged what was written. Defaults are those of docs/config.md,
 for sources that leave a policy out. Durations are seconds, sizes bytes. Must not know a file, a cluster, nor how anything is served.
+
+Over 400 lines: declarations, in the order in which docs/config.md has them.
 """
 
 from __future__ import annotations

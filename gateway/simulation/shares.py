@@ -6,6 +6,8 @@ options or pictures.
 
 Clients alike in all that a decision asks (place, country, continent, pin) get one decision, so a million of them cost what their distinct
 kinds cost. A route that is split is decided for each of its services, and weighed.
+
+Over 400 lines: what is summed, and the sums.
 """
 
 from __future__ import annotations

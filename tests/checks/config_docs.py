@@ -12,10 +12,10 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from gateway.config._faults import sections
+from gateway.config._leaves import Leaf
 from gateway.config._limits import Config
 from gateway.config._places import Section
 from gateway.config._schema import defaults
-from gateway.config._units import Leaf
 
 PAGE = Path("docs/config.md")
 SINGLES = {"city", "asn", "expect", "match"}  # one value is legal where a list is

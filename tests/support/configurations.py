@@ -19,7 +19,7 @@ from gateway.config import _routes as steering
 from gateway.config import _services as services
 from gateway.config import _units as units
 from gateway.config._faults import sections
-from gateway.config._units import Leaf
+from gateway.config._leaves import Leaf
 from tests.checks.config_docs import is_list, leaf_of
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]

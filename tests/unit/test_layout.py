@@ -49,8 +49,8 @@ def test_a_package_outside_the_wheel_is_found():
     ("check", "name", "text", "fault"),
     [
         (layout.head_faults, "geoip/_x.pyx", "cdef int x\n", "docstring"),
-        (layout.head_faults, "geoip/_x.pyx", '"""X."""\n' + "x = 1\n" * 500, "501 lines"),
-        (layout.head_faults, "geoip/_x.pyx", '"""X. Over 500 lines: a table."""\n' + "x = 1\n" * 500, None),
+        (layout.head_faults, "geoip/_x.pyx", '"""X."""\n' + "x = 1\n" * 400, "401 lines"),
+        (layout.head_faults, "geoip/_x.pyx", '"""X. Over 400 lines: a table."""\n' + "x = 1\n" * 400, None),
         (layout.init_faults, "geoip/__init__.py", '"""X."""\nfrom a import b\n\n__all__ = ["b"]\n', None),
         (layout.init_faults, "geoip/__init__.py", "def f():\n    pass\n", "re-exports only"),
         (layout.stub_faults, "geoip/_x.pyx", "def f():\n    pass\n", "no .pyi"),

@@ -7,6 +7,8 @@ table.
 The workers shut a gate by themselves: a refused connect makes the sum of `connect_failures` differ from the gate's `forgiven`,
 which no worker passes. Control finds that at its next look, has it confirmed by a probe, and forgives what happened before
 that probe began, never what came after.
+
+Over 400 lines: states, events and transitions are one table, and what acts on it is read beside it.
 """
 
 from __future__ import annotations

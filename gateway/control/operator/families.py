@@ -3,6 +3,8 @@
 A figure is a number; None where there is no series; with labels a number for each value of the label (a tuple, where there are two).
 A histogram's are its buckets and its sum. Must not know how figures are read, nor how a scrape is written.
 docs/operations.md has each of them.
+
+Over 400 lines: one row a metric.
 """
 
 from __future__ import annotations

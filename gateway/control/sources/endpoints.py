@@ -4,6 +4,8 @@ Writes the world, and asks for a new table when it changed. Must not know gates 
 the others nothing, and what was last known stays: it is followed until whoever is asked in its place has spoken (make before break). PoPs
 that reach the API in the same way share a cluster, its watches and its copies.
 A change of a Service is read for the pools that are of it; an endpoint that is the same object as before becomes the same one.
+
+Over 400 lines: a reload, a Service and a name change the same pools, and in which order is what makes it safe.
 """
 
 from __future__ import annotations

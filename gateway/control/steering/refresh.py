@@ -10,6 +10,8 @@ turn, whatever that takes. The others wait in the agenda: those that moved, thos
 and in turn all, for what time alone changes. MOST_WORKED of them are worked on in a turn. A version of the estimates begins for all
 pools at once, in C, as a copy of the one before; into it goes what has changed meanwhile. With a new configuration or a drain all are
 worked on, with another table of the same one the pools that are not as they were.
+
+Over 400 lines: the steps of one turn, in their order; their arithmetic is elsewhere.
 """
 
 from __future__ import annotations

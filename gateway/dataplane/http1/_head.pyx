@@ -4,6 +4,8 @@ Strict throughout (RFC 9112): two parsers that read one head differently are how
 ways is refused, not repaired. The path is the one thing passed on as it came: no decoding, no removal of dots or of double slashes,
 and routes match that same raw form. `%2f`, `%5c` and `..` therefore reach the upstream as the client wrote them; a backslash, `%00`,
 `%0a` and `%0d` in the path are refused. In the query they are data.
+
+Over 400 lines: one walk, and what is judged on it.
 """
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memchr, memset

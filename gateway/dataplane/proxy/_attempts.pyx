@@ -1,4 +1,7 @@
-"""An attempt ends in an answer's head, or in fail_attempt(), which alone decides on a retry."""
+"""An attempt ends in an answer's head, or in fail_attempt(), which alone decides on a retry.
+
+Over 400 lines: one state machine; each step may begin any other.
+"""
 from libc.stdint cimport int32_t, uint32_t
 
 from gateway.dataplane._core cimport *

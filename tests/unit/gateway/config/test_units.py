@@ -8,17 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.config import _leaves as leaves
 from gateway.config import _units as units
-from gateway.config._units import Leaf
-from gateway.model import Address, Size, Statuses
+from gateway.config._leaves import Leaf
+from gateway.model import Address, Statuses
 
 FOLDER = Path("/etc/isochrone")
-DURATION = units.duration("0s", "168h")
-SIZE = units.size("1B", "1024GiB", or_none=True)
-COUNT = units.whole(1, 64)
-LAT = units.number(-90, 90)
-NUMBERS = units.choice(307, 308)
-PACE = units.share(0.01, 1)
+DURATION = leaves.duration("0s", "168h")
+SIZE = leaves.size("1B", "1024GiB", or_none=True)
+COUNT = leaves.whole(1, 64)
+LAT = leaves.number(-90, 90)
+NUMBERS = leaves.choice(307, 308)
+PACE = leaves.share(0.01, 1)
 V4, V6 = ipaddress.IPv4Network, ipaddress.IPv6Network
 
 TAKEN = [
@@ -104,7 +105,7 @@ REFUSED = [
         for raw in (5, 5.0, True, None, "", "5", "s", "-1s", "+1s", "1 s", "1S", "1d", "1h30m", "1e3s", "01s", ".5s", "169h", "1s\n", "٣s")
     ),
     *((SIZE, raw) for raw in ("64KB", "64k", "64", "-1B", "1.5MiB", "0KiB0", -1, True, 1.0, "2048GiB", "9999999999999B")),
-    *((units.size("1KiB", "60KiB"), raw) for raw in (0, "0B", "61KiB", 1023)),
+    *((leaves.size("1KiB", "60KiB"), raw) for raw in (0, "0B", "61KiB", 1023)),
     *((COUNT, raw) for raw in (0, 65, "1", 1.0, True, None)),
     *((LAT, raw) for raw in (90.1, -91, "1", True, float("nan"), float("inf"))),
     *((units.SHARE, raw) for raw in ("20", "20 %", "101%", 1.1, -0.1, True, "-1%", "%")),
@@ -174,23 +175,6 @@ def test_refusals_help():
     ]:
         with pytest.raises(ValueError, match=re.escape(hint)):
             leaf.parse(raw, FOLDER)
-
-
-def test_choice_names_all():
-    assert units.choice("a").legal == "a"
-    assert units.choice("a", "b").legal == "a or b"
-    assert units.choice("a", "b", "c").legal == "a, b or c"
-    assert units.choice(307, 308).legal == "307 or 308"
-    assert units.choice("auto", True, False).legal == "auto, true or false"
-
-
-def test_a_share_in_words():
-    assert units.share(0.01, 1).legal == "a share from 1% to 100%, such as 10% or 0.1"
-
-
-@given(st.integers(0, 1 << 40))
-def test_any_size_is_written_back_as_itself(number):
-    assert SIZE.parse(str(Size(number)), FOLDER) == number
 
 
 @given(st.ip_addresses(), st.integers(1, 65535))
