@@ -28,6 +28,7 @@ from gateway.control.life.lifecycle import Event, Lifecycle, Phase
 from gateway.control.life.listeners import How, Listeners
 from gateway.control.life.ready import Ready
 from gateway.control.life.reload import Outcome, Reload
+from gateway.control.life.start import Start
 from gateway.control.life.workers import Workers
 from gateway.control.process import reaper
 from gateway.control.process.awake import Awake
@@ -146,17 +147,16 @@ class Gateway:
         self.drains = drains.PopDrains(self.publisher, self.figures, clock, drains.path_of(config))
         self.doors = Doors(self.snapshots, self.workers, self.listeners)
         self.lifecycle = Lifecycle(config.drain, WorkerHands(self.doors), clock)
-        self.ready = Ready(
-            lifecycle=self.lifecycle,
+        self.start = Start(
+            merge=self.merge,
             geo=self.geo,
             sources=self.sources,
             publisher=self.publisher,
             prober=self.prober,
-            workers=self.workers,
-            merge=self.merge,
             sync_deadline_s=lambda: self.config.kubernetes.sync_deadline,
             clock=clock,
         )
+        self.ready = Ready(lifecycle=self.lifecycle, workers=self.workers, start=self.start)
         self.reloader = Reload(
             load=load,
             merge=self.merge,
@@ -229,7 +229,7 @@ class Gateway:
         if reaper.is_needed():
             self.tasks.repeat("reaper", reaper.Reaper().turn, reaper.LOOK_S)
         self.tasks.repeat("geoip", self._watch_databases, 0.0)
-        while self.ready.obstacles() and not self.lifecycle.done.is_set():
+        while self.start.obstacles() and not self.lifecycle.done.is_set():
             await asyncio.sleep(WAIT_S)
         if self.lifecycle.done.is_set():
             return

@@ -205,7 +205,7 @@ class StatusAnswers:
 
     def __init__(self, telemetry: Telemetry, ready: Ready, tasks: Tasks) -> None:
         self.ready = ready
-        self.scrapes = Scrapes(telemetry.read, tasks, ready.clock)
+        self.scrapes = Scrapes(telemetry.read, tasks, ready.start.clock)
 
     def routes(self) -> list[web.RouteDef]:
         return [web.get("/healthz", self.healthz), web.get("/readyz", self.readyz), web.get("/metrics", self.metrics)]
@@ -213,7 +213,7 @@ class StatusAnswers:
     async def healthz(self, request: web.Request) -> web.Response:
         """200 while any worker turns, also during a drain: a failing liveness probe would kill it. 503: nobody can be served again."""
         parameters(request)
-        table, workers = {"generation": self.ready.publisher.generation}, self.ready.workers
+        table, workers = {"generation": self.ready.start.publisher.generation}, self.ready.workers
         said: dict[str, Any] = {"pid": os.getpid(), "generation": GENERATION, "state": self.ready.lifecycle.state, "table": table}
         if workers.has_none:
             return answer({**said, "error": f"no worker turns: {', '.join(workers.silent)}"}, 503)

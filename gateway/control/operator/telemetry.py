@@ -114,7 +114,7 @@ class Telemetry:
     n_unwritten: Callable[[], int]  # records of the access log that could not be written
 
     def read(self) -> Reading:
-        publisher, ready = self.pools.publisher, self.ready
+        publisher, ready, start = self.pools.publisher, self.ready, self.ready.start
         now = publisher.clock()
         table = publisher.table.spec
         counted = self.counters.read()
@@ -126,7 +126,7 @@ class Telemetry:
             listeners=[listener.name for listener in self.listeners.all],
             drained={pop.name: pop.is_drained for pop in table.pops},
             in_pops=in_flight,
-            databases=ready.geo.by_path(time.time()),
+            databases=start.geo.by_path(time.time()),
             log_dropped={"full": counted["figures"]["log_dropped"], "failed": self.n_unwritten()},
             silences_s=[max(0.0, now - beat_ms / 1000) if beat_ms else 0.0 for beat_ms in counted["beats_ms"]],
             buffer_bytes=buffer_bytes(publisher.config),
@@ -135,7 +135,7 @@ class Telemetry:
             generation=table.generation,
             table_age_s=max(0.0, now - publisher.built_at),
             build_s=publisher.build_s,
-            probes_late_s=ready.prober.late_s,
+            probes_late_s=start.prober.late_s,
             refused=self.reloader.merge.refused(publisher.config),
             reloads=dict(self.reloader.counts),
             reload_times=dict(self.reloader.ended_at),
