@@ -47,6 +47,7 @@ BY_FUNCTION = {
 }
 BY_MODULE = {
     "_worker": "reactor: events, turn",
+    "_events": "reactor: events, turn",
     "_snapshot": "reactor: events, turn",
     "_drain": "reactor: events, turn",
     "_timers": "timers",

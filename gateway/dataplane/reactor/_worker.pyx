@@ -6,7 +6,7 @@ import resource
 from libc.errno cimport EINTR, errno
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
-from posix.unistd cimport close, read, write
+from posix.unistd cimport close, write
 
 from gateway.dataplane._core cimport *
 from gateway.dataplane.downstream._accept cimport (
@@ -14,17 +14,12 @@ from gateway.dataplane.downstream._accept cimport (
 from gateway.dataplane.downstream._client cimport parse_address
 from gateway.dataplane.downstream._doors cimport forget_doors
 from gateway.dataplane.downstream._holders cimport open_holders
-from gateway.dataplane.downstream._life cimport close_downstream
 from gateway.dataplane.downstream._room cimport make_room_for_others, shrink
 from gateway.dataplane.downstream._shortage cimport go_on_giving, tend_shortage
 from gateway.dataplane.exchange._account cimport Record, as_dict
-from gateway.dataplane.exchange._blame cimport note_end
-from gateway.dataplane.exchange._flow cimport ALONE_BYTES
-from gateway.dataplane.proxy._attempts cimport *
 from gateway.dataplane.proxy._leaving cimport leave_silent
-from gateway.dataplane.proxy._queueing cimport resume_queued
-from gateway.dataplane.proxy._request cimport on_late_head, receive
 from gateway.dataplane.reactor._drain cimport close_all, close_idle, follow_orders
+from gateway.dataplane.reactor._events cimport on_due, on_event, resume_all, resume_postponed
 from gateway.dataplane.shared._calls cimport is_called, judge_others, say_that_it_turns, take_rows
 from gateway.dataplane.shared._clock cimport clock_us
 from gateway.dataplane.shared._counters cimport *
@@ -34,10 +29,8 @@ from gateway.dataplane.transport._buffers cimport trim_spares
 from gateway.dataplane.transport._connection cimport heard_of, open_connection, sweep_graveyard, watch
 from gateway.dataplane.transport._linux cimport *
 from gateway.dataplane.transport._plain cimport PLAIN
-from gateway.dataplane.transport._stream cimport *
-from gateway.dataplane.transport._timers cimport Timer, advance, start
-from gateway.dataplane.transport._transport cimport peek, read as read_some, unsent
-from gateway.dataplane.upstream._pools cimport adopt, drop_upstream, pool_of, put_back, tend_called, tend_pools
+from gateway.dataplane.transport._timers cimport advance, start
+from gateway.dataplane.upstream._pools cimport adopt, pool_of, put_back, tend_called, tend_pools
 from geoip._cache cimport close_cache, open_cache
 from routing_core._atomic cimport add_own, add_shared, load_acquire, store_pointer, store_relaxed, store_release
 from routing_core._figures cimport Figures
@@ -49,139 +42,6 @@ from routing_core._random cimport seed as seed_random
 cdef enum:
     MOST_US = 150000             # from turn to turn: a sleep of WAIT_MS, and what a turn may take; who took longer was held up
     LATE_US = 10000              # what such a turn counts for: above 0, so that time goes on where all turns are late
-
-
-# --- Events ---
-
-cdef void on_downstream(Core *core, Stream *downstream, uint32_t events) noexcept nogil:
-    # Both sides of a tunnel may have ended in turn, or ours behind the last answer: what came before the end is still to be read.
-    if events & EPOLLERR or (events & EPOLLHUP and downstream.state != LINGERING
-                             and not (downstream.exchange != NULL and downstream.exchange.state == TUNNELLING)):
-        if downstream.exchange != NULL:
-            on_lost(core, downstream)
-        else:
-            close_downstream(core, downstream)
-    elif downstream.state == READING:
-        receive(core, downstream)
-    elif downstream.state == LINGERING:
-        linger_more(core, downstream)
-    elif downstream.exchange != NULL:
-        drive(core, downstream.exchange)
-
-
-cdef void linger_more(Core *core, Stream *downstream) noexcept nogil:
-    """Reads and forgets, so that the client gets to read the answer. Up to its end: EPOLLHUP tells of that, and not of what lies before
-    it unread, on which a close would be a reset."""
-    cdef char waste[4096]
-    cdef ssize_t came
-    cdef int rounds = 0
-    while downstream.is_readable and rounds < 16 and core.n_sent <= ALONE_BYTES:
-        came = read_some(downstream, waste, sizeof(waste))
-        if came == 0 or came == BROKEN:
-            close_downstream(core, downstream)
-            return
-        core.n_sent += max(came, <ssize_t>0)
-        rounds += 1
-    if downstream.is_readable:
-        postpone(core, downstream)          # a flood: others first, and with other floods one share of a turn
-
-
-cdef void linger_on_late(Core *core, Stream *downstream) noexcept nogil:
-    """Time is up, but not for a client that still takes in the answer: whatever it sent now would cost it the rest."""
-    cdef int64_t unread = unsent(downstream)
-    if unread > 0 and (downstream.unread == 0 or unread < downstream.unread):
-        downstream.unread = unread
-        set_deadline(core, downstream, core.snapshot.settings.linger_ms)
-    else:
-        close_downstream(core, downstream)
-
-
-cdef bint is_stale(const Stream *upstream) noexcept nogil:
-    """The event is of bytes that were read since it was told: who was put off goes on ahead of the events."""
-    return not upstream.is_ending and not peek(upstream)
-
-
-cdef void on_upstream(Core *core, Stream *upstream, uint32_t events) noexcept nogil:
-    upstream.connection.heard_in = core.told
-    if upstream.state == POOLED:
-        if not is_stale(upstream):
-            drop_upstream(core, upstream)   # an end, or an answer nobody asked for
-    elif upstream.state == CONNECTING:
-        if events & (EPOLLOUT | EPOLLERR | EPOLLHUP):
-            on_connected(core, upstream)
-    elif upstream.connection.lent_in == core.told and events & ~<uint32_t>EPOLLOUT and not is_stale(upstream):
-        on_unasked(core, upstream)      # this event is older than the request that went up since it was told
-    else:
-        if upstream.is_ending:
-            note_end(core, upstream.exchange)
-        if events & (EPOLLERR | EPOLLHUP):
-            on_lost(core, upstream)
-        else:
-            drive(core, upstream.exchange)
-
-
-cdef void on_event(Core *core, Connection *connection, uint32_t events) noexcept nogil:
-    cdef uint64_t ignored = 0
-    cdef Stream *stream = &connection.own
-    cdef StreamState state = stream.state
-    if state == WAKING:
-        read(connection.fd, &ignored, sizeof(ignored))
-        return
-    if events & EPOLLOUT:
-        stream.is_writable = True
-    if events & (EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP):
-        stream.is_readable = True
-        stream.is_ending = stream.is_ending or events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR) != 0
-    if state == READING or state == EXCHANGING or state == LINGERING:
-        on_downstream(core, stream, events)
-    elif state != DEAD and (state != POOLED or events & ~<uint32_t>EPOLLOUT):
-        on_upstream(core, stream, events)
-
-
-cdef void resume(Core *core, Stream *stream) noexcept nogil:
-    if stream.state == READING:
-        receive(core, stream)
-    elif stream.state == LINGERING:
-        linger_more(core, stream)
-    elif stream.exchange != NULL and stream.exchange.state == QUEUED:
-        resume_queued(core, stream.exchange)
-    elif stream.exchange != NULL:
-        drive(core, stream.exchange)
-
-
-cdef void resume_all(Core *core) noexcept nogil:
-    """Those that something else in this turn has moved on, and those whom they move on: a few rounds, then others come first."""
-    cdef int rounds = 0
-    cdef int32_t _i
-    while core.resumed.first != NULL and rounds < 16:
-        rounds += 1
-        for _i in range(core.resumed.n):
-            resume(core, leave_list(&core.resumed))
-
-
-cdef void resume_postponed(Core *core) noexcept nogil:
-    """Those whom turns before this one have put off, who has waited for longest first. Before the events: whoever comes with one waits
-    behind them when they have moved enough."""
-    cdef int32_t left = core.postponed.n
-    core.is_shared = left > 1
-    while left > 0 and core.n_sent <= ALONE_BYTES:
-        left -= 1
-        resume(core, leave_list(&core.postponed))
-
-
-cdef void on_due(void *owner, Timer *timer) noexcept nogil:
-    cdef Core *core = <Core *>owner
-    cdef Stream *stream = <Stream *>timer
-    if stream.deadline_ms > core.now_ms:
-        set_deadline(core, stream, stream.deadline_ms - core.now_ms)
-    elif stream.state == READING:
-        on_late_head(core, stream)
-    elif stream.state == LINGERING:
-        linger_on_late(core, stream)
-    elif stream.state == POOLED:
-        drop_upstream(core, stream)
-    elif stream.exchange != NULL:
-        on_late(core, stream)
 
 
 # --- The turn ---
