@@ -14,6 +14,7 @@ from gateway.dataplane.proxy._forward cimport append_debug, begin_response, end_
 from gateway.dataplane.shared._snapshot cimport CLOSING, LAMEDUCK, Orders, orders_of
 from gateway.dataplane.transport._buffers cimport grow_buffer, make_room, open_buffer
 from gateway.dataplane.transport._stream cimport fill, lay_us, postpone
+from gateway.dataplane.transport._transport cimport peek
 from routing_core._atomic cimport load_relaxed
 from routing_core._figures cimport SCALE, reason_text
 from routing_core._random cimport next_u64
@@ -31,12 +32,12 @@ cdef bint announces_end(Core *core, Stream *downstream) noexcept nogil:
     # Who always has its next request on the way would never hear of it: what came later is dropped (RFC 9112 9.6).
     if core.phase >= <int64_t>CLOSING and core.now_ms - core.closing_ms >= HEARD_MS:
         return True
-    # In the buffer, or on the socket and not yet looked at.
-    if downstream.input.begin < downstream.input.end or downstream.is_readable:
+    if phase < <int64_t>LAMEDUCK and not ends_for_room(core, downstream.connection):
         return False
-    if phase < <int64_t>LAMEDUCK:
-        return ends_for_room(core, downstream.connection)
-    return phase >= <int64_t>CLOSING or <int64_t>(next_u64(&core.rng) % SCALE) < load_relaxed(&orders.close_share)
+    # Its next request is in the buffer, or on the socket and not yet looked at.
+    if downstream.input.begin < downstream.input.end or (downstream.is_readable and peek(downstream)):
+        return False
+    return phase != <int64_t>LAMEDUCK or <int64_t>(next_u64(&core.rng) % SCALE) < load_relaxed(&orders.close_share)
 
 
 cdef Framing framing_of(const Exchange *exchange, const ResponseHead *head) noexcept nogil:

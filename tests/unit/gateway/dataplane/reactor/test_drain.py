@@ -70,6 +70,17 @@ def test_the_last_of_pipelined_requests_is_told(bench):
     assert announces(received(client)) and received(client) == b""
 
 
+def test_who_filled_the_buffer_and_sends_no_more_is_told(bench):
+    """A read that fills it has not shown the socket dry."""
+    client, upstream = bench.client(), bench.upstream()
+    bench.snapshots.order("lameduck", 1.0)
+    padding = b"x" * (8192 - len(b"GET / HTTP/1.1\r\nHost: a\r\nx: \r\n\r\n"))
+    assert b"Host: a" in bench.ask(client, upstream, b"GET / HTTP/1.1\r\nHost: a\r\nx: %s\r\n\r\n" % padding)
+    upstream.send(ANSWER)
+    bench.turn()
+    assert announces(received(client)) and received(client) == b""
+
+
 def test_the_gateways_own_answers_tell_too(bench):
     client = bench.client()
     bench.snapshots.order("lameduck", 1.0)
