@@ -5,7 +5,7 @@ from gateway.dataplane._core cimport *
 from gateway.dataplane.downstream._client cimport is_trusted, read_forwarded, write_address, write_local
 from gateway.dataplane.downstream._holders cimport mark_begun, may_have_more, refile
 from gateway.dataplane.downstream._life cimport close_downstream, open_exchange
-from gateway.dataplane.downstream._resting cimport enter_idle, leave_rest
+from gateway.dataplane.downstream._resting cimport leave_rest, rest_again
 from gateway.dataplane.downstream._shortage cimport finds_room
 from gateway.dataplane.exchange._account cimport note_headless, note_request
 from gateway.dataplane.exchange._flow cimport begin_body
@@ -256,5 +256,5 @@ cdef void receive(Core *core, Stream *downstream) noexcept nogil:
         mark_begun(downstream.connection)
         return
     close_buffer(core, buffer)
-    if downstream.connection.older == NULL and not downstream.has_head_begun:
-        enter_idle(core, downstream.connection)        # a drain took it for one that has begun
+    if not downstream.has_head_begun:
+        rest_again(core, downstream.connection)     # a drain took it for one that has begun
