@@ -40,10 +40,12 @@ cdef void linger_more(Core *core, Stream *downstream) noexcept nogil:
     cdef int rounds = 0
     while downstream.is_readable and rounds < 16 and core.n_sent <= ALONE_BYTES:
         came = read_some(downstream, waste, sizeof(waste))
-        if came == 0 or came == BROKEN:
+        if came == BLOCKED:
+            return
+        if came <= 0:
             close_downstream(core, downstream)
             return
-        core.n_sent += max(came, <ssize_t>0)
+        core.n_sent += came
         rounds += 1
     if downstream.is_readable:
         postpone(core, downstream)          # a flood: others first, and with other floods one share of a turn

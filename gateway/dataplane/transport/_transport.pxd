@@ -1,7 +1,8 @@
 """Transport: how bytes go over a stream. What a kind of it has to bring is in `_core`; here is what everyone else calls.
 
 Nobody else touches the descriptor of a connection, but who makes it. Nothing here blocks. What "there is no more" means is each transport's
-own word: a socket that is read dry tells of what comes next, and records that were taken in one piece do not.
+own word: a socket that is read dry tells of what comes next, and records that were taken in one piece do not. BLOCKED while is_readable is
+still set (of a write, is_writable): something else is waited for, and whoever asked asks again at the stream's next event, whichever it is.
 Must not know what is said on a stream, nor which side of the gateway it is.
 """
 from libc.stdint cimport int64_t
