@@ -234,6 +234,7 @@ cdef struct Exchange:
     UpstreamPool *queue     # where it is QUEUED
     int32_t queued_row      # of the endpoint at which it waited last
     int64_t queued_ms       # since when, by the clock
+    int64_t queued_as       # its number among those of this worker that waited: the order within a line, also of one millisecond
     int64_t queued_at_us    # the same, of its latest wait, by the worker's own time
     int64_t queued_us       # that it waited at endpoints of its pool, before this attempt
     const Snapshot *snapshot    # held; NULL: it has remains instead
@@ -364,6 +365,7 @@ cdef struct Core:
     UpstreamPool *silent    # list of those whose connections in use are to be told
     int64_t n_upstream      # connections
     int64_t n_queued
+    int64_t n_ever_queued   # the last number given, see queued_as
     int32_t looks_left      # of this tick, for who waits in a full line to look round: see would_move
     int32_t tended_from     # the row from which the next tick goes round the pools
     Connection *spare_connections   # free lists

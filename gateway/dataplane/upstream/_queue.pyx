@@ -117,9 +117,9 @@ cdef Exchange *before_in_line(UpstreamPool *pool, const Exchange *exchange) noex
     """Behind whom it stands; NULL: it is the first. Who has waited, here or for another one, is before those who came later."""
     cdef Exchange *before = NULL
     cdef Exchange *at = pool.first_waiting
-    if not exchange.is_its_turn or at == NULL or pool.last_waiting.queued_ms < exchange.queued_ms:
+    if not exchange.is_its_turn or at == NULL or pool.last_waiting.queued_as < exchange.queued_as:
         return pool.last_waiting
-    while at.queued_ms < exchange.queued_ms:
+    while at.queued_as < exchange.queued_as:
         before = at
         at = at.next
     return before
@@ -130,6 +130,8 @@ cdef bint enqueue(Core *core, UpstreamPool *pool, Exchange *exchange, bint is_bu
     if exchange.is_its_turn:
         add_shared(&pool.share.n_waiting, 1)
     elif is_wait_taken(core, pool, is_busy):
+        core.n_ever_queued += 1
+        exchange.queued_as = core.n_ever_queued
         exchange.queued_ms = clock_us(core) // 1000
     else:
         return False

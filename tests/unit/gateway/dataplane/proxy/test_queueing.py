@@ -1,5 +1,8 @@
 """Who waits in an endpoint's line, and goes: in its order, and past who may not."""
 
+import threading
+import time
+
 import pytest
 
 from gateway.dataplane import Settings
@@ -86,3 +89,45 @@ def test_who_would_stay_stays_in_line(make_bench, n):
         taken.send(ANSWER)
         bench.turn(turns=3)
         assert received(client) is None or received(taken) is not None
+
+
+def line_at_a_shut_endpoint(make_bench):
+    """So many wait there since the same millisecond, in a panic: it is asked though its gate is shut, and all it may have is taken."""
+    bench = make_bench(ONE_EACH)
+    bench.now_us = time.monotonic_ns() // 1000  # whoever runs it goes on from there
+    bench.turn()
+    taken = bench.upstream()
+    bench.figures.set_endpoint(bench.rows[0][0], state="shut", has_answered=True)
+    bench.figures.set_endpoint(bench.rows[1][0], state="shut")
+    clients = [bench.client() for _ in range(5)]
+    for client in clients:
+        client.send(REQUEST)
+    bench.turn()
+    assert received(taken)
+    return bench, taken, clients
+
+
+@pytest.mark.parametrize("n_ticks", range(4))
+def test_those_of_one_millisecond_wait_in_the_order_in_which_they_came(make_bench, n_ticks):
+    bench, taken, clients = line_at_a_shut_endpoint(make_bench)
+    bench.pass_ms(100 * n_ticks)
+    for client in clients:
+        taken.send(ANSWER)
+        bench.turn(turns=3)
+        assert received(client) == ANSWER
+        received(taken)
+
+
+def test_a_worker_rests_while_they_wait(make_bench):
+    """They look round at each tick, and wait on: that one has been looked at moves nobody else."""
+    bench, _, _ = line_at_a_shut_endpoint(make_bench)
+    thread = threading.Thread(target=bench.worker.run)
+    thread.start()
+    try:
+        begun, turns = time.monotonic(), bench.figures_read["turns"]
+        while time.monotonic() < begun + 0.4 or bench.figures_read["turns"] == turns:
+            thread.join(0.05)
+        assert bench.figures_read["turns"] - turns < 200, "some a tick"
+    finally:
+        bench.worker.stop()
+        thread.join(5)
