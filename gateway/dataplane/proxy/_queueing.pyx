@@ -73,6 +73,7 @@ cdef void resume_queued(Core *core, Exchange *exchange) noexcept nogil:
             pass_on(core, pool)                 # there may be room for more than one
             if pool.first_waiting != NULL:
                 ask_for_idle(core, pool)
-            return
-    if pool.first_waiting == exchange:
+        else:                                   # back at its place, as another one's, say: so would those behind it
+            look_behind(core, exchange)
+    elif pool.first_waiting == exchange:
         look_behind(core, exchange)
