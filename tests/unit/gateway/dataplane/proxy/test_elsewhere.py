@@ -154,13 +154,14 @@ def in_flight(bench):
     return [bench.figures.read_pool(rows[0])["in_flight"] for _, rows in bench.services.values()]
 
 
-def test_newer_tables_draw_nobody_of_a_split_anew_while_its_service_has_a_share(make_bench):
+@pytest.mark.parametrize("apart_ms", [0, 1])
+def test_newer_tables_draw_nobody_of_a_split_anew_while_its_service_has_a_share(make_bench, apart_ms):
     routes = (RouteSpec("all", 0, split=((0, 1), (1, 1))),)
     bench = make_bench(Settings(queue_ms=10_000), services=BOTH, routes=routes, endpoints=ALONE, max_in_flight=1)
     has_it, clients = bench.upstream(), [bench.client() for _ in range(16)]
     for client in clients:
         client.send(REQUEST)
-        bench.turn()
+        bench.turn(apart_ms)
     assert received(has_it)
     before = in_flight(bench)
     assert sum(before) == 16 and min(before) > 0
