@@ -11,7 +11,16 @@ cdef void on_event(Core *core, Connection *connection, uint32_t events) noexcept
 # Of the wheel, see OnDue.
 cdef void on_due(void *owner, Timer *timer) noexcept nogil
 # Those that something else in this turn has moved on, and those whom they move on: a few rounds, then others come first.
-cdef void resume_all(Core *core) noexcept nogil
+cdef inline void resume_all(Core *core) noexcept nogil:
+    if core.resumed.first != NULL:
+        go_on_with_resumed(core)
+
+cdef void go_on_with_resumed(Core *core) noexcept nogil
 # Those whom turns before this one have put off, who has waited for longest first. Before the events: whoever comes with one waits behind
 # them when they have moved enough.
-cdef void resume_postponed(Core *core) noexcept nogil
+cdef inline void resume_postponed(Core *core) noexcept nogil:
+    core.is_shared = core.postponed.n > 1
+    if core.postponed.first != NULL:
+        go_on_with_postponed(core)
+
+cdef void go_on_with_postponed(Core *core) noexcept nogil

@@ -114,7 +114,7 @@ cdef void resume(Core *core, Stream *stream) noexcept nogil:
         drive(core, stream.exchange)
 
 
-cdef void resume_all(Core *core) noexcept nogil:
+cdef void go_on_with_resumed(Core *core) noexcept nogil:
     cdef int rounds = 0
     cdef int32_t _i
     while core.resumed.first != NULL and rounds < 16:
@@ -123,9 +123,8 @@ cdef void resume_all(Core *core) noexcept nogil:
             resume(core, leave_list(&core.resumed))
 
 
-cdef void resume_postponed(Core *core) noexcept nogil:
+cdef void go_on_with_postponed(Core *core) noexcept nogil:
     cdef int32_t left = core.postponed.n
-    core.is_shared = left > 1
     while left > 0 and core.n_sent <= ALONE_BYTES:
         left -= 1
         resume(core, leave_list(&core.postponed))
