@@ -28,17 +28,13 @@ _DRAWING = re.compile(r"(<!-- room: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 Arrows = Mapping[str, set[str]]
 
 
-def _is_for_types(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-
-
 def _python_names(tree: ast.AST) -> Iterator[str]:
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.ImportFrom):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif not _is_for_types(node):
+        else:
             yield from _python_names(node)
 
 

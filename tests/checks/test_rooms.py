@@ -55,10 +55,10 @@ def test_a_circle_is_found():
     assert rooms.circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == ["a <-> b", "b <-> c", "c <-> a"]
 
 
-def test_what_is_known_as_a_type_only_is_no_arrow(tmp_path):
+def test_who_knows_a_type_knows_its_module(tmp_path):
     path = tmp_path / "x.py"
     path.write_text("import a.b\nif TYPE_CHECKING:\n    from c import d\ndef f():\n    from e import g\n")
-    assert rooms.names_in(path) == {"a.b", "e.g"}
+    assert rooms.names_in(path) == {"a.b", "c.d", "e.g"}
     path = tmp_path / "y.pyx"
     path.write_text("from a._b cimport (\n    c, d)\n# from x cimport y\n")
     assert rooms.names_in(path) == {"a._b.c", "a._b.d"}

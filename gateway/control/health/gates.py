@@ -205,7 +205,7 @@ class Gates:
     all: dict[Identity, Gate] = field(default_factory=dict)
     chosen: dict[PoolKey, dict[Identity, Gate]] = field(default_factory=dict)  # of the last table; the others are parked
     is_starting: bool = True  # until serving begins nobody ramps: all are new alike
-    looks: Looks = field(init=False)
+    looks: Looks[Gate] = field(init=False)
 
     def __post_init__(self) -> None:
         self.looks = Looks(self.figures)

@@ -9,19 +9,31 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import Generic, Protocol, TypeVar
 
 from gateway.control.sources.world import Identity
 from routing_core import Figures
 
-if TYPE_CHECKING:
-    from gateway.control.health.gates import Gate
-
 PER_TURN = 1000  # bounds the cost of a turn: where more wait, the longest waiting come first
 
 
+class Looked(Protocol):
+    """A gate, as far as it is looked for here."""
+
+    connect_failures: int  # as last seen
+
+    @property
+    def identity(self) -> Identity: ...
+
+    @property
+    def row(self) -> int: ...
+
+
+Gate = TypeVar("Gate", bound=Looked)
+
+
 @dataclass(slots=True)
-class Looks:
+class Looks(Generic[Gate]):
     figures: Figures
     _gates: list[Gate] = field(default_factory=list)  # all; in the order of
     _rows: array[int] = field(default_factory=lambda: array("i"))

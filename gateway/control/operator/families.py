@@ -13,10 +13,9 @@ import platform
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
-from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
-if TYPE_CHECKING:
-    from gateway.control.operator.telemetry import PoolReading, Reading
+from gateway.control.operator.readings import PoolReading, Reading
 
 Of = TypeVar("Of")
 Kind = Literal["counter", "gauge", "histogram", "info"]

@@ -22,14 +22,14 @@ WRITE_S = 30.0
 Text = tuple[bytes, str]  # with its Content-Type
 
 
-class Reading(Protocol):
-    """See telemetry.Reading."""
+class Scrape(Protocol):
+    """See telemetry.Scrape."""
 
     def render(self, accept: str) -> Text: ...
 
 
 class Scrapes:
-    def __init__(self, read: Callable[[], Reading], tasks: Tasks, clock: Callable[[], float]) -> None:
+    def __init__(self, read: Callable[[], Scrape], tasks: Tasks, clock: Callable[[], float]) -> None:
         self.read = read
         self.tasks = tasks
         self.clock = clock

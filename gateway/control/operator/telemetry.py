@@ -1,7 +1,7 @@
 """Telemetry: the figures as metrics (which, and of what: `families`). Counts nothing itself, so a request costs nothing here.
 
-    reading = telemetry.read()                      # in control's thread: copies the figures, 10 us a pool
-    body, content_type = reading.render(accept)     # in any thread: the text, which may be megabytes
+    scrape = telemetry.read()                       # in control's thread: copies the figures, 10 us a pool
+    body, content_type = scrape.render(accept)      # in any thread: the text, which may be megabytes
 
 Two steps, because text for 6,000 pools takes a while. Must not know HTTP. A label's value comes from the configuration or
 from a fixed list, never from a request: nobody outside can make series. Series of a pool that has served nothing yet are left out
@@ -13,7 +13,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from prometheus_client import ProcessCollector
 from prometheus_client.exposition import choose_encoder
@@ -28,71 +27,33 @@ from gateway.control.life.reload import Reload
 from gateway.control.operator.exposition import Labels, family, histogram, join, label_text
 from gateway.control.operator.families import OF_GATEWAY, OF_POOL, POOL, Family, Histogram
 from gateway.control.operator.pools import InPop, Pools, endpoint_states, pool_headroom, tally
+from gateway.control.operator.readings import PoolReading, Reading
 from gateway.control.table.settings import buffer_bytes
 from gateway.dataplane import Counters
-from routing_core import BUCKETS_MS, PoolFigures
-
-if TYPE_CHECKING:
-    from gateway.dataplane.shared._counters import Counted
+from routing_core import BUCKETS_MS
 
 DRAIN_STATES = {Phase.HELD: 1, Phase.LAMEDUCK: 1, Phase.CLOSING: 2, Phase.ABORTING: 3, Phase.EXIT: 3}
 BOUNDS = (*(repr(ms / 1000) for ms in BUCKETS_MS), "+Inf")  # as OpenMetrics and Go write floats
-
-
-@dataclass(frozen=True, slots=True)
-class PoolReading:
-    service: str
-    pop: str
-    figures: PoolFigures
-    endpoints: dict[str, int]  # by state
-    ejections: dict[str, int]  # of its endpoints since the start, by rule
-    headroom: float | None  # None: no capacity
-    source_age_s: float | None
-    is_kept: bool | None  # see Source.kept; None: its source is no cluster
-    fails_more: bool  # than the service's other PoPs
-
-    @property
-    def is_used(self) -> bool:
-        """Whether it has served anybody."""
-        return bool(self.figures["durations"])
 
 
 Labelled = list[tuple[Labels, PoolReading]]
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """All figures of one moment."""
+class Scrape:
+    """A reading that is to become text."""
 
-    pools: list[PoolReading]
-    retries: list[tuple[str, dict[str, int]]]  # of each service, by outcome
-    counted: Counted
-    listeners: list[str]
-    drained: dict[str, bool]  # by PoP: the operator's word
-    in_pops: dict[str, InPop]
-    databases: dict[str, tuple[float | None, bool]]  # age in seconds; whether the file that is there now was refused
-    log_dropped: dict[str, int]  # access log records, by cause
-    silences_s: list[float]  # of each worker: since it last turned
-    buffer_bytes: int  # the bound
-    drain_state: int
-    is_ready: bool
-    generation: int
-    table_age_s: float
-    build_s: float
-    probes_late_s: float
-    reloads: dict[str, int]  # by result
-    refused: dict[str, int]  # objects of the configuration, by source
-    reload_times: dict[str, float]  # by result: of the last, Unix time; 0: none yet
+    reading: Reading
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """The text and its Content-Type: OpenMetrics when `accept` asks for it, else Prometheus' own."""
         encode, content_type = choose_encoder(accept)
-        of_gateway = [_of_library(one, self) for one in OF_GATEWAY]
+        of_gateway = [_of_library(one, self.reading) for one in OF_GATEWAY]
         text = encode(_Families([*of_gateway, *ProcessCollector(registry=None).collect()]))
         return join(text, self._of_pools(content_type.startswith("application/openmetrics-text"))), content_type
 
     def _of_pools(self, is_open: bool) -> Iterator[str]:
-        pools = [(label_text(service=pool.service, pop=pool.pop), pool) for pool in self.pools]
+        pools = [(label_text(service=pool.service, pop=pool.pop), pool) for pool in self.reading.pools]
         for one in OF_POOL:
             if one.kind == "histogram":
                 yield from histogram(one.name, one.documentation, BOUNDS, _histograms(one, pools))
@@ -113,13 +74,13 @@ class Telemetry:
     reloader: Reload
     n_unwritten: Callable[[], int]  # records of the access log that could not be written
 
-    def read(self) -> Reading:
+    def read(self) -> Scrape:
         publisher, ready, start = self.pools.publisher, self.ready, self.ready.start
         now = publisher.clock()
         table = publisher.table.spec
         counted = self.counters.read()
         in_flight = self.pools.in_flight()
-        return Reading(
+        reading = Reading(
             pools=list(self._pools(in_flight)),
             retries=[(service.name, publisher.figures.read_service(service.row)) for service in table.services],
             counted=counted,
@@ -140,6 +101,7 @@ class Telemetry:
             reloads=dict(self.reloader.counts),
             reload_times=dict(self.reloader.ended_at),
         )
+        return Scrape(reading)
 
     def _pools(self, in_flight: dict[str, InPop]) -> Iterator[PoolReading]:
         known, world, gates = self.pools, self.pools.publisher.world, self.pools.publisher.gates
