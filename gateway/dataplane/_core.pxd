@@ -1,7 +1,7 @@
 """Core: what a worker, a connection, a stream and an exchange consist of. Structs and enums only, no functions.
 
 Ownership stands beside each pointer. All of it belongs to one worker; nothing here is read by another thread but
-what the counters, the figures and the ring publish, and what never changes: epoll, wake.fd.
+what the counters, the figures and the ring publish, and what never changes: epoll and wake.
 """
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -35,7 +35,6 @@ cdef enum:
     N_RANKS = 320              # 2 ** 22 connections of one client: see _holders
 
 cdef enum StreamState:
-    WAKING              # the eventfd
     READING             # downstream: between exchanges, or inside a request's head
     EXCHANGING          # downstream: its exchange is under way
     LINGERING           # downstream: all is said, the client's end is awaited
@@ -80,7 +79,7 @@ cdef struct Transport:      # a kind of stream, by what can be done with it: see
 cdef struct Stream:         # a conversation with one peer: what an exchange has on either side. HTTP/1's connection carries one, its own
     Timer timer             # first, so that a Timer * of the wheel is a Stream *; armed until DEAD
     int64_t deadline_ms     # may be later than the timer: then it is armed again when due
-    const Transport *transport  # not owned: it outlives all; NULL of the wake, which is no connection
+    const Transport *transport  # not owned: it outlives all
     Connection *connection  # that carries it, and outlives it
     Exchange *exchange      # not owned by the stream: the exchange names both
     StreamState state
@@ -340,7 +339,7 @@ cdef struct Core:
     Random rng
     Cache *geo              # owned
     Ring *log               # owned
-    Connection wake
+    int wake                # owned: an eventfd by which others have it turn
     Listener listeners[MAX_LISTENERS]
     int64_t version         # of their orders: what was last acted on
     bint is_accepting

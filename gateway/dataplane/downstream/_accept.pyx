@@ -84,7 +84,7 @@ cdef bint has_descriptors(Core *core) noexcept nogil:
     cdef int fd
     if not has_moved_over(core):
         return False
-    fd = fcntl(core.wake.fd, F_DUPFD_CLOEXEC, 0)
+    fd = fcntl(core.wake, F_DUPFD_CLOEXEC, 0)
     if fd >= 0:
         close(fd)
     return 0 <= fd < core.accept_limit

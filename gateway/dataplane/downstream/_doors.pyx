@@ -22,7 +22,8 @@ from gateway.dataplane._core cimport *
 from gateway.dataplane.shared._calls cimport is_turning
 from gateway.dataplane.shared._counters cimport Column
 from gateway.dataplane.shared._snapshot cimport LAST, duty_at
-from gateway.dataplane.transport._linux cimport EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLEXCLUSIVE, EPOLLIN, epoll_ctl, epoll_event
+from gateway.dataplane.transport._connection cimport watch
+from gateway.dataplane.transport._linux cimport EPOLL_CTL_DEL, EPOLLEXCLUSIVE, EPOLLIN, epoll_ctl
 from routing_core._atomic cimport clear_bits, is_replaced, load_pointer, load_relaxed, set_bits, store_relaxed
 
 cdef enum:
@@ -39,11 +40,8 @@ cdef inline const Column *column_of(const Core *core, int worker) noexcept nogil
 
 
 cdef bint enter(Core *core, const Listener *listener) noexcept nogil:
-    cdef epoll_event event
     set_bits(&core.doors.doors[listener.number].members, bit_of(core.number))
-    event.events = EPOLLIN | <uint32_t>EPOLLEXCLUSIVE
-    event.data.u64 = listener.number        # and no address, see handle_events
-    if epoll_ctl(core.epoll, EPOLL_CTL_ADD, listener.fd, &event) == 0 or errno == EEXIST:
+    if watch(core, listener.fd, listener.number, EPOLLIN | <uint32_t>EPOLLEXCLUSIVE) or errno == EEXIST:
         return True
     clear_bits(&core.doors.doors[listener.number].members, bit_of(core.number))
     return False

@@ -1,6 +1,5 @@
 """Who is told of an event is asked by what it is doing; an event may be older than that."""
-from libc.stdint cimport int64_t, uint32_t, uint64_t
-from posix.unistd cimport read
+from libc.stdint cimport int64_t, uint32_t
 
 from gateway.dataplane._core cimport *
 from gateway.dataplane.downstream._life cimport close_downstream
@@ -86,12 +85,8 @@ cdef void on_upstream(Core *core, Stream *upstream, uint32_t events) noexcept no
 
 
 cdef void on_event(Core *core, Connection *connection, uint32_t events) noexcept nogil:
-    cdef uint64_t ignored = 0
     cdef Stream *stream = &connection.own
     cdef StreamState state = stream.state
-    if state == WAKING:
-        read(connection.fd, &ignored, sizeof(ignored))
-        return
     if events & EPOLLOUT:
         stream.is_writable = True
     if events & (EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP):

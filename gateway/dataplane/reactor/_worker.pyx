@@ -6,7 +6,7 @@ import resource
 from libc.errno cimport EINTR, errno
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
-from posix.unistd cimport close, write
+from posix.unistd cimport close, read, write
 
 from gateway.dataplane._core cimport *
 from gateway.dataplane.downstream._accept cimport (
@@ -40,6 +40,7 @@ from routing_core._random cimport seed as seed_random
 
 
 cdef enum:
+    WAKE = MAX_LISTENERS         # what epoll tells of the wake, as it does a listener's number
     MOST_US = 150000             # from turn to turn: a sleep of WAIT_MS, and what a turn may take; who took longer was held up
     LATE_US = 10000              # what such a turn counts for: above 0, so that time goes on where all turns are late
 
@@ -73,6 +74,14 @@ cdef int hear(Core *core, int wait_ms) noexcept nogil:
     return n
 
 
+cdef void on_number(Core *core, uint64_t told) noexcept nogil:
+    cdef uint64_t ignored = 0
+    if told < <uint64_t>WAKE:
+        on_knock(core, &core.listeners[told])
+    else:
+        read(core.wake, &ignored, sizeof(ignored))
+
+
 cdef void handle_events(Core *core) noexcept nogil:
     cdef Connection *connection
     cdef uint64_t told
@@ -81,8 +90,8 @@ cdef void handle_events(Core *core) noexcept nogil:
         accept_more(core)
     for i in range(core.n_handled, end):
         told = core.events[i].data.u64
-        if told < <uint64_t>MAX_LISTENERS:      # a listener's number: no address is that low
-            on_knock(core, &core.listeners[told])
+        if told <= <uint64_t>WAKE:
+            on_number(core, told)
             continue
         connection = heard_of(told)
         if connection != NULL:
@@ -181,7 +190,7 @@ cdef class Worker:
         self.core = core
         if core == NULL:
             raise MemoryError
-        core.epoll = core.wake.fd = -1
+        core.epoll = core.wake = -1
         core.board = snapshots.board
         core.number = number
         core.n_workers = counters.n_workers
@@ -206,10 +215,9 @@ cdef class Worker:
         core.log = open_ring(log_bytes)
         if core.geo == NULL or core.log == NULL or not open_holders(core):
             raise MemoryError
-        core.wake.own.state = WAKING
         core.epoll = epoll_create1(EPOLL_CLOEXEC)
-        core.wake.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
-        if core.epoll < 0 or core.wake.fd < 0 or not watch(core, &core.wake, EPOLLIN | <uint32_t>EPOLLET):
+        core.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+        if core.epoll < 0 or core.wake < 0 or not watch(core, core.wake, WAKE, EPOLLIN | <uint32_t>EPOLLET):
             raise OSError(errno, "worker: epoll or eventfd")
         store_pointer(&core.doors.desks[number].core, core)
         start_accepting(core)
@@ -237,8 +245,8 @@ cdef class Worker:
         leave(core.board, core.number)
         close_cache(core.geo)
         close_ring(core.log)
-        if core.wake.fd >= 0:
-            close(core.wake.fd)
+        if core.wake >= 0:
+            close(core.wake)
         if core.epoll >= 0:
             close(core.epoll)
         give(WORKER, core)
@@ -291,7 +299,7 @@ cdef class Worker:
         """Have a sleeping worker look at snapshot and orders now. From any thread."""
         cdef uint64_t one = 1
         if self.core != NULL:
-            write(self.core.wake.fd, &one, sizeof(one))
+            write(self.core.wake, &one, sizeof(one))
 
     def adopt_downstream(self, int fd, str address="127.0.0.1", int listener=0) -> None:
         """Serve a connected, non-blocking socket; owns fd from here on."""

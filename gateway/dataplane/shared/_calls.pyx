@@ -17,7 +17,7 @@ cdef void wake(Desk *desk) noexcept nogil:
     cdef uint64_t one = 1
     cdef Core *other = <Core *>load_pointer(&desk.core)
     if is_replaced(&desk.is_called, 0, 1) and other != NULL:
-        write(other.wake.fd, &one, sizeof(one))
+        write(other.wake, &one, sizeof(one))
 
 
 cdef void call_for_room(Core *core, int worker, int listener) noexcept nogil:

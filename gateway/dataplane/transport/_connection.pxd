@@ -8,7 +8,8 @@ from gateway.dataplane._core cimport Connection, Core, StreamState, Transport
 from gateway.dataplane.transport._linux cimport sockaddr_storage
 
 
-cdef bint watch(Core *core, Connection *connection, uint32_t events) noexcept nogil
+# told: what epoll says of an event of it. An address is never as low as a number.
+cdef bint watch(Core *core, int fd, uint64_t told, uint32_t events) noexcept nogil
 # Whose event it is that epoll tells; NULL: of one that is gone. A descriptor that is closed stays watched for as long as a child that was
 # just forked has it too, and its memory may be another connection by then.
 cdef Connection *heard_of(uint64_t told) noexcept nogil

@@ -18,11 +18,11 @@ cdef enum:
     POINTER_BITS = 48       # of an address of a process, on x86-64 and arm64
 
 
-cdef bint watch(Core *core, Connection *connection, uint32_t events) noexcept nogil:
+cdef bint watch(Core *core, int fd, uint64_t told, uint32_t events) noexcept nogil:
     cdef epoll_event event
     event.events = events
-    event.data.u64 = <uint64_t><uintptr_t>connection | <uint64_t>connection.life << POINTER_BITS
-    return epoll_ctl(core.epoll, EPOLL_CTL_ADD, connection.fd, &event) == 0
+    event.data.u64 = told
+    return epoll_ctl(core.epoll, EPOLL_CTL_ADD, fd, &event) == 0
 
 
 cdef Connection *heard_of(uint64_t told) noexcept nogil:
@@ -31,7 +31,8 @@ cdef Connection *heard_of(uint64_t told) noexcept nogil:
 
 
 cdef bint watch_peer(Core *core, Connection *connection) noexcept nogil:
-    return watch(core, connection, EPOLLIN | EPOLLOUT | EPOLLRDHUP | <uint32_t>EPOLLET)
+    cdef uint64_t told = <uint64_t><uintptr_t>connection | <uint64_t>connection.life << POINTER_BITS
+    return watch(core, connection.fd, told, EPOLLIN | EPOLLOUT | EPOLLRDHUP | <uint32_t>EPOLLET)
 
 
 cdef Connection *open_connection(Core *core, int fd, StreamState state, const Transport *transport) noexcept nogil:
