@@ -3,6 +3,10 @@
 The rule: who comes first keeps a name; what names something that nobody has is refused, and then what named that, until the rest is whole.
 So one broken object costs those that need it, and no others. What holds for the whole gateway is no object: it has one source.
 
+A name that leads to another's object of the same name would be worse than one that leads nowhere: requests would be seen by endpoints that
+are not theirs, at a place that is not the one which was meant. So who has an object of that name itself means that one, also where it is
+refused; and what is said in a namespace is named from there alone.
+
 A route that is refused goes on matching, without targets: else its requests would be the next wider route's, whose jurisdiction is another,
 and would be seen where they may not be. They are answered 500, as Gateway API has it of what a route names and nobody has (HTTPRoute,
 backendRefs): the fault is the configuration's and stays until that is mended, where 503 says that nobody can serve just now, and that one
@@ -11,7 +15,7 @@ may ask again. Must not know sources, nor what is doubtful.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TypeVar
@@ -56,15 +60,17 @@ def merged(whole: Config, sources: Iterable[Objects]) -> Config:
     services = _first_by_name("service", chain.from_iterable(one.services for one in all_objects), refused)
     said = [route for one in all_objects for route in one.routes]
     routes = _first_by_name("route", (route for route in said if route.targets), refused)
-    names = {pop.name for pop in pops}
-    services = _with_all("service", services, lambda one: (backend.pop for backend in one.backends), "PoP", names, refused)
+    homes = {pop.name: pop for pop in pops}
+    services = _with_all("service", services, lambda one: (backend.pop for backend in one.backends), "PoP", homes, refused)
     while True:  # a service that stands in for another may be refused itself
-        names = {service.name for service in services}
-        left = _with_all("service", services, lambda one: one.on_unavailable, "service", names, refused)
+        there = {service.name: service for service in services}
+        left = _with_all("service", services, lambda one: one.on_unavailable, "service", there, refused)
         if len(left) == len(services):
             break
         services = left
-    routes = _with_all("route", routes, lambda one: (target.service for target in one.targets), "service", names, refused)
+    routes = _with_all("route", routes, lambda one: (target.service for target in one.targets), "service", there, refused)
+    # A jurisdiction that names a PoP which nobody has is only the narrower for it.
+    routes = _with_all("route", routes, lambda one: filter(homes.__contains__, _permitted(one)), "PoP", homes, refused)
     whole_ones = set(map(id, routes))
     return replace(
         whole,
@@ -85,20 +91,36 @@ def _first_by_name(kind: str, objects: Iterable[NamedT], refused: list[Refused])
     return list(kept.values())
 
 
+def _permitted(route: Route) -> Iterable[str]:
+    """PoPs that its jurisdictions name."""
+    return chain.from_iterable(rule.pops.pops or () for rule in route.steering.rules)
+
+
 def _with_all(
     kind: str,
     objects: Iterable[NamedT],
     named_by: Callable[[NamedT], Iterable[str]],
     what: str,
-    there: Collection[str],
+    there: Mapping[str, Named],
     refused: list[Refused],
 ) -> list[NamedT]:
-    """Those of which all that they name is there."""
+    """Those of which all that they name is there, and is what they mean by it."""
+    lost = {one.identity for one in refused if one.kind == what.lower()}
     left = []
     for one in objects:
-        missing = [name for name in dict.fromkeys(named_by(one)) if name not in there]
-        if missing:
-            refused.append(Refused(kind, one.identity, f"there is no {what} {', '.join(missing)}"))
+        names = dict.fromkeys(named_by(one))
+        missing = [name for name in names if name not in there]
+        faults = [f"there is no {what} {', '.join(missing)}"] if missing else []
+        others = [there[name] for name in names if name in there and not _is_meant(there[name], one, lost)]
+        faults += [f"{what} {other.name} is another's, {other.identity}" for other in others]
+        if faults:
+            refused.append(Refused(kind, one.identity, "; ".join(faults)))
         else:
             left.append(one)
     return left
+
+
+def _is_meant(other: Named, by: Named, lost: Collection[Identity]) -> bool:
+    """By this name. `lost`: who is refused."""
+    own = Identity(by.source, by.namespace, other.name)
+    return other.identity == own or (own not in lost and not other.namespace)

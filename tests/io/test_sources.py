@@ -159,3 +159,29 @@ def test_a_file_that_is_refused_takes_nothing_of_what_others_say(tmp_path: Path,
         eventually(lambda: said(client, "/us", "/") == [500, "nyc"], "what the folder says is in use")
         gateway.reload(gateway.text.replace(pops[1].address, pops[0].address))
         eventually(lambda: said(client, "/us", "/") == [500, "fra"], "and stays when the file changes")
+
+
+def test_a_name_that_the_file_takes_leads_nobody_elsewhere(tmp_path: Path, pops: list[Backend]) -> None:
+    folder = tmp_path / "objects"
+    put(folder, service_eu={"ports": {"fra": pops[0].port}}, route_eu={"paths": ["/eu"], "service": "eu"})
+    with hosted(TEXT, pops, partial(Folder, path=folder)) as gateway, serving(gateway) as client:
+        assert said(client, "/eu", "/") == ["fra", "nyc"]
+        gateway.reload(gateway.text.replace("routes:", EU_SERVICE.format(fra=pops[1].address).replace("fra", "nyc") + "\nroutes:"))
+        assert said(client, "/eu", "/") == [500, "nyc"]
+        refused = [str(one) for one in gateway.gateway.config.refused]
+        assert refused == ["service folder:eu: its name is that of file:eu", "route folder:eu: service eu is another's, file:eu"]
+        gateway.reload(gateway.text)
+        eventually(lambda: said(client, "/eu", "/") == ["fra", "nyc"], "the name is free again")
+    assert seen_of(pops[1], "/eu") == []
+
+
+def test_a_word_that_no_table_can_be_made_of_is_no_reason_to_refuse_a_file(tmp_path: Path, pops: list[Backend]) -> None:
+    folder = tmp_path / "objects"
+    put(folder, route_us={"paths": ["/us"], "service": "shop"})
+    with hosted(TEXT, pops, partial(Folder, path=folder)) as gateway, serving(gateway) as client:
+        put(folder, route_odd={"hosts": ["..odd"], "service": "shop"})
+        eventually(lambda: gateway.gateway.reloader.counts["refused"], "it is refused")
+        gateway.reload(gateway.text.replace(pops[1].address, pops[0].address))
+        eventually(lambda: said(client, "/us", "/") == ["fra", "fra"], "what the file says is in use")
+        put(folder, route_odd={"hosts": ["odd"], "service": "none"})
+        eventually(lambda: client.ask("/", {"host": "odd"}).status == 500, "and the word, once it can be")

@@ -9,13 +9,16 @@ from gateway.model import (
     Backend,
     Config,
     Identity,
+    Jurisdiction,
     Listener,
     Match,
     Objects,
     Pop,
     Refused,
     Route,
+    Rule,
     Service,
+    Steering,
     Target,
     Timeouts,
     merged,
@@ -131,6 +134,71 @@ def test_what_can_be_read_of_a_broken_route_matches(match, hosts, kept, fault):
     found = refused_route(identity, "is broken", match, hosts)
     assert found.refused == (Refused("route", identity, fault),)
     assert [(one.identity, one.match, one.targets) for one in found.routes] == ([] if kept is None else [(identity, kept, ())])
+
+
+TEAM = {"source": "kubernetes", "namespace": "team"}
+OTHERS = {"source": "kubernetes", "namespace": "others"}
+FILE = Objects(pops=(pop("fra"),), services=(service("shop", "fra"), service("cart", "fra")), routes=(route("all", "shop"),))
+
+
+@pytest.mark.parametrize(
+    ("said", "faults"),
+    [
+        # Its own service of that name is the one it means, and that is refused.
+        (
+            Objects(services=(service("shop", "fra", **TEAM),), routes=(route("team", "shop", **TEAM),)),
+            ["service kubernetes:team/shop: its name is that of file:shop", "service shop is another's, file:shop"],
+        ),
+        (
+            Objects(
+                refused=(Refused("service", Identity("kubernetes", "team", "shop"), "is broken"),), routes=(route("team", "shop", **TEAM),)
+            ),
+            ["service kubernetes:team/shop: is broken", "service shop is another's, file:shop"],
+        ),
+        # Nor does what another namespace has by that name become its own where it has none.
+        (
+            Objects(services=(service("db", "fra", **OTHERS),), routes=(route("team", "db", "none", **TEAM),)),
+            ["there is no service none; service db is another's, kubernetes:others/db"],
+        ),
+        (
+            Objects(pops=(pop("fra", **TEAM),), services=(service("db", "fra", **TEAM),), routes=(route("team", "db", **TEAM),)),
+            [
+                "pop kubernetes:team/fra: its name is that of file:fra",
+                "service kubernetes:team/db: PoP fra is another's, file:fra",
+                "there is no service db",
+            ],
+        ),
+        (
+            Objects(
+                services=(service("shop", "fra", **TEAM), service("db", "fra", others=["shop"], **TEAM)),
+                routes=(route("team", "db", **TEAM),),
+            ),
+            [
+                "service kubernetes:team/shop: its name is that of file:shop",
+                "service kubernetes:team/db: service shop is another's, file:shop",
+                "there is no service db",
+            ],
+        ),
+        (
+            Objects(
+                pops=(pop("fra", **TEAM),),
+                routes=(route("team", "shop", steering=Steering(rules=(Rule(pops=Jurisdiction(pops=("fra",))),)), **TEAM),),
+            ),
+            ["pop kubernetes:team/fra: its name is that of file:fra", "PoP fra is another's, file:fra"],
+        ),
+    ],
+)
+def test_a_name_never_leads_to_an_object_that_is_not_meant_by_it(said, faults):
+    config = merged(Config(), [FILE, said])
+    assert [str(one) for one in config.refused] == [*faults[:-1], f"route kubernetes:team/team: {faults[-1]}"]
+    assert [(one.name, bool(one.targets)) for one in config.routes] == [("all", True), ("team", False)]
+    assert merged(config, []) == config
+
+
+def test_what_is_in_no_namespace_is_named_by_all_and_a_jurisdiction_may_name_a_pop_that_is_not_there():
+    steering = Steering(rules=(Rule(pops=Jurisdiction(pops=("fra", "none"))),))
+    said = Objects(services=(service("db", "fra", **TEAM),), routes=(route("team", "db", "shop", steering=steering, **TEAM),))
+    assert merged(Config(), [FILE, said]).refused == ()
 
 
 SOURCES = st.lists(
