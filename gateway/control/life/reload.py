@@ -8,6 +8,7 @@ the snapshot they began with; rows, gates, drains and what was learned stay. Mus
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -103,21 +104,20 @@ class Reload:
             mine.cancel()  # changes nothing where there is an outcome
 
     async def follow(self) -> None:
-        """One turn: waits until another source has said something, and puts it in use."""
+        """One turn: waits until another source has said something, and puts it in use. What could not be is tried again."""
         news = self.merge.has_news
-        await news.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None if self.merge.newest == self.merge.in_use else AGAIN_S):
+                await news.wait()
         async with self._one_at_a_time:
             news.clear()
-            file = self.merge.in_use.file
-            if self.merge.said(file) == self.merge.in_use:
-                return  # a reload has taken it along
-            outcome = await self._judged(lambda: Loaded(file, ()))
-            self.counts[outcome.result] += 1
-        if not outcome.is_done:
-            asyncio.get_running_loop().call_later(AGAIN_S, news.set)
+            said = self.merge.newest
+            if said != self.merge.in_use:
+                outcome = await self._judged(lambda: Loaded(said.file, ()), lambda _: said)
+                self.counts[outcome.result] += 1
 
     async def _run(self) -> Outcome:
-        outcome = await self._judged(self.load)
+        outcome = await self._judged(self.load, self.merge.with_file)
         self.counts[outcome.result] += 1
         self.ended_at[outcome.result] = self.wall()
         return await self._renewed(outcome) if outcome.is_done else outcome
@@ -130,10 +130,10 @@ class Reload:
             logger.warning("%s", line)
         return replace(outcome, warnings=(*outcome.warnings, *lines))
 
-    async def _judged(self, load: Callable[[], Loaded]) -> Outcome:
+    async def _judged(self, load: Callable[[], Loaded], said_with: Callable[[Config], Said]) -> Outcome:
         try:
             loaded = await in_thread("reload", load, READ_S)
-            said = self.merge.said(loaded.config)
+            said = said_with(loaded.config)
             loaded = replace(loaded, config=await in_thread("merge", said.merged, READ_S))
             if faults := frozen_faults(self.publisher.config, loaded.config):
                 return self._refuse(faults)

@@ -101,8 +101,6 @@ class Sources:
         self._config, self._read, self._expected = config, {}, {}
         self.resolver.want(names_of(config))
         self._follow_clusters(config)
-        for running in self._running.values():
-            running.cluster.renew()
         self._told = {pool: told for pool, told in self._told.items() if pool in self.world.pools}
         self._tell(self.world.refused)
 
@@ -150,8 +148,10 @@ class Sources:
         return lines
 
     async def renewed(self, deadline_s: float) -> list[str]:
-        """After `follow`: wait until the way to each cluster is loaded again, and whoever it leads to has spoken, not longer than the
-        deadline. What is still as it was before, a line each."""
+        """After `follow`: load the way to each cluster again, and wait until whoever it leads to has spoken, not longer than the deadline.
+        What is still as it was before, a line each."""
+        for running in self._running.values():
+            running.cluster.renew()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(deadline_s):
                 while any(running.cluster.is_renewing for running in self._running.values()) or self._left():

@@ -2,7 +2,8 @@
 
 The file is the first of them: it is read when it is asked for, and of it all is used or nothing. Any other speaks by itself, each time
 with all that it has, sound or refused object by object (`gateway.model.merged` says by which rule they are joined). What one says leaves
-what the others said as it was. Sources come in the order in which they were added, behind the file, and keep their places.
+what the others said as it was: a file that is read anew goes with what of the others is in use, not with a newer word of theirs, which may
+be one that can't be used. Sources come in the order in which they were added, behind the file, and keep their places.
 
 Must not know how a source comes to its objects, nor how a configuration is put in use: who does that notes here what is in use.
 """
@@ -51,9 +52,14 @@ class Merge:
 
         return say
 
-    def said(self, file: Config) -> Said:
-        """With this of the file."""
-        return Said(file, tuple(self._others.values()))
+    @property
+    def newest(self) -> Said:
+        """What the others said last, with the file as it is in use."""
+        return Said(self.in_use.file, tuple(self._others.values()))
+
+    def with_file(self, file: Config) -> Said:
+        """This of the file, with what of the others is in use."""
+        return Said(file, self.in_use.others)
 
     @property
     def silent(self) -> list[str]:

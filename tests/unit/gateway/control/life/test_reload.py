@@ -1,4 +1,5 @@
 import asyncio
+import dataclasses
 import logging
 import threading
 
@@ -383,11 +384,9 @@ def test_a_reload_keeps_what_others_said_and_a_refused_file_takes_nothing_of_it(
     async def scenario(scene):
         say, good = scene.reload.merge.add("folder"), scene.next
         say(objects("none"))
-        outcome = await scene.reload.run()
-        assert outcome == Outcome(True, warnings=("refused: route folder:new: there is no service none",))
-        assert await scene.reload.run() == Outcome(True)  # it is known
         await scene.reload.follow()
-        assert scene.reload.counts == {"applied": 2, "refused": 0}  # the reload had taken it along
+        assert await scene.reload.run() == Outcome(True)  # what is refused is known
+        assert routes(scene) == [("shop", True), ("new", False)] and scene.addresses()[0] == "192.0.2.9"
         scene.next = FAULTS
         say(objects())
         assert not (await scene.reload.run()).is_done
@@ -401,12 +400,29 @@ def test_a_reload_keeps_what_others_said_and_a_refused_file_takes_nothing_of_it(
     play(scenario, config_of(MOVED))
 
 
+UNUSABLE = Objects(listeners=(Listener(name="more", source="folder", bind=Address("::1", 80)),))
+
+
+def test_a_word_that_cant_be_used_is_no_reason_to_refuse_a_file():
+    async def scenario(scene):
+        say = scene.reload.merge.add("folder")
+        say(objects())
+        await scene.reload.follow()
+        say(UNUSABLE)
+        await scene.reload.follow()
+        assert scene.reload.counts == {"applied": 1, "refused": 1}
+        assert await scene.reload.run() == Outcome(True)
+        assert routes(scene) == [("shop", True), ("new", True)] and scene.addresses()[0] == "192.0.2.9"
+
+    play(scenario, config_of(MOVED))
+
+
 def test_what_could_not_be_put_in_use_is_tried_again(monkeypatch):
     monkeypatch.setattr(module, "AGAIN_S", 0.0)
 
     async def scenario(scene):
         say = scene.reload.merge.add("folder")
-        say(Objects(listeners=(Listener(name="more", source="folder", bind=Address("::1", 80)),)))
+        say(UNUSABLE)
         await scene.reload.follow()
         assert scene.reload.counts == {"applied": 0, "refused": 1} and scene.reload.merge.silent == ["folder"]
         async with asyncio.timeout(5):
@@ -415,5 +431,39 @@ def test_what_could_not_be_put_in_use_is_tried_again(monkeypatch):
         say(objects())
         await scene.reload.follow()
         assert scene.reload.counts == {"applied": 1, "refused": 2} and scene.reload.merge.silent == []
+
+    play(scenario)
+
+
+def test_however_often_a_source_says_what_cant_be_used_the_last_is_tried_again_once_at_a_time(monkeypatch):
+    """Each word left a try behind that lasted for as long as the last of them could not be used: 20 words, 40 tries in 10 s."""
+    monkeypatch.setattr(module, "AGAIN_S", 0.05)
+
+    async def scenario(scene):
+        say = scene.reload.merge.add("folder")
+        for number in range(20):
+            say(dataclasses.replace(UNUSABLE, routes=objects(name=str(number)).routes))
+            await scene.reload.follow()
+        before, clock = scene.reload.counts["refused"], asyncio.get_running_loop().time
+        begun = clock()
+        for _ in range(3):
+            await scene.reload.follow()
+        assert scene.reload.counts["refused"] == before + 3 and clock() - begun > 2 * 0.05
+
+    play(scenario)
+
+
+def test_a_word_is_tried_again_whatever_came_between(monkeypatch):
+    monkeypatch.setattr(module, "AGAIN_S", 0.0)
+
+    async def scenario(scene):
+        scene.reload.merge.add("folder")(objects())
+        with monkeypatch.context() as patch:
+            patch.setattr(Sources, "plan", lambda self, config: {}["nobody foresaw this"])
+            with pytest.raises(KeyError):
+                await scene.reload.follow()
+        async with asyncio.timeout(5):
+            await scene.reload.follow()
+        assert routes(scene) == [("shop", True), ("new", True)]
 
     play(scenario)

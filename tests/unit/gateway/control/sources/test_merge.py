@@ -18,7 +18,7 @@ def names(config):
 
 def test_alone_a_file_is_what_is_used_as_it_is():
     merge = Merge(CONFIG)
-    assert merge.said(CONFIG).merged() is CONFIG and merge.silent == [] and merge.refused(CONFIG) == {"file": 0}
+    assert merge.with_file(CONFIG).merged() is CONFIG and merge.silent == [] and merge.refused(CONFIG) == {"file": 0}
 
 
 def test_what_one_source_says_leaves_what_the_others_said():
@@ -26,11 +26,11 @@ def test_what_one_source_says_leaves_what_the_others_said():
     one, other = merge.add("one"), merge.add("other")
     one(Objects(routes=(route("a", "shop", "one"), route("b", "none", "one"))))
     other(Objects(routes=(route("c", "shop", "other"),)))
-    config = merge.said(CONFIG).merged()
+    config = merge.newest.merged()
     assert names(config) == [("all", True), ("a", True), ("b", False), ("c", True)]
     assert merge.refused(config) == {"file": 0, "one": 1, "other": 0}
     one(Objects(refused=(Refused("route", route("a", "shop", "one").identity, "is broken"),)))
-    config = merge.said(CONFIG).merged()
+    config = merge.newest.merged()
     assert names(config) == [("all", True), ("c", True)] and merge.refused(config) == {"file": 0, "one": 1, "other": 0}
     assert merge.refused(CONFIG) == {"file": 0, "one": 0, "other": 0}
 
@@ -40,7 +40,7 @@ def test_sources_keep_their_places_whoever_speaks_first():
     one, other = merge.add("one"), merge.add("other")
     other(Objects(routes=(route("a", "shop", "other"),)))
     one(Objects(routes=(route("a", "shop", "one"),)))
-    config = merge.said(CONFIG).merged()
+    config = merge.newest.merged()
     assert [(one.source, bool(one.targets)) for one in config.routes] == [("file", True), ("one", True), ("other", False)]
 
 
@@ -50,11 +50,11 @@ def test_who_was_not_heard_is_silent_until_its_word_is_in_use():
     one(Objects())
     other = merge.add("other")
     assert merge.silent == ["one", "other"] and merge.has_news.is_set()
-    merge.in_use = merge.said(CONFIG)
+    merge.in_use = merge.newest
     assert merge.silent == ["other"] and merge.in_use == Said(CONFIG, (Objects(), None))
     other(Objects())
-    assert merge.silent == ["other"]
-    merge.in_use = merge.said(CONFIG)
+    assert merge.silent == ["other"] and merge.with_file(CONFIG) == merge.in_use
+    merge.in_use = merge.newest
     assert merge.silent == []
 
 
