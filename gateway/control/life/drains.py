@@ -227,5 +227,5 @@ class PopDrains:
 
     def _check(self, pop: str) -> None:
         known = [one.name for one in self.publisher.config.pops]
-        if pop not in known and pop not in self.publisher.world.drained:
+        if pop not in known and pop not in self.publisher.world.drained and pop not in self._given:
             raise UnknownPop(f"there is no PoP {pop!r}; there is: {', '.join(known)}")

@@ -4,6 +4,7 @@ import threading
 from gateway.control.life.lifecycle import Event
 from gateway.control.life.stranding import stranded
 from gateway.control.operator import draining
+from tests.unit.gateway.control.helpers import TWO_POPS, config_of
 from tests.unit.gateway.control.operating import serve_some
 from tests.unit.gateway.control.operator.test_admin import with_admin
 from tests.unit.gateway.control.operator.test_status import ask
@@ -44,6 +45,21 @@ def test_a_pops_drain_ends_when_nothing_runs_there_and_every_worker_knows():
         }  # fmt: skip
         assert await ask(session, "/pops/fra/undrain", "POST") == (200, said)
         assert await ask(session, "/pops/x/drain", "POST") == (404, {"error": "there is no PoP 'x'; there is: fra, nyc"})
+
+    with_admin(scenario)
+
+
+def test_a_drain_is_taken_back_of_a_pop_that_the_configuration_no_longer_has():
+    """It answered 404, as if nothing had been done, and `isochrone undrain` failed."""
+
+    async def scenario(gateway, session):
+        gateway.drains.drain("fra")
+        gateway.publisher.publish_config(config_of(TWO_POPS.replace("fra", "lon")), gateway.publisher.locator)
+        for _ in range(2):
+            status, said = await ask(session, "/pops/fra/undrain", "POST")
+            assert (status, said["drained"], gateway.world.drained) == (200, False, set())
+        assert (await ask(session, "/pops/nyc/undrain", "POST"))[0] == 200
+        assert (await ask(session, "/pops/x/undrain", "POST"))[0] == 404
 
     with_admin(scenario)
 
