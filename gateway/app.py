@@ -223,7 +223,8 @@ class Gateway:
             logger.warning("%s", line)
         self.tasks.repeat("beat", self.beat.turn, INTERVAL_S)
         self.tasks.repeat("sources", self.sources.turn, LOOK_S)
-        self.tasks.repeat("merge", self.reloader.follow, 0.0)
+        for source in self.merge.news:
+            self.tasks.repeat(f"source {source}", partial(self.reloader.follow, source), 0.0)
         self.tasks.repeat("last words", self.last_words.turn, last_words.LOOK_S)
         self.tasks.repeat("drains", self.drains.keep_on, drains.AGAIN_S)
         if reaper.is_needed():

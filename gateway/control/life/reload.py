@@ -103,15 +103,15 @@ class Reload:
                 self._next = None
             mine.cancel()  # changes nothing where there is an outcome
 
-    async def follow(self) -> None:
-        """One turn: waits until another source has said something, and puts it in use. What could not be is tried again."""
-        news = self.merge.has_news
+    async def follow(self, source: str) -> None:
+        """One turn: waits until a source, other than the file, has said something, and puts it in use. What could not be is tried again."""
+        news = self.merge.news[source]
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(None if self.merge.newest == self.merge.in_use else AGAIN_S):
+            async with asyncio.timeout(None if self.merge.with_word(source) == self.merge.in_use else AGAIN_S):
                 await news.wait()
         async with self._one_at_a_time:
             news.clear()
-            said = self.merge.newest
+            said = self.merge.with_word(source)
             if said != self.merge.in_use:
                 outcome = await self._judged(lambda: Loaded(said.file, ()), lambda _: said)
                 self.counts[outcome.result] += 1

@@ -2,8 +2,8 @@
 
 The file is the first of them: it is read when it is asked for, and of it all is used or nothing. Any other speaks by itself, each time
 with all that it has, sound or refused object by object (`gateway.model.merged` says by which rule they are joined). What one says leaves
-what the others said as it was: a file that is read anew goes with what of the others is in use, not with a newer word of theirs, which may
-be one that can't be used. Sources come in the order in which they were added, behind the file, and keep their places.
+what the others said as it was: it is put in use with what of the others is in use, not with a newer word of theirs, which may be one that
+can't be used. Sources come in the order in which they were added, behind the file, and keep their places.
 
 Must not know how a source comes to its objects, nor how a configuration is put in use: who does that notes here what is in use.
 """
@@ -36,26 +36,26 @@ class Merge:
 
     def __init__(self, file: Config) -> None:
         self.in_use = Said(file, ())
-        self.has_news = asyncio.Event()  # of another source than the file
+        self.news: dict[str, asyncio.Event] = {}  # by source, but for the file: it has said something
         self._others: dict[str, Objects | None] = {}
 
     def add(self, source: str) -> Callable[[Objects], None]:
         """Another source, by the name that its objects have; and how it says what it has. Before the gateway runs."""
         if source == FILE or source in self._others:
             raise ValueError(f"source: must have a name of its own, got {source!r}")
-        self._others[source] = None
+        self._others[source], self.news[source] = None, asyncio.Event()
         self.in_use = Said(self.in_use.file, (*self.in_use.others, None))
 
         def say(objects: Objects) -> None:
             self._others[source] = objects
-            self.has_news.set()
+            self.news[source].set()
 
         return say
 
-    @property
-    def newest(self) -> Said:
-        """What the others said last, with the file as it is in use."""
-        return Said(self.in_use.file, tuple(self._others.values()))
+    def with_word(self, source: str) -> Said:
+        """What this one said last, with all else that is in use."""
+        used = zip(self._others, self.in_use.others, strict=True)
+        return Said(self.in_use.file, tuple(self._others[name] if name == source else objects for name, objects in used))
 
     def with_file(self, file: Config) -> Said:
         """This of the file, with what of the others is in use."""

@@ -369,10 +369,10 @@ def test_what_another_source_says_is_put_in_use_with_the_file_as_it_is(caplog):
     async def scenario(scene):
         say, scene.next = scene.reload.merge.add("folder"), FAULTS  # which is not read
         say(objects())
-        await scene.reload.follow()
+        await scene.reload.follow("folder")
         assert routes(scene) == [("shop", True), ("new", True)] and scene.told == [scene.publisher.config]
         say(objects("none"))
-        await scene.reload.follow()
+        await scene.reload.follow("folder")
         assert routes(scene) == [("shop", True), ("new", False)]
         assert scene.reload.counts == {"applied": 2, "refused": 0}
 
@@ -384,7 +384,7 @@ def test_a_reload_keeps_what_others_said_and_a_refused_file_takes_nothing_of_it(
     async def scenario(scene):
         say, good = scene.reload.merge.add("folder"), scene.next
         say(objects("none"))
-        await scene.reload.follow()
+        await scene.reload.follow("folder")
         assert await scene.reload.run() == Outcome(True)  # what is refused is known
         assert routes(scene) == [("shop", True), ("new", False)] and scene.addresses()[0] == "192.0.2.9"
         scene.next = FAULTS
@@ -392,7 +392,7 @@ def test_a_reload_keeps_what_others_said_and_a_refused_file_takes_nothing_of_it(
         assert not (await scene.reload.run()).is_done
         assert routes(scene) == [("shop", True), ("new", False)]
         ended_at = dict(scene.reload.ended_at)
-        await scene.reload.follow()
+        await scene.reload.follow("folder")
         assert scene.reload.ended_at == ended_at  # the file is refused as before
         assert routes(scene) == [("shop", True), ("new", True)] and scene.addresses()[0] == "192.0.2.9"
         assert scene.reload.merge.in_use.file is good
@@ -407,9 +407,9 @@ def test_a_word_that_cant_be_used_is_no_reason_to_refuse_a_file():
     async def scenario(scene):
         say = scene.reload.merge.add("folder")
         say(objects())
-        await scene.reload.follow()
+        await scene.reload.follow("folder")
         say(UNUSABLE)
-        await scene.reload.follow()
+        await scene.reload.follow("folder")
         assert scene.reload.counts == {"applied": 1, "refused": 1}
         assert await scene.reload.run() == Outcome(True)
         assert routes(scene) == [("shop", True), ("new", True)] and scene.addresses()[0] == "192.0.2.9"
@@ -423,13 +423,13 @@ def test_what_could_not_be_put_in_use_is_tried_again(monkeypatch):
     async def scenario(scene):
         say = scene.reload.merge.add("folder")
         say(UNUSABLE)
-        await scene.reload.follow()
+        await scene.reload.follow("folder")
         assert scene.reload.counts == {"applied": 0, "refused": 1} and scene.reload.merge.silent == ["folder"]
         async with asyncio.timeout(5):
-            await scene.reload.follow()  # by itself
+            await scene.reload.follow("folder")  # by itself
         assert scene.reload.counts == {"applied": 0, "refused": 2}
         say(objects())
-        await scene.reload.follow()
+        await scene.reload.follow("folder")
         assert scene.reload.counts == {"applied": 1, "refused": 2} and scene.reload.merge.silent == []
 
     play(scenario)
@@ -443,11 +443,11 @@ def test_however_often_a_source_says_what_cant_be_used_the_last_is_tried_again_o
         say = scene.reload.merge.add("folder")
         for number in range(20):
             say(dataclasses.replace(UNUSABLE, routes=objects(name=str(number)).routes))
-            await scene.reload.follow()
+            await scene.reload.follow("folder")
         before, clock = scene.reload.counts["refused"], asyncio.get_running_loop().time
         begun = clock()
         for _ in range(3):
-            await scene.reload.follow()
+            await scene.reload.follow("folder")
         assert scene.reload.counts["refused"] == before + 3 and clock() - begun > 2 * 0.05
 
     play(scenario)
@@ -461,9 +461,22 @@ def test_a_word_is_tried_again_whatever_came_between(monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(Sources, "plan", lambda self, config: {}["nobody foresaw this"])
             with pytest.raises(KeyError):
-                await scene.reload.follow()
+                await scene.reload.follow("folder")
         async with asyncio.timeout(5):
-            await scene.reload.follow()
+            await scene.reload.follow("folder")
         assert routes(scene) == [("shop", True), ("new", True)]
+
+    play(scenario)
+
+
+def test_a_word_that_cant_be_used_holds_up_no_other_sources():
+    async def scenario(scene):
+        say = scene.reload.merge.add("folder")
+        scene.reload.merge.add("other")(UNUSABLE)
+        await scene.reload.follow("other")
+        say(objects())
+        await scene.reload.follow("folder")
+        assert routes(scene) == [("shop", True), ("new", True)] and scene.reload.merge.silent == ["other"]
+        assert scene.reload.counts == {"applied": 1, "refused": 1}
 
     play(scenario)
