@@ -84,7 +84,9 @@ class Sources:
 
     def plan(self, config: Config) -> World:
         """The world as this configuration makes it, on a copy: nothing has changed, nobody has been asked."""
-        world = self.world.successor((service.name, backend.pop) for service in config.services for backend in service.backends)
+        new = self._of_others(config)
+        kept = (service for service in config.services if service.name not in new)
+        world = self.world.successor((service.name, backend.pop) for service in kept for backend in service.backends)
         self._describe_static(config, world)
         refusals = Refusals(self.own())
         for service, backend, source in sources_of(config):
@@ -98,6 +100,8 @@ class Sources:
 
     def follow(self, config: Config) -> None:
         """Ask whom this configuration names, no longer those that only the last one did. Once the world is as it was planned."""
+        new = self._of_others(config)
+        self._said_by = {pool: source for pool, source in self._said_by.items() if pool[0] not in new}
         self._config, self._read, self._expected = config, {}, {}
         self.resolver.want(names_of(config))
         self._follow_clusters(config)
@@ -136,7 +140,7 @@ class Sources:
             if source is None or self._heard(source) is not None:
                 continue
             pool = service.name, backend.pop
-            if pool in self.world.pools:
+            if pool in self.world.pools and pool in world.pools:
                 then = "its endpoints stay those that were last known"
             elif pool in world.pools and self.last_words is not None and (age_s := self.last_words.age_s(*source)) is not None:
                 then = f"its endpoints are those it named {age_s:.0f} s ago"
@@ -232,6 +236,12 @@ class Sources:
     async def stop(self) -> None:
         for running in self._running.values():
             await cancel(running.task)
+
+    def _of_others(self, config: Config) -> set[str]:
+        """Services that are said by another source, or in another namespace, than those of their names are so far: of whose endpoints
+        none is theirs."""
+        before = {service.name: service.identity for service in ([] if self._config is None else self._config.services)}
+        return {service.name for service in config.services if before.get(service.name, service.identity) != service.identity}
 
     def _said(self, pool: PoolKey, source: Source | None, is_new: bool) -> tuple[Endpoint, ...] | None:
         """What clusters say of a pool that is to be of this source. None: nothing, or nothing else than what it has."""

@@ -1,6 +1,7 @@
 """Whose word a pool's endpoints are until whoever is asked now has spoken: the last process's, another Service's, another cluster's."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -405,6 +406,30 @@ def test_what_a_reload_adds_is_not_taken_at_the_word_of_another_server():
         world = scene.sources.plan(scene.config)
         assert FRA not in world.pools
         assert any("fra" in line and line.endswith("it has no endpoints until then") for line in scene.sources.unheard(scene.config, world))
+        await settle()
+        await scene.sources.stop()
+
+    play(scenario)
+
+
+def test_of_endpoints_of_a_service_nothing_is_anothers_that_takes_its_name():
+    """They got the requests of the other, from another source or namespace, until its own cluster had spoken."""
+
+    async def scenario(scene):
+        scene.sources.apply(scene.config)
+        fra, _ = scene.made
+        fra.say(KEY, pod("192.0.2.1"))
+        assert scene.addresses("fra") == ["192.0.2.1:8080"]
+        config = config_of(TEXT.replace("service: web, port: http", "service: web2, port: http"))
+        scene.sources.apply(replace(config, services=(replace(config.services[0], source="folder"),)))
+        other = ServiceKey("shop", "web2", "http")
+        assert (scene.addresses("fra"), fra.services) == ([], [other])
+        fra.say(KEY, pod("192.0.2.3"))
+        assert scene.addresses("fra") == []
+        fra.say(other, pod("192.0.2.2"))
+        assert scene.addresses("fra") == ["192.0.2.2:8080"]
+        scene.sources.apply(config)  # the same Service of the cluster, by whomever it is named
+        assert scene.addresses("fra") == ["192.0.2.2:8080"]
         await settle()
         await scene.sources.stop()
 
