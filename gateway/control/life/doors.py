@@ -5,7 +5,8 @@ Owns the orders about listeners, by their numbers. Must not know why one comes o
     open -> pause -> open -> refuse_new -> leave -> close
 
 A worker acts on an order once a turn, and says so (`versions` of the counters). A queue that is another process's too, as a successor's, is
-left alone: all that a worker takes from it as it leaves is who has just woken it, and nobody else. One that is ours alone is emptied.
+left alone: all that a worker takes from it as it leaves is who has just woken it, and nobody else. One that is ours alone is emptied: a
+worker that lacks descriptors for it acts when there are some, or is told to leave at once.
 
 The descriptor that a worker knows is never stale. It is closed when each has acted on the order to leave; see follow_listeners for why none
 knows it then. For a worker that hangs nobody else waits: the others have left, and the socket goes without it, but its number stays taken
@@ -70,7 +71,7 @@ class Doors:
 
     def leave(self, number: int, at_once: bool = False) -> None:
         """For ever: what waits in a queue that is ours is taken before, unless it is to be at once. Twice does no harm."""
-        if number not in self._left:
+        if at_once or number not in self._left:
             is_left_alone = at_once or self.listeners.all[number].is_shared
             self._left[number] = self._order(number, "leave" if is_left_alone else "empty")
 

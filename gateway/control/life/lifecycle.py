@@ -211,8 +211,8 @@ class Lifecycle:
     def _close_listeners(self) -> None:
         """As soon as that takes nothing away from under a worker."""
         if not self._has_closed and self.hands.have_let_go():
+            self.hands.close_listeners()  # one that fails is tried again
             self._has_closed = True
-            self.hands.close_listeners()
 
     def _log(self, before: Phase, event: Event) -> None:
         forced = self.phase is Phase.ABORTING or (before is Phase.ABORTING and event is not Event.QUIET)

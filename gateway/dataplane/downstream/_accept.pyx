@@ -1,6 +1,6 @@
 """One accept an event: the listener is level-triggered, and a second accept that finds nothing costs 1-3 us. So does one a tick at each
 listener, for who was told to nobody that runs."""
-from libc.errno cimport EMFILE, ENFILE, errno
+from libc.errno cimport EINVAL, EMFILE, ENFILE, errno
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 from posix.fcntl cimport F_DUPFD_CLOEXEC, fcntl
@@ -92,8 +92,8 @@ cdef bint has_descriptors(Core *core) noexcept nogil:
 
 cdef bint has_knocked(int fd) noexcept nogil:
     """The kernel looks for a free descriptor before it looks for a connection: without one, accept4 fails though nobody is there."""
-    cdef pollfd listener = pollfd(fd=fd, events=POLLIN)
-    return poll(&listener, 1, 0) == 1
+    cdef pollfd listener = pollfd(fd=fd, events=POLLIN, revents=0)
+    return poll(&listener, 1, 0) == 1 and listener.revents & POLLIN != 0    # a hollow one is hung up for ever, see Listener.hollow
 
 
 cdef bint accept_one(Core *core, Listener *listener) noexcept nogil:
@@ -109,6 +109,8 @@ cdef bint accept_one(Core *core, Listener *listener) noexcept nogil:
             if make_room(core, number, address):
                 return True
             stop_accepting(core)    # or this event would come again at once, for nothing; the next tick tries anew
+        elif errno == EINVAL:       # shut down by another process that has it: epoll would tell of that without end. The tick looks on
+            take_off(core, listener)
         return False
     read_peer(&peer, address)
     if has_more_clients(core, number, core.snapshot.settings.max_connections - 1):
@@ -168,14 +170,23 @@ cdef int begin_at(Core *core, Listener *listener, int fd) noexcept nogil:
     return failed
 
 
-cdef void end_at(Core *core, Listener *listener, bint takes_all) noexcept nogil:
+cdef bint end_at(Core *core, Listener *listener, bint takes_all) noexcept nogil:
+    """Whether it has left. A queue that is ours is closed next: who waits there for a descriptor is taken once there is one."""
     take_off(core, listener)
-    # One at least: the kernel may have woken this worker alone for it, and nobody else who accepts there knows of it. All who came while
-    # it was awake, and all who come from here on, are told to others.
-    while accept_one(core, listener) and takes_all:
-        pass
-    listener.fd = -1
     listener.is_readable = False
+    if takes_all:
+        while has_descriptors(core) and accept_one(core, listener):
+            pass
+        if has_knocked(listener.fd):
+            if core.is_accepting:       # who is idle makes room, for one a turn: or they would go who have just come, and had none yet
+                accept_one(core, listener)
+            return False
+    else:
+        # The kernel may have woken this worker alone for one, and nobody else who accepts there knows of it. All who came while it was
+        # awake, and all who come from here on, are told to others.
+        accept_one(core, listener)
+    listener.fd = -1
+    return True
 
 
 cdef int follow_listeners(Core *core) noexcept nogil:
@@ -186,6 +197,7 @@ cdef int follow_listeners(Core *core) noexcept nogil:
     cdef int64_t version = load_acquire(&orders.version)    # what is ordered from here on is looked at once more
     cdef Listener *listener
     cdef Duty duty
+    cdef bint has_acted = True
     cdef int i, failed = 0
     for i in range(MAX_LISTENERS):
         listener = &core.listeners[i]
@@ -193,9 +205,10 @@ cdef int follow_listeners(Core *core) noexcept nogil:
         if listener.fd < 0 and duty >= LAST:
             failed = begin_at(core, listener, <int>load_relaxed(&orders.listeners[i].fd)) or failed
         elif listener.fd >= 0 and duty < LAST:
-            end_at(core, listener, duty == EMPTY)
-    core.version = version
-    store_release(&core.column.version, version)
+            has_acted = end_at(core, listener, duty == EMPTY) and has_acted
+    if has_acted:       # else the next turn looks again
+        core.version = version
+        store_release(&core.column.version, version)
     return failed
 
 

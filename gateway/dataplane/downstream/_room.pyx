@@ -10,6 +10,7 @@ from gateway.dataplane.downstream._resting cimport oldest_idle, oldest_lingering
 from gateway.dataplane.shared._calls cimport call_for_descriptor, call_for_room, called_for, is_turning, take_descriptors, take_wanted
 from gateway.dataplane.shared._counters cimport EVICTED, Column, count
 from gateway.dataplane.shared._places cimport has_more_clients
+from gateway.dataplane.transport._transport cimport peek
 from gateway.dataplane.upstream._pools cimport drop_any_idle
 from routing_core._atomic cimport load_relaxed
 from routing_core._random cimport next_u64
@@ -18,12 +19,20 @@ cdef enum:
     CLOSED_A_TICK = 256     # a millisecond or two
 
 
+cdef Connection *spared(Connection *downstream) noexcept nogil:
+    """NULL instead of one whose request has come unread: it was accepted a moment ago, or is about to be heard. A queue that many have
+    waited in would else end with its last, each going for the next."""
+    if downstream != NULL and downstream.own.state == READING and downstream.own.input.begin == downstream.own.input.end:
+        return NULL if peek(&downstream.own) else downstream
+    return downstream
+
+
 cdef bint make_room(Core *core, int listener, const uint8_t *newcomer) noexcept nogil:
-    cdef Connection *downstream = most_held(core, listener, newcomer)
+    cdef Connection *downstream = spared(most_held(core, listener, newcomer))
     if downstream == NULL:      # who is answered, and only does not end, goes before who may ask again
         downstream = oldest_lingering(core, listener)
     if downstream == NULL:
-        downstream = oldest_idle(core, listener)
+        downstream = spared(oldest_idle(core, listener))
     if downstream == NULL:
         return False
     end_downstream(core, downstream)
@@ -66,9 +75,9 @@ cdef bint give_descriptor(Core *core) noexcept nogil:
     cdef Connection *downstream
     cdef int listener
     for listener in range(MAX_LISTENERS):
-        downstream = most_held(core, listener, NULL)
+        downstream = spared(most_held(core, listener, NULL))
         if downstream == NULL:
-            downstream = oldest_idle(core, listener)
+            downstream = spared(oldest_idle(core, listener))
         if downstream != NULL:
             end_downstream(core, downstream)
             count(core.column, EVICTED)

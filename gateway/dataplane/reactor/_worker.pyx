@@ -18,13 +18,13 @@ from gateway.dataplane.downstream._room cimport make_room_for_others, shrink
 from gateway.dataplane.downstream._shortage cimport go_on_giving, tend_shortage
 from gateway.dataplane.exchange._account cimport Record, as_dict
 from gateway.dataplane.proxy._leaving cimport leave_silent
-from gateway.dataplane.reactor._drain cimport close_all, close_idle, follow_orders
+from gateway.dataplane.reactor._drain cimport close_all, close_idle, cut_all, follow_orders
 from gateway.dataplane.reactor._events cimport on_due, on_event, resume_all, resume_postponed
 from gateway.dataplane.shared._calls cimport is_called, judge_others, say_that_it_turns, take_rows
 from gateway.dataplane.shared._clock cimport clock_us
 from gateway.dataplane.shared._counters cimport *
 from gateway.dataplane.shared._ring cimport close_ring, oldest, open_ring, release
-from gateway.dataplane.shared._snapshot cimport CLOSING, Snapshots, leave, look
+from gateway.dataplane.shared._snapshot cimport ABORTING, CLOSING, Snapshots, leave, look
 from gateway.dataplane.transport._buffers cimport trim_spares
 from gateway.dataplane.transport._connection cimport heard_of, open_connection, sweep_graveyard, watch
 from gateway.dataplane.transport._linux cimport *
@@ -58,6 +58,8 @@ cdef void tick(Core *core) noexcept nogil:
     trim_spares(core)
     if core.phase == <int64_t>CLOSING:
         close_idle(core)
+    elif core.phase == <int64_t>ABORTING:
+        cut_all(core)               # who was accepted before the listeners were left
     if not core.is_accepting and has_descriptors(core):
         start_accepting(core)
     elif core.is_accepting:

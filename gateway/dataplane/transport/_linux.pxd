@@ -17,6 +17,7 @@ cdef extern from "<poll.h>" nogil:
     struct pollfd:
         int fd
         short events
+        short revents
     int poll(pollfd *fds, unsigned long n, int timeout_ms) noexcept
 
 cdef extern from "<sys/eventfd.h>" nogil:

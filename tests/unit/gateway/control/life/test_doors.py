@@ -230,6 +230,19 @@ def test_a_queue_is_emptied_that_is_ours_alone_and_left_alone_else(turned, is_sh
         end.close()
 
 
+def test_the_end_waits_for_no_queue_that_is_still_to_be_emptied(turned):
+    doors, bench = turned.doors, turned.bench
+    number = doors.add(one := listening())
+    bench.turn()
+    doors.leave(number)
+    with connect(one), connect(one):
+        doors.leave(number, at_once=True)
+        bench.turn(workers=[0])
+        assert not doors.have_left(number)
+        bench.turn()
+        assert doors.have_left(number)
+
+
 def test_new_ones_are_held_back_where_no_other_process_listens(turned, monkeypatch):
     doors = turned.doors
     held = []

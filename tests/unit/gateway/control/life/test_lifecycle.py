@@ -188,6 +188,28 @@ def test_a_step_that_fails_each_time_holds_no_deadline_up(scene, step):
     assert life.done.is_set()
 
 
+def test_listeners_that_could_not_be_closed_are_closed_at_the_next_turn(scene):
+    """As without a descriptor left, which the socket takes that stands in for a hung worker's."""
+    life, hands, clock = serving(scene)
+    closes = iter([OSError("Too many open files"), None])
+
+    def close():
+        if fault := next(closes):
+            raise fault
+        hands.told.append("close listeners")
+
+    hands.close_listeners, hands.n_connections = close, 0
+    life.handle(Event.TERMINATE)
+    clock.advance(10)
+    life.turn()
+    clock.advance(1)
+    with pytest.raises(OSError, match="Too many"):
+        life.turn()
+    assert life.phase is Phase.CLOSING
+    life.turn()
+    assert life.phase is Phase.EXIT and hands.told[-1] == "close listeners"
+
+
 def test_aborting_ends_as_soon_as_nothing_is_left(scene):
     life, hands, _ = serving(scene)
     life.handle(Event.TERMINATE)

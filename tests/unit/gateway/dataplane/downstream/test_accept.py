@@ -284,6 +284,25 @@ CLOSES = """
     bench.turn(turns=2)
     assert bench.figures_read["accepted"] >= 3, "the idle one made room, and the loop went on"
 """
+WAITS = """
+    idle[0].send(REQUEST[:5])
+    bench.turn()
+    late.connect(door.getsockname())
+    version = bench.snapshots.order_listener(0, "empty")
+    bench.pass_ms(1000)
+    assert bench.counters.read()["versions"] == [version - 1], "who waits would be reset by the close that follows"
+    assert bench.causes == {"no_descriptors": 1} and received(idle[0]) is received(busy[0]) is None
+    assert [bench.worker.turn(bench.now_us) for _ in range(3)] == [0, 0, 0], "it does not spin"
+    hogs.pop().close()
+    bench.pass_ms(200)
+    assert bench.counters.read()["versions"] == [version] and bench.figures_read["accepted"] == 3
+"""
+SPARES = """
+    late.connect(door.getsockname())
+    idle[0].send(REQUEST)
+    bench.turn(turns=2)
+    assert received(idle[0]) != b"", "it is about to be heard, and no less busy than who has been"
+"""
 NOBODY = """
     bench.pass_ms(1000)
     assert received(idle[0]) is None and not bench.causes, "nobody goes for nobody"
@@ -291,10 +310,14 @@ NOBODY = """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("then", [EVICTS, REACHES, STOPS, CLOSES, NOBODY], ids=["evicts", "reaches", "stops", "closes", "nobody"])
+@pytest.mark.parametrize(
+    "then",
+    [EVICTS, REACHES, STOPS, CLOSES, WAITS, SPARES, NOBODY],
+    ids=["evicts", "reaches", "stops", "closes", "waits", "spares", "nobody"],
+)
 def test_out_of_descriptors(then):
     code = (
-        f"WAITING = {0 if then in (REACHES, STOPS, NOBODY) else 3}\n"
+        f"WAITING = {0 if then in (REACHES, STOPS, WAITS, SPARES, NOBODY) else 3}\n"
         + textwrap.dedent(STARVED)
         + textwrap.dedent(then)
         + "\nfor end in hogs: end.close()\nlate.close()\nbench.close()\n"

@@ -212,6 +212,27 @@ def test_one_that_can_not_be_watched_costs_the_others_a_tick(make_bench, door):
     assert accepted(bench) == 1
 
 
+def test_one_that_another_process_has_shut_down_keeps_nobody_awake(make_bench):
+    """Epoll tells of it without end, and there is nobody to accept. Who listens again, as HAProxy behind a pause, is found by the tick."""
+    bench, door = make_bench(n_workers=2), listening()
+    bench.ends.append(door)
+    order(bench, "accept", door)
+    bench.turn()
+    with door.dup() as others:
+        others.shutdown(socket.SHUT_RDWR)
+    bench.turn(turns=2)
+    for _ in range(3):
+        bench.turn(100)
+        assert [worker.turn(bench.now_us) for worker in bench.workers] == [0, 0]
+    door.listen(10)
+    arrive(bench, door, 2)
+    bench.pass_ms(200)
+    assert accepted(bench) == 2
+    order(bench, "leave")
+    bench.turn()
+    assert door.fileno() not in watched()
+
+
 def ask_on(address, family, seen, has_ended):
     """A client that comes again and again, and is answered each time: whoever does it, and whatever it says."""
     while not has_ended.is_set():

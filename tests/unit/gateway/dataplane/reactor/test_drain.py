@@ -205,6 +205,21 @@ def test_aborting_cuts_what_is_left_and_counts_it(make_bench, door):
     bench.assert_at_rest()
 
 
+def test_aborting_cuts_who_came_in_before_the_listeners_are_left(make_bench, door):
+    """Before, the end waited two seconds for them, and nothing said that they were cut."""
+    bench = make_bench(listeners=[door])
+    bench.snapshots.order("aborting")
+    bench.turn()
+    with connect(door) as late:
+        bench.turn()
+        assert bench.figures_read["accepted"] == 1
+        bench.snapshots.order_listener(0, "leave")
+        bench.pass_ms(200)
+        assert received(late) == b""
+    assert bench.counters.read()["forced"]["idle"] == 1
+    bench.assert_at_rest()
+
+
 def test_closing_answers_all_that_was_already_read(make_bench):
     """More pipelined requests than one turn takes, each answered by ourselves at once."""
     bench = make_bench(routes=(RouteSpec("other", 0, hosts=("other.example",)),))
