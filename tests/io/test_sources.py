@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -185,3 +186,29 @@ def test_a_word_that_no_table_can_be_made_of_is_no_reason_to_refuse_a_file(tmp_p
         eventually(lambda: said(client, "/us", "/") == ["fra", "fra"], "what the file says is in use")
         put(folder, route_odd={"hosts": ["odd"], "service": "none"})
         eventually(lambda: client.ask("/", {"host": "odd"}).status == 500, "and the word, once it can be")
+
+
+def test_who_waits_while_its_route_is_refused_is_answered_as_who_comes_then(pops: list[Backend]) -> None:
+    """It was 503, and counted as a jurisdiction that leaves no PoP."""
+    fra, nyc = pops
+    text = f"{MORE}limits: {{{{connections_per_endpoint: 1}}}}\ntimeouts: {{{{queue: 20s}}}}\n"
+    with hosted(text, pops) as gateway, serving(gateway) as client, ThreadPoolExecutor() as pool:
+
+        def ask(path: str, body: bytes | None = None) -> int:
+            with contextlib.closing(Client(gateway.port)) as one:
+                return one.ask(path, method="POST" if body else "GET", body=body).status
+
+        running = pool.submit(ask, "/eu?delay=20")
+        eventually(lambda: fra.in_flight == 1, "the one connection is taken")
+        waiting = [pool.submit(ask, "/eu/waits"), pool.submit(ask, "/eu/waits", b"x" * 200_000)]
+        eventually(lambda: sum(gateway.gateway.counters.read()["active"]) == 3, "they are there")
+        config = gateway.loaded.config if gateway.loaded else None
+        assert config is not None
+        gateway.put(Loaded(merged(replace(config, services=config.services[:1]), []), ()))
+        assert [one.result(DEADLINE_S) for one in waiting] == [500, 500]
+        causes = gateway.gateway.counters.read()["causes"]
+        assert (causes["route_refused"], causes["no_permitted_pop"], said(client, "/eu")) == (2, 0, [500])
+        fra.die()  # it answers whom it has
+        assert running.result(DEADLINE_S) == 200
+        fra.revive()
+    assert seen_of(fra, "waits") + seen_of(nyc, "/eu") == []

@@ -18,7 +18,7 @@ from gateway.dataplane.http1._head cimport is_idempotent
 from gateway.dataplane.http1._words cimport METHOD_HEAD
 from gateway.dataplane.proxy._answer cimport *
 from gateway.dataplane.proxy._elsewhere cimport (
-    FOLLOWED_AWAY, FOLLOWED_TO_NOBODY, follow_newest, heed_less, next_fallback, next_pool, passes_by)
+    FOLLOWED_AWAY, FOLLOWED_TO_NOBODY, FOLLOWED_TO_REFUSAL, Followed, follow_newest, heed_less, next_fallback, next_pool, passes_by)
 from gateway.dataplane.proxy._reply cimport compose_reply
 from gateway.dataplane.shared._clock cimport clock_us
 from gateway.dataplane.shared._counters cimport *
@@ -54,8 +54,9 @@ cdef bint is_paid_for(Core *core, Exchange *exchange) noexcept nogil:
 cdef void attempt(Core *core, Exchange *exchange) noexcept nogil:
     cdef const Endpoint *endpoint = NULL
     cdef Availability found
-    if follow_newest(core, exchange, True) == FOLLOWED_TO_NOBODY:
-        give_up_or_refuse(core, exchange, CAUSE_NO_PERMITTED_POP)
+    cdef Followed followed = follow_newest(core, exchange, True)
+    if followed >= FOLLOWED_TO_NOBODY:
+        give_up_or_refuse(core, exchange, CAUSE_ROUTE_REFUSED if followed == FOLLOWED_TO_REFUSAL else CAUSE_NO_PERMITTED_POP)
         return
     while True:
         found = choose(core, exchange, exchange.pool, exchange.heed, &endpoint)
@@ -247,7 +248,7 @@ cdef void give_up_or_refuse(Core *core, Exchange *exchange, Cause cause) noexcep
     if exchange.n_attempts:
         give_up(core, exchange, 502)
     else:
-        refuse(core, exchange, 503, cause, False)
+        refuse(core, exchange, 500 if cause == CAUSE_ROUTE_REFUSED else 503, cause, False)
 
 
 # --- The gateway's own answers ---

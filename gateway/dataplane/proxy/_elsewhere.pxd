@@ -9,6 +9,7 @@ cdef enum Followed:
     FOLLOWED_STAYS          # in its PoP
     FOLLOWED_AWAY           # to another pool
     FOLLOWED_TO_NOBODY      # may serve it any more; it has what it had
+    FOLLOWED_TO_REFUSAL     # its route is refused now; the same
 
 # An exchange between two attempts, or in a line, is decided by the newest table, where that is another one. In a line, where it is counted
 # by its pool, it may not leave: then nothing changes where it would go away.

@@ -169,7 +169,7 @@ cdef Followed see_newest(Core *core, Exchange *exchange, const Bearings *before,
     if exchange.snapshot == core.snapshot or not turn_to_newest(core, exchange):
         return FOLLOWED_NOT
     if exchange.route.n_targets == 0:
-        return FOLLOWED_TO_NOBODY
+        return FOLLOWED_TO_REFUSAL
     target = same_target(exchange.route, exchange.decision.target)
     found.target = draw_target(exchange.route, &exchange.asked, &core.rng) if target == NULL else target
     leave_out_before(core, exchange, before)

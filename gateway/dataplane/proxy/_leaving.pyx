@@ -50,7 +50,7 @@ cdef const Endpoint *find_place(Core *core, Exchange *exchange, const Pool **poo
     cdef Decision decision = exchange.decision
     cdef int32_t i, following = exchange.next_fallback
     cdef Followed followed = foresee_newest(core, exchange, &decision)
-    if followed == FOLLOWED_TO_NOBODY:
+    if followed >= FOLLOWED_TO_NOBODY:
         return NULL
     if followed != FOLLOWED_NOT:
         here = decision.pool

@@ -188,8 +188,8 @@ def test_who_waits_while_its_route_is_refused_goes_nowhere(make_bench):
     here.send(ANSWER)
     bench.turn(turns=3)
     assert received(first) == ANSWER, "what has gone up ends there"
-    assert received(second).startswith(b"HTTP/1.1 503 ") and received(here) is None
-    assert bench.causes == {"no_permitted_pop": 1}
+    assert received(second).startswith(b"HTTP/1.1 500 ") and received(here) is None
+    assert bench.causes == {"route_refused": 1}
     bench.assert_at_rest()
 
 
