@@ -21,14 +21,14 @@ cdef enum:
 
 cdef Connection *spared(Connection *downstream) noexcept nogil:
     """NULL instead of one whose request has come unread: it was accepted a moment ago, or is about to be heard. A queue that many have
-    waited in would else end with its last, each going for the next."""
+    waited in would else end with its last, each going for the next. Who holds most is not spared: it would only have to speak at once."""
     if downstream != NULL and downstream.own.state == READING and downstream.own.input.begin == downstream.own.input.end:
         return NULL if peek(&downstream.own) else downstream
     return downstream
 
 
 cdef bint make_room(Core *core, int listener, const uint8_t *newcomer) noexcept nogil:
-    cdef Connection *downstream = spared(most_held(core, listener, newcomer))
+    cdef Connection *downstream = most_held(core, listener, newcomer)
     if downstream == NULL:      # who is answered, and only does not end, goes before who may ask again
         downstream = oldest_lingering(core, listener)
     if downstream == NULL:
@@ -75,7 +75,7 @@ cdef bint give_descriptor(Core *core) noexcept nogil:
     cdef Connection *downstream
     cdef int listener
     for listener in range(MAX_LISTENERS):
-        downstream = spared(most_held(core, listener, NULL))
+        downstream = most_held(core, listener, NULL)
         if downstream == NULL:
             downstream = spared(oldest_idle(core, listener))
         if downstream != NULL:
