@@ -9,7 +9,7 @@ def test_each_is_made_of_a_gateway_that_knows_them():
     gateway = gateway_of(parts=(logs, access_log, status, admin))
     assert [type(part).__name__ for part in gateway.parts] == ["Logs", "AccessLog", "Status", "Admin"]
     gateway.parts[1].file.dropped = 3
-    assert telemetry_of(gateway).read().log_dropped["failed"] == 3
+    assert telemetry_of(gateway).read().reading.log_dropped["failed"] == 3
     assert pools_of(gateway).config is gateway.config
 
 
