@@ -233,8 +233,8 @@ cdef struct Exchange:
     UpstreamPool *queue     # where it is QUEUED
     int32_t queued_row      # of the endpoint at which it waited last
     int64_t queued_ms       # since when, by the clock
-    int64_t queued_as       # its number among those of this worker that waited: the order within a line, also of one millisecond
     int64_t queued_at_us    # the same, of its latest wait, by the worker's own time
+    int64_t queued_as       # its number among those of this worker that waited: the order within a line, also of one millisecond
     int64_t queued_us       # that it waited at endpoints of its pool, before this attempt
     const Snapshot *snapshot    # held; NULL: it has remains instead
     Remains *remains        # owned, texts behind it; what would point into the table points here; NULL: the snapshot is held

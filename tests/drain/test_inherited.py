@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from tests.io.serving import CONFIG, backends, eventually, free_port
+from tests.support.raw import ask_on
 
 pytestmark = pytest.mark.slow
 
@@ -109,19 +110,6 @@ def test_some_are_inherited_some_bound_and_what_is_shared_outlives_the_drain(tmp
                 assert second.wait(20) == 0
 
 
-def ask_until(has_ended, family, address, answers, faults):
-    """A connection for each request, as fast as they are answered."""
-    while not has_ended.is_set():
-        with socket.socket(family) as client:
-            client.settimeout(10)
-            try:
-                client.connect(address)
-                client.sendall(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
-                answers.append(client.recv(15))
-            except OSError as error:
-                faults.append(repr(error))
-
-
 @pytest.mark.parametrize("is_unix", [False, True], ids=["TCP", "unix"])
 def test_one_after_the_other_leaves_a_queue_that_its_successor_has_as_well(tmp_path, is_unix):
     """Both accept at once; whoever waits where the first one leaves is the second one's, and nobody waits for the next who comes."""
@@ -131,10 +119,7 @@ def test_one_after_the_other_leaves_a_queue_that_its_successor_has_as_well(tmp_p
         web.listen(128)
         port = 1 if is_unix else web.getsockname()[1]
         answers, faults, has_ended = [], [], threading.Event()
-        clients = [
-            threading.Thread(target=ask_until, args=(has_ended, web.family, web.getsockname(), answers, faults), daemon=True)
-            for _ in range(6)
-        ]
+        clients = [threading.Thread(target=ask_on, args=(web, answers, faults, has_ended), daemon=True) for _ in range(6)]
         with ExitStack() as stack:
             stack.callback(has_ended.set)
             before = None

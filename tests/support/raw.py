@@ -11,6 +11,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import h11
 
@@ -315,3 +316,16 @@ def begin(reader: h11.Connection, methods: list[str]) -> None:
         fields = [("host", "a"), ("connection", "upgrade"), ("upgrade", "x")] if methods[0] == "UPGRADE" else [("host", "a")]
         reader.send(h11.Request(method="GET" if methods[0] == "UPGRADE" else methods[0], target="/", headers=fields))
         reader.send(h11.EndOfMessage())
+
+
+def ask_on(door: socket.socket, answers: list[bytes], faults: list[Any], has_ended: threading.Event) -> None:
+    """A client that comes to a listener again and again, by a connection for each request, and is answered each time."""
+    while not has_ended.is_set():
+        with socket.socket(door.family) as client:
+            client.settimeout(PATIENCE_S)
+            try:
+                client.connect(door.getsockname())
+                client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                answers.append(client.recv(15))
+            except OSError as error:
+                faults.append(repr(error))

@@ -74,18 +74,24 @@ cdef void cut_all(Core *core) noexcept nogil:
     expire_all(&core.wheel, on_cut, core)
 
 
+cdef void end_stream(Core *core, Stream *stream) noexcept nogil:
+    if stream.exchange != NULL:
+        abort(core, stream.exchange, GATEWAY_SIDE)
+    elif stream.pool != NULL:
+        drop_upstream(core, stream)
+    else:
+        close_downstream(core, stream)
+
+
 cdef void on_cut(void *owner, Timer *timer) noexcept nogil:
     cdef Core *core = <Core *>owner
     cdef Stream *stream = <Stream *>timer
     cdef Exchange *exchange = stream.exchange
     if exchange != NULL:
         add_own(&core.column.forced[<int>FORCED_TUNNEL if exchange.state == TUNNELLING else <int>FORCED_REQUEST], 1)
-        abort(core, exchange, GATEWAY_SIDE)
-    elif stream.pool != NULL:
-        drop_upstream(core, stream)
-    else:
+    elif stream.pool == NULL:
         add_own(&core.column.forced[<int>FORCED_IDLE], 1)
-        close_downstream(core, stream)
+    end_stream(core, stream)
 
 
 # --- The worker's end ---
@@ -110,11 +116,4 @@ cdef void close_all(Core *core) noexcept nogil:
 
 
 cdef void on_end(void *owner, Timer *timer) noexcept nogil:
-    cdef Core *core = <Core *>owner
-    cdef Stream *stream = <Stream *>timer
-    if stream.exchange != NULL:
-        abort(core, stream.exchange, GATEWAY_SIDE)
-    elif stream.pool != NULL:
-        drop_upstream(core, stream)
-    else:
-        close_downstream(core, stream)
+    end_stream(<Core *>owner, <Stream *>timer)

@@ -67,8 +67,7 @@ cdef bint is_first_at(const Core *core, const UpstreamPool *pool, const Exchange
 
 
 cdef void tell_next(Core *core, UpstreamPool *pool) noexcept nogil:
-    cdef int worker
-    worker = other_in_line(core, pool, ahead_ms(core))
+    cdef int worker = other_in_line(core, pool, ahead_ms(core))
     if worker >= 0 and has_place(core, pool):
         call_for_pool(core, worker, pool.row)
     else:

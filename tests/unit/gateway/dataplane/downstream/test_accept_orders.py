@@ -12,6 +12,7 @@ import pytest
 
 from gateway.dataplane import Settings
 from tests.support.dataplane import REQUEST, received
+from tests.support.raw import ask_on
 from tests.unit.gateway.dataplane.downstream.test_accept import connect, listening
 
 STRESS_S = 1.5
@@ -233,26 +234,13 @@ def test_one_that_another_process_has_shut_down_keeps_nobody_awake(make_bench):
     assert door.fileno() not in watched()
 
 
-def ask_on(address, family, seen, has_ended):
-    """A client that comes again and again, and is answered each time: whoever does it, and whatever it says."""
-    while not has_ended.is_set():
-        with socket.socket(family) as end:
-            end.settimeout(10)
-            try:
-                end.connect(address)
-                end.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-                seen.append(end.recv(12))
-            except OSError as error:
-                seen.append(repr(error))
-
-
 def test_a_listener_comes_and_goes_under_load_and_nobody_is_lost(make_bench, door):
     """As descriptors that are closed each time, of a socket that somebody keeps: what gets their numbers meanwhile is not touched."""
     rng = random.Random(7)
     bench = make_bench(n_workers=3)
     threads = [threading.Thread(target=worker.run) for worker in bench.workers]
     seen, has_ended = [], threading.Event()
-    clients = [threading.Thread(target=ask_on, args=(door.getsockname(), door.family, seen, has_ended)) for _ in range(6)]
+    clients = [threading.Thread(target=ask_on, args=(door, seen, seen, has_ended)) for _ in range(6)]
     for thread in (*threads, *clients):
         thread.start()
 
