@@ -1,30 +1,35 @@
-"""Fits the prior, `rtt_ms = intercept + slope * great-circle km + abroad`, to the round trips in bench/data; draws docs/prior.svg.
+"""Fits the prior, `rtt_ms = intercept + slope * great-circle km + abroad + border`, to the round trips in bench/data; draws docs/prior.svg.
 
     python -m bench.fit_prior           # from the repository's root; needs numpy and the built routing_core
+    python -m bench.fit_prior --write   # and writes routing_core/_fitted.py; without that word a file that says otherwise is a fault
 
-`abroad` counts when the two places' countries differ. Least absolute deviation, both sets weighing the same. Not least squares: paths
-that trombone over another continent add hundreds of ms to a few pairs and would pull the line up for all. Not a lower quantile either: the
-prior stands beside measured paths and service times, so it must be right in the middle, not at best.
+`abroad` counts when the two places' countries differ, `border` then by their subregions: see fit_borders. The line and `abroad` come first:
+least absolute deviation, both sets weighing the same. Not least squares: paths that trombone over another continent add hundreds of ms to
+a few pairs and would pull the line up for all. Not a lower quantile either: the prior stands beside measured paths and service times, so
+it must be right in the middle, not at best. What all of it is worth where it was not fitted is judge_prior's to say.
 """
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bench.steering.data import Floats, Measured, Setting, distances_km
-from routing_core import PRIOR, EndpointSpec, Figures, PoolSpec, PopSpec, RouteSpec, ServiceSpec, Table, TableSpec, explain
+from bench import fit_borders
+from bench.steering.data import Floats, Measured, distances_km
+from geoip.countries import SUBREGIONS
+from routing_core import PRIOR, BordersSpec
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "bench" / "data"
 PICTURE = ROOT / "docs" / "prior.svg"
-SETS = ("wondernetwork-2018-11", "ripe-anchors-eu")
-POP_COUNTS = (12, 25, 50)
+FITTED = ROOT / "routing_core" / "_fitted.py"
+WORLD, EUROPE = SETS = ("wondernetwork-2018-11", "ripe-anchors-eu")
 LIGHT_MS_PER_KM = 2 / (299.792458 * 2 / 3)  # in fibre, there and back
 DECIMALS = (2, 5, 2)  # that PRIOR is written with
 
@@ -46,6 +51,13 @@ class Pairs:
     is_abroad: Floats  # 0 or 1
     ms: Floats
     weight: Floats
+    here: NDArray[np.str_]  # countries
+    there: NDArray[np.str_]
+
+    def without(self, country: str) -> Pairs:
+        """Those that neither begin nor end there."""
+        kept = (self.here != country) & (self.there != country)
+        return Pairs(*(getattr(self, name)[kept] for name in Pairs.__slots__))
 
     def errors(self, prior: Prior) -> Floats:
         """Measured less predicted."""
@@ -58,19 +70,20 @@ def pairs_of(measured: Measured) -> Pairs:
     known = np.isfinite(measured.rtt_ms) & ~np.eye(len(places), dtype=bool)
     is_abroad = np.asarray(countries[:, None] != countries[None], dtype=float)
     n = int(known.sum())
-    return Pairs(distances_km(places, places)[known], is_abroad[known], measured.rtt_ms[known], np.full(n, 1 / n))
+    ends = (each[known] for each in np.broadcast_arrays(countries[:, None], countries[None]))
+    return Pairs(distances_km(places, places)[known], is_abroad[known], measured.rtt_ms[known], np.full(n, 1 / n), *ends)
 
 
 def joined(sets: Sequence[Pairs]) -> Pairs:
     return Pairs(*(np.concatenate([getattr(each, name) for each in sets]) for name in Pairs.__slots__))
 
 
-def fit(pairs: Pairs, *, has_abroad: bool = True) -> Prior:
-    """Least absolute deviation, by reweighted least squares."""
+def fit(pairs: Pairs, *, has_abroad: bool = True, start: Prior | None = None) -> Prior:
+    """Least absolute deviation, by reweighted least squares. `start`: something near it."""
     terms = [np.ones_like(pairs.km), pairs.km, pairs.is_abroad]
     design = np.stack(terms if has_abroad else terms[:2], axis=1)
-    line: Floats = np.zeros(design.shape[1])
-    pull = pairs.weight.copy()
+    line: Floats = np.zeros(design.shape[1]) if start is None else np.array(start)
+    pull = pairs.weight / (1.0 if start is None else np.maximum(np.abs(pairs.ms - design @ line), 1e-3))
     for _ in range(500):
         scaled = design * pull[:, None]
         new = np.linalg.solve(scaled.T @ design, scaled.T @ pairs.ms)
@@ -81,30 +94,14 @@ def fit(pairs: Pairs, *, has_abroad: bool = True) -> Prior:
     return Prior(*map(float, line), *([] if has_abroad else [0.0]))
 
 
-def regret(setting: Setting, prior: Prior) -> Floats:
-    """[client]: ms above its lowest round trip, by the decision as it runs, idle, with this prior alone."""
-    figures = Figures(1)
-    endpoints = [EndpointSpec(figures.acquire("endpoint"), f"192.0.2.{number + 1}", 80) for number in range(len(setting.pops))]
-    pools = tuple(PoolSpec(number, figures.acquire("pool"), (endpoint,), 1) for number, endpoint in enumerate(endpoints))
-    spec = TableSpec(
-        1,
-        tuple(PopSpec(str(number), pop.lat, pop.lon, country=pop.country) for number, pop in enumerate(setting.pops)),
-        (ServiceSpec("all", figures.acquire("service"), pools),),
-        (RouteSpec("all", 0),),
-        *prior,
-    )
-    table = Table(spec, figures)
-    shares = np.zeros(setting.rtt_ms.shape)
-    for row, client in enumerate(setting.clients):
-        for each in explain(table, 0, (client.lat, client.lon, 0.0), country=client.country).candidates:
-            shares[row, int(each.pop)] = each.share
-    return np.asarray((shares * setting.regret_ms).sum(axis=1))
+def rounded(prior: Prior) -> Prior:
+    """As it is written."""
+    return Prior(*(round(exact, decimals) for exact, decimals in zip(prior, DECIMALS, strict=True)))
 
 
-def nearest_regret(setting: Setting) -> Floats:
-    """The same, by the PoP nearest to where the client truly is."""
-    km = distances_km([(place.lat, place.lon) for place in setting.clients], [(place.lat, place.lon) for place in setting.pops])
-    return np.asarray(setting.regret_ms[np.arange(len(km)), km.argmin(axis=1)])
+def borders_of(world: Pairs, line: Prior) -> fit_borders.Borders:
+    """Beyond the line."""
+    return fit_borders.Borders(world.here, world.there, world.errors(line))
 
 
 class Panel:
@@ -186,46 +183,36 @@ def show_errors(sets: dict[str, Pairs], fitted: dict[str, dict[str, Prior]]) -> 
                 print(f"    {how if not where else '':20s} {where:8s} {len(part):6d} pairs  {figures}  signed {part.mean():+6.1f}")
 
 
-def show_regrets(measured: Iterable[Measured], fitted: dict[str, dict[str, Prior]]) -> None:
-    """Beside each the mean difference to nearest, client by client, with its standard error."""
-    print("regret, ms over the best PoP, by the prior alone, idle (mean / p90 / p99; the mean less that of nearest):")
-    for each in measured:
-        for n_pops in POP_COUNTS:
-            setting = each.setting(n_pops)
-            print(f"  {each.name}, {n_pops} PoPs, {len(setting.clients)} clients")
-            nearest = nearest_regret(setting)
-            for how, found in (("nearest", nearest), *((how, regret(setting, prior)) for how, prior in fitted[each.name].items())):
-                figures = f"{found.mean():5.2f} / {np.percentile(found, 90):5.1f} / {np.percentile(found, 99):5.1f}"
-                less = found - nearest
-                moved = np.count_nonzero(np.abs(less) > 1e-6)
-                spread = f"{less.mean():+5.2f} +- {less.std() / math.sqrt(len(less)):.2f}"
-                print(f"    {how:20s} {figures}   {spread}, another PoP for {moved} clients")
+def show_borders(borders: BordersSpec) -> None:
+    """The highest."""
+    costs = [(ms, i, j) for i, row in enumerate(borders.costs_ms) for j, ms in enumerate(row)]
+    names = list(SUBREGIONS.values())
+    free = sum(ms == 0 for ms, _, _ in costs)
+    print(f"borders: of {len(costs)} pairs of subregions {free} cost no more than any border; the others' median is")
+    print(f"  {np.median([ms for ms, _, _ in costs if ms]):.0f} ms; the dearest:")
+    for ms, i, j in sorted(costs, reverse=True)[:8]:
+        print(f"  {ms:4.0f} ms  {names[j]} - {names[i]}")
 
 
-def main() -> None:
-    measured = [Measured(DATA / name) for name in SETS]
-    sets = {each.name: pairs_of(each) for each in measured}
+def main(given: Sequence[str]) -> None:
+    sets = {name: pairs_of(Measured(DATA / name)) for name in SETS}
     both = joined(list(sets.values()))
     prior, plain = fit(both), fit(both, has_abroad=False)
-    fitted = {}
-    for name, other in zip(SETS, reversed(SETS), strict=True):
-        fitted[name] = {
-            "both": prior,
-            "both, not abroad": plain,
-            "other": fit(sets[other]),  # judged on what it was not fitted to
-            "other, not abroad": fit(sets[other], has_abroad=False),
-        }
-    print(f"{prior}; slope {prior.slope_ms_per_km / LIGHT_MS_PER_KM:.2f} times light in fibre; PRIOR is {PRIOR}")
+    print(f"{prior}; slope {prior.slope_ms_per_km / LIGHT_MS_PER_KM:.2f} times light in fibre; PRIOR is {PRIOR[:3]}")
     print(f"  not abroad: {plain}")
     for name, pairs in sets.items():
         print(f"  {name} alone: {fit(pairs)}")
-    show_errors(sets, fitted)
-    show_regrets(measured, fitted)
+    line = rounded(prior)
+    borders = fit_borders.spec_of(borders_of(sets[WORLD], line).fit())
+    others = {name: fit(sets[other]) for name, other in zip(SETS, reversed(SETS), strict=True)}
+    show_errors(sets, {name: {"both": prior, "both, not abroad": plain, "other": others[name]} for name in SETS})
+    show_borders(borders)
     PICTURE.write_text(picture(sets, prior), encoding="utf-8")
-    right = tuple(round(exact, decimals) for exact, decimals in zip(prior, DECIMALS, strict=True))
-    if right != PRIOR:
-        raise SystemExit(f"PRIOR in routing_core/_latency.pyx must be {right}: that is what the data say")
+    if "--write" in given:
+        FITTED.write_text(fit_borders.write(line, borders), encoding="utf-8")
+    elif not fit_borders.is_written(FITTED, line, borders):
+        raise SystemExit(f"{FITTED.relative_to(ROOT)} is not what the data say: --write writes it")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -2,11 +2,21 @@
 
 from routing_core._explain import CandidateExplained, Explained, draw, explain, match
 from routing_core._figures import BUCKETS_MS, MAX_WORKERS, Figures
-from routing_core._latency import PRIOR
+from routing_core._fitted import PRIOR
 from routing_core._memory import live_blocks, trim
 from routing_core._readings import EndpointFigures, PoolFigures
 from routing_core._table import MAX_POPS, Table
-from routing_core.spec import AffinitySpec, EndpointSpec, PoolSpec, PopSpec, RouteSpec, RuleSpec, ServiceSpec, TableSpec
+from routing_core.spec import (
+    AffinitySpec,
+    BordersSpec,
+    EndpointSpec,
+    PoolSpec,
+    PopSpec,
+    RouteSpec,
+    RuleSpec,
+    ServiceSpec,
+    TableSpec,
+)
 
 __all__ = [
     "BUCKETS_MS",
@@ -14,6 +24,7 @@ __all__ = [
     "MAX_WORKERS",
     "PRIOR",
     "AffinitySpec",
+    "BordersSpec",
     "CandidateExplained",
     "EndpointFigures",
     "EndpointSpec",

@@ -9,7 +9,7 @@ from routing_core._endpoints cimport ADMITTING_ONLY, ANSWERING_FIRST, AVAILABLE,
 from routing_core._figures cimport SCALE, Crew
 from routing_core._headroom cimport free_share, has_limit
 from routing_core._jurisdiction cimport find_rule
-from routing_core._latency cimport Estimate, estimate
+from routing_core._latency cimport Estimate, Start, estimate, find_start
 from routing_core._layout cimport MAX_POPS, Endpoint, Pool, Pop, Rule, Service, Target
 from routing_core._location cimport DATABASE, unit_vector
 from routing_core._random cimport Random, seed as seed_random
@@ -162,9 +162,11 @@ cdef object explain_candidate(const Candidate *candidate, const Crew *crew, bint
 
 cdef object explain_excluded(Table table, const Route *route, const Pool *pool, const Location *client, str why):
     cdef Candidate candidate
+    cdef Start start
     memset(&candidate, 0, sizeof(Candidate))
     candidate.pool = pool
-    estimate(table.data, route.leg, pool, client, <int>((load_relaxed(&table.data.pace.phase) >> 10) & 7), &candidate.estimate)
+    find_start(table.data, route.leg, client, &start)
+    estimate(table.data, &start, pool, <int>((load_relaxed(&table.data.pace.phase) >> 10) & 7), &candidate.estimate)
     candidate.admit = load_relaxed(&pool.gate.admit) / <double>SCALE
     candidate.is_available = pool.n_endpoints > 0 and candidate.admit > 0
     return explain_candidate(&candidate, table.data.crew, pool.pop.is_drained, 0.0, why)

@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t, uint16_t
 
 from routing_core._atomic cimport load_relaxed
 from routing_core._figures cimport path_in, service_in
-from routing_core._layout cimport GATEWAY_POP, Leg, Pool, TableData
+from routing_core._layout cimport GATEWAY_POP, Leg, Pool, Pop, TableData, subregion_of
 from routing_core._location cimport UNKNOWN, Location
 
 cdef enum Evidence:             # what the path estimate stands on, weakest first
@@ -21,6 +21,15 @@ cdef struct Estimate:
     double penalty_ms           # what failures and refusals there count as
     double distance_km          # from the client, or by leg gateway-pop from the gateway; -1 when that place is unknown
     Evidence evidence
+
+cdef struct Start:              # where the paths of a decision begin
+    Leg leg
+    bint is_known               # its place
+    double x                    # unit vector
+    double y
+    double z
+    uint16_t country            # 0 when it is not known, or counts for nothing
+    const float *borders_ms     # of its subregion, by the other one; of the table
 
 # --- With their bodies, so that a decision inlines them: a call for each of 300 PoPs would cost it a fifth ---
 
@@ -37,35 +46,41 @@ cdef inline double distance_km(double dot) noexcept nogil:
         0.0189549494 + a * -0.00418096854)))))
     return 6371.0088 * ((1 - sign) * 1.5707963267948966 + sign * angle)     # the earth's mean radius (IUGG)
 
-# Networks meet at home first: a path that crosses a border is longer than its distance says. A PoP whose country is not known counts as
-# abroad; for a client of unknown country, and for the gateway's own leg, all are alike.
-cdef inline double prior_ms(const TableData *table, double km, uint16_t here, uint16_t there) noexcept nogil:
+# Networks meet at home first: a path that crosses a border is longer than its distance says, by how much the subregions say. A PoP whose
+# country is not known counts as abroad; for a client of unknown country, and for the gateway's own leg, all are alike.
+cdef inline double prior_ms(const TableData *table, const Start *start, const Pop *pop, double km) noexcept nogil:
     cdef double ms = table.intercept_ms + table.slope_ms_per_km * (km if km >= 0 else 20015.1)    # half of its circumference
-    return ms + table.abroad_ms if here != 0 and here != there else ms
+    return ms + start.borders_ms[pop.subregion] if start.country != 0 and start.country != pop.country else ms
+
+cdef inline void find_start(const TableData *table, Leg leg, const Location *client, Start *out) noexcept nogil:
+    out.leg = leg
+    out.country = 0
+    out.borders_ms = table.borders_ms[0]
+    if leg == GATEWAY_POP:
+        out.is_known = table.has_gateway
+        out.x, out.y, out.z = table.gateway_x, table.gateway_y, table.gateway_z
+        return
+    out.is_known = client.source != UNKNOWN
+    out.x, out.y, out.z = client.x, client.y, client.z
+    if out.is_known and client.country != 0:
+        out.country = client.country
+        out.borders_ms = table.borders_ms[subregion_of(table, client.country)]
 
 # The seam: what a client's network has been measured at enters here.
-cdef inline void path_ms(const TableData *table, Leg leg, const Pool *pool, const Location *client, int64_t version,
-                         Estimate *out) noexcept nogil:
-    cdef int64_t measured_us = -1
+cdef inline void path_ms(const TableData *table, const Start *start, const Pool *pool, int64_t version, Estimate *out) noexcept nogil:
+    cdef int64_t measured_us = path_in(version) if start.leg == GATEWAY_POP else -1
     cdef double km = -1
-    cdef uint16_t country = 0
-    if leg == GATEWAY_POP:
-        measured_us = path_in(version)
-        if table.has_gateway:
-            km = distance_km(pool.pop.x * table.gateway_x + pool.pop.y * table.gateway_y + pool.pop.z * table.gateway_z)
-    elif client.source != UNKNOWN:
-        km = distance_km(pool.pop.x * client.x + pool.pop.y * client.y + pool.pop.z * client.z)
-        country = client.country
+    if start.is_known:
+        km = distance_km(pool.pop.x * start.x + pool.pop.y * start.y + pool.pop.z * start.z)
     out.distance_km = km
-    out.path_ms = measured_us * 0.001 if measured_us >= 0 else prior_ms(table, km, country, pool.pop.country)
+    out.path_ms = measured_us * 0.001 if measured_us >= 0 else prior_ms(table, start, pool.pop, km)
     out.evidence = PATH if measured_us >= 0 else PRIOR
 
 # A path of which nothing is known counts as the longest there is: the unknown never beats the known.
 # slot: which version of the pool's figures, see Pace.
-cdef inline void estimate(const TableData *table, Leg leg, const Pool *pool, const Location *client, int slot,
-                          Estimate *out) noexcept nogil:
+cdef inline void estimate(const TableData *table, const Start *start, const Pool *pool, int slot, Estimate *out) noexcept nogil:
     cdef int64_t version = load_relaxed(&pool.gate.versions[slot])
-    path_ms(table, leg, pool, client, version, out)
+    path_ms(table, start, pool, version, out)
     # Unknown is 0, on purpose: a PoP that has not answered yet is tried, and known after that.
     out.service_ms = service_in(version) * 0.001
     out.penalty_ms = load_relaxed(&pool.gate.penalty_us) * 0.001

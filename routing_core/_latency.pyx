@@ -1,9 +1,6 @@
 """Distances without an inverse cosine from the C library: a polynomial costs a quarter and is exact enough."""
 from routing_core._location cimport unit_vector
 
-# Fitted by bench/fit_prior.py to the round trips in bench/data; its error is in docs/latency.md.
-globals()["PRIOR"] = (5.41, 0.01770, 4.96)     # in C the name is a word of Evidence
-
 
 def great_circle_km(double lat1, double lon1, double lat2, double lon2) -> float:
     """What the decision uses, for tests and explain."""

@@ -23,6 +23,7 @@ cdef struct Pop:
     double z
     uint64_t salt               # of the name: a request's draw is hashed with it
     uint16_t country            # as Location has it; 0 when not said
+    unsigned char subregion     # of the country; 0: of none
     int32_t number              # index in the table's pops: the configured order
     bint is_drained             # the operator's word: takes no new request
     int32_t high                # in flight, all services: none is added from here on while another PoP has room; 0: no capacity
@@ -68,7 +69,9 @@ cdef enum Leg:
     GATEWAY_POP
 
 cdef enum:
-    COUNTRY_WORDS = 11          # 26 * 26 bits
+    N_COUNTRIES = 676           # 26 * 26
+    COUNTRY_WORDS = 11          # as many bits
+    MAX_SUBREGIONS = 32         # of which 0 stands for none
 
 cdef struct Rule:               # which PoPs of one service may see the requests of which clients
     bint is_for_all             # else for those of the places below; a client of unknown country or continent is in none
@@ -137,6 +140,8 @@ cdef struct TableData:
     double intercept_ms         # the prior: rtt_ms = intercept + slope * great-circle km + abroad, when the countries differ
     double slope_ms_per_km
     double abroad_ms
+    unsigned char subregions[N_COUNTRIES]   # of each country, by country_bit(); 0: none
+    float borders_ms[MAX_SUBREGIONS][MAX_SUBREGIONS]    # abroad_ms, and what more a border between the two costs
     bint has_gateway            # the gateway's own place is known
     double gateway_x            # unit vector
     double gateway_y
@@ -148,6 +153,10 @@ cdef inline int country_bit(uint16_t country) noexcept nogil:
     cdef int high = (country >> 8) - 65
     cdef int low = (country & 0xFF) - 65
     return high * 26 + low if 0 <= high < 26 and 0 <= low < 26 else -1
+
+cdef inline unsigned char subregion_of(const TableData *table, uint16_t country) noexcept nogil:
+    cdef int bit = country_bit(country)
+    return table.subregions[bit] if bit >= 0 else 0
 
 # AF AN AS EU NA OC SA as Location has them: compared whole, for a database may have any two letters there. -1: none of these.
 cdef inline int continent_bit(uint16_t continent) noexcept nogil:

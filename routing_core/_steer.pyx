@@ -22,9 +22,8 @@ from routing_core._decision cimport *
 from routing_core._figures cimport PACED_STEPS, SCALE, PoolGate
 from routing_core._headroom cimport free_share, is_out_of_room, requests_in
 from routing_core._jurisdiction cimport find_rule
-from routing_core._latency cimport PATH, estimate
+from routing_core._latency cimport PATH, Start, estimate, find_start
 from routing_core._layout cimport BY_CLIENT, BY_COOKIE, BY_HEADER, CLIENT_POP, NO_AFFINITY, Pin
-from routing_core._location cimport UNKNOWN
 from routing_core._random cimport mixed, next_double, next_u64
 from routing_core._rendezvous cimport find_rendezvous
 
@@ -98,7 +97,7 @@ cdef double widened(const TableData *table, const Route *route, const Asked *ask
 # On the way, what nearly always is the answer: the fastest of all, and of those that may be used. find_best() knows the rest.
 cdef void look_at_all(const TableData *table, const Route *route, const Asked *asked, uint64_t draw, int slot,
                       Weighed *out) noexcept nogil:
-    cdef const Location *client = asked.client
+    cdef Start start
     cdef int64_t admit, availability = 0
     cdef bint has_path = False, has_available = False
     cdef int32_t n_poor = 0, fastest_at = -1, best_at = -1, n_candidates = out.rule.n_candidates if out.rule != NULL else 0
@@ -107,6 +106,7 @@ cdef void look_at_all(const TableData *table, const Route *route, const Asked *a
     cdef Candidate *candidate
     cdef const Pool *pool
     cdef int32_t i, n = 0
+    find_start(table, route.leg, asked.client, &start)
     for i in range(n_candidates):
         pool = pools[i]
         if pool.pop.is_drained or is_named_in(asked, pool):
@@ -114,7 +114,7 @@ cdef void look_at_all(const TableData *table, const Route *route, const Asked *a
         candidate = &out.candidates[n]
         admit = load_relaxed(&pool.gate.admit)
         candidate.pool = pool
-        estimate(table, route.leg, pool, client, slot, &candidate.estimate)
+        estimate(table, &start, pool, slot, &candidate.estimate)
         candidate.admit = admit * (1.0 / SCALE)
         candidate.availability = load_relaxed(&pool.gate.availability)
         candidate.rank = n
@@ -145,7 +145,7 @@ cdef void look_at_all(const TableData *table, const Route *route, const Asked *a
             out.best = -1
     out.is_panic = availability < PANIC_BELOW
     out.has_answering = out.is_panic and has_answering(out)
-    out.is_placeless = client.source == UNKNOWN if route.leg == CLIENT_POP else not (has_path or table.has_gateway)
+    out.is_placeless = not (start.is_known or has_path)
     out.is_ordered = out.is_placeless
 
 

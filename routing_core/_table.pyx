@@ -17,6 +17,7 @@ from routing_core._figures cimport Figures
 from routing_core._layout cimport *
 from routing_core._location cimport unit_vector
 from routing_core._memory cimport TABLE, give, take
+from routing_core._paths cimport fill_borders
 from routing_core._routes cimport build_matcher, free_matcher, share_matcher
 from routing_core._splice cimport MAX_ENDPOINTS, Members
 
@@ -74,7 +75,7 @@ cdef int32_t watermark(object spec, str what) except -1:
     return <int32_t>whole(spec.high, 0, 1 << 30, what + " high")
 
 
-cdef int fill_pop(Arena *arena, Pop *pop, object spec, int32_t position, bytes name, Figures figures) except -1:
+cdef int fill_pop(Arena *arena, TableData *data, Pop *pop, object spec, int32_t position, bytes name, Figures figures) except -1:
     cdef double xyz[3]
     cdef str what = f"pops[{position}] ({spec.name})"
     unit_vector(number(spec.lat, -90, 90, what + " lat"), number(spec.lon, -180, 180, what + " lon"), xyz)
@@ -82,6 +83,7 @@ cdef int fill_pop(Arena *arena, Pop *pop, object spec, int32_t position, bytes n
     pop.x, pop.y, pop.z = xyz[0], xyz[1], xyz[2]
     pop.salt = salt_of(name)
     pop.country = 0 if spec.country is None else country_code(spec.country, what)
+    pop.subregion = subregion_of(data, pop.country)
     pop.number = position
     pop.is_drained = spec.is_drained
     pop.high = watermark(spec, what)
@@ -395,11 +397,12 @@ cdef int fill(TableData *data, Arena *arena, object spec, dict names, list membe
     cdef set rows = set()
     cdef int32_t position
     fill_head(data, spec)
+    fill_borders(data, spec.borders)
     pop_rows = [pop.row for pop in spec.pops if pop.row is not None]
     if len(set(pop_rows)) < len(pop_rows):
         raise ValueError(f"pops: must have rows of their own, got {pop_rows!r}")
     for position, pop in enumerate(spec.pops):
-        fill_pop(arena, <Pop *>data.pops + <int>position, pop, position, names["pops"][position], figures)
+        fill_pop(arena, data, <Pop *>data.pops + <int>position, pop, position, names["pops"][position], figures)
     for position, service in enumerate(spec.services):
         fill_service(arena, data, service, position, names, members, rows, figures)
     for position, route in enumerate(spec.routes):
@@ -417,7 +420,8 @@ cdef tuple frame_of(object service):
 cdef bint is_renewal(object spec, Figures figures, Table before):
     """Whether what is in pools is all that is otherwise than in `before`."""
     if (before is None or before.figures is not figures or before.spec.pops is not spec.pops or before.spec.routes is not spec.routes
-            or before.spec.pins is not spec.pins or len(before.spec.services) != len(spec.services)):
+            or before.spec.pins is not spec.pins or before.spec.borders is not spec.borders or before.spec.abroad_ms != spec.abroad_ms
+            or len(before.spec.services) != len(spec.services)):
         return False
     for service, was in zip(spec.services, before.spec.services):
         if service is not was and frame_of(service) != frame_of(was):

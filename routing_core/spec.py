@@ -103,6 +103,15 @@ class RouteSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class BordersSpec:
+    """What a path over a border takes beyond its distance, by the subregions of the two countries. A country in none of them, or one that
+    nobody says, is beyond a border of which nothing more is known: `abroad_ms` alone."""
+
+    subregions: tuple[str, ...] = ()  # the countries of each: ISO 3166 codes with spaces between
+    costs_ms: tuple[tuple[float, ...], ...] = ()  # beside abroad_ms: a row a subregion, up to itself
+
+
+@dataclass(frozen=True, slots=True)
 class TableSpec:
     generation: int
     pops: tuple[PopSpec, ...]
@@ -111,5 +120,6 @@ class TableSpec:
     intercept_ms: float = field(default=0.0)  # the prior; control passes routing_core.PRIOR
     slope_ms_per_km: float = field(default=0.0)
     abroad_ms: float = field(default=0.0)
+    borders: BordersSpec = BordersSpec()
     gateway: tuple[float, float] | None = None  # lat, lon of this gateway: for leg gateway-pop
     pins: tuple[tuple[int, ...], ...] = ()  # PoPs in order; a location's pin is an index from 1

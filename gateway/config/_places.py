@@ -256,7 +256,8 @@ class Pop(Section):
     lon: Lon
     """Longitude, degrees east."""
     country: Country | None = None
-    """ISO 3166 code. A jurisdiction by country never permits a PoP without one, and to the latency estimate it lies abroad for everyone."""
+    """ISO 3166 code. A jurisdiction by country never permits a PoP without one, and to the latency estimate it lies abroad for everyone,
+    behind a border of which nothing more is known."""
     region: Name | None = None
     """Any name you give to a group of PoPs, for jurisdictions."""
     continent: Continent | None = None

@@ -5,6 +5,7 @@ import math
 from dataclasses import dataclass, field, replace
 
 INTERCEPT, SLOPE, ABROAD = 5.41, 0.0177, 4.96  # of the prior
+BORDERS = {("DE", "FR"): 12, ("DE", "US"): 12, ("FR", "US"): 3}  # beside ABROAD; of others nothing is known
 RADIUS_KM, STEPS = 6371.0088, 7  # of the earth; versions' times that requests are spread over
 
 
@@ -32,7 +33,7 @@ def estimate(world, site, client, age):
     here, there = world.gateway if world.is_gateway_leg else client.place and client.place[:2], world.places[site.pop]
     prior = INTERCEPT + SLOPE * (kilometres(here, there.at) if here else math.pi * RADIUS_KM)
     if client.place and not world.is_gateway_leg and client.country not in (None, there.country):
-        prior += ABROAD
+        prior += ABROAD + BORDERS.get(tuple(sorted((client.country, there.country or ""))), 0)
     return (path if world.is_gateway_leg and path >= 0 else prior) + service + site.penalty
 
 

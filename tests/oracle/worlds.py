@@ -9,10 +9,24 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-from routing_core import AffinitySpec, EndpointSpec, Figures, PoolSpec, PopSpec, RouteSpec, RuleSpec, ServiceSpec, Table, TableSpec, explain
+from routing_core import (
+    AffinitySpec,
+    BordersSpec,
+    EndpointSpec,
+    Figures,
+    PoolSpec,
+    PopSpec,
+    RouteSpec,
+    RuleSpec,
+    ServiceSpec,
+    Table,
+    TableSpec,
+    explain,
+)
 from routing_core._testing import add_to_pool, add_to_pop
 
 INTERCEPT, SLOPE, ABROAD = 5.41, 0.0177, 4.96
+BORDERS = BordersSpec(("DE", "FR US"), ((0,), (12, 3)))  # JP is in none
 N_WORKERS = 3
 N_VERSIONS = 8
 
@@ -122,7 +136,7 @@ def build(world: World, figures: Figures | None = None) -> Table:
         affinity=AffinitySpec(world.affinity, "" if world.affinity == "client" else "who", world.within) if world.affinity else None,
     )
     pins = (world.pin,) if world.pin else ()
-    spec = TableSpec(1, tuple(pops), services, (route,), INTERCEPT, SLOPE, ABROAD, gateway=world.gateway, pins=pins)
+    spec = TableSpec(1, tuple(pops), services, (route,), INTERCEPT, SLOPE, ABROAD, BORDERS, gateway=world.gateway, pins=pins)
     return Table(spec, figures)
 
 

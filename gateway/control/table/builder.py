@@ -125,6 +125,7 @@ def build(config: Config, world: World, rows: Rows, generation: int, affinity_ke
         intercept_ms=PRIOR[0],
         slope_ms_per_km=PRIOR[1],
         abroad_ms=PRIOR[2],
+        borders=PRIOR[3],
         gateway=home_of(config),
         pins=tuple(tuple(numbers[pop] for pop in pin.pops) for pin in config.geoip.pins),
     )

@@ -9,7 +9,7 @@ from statistics import median
 import maxminddb
 import pytest
 
-from geoip.countries import CONTINENTS, COUNTRIES, GROUPS
+from geoip.countries import CONTINENTS, COUNTRIES, GROUPS, SUBREGIONS
 
 
 def great_circle_km(lat, lon, other_lat, other_lon):
@@ -53,6 +53,28 @@ def test_every_code_is_there_and_sane():
 )
 def test_continents(code, continent):
     assert COUNTRIES[code].continent == continent
+
+
+def test_each_country_but_antarctica_is_in_a_subregion():
+    assert len(SUBREGIONS) == 22
+    assert {country.subregion for country in COUNTRIES.values()} == {*SUBREGIONS, ""}
+    assert [code for code, country in COUNTRIES.items() if not country.subregion] == ["AQ"]
+
+
+@pytest.mark.parametrize(
+    ("code", "subregion"),
+    [("DE", "155"), ("GB", "154"), ("CY", "145"), ("RU", "151"), ("EG", "015"), ("MX", "013"), ("IR", "034"), ("TW", "030"), ("XK", "039")],
+)
+def test_subregions(code, subregion):
+    assert COUNTRIES[code].subregion == subregion
+
+
+def test_a_subregion_is_of_one_continent_but_for_what_m49_has_otherwise():
+    """GeoNames has Cyprus in Europe, and a few islands elsewhere."""
+    by_subregion = defaultdict(set)
+    for country in COUNTRIES.values():
+        by_subregion[country.subregion].add(country.continent)
+    assert {name for name, continents in by_subregion.items() if len(continents) > 1} == {"145", "014", "005", "053"}
 
 
 @pytest.mark.slow

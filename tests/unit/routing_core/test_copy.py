@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing_core import AffinitySpec, EndpointSpec, Figures, RouteSpec, RuleSpec, Table, draw, explain
+from routing_core import AffinitySpec, BordersSpec, EndpointSpec, Figures, RouteSpec, RuleSpec, Table, draw, explain
 from routing_core._memory import live_blocks, refuse
 from routing_core._testing import block_of, endpoints_of
 from tests.unit.routing_core.tables import HERE, LONDON, spec_of
@@ -117,6 +117,8 @@ def test_what_is_refused_anew_is_refused_again(change, nothing_left):
         lambda spec, figures: dataclasses.replace(spec, pins=((2,),)),
         lambda spec, figures: dataclasses.replace(spec, gateway=None),
         lambda spec, figures: dataclasses.replace(spec, intercept_ms=1.0),
+        lambda spec, figures: dataclasses.replace(spec, abroad_ms=9.0),
+        lambda spec, figures: dataclasses.replace(spec, borders=BordersSpec(("GB DE", "SG"), ((2,), (30, 0)))),
         lambda spec, figures: dataclasses.replace(spec, pops=(dataclasses.replace(spec.pops[0], is_drained=True), *spec.pops[1:])),
         lambda spec, figures: dataclasses.replace(
             spec, services=(dataclasses.replace(spec.services[0], name="renamed"), *spec.services[1:])

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing_core import PRIOR, Figures, RouteSpec, explain
+from routing_core import PRIOR, BordersSpec, Figures, RouteSpec, explain
 from routing_core._latency import great_circle_km
 from tests.unit.routing_core.tables import LONDON, METZ, pool_rows, table_of
 
@@ -41,7 +41,7 @@ def test_the_ends_of_the_earth():
 
 
 def test_the_prior_is_plausible():
-    intercept, slope, abroad = PRIOR
+    intercept, slope, abroad, _ = PRIOR
     assert 0 < intercept < 20
     assert 0 < abroad < 20
     assert 1 < slope / (2 / 199.86) < 2.5  # times light in fibre, there and back
@@ -88,6 +88,35 @@ def test_a_border_makes_the_path_longer():
         of_gateway = by_pop(explain(table, 1, LONDON, country=country))
         assert len({each.path_ms for each in of_gateway.values()}) == 1  # whose place is not known
     assert explain(table, 0, LONDON, country="DE").pop == "fra"  # 5.9 ms behind Paris else
+
+
+BORDERS = BordersSpec(("DE FR", "US", "SG"), ((1.5,), (10, 0), (20, 30, 4)))
+
+
+def test_a_border_costs_what_the_two_subregions_say():
+    """Beside what any border costs; nothing within a country. Who is in no subregion, a PoP that says no country among them, pays
+    that alone."""
+    of_pops = {"fra": {"country": "DE"}, "nyc": {"country": "US"}, "sin": {"country": "SG"}}
+    figures = Figures(1)
+    home = by_pop(explain(table_of(figures, of_pops=of_pops), 0, LONDON))
+    table = table_of(figures, of_pops=of_pops, abroad_ms=7.5, borders=BORDERS)
+    for country, more in (
+        ("DE", {"fra": 0, "nyc": 17.5, "sin": 27.5, "par": 7.5}),
+        ("FR", {"fra": 9, "nyc": 17.5, "sin": 27.5, "par": 7.5}),
+        ("US", {"fra": 17.5, "nyc": 0, "sin": 37.5, "par": 7.5}),
+        ("JP", {"fra": 7.5, "nyc": 7.5, "sin": 7.5, "par": 7.5}),
+        (None, {"fra": 0, "nyc": 0, "sin": 0, "par": 0}),
+    ):
+        found = by_pop(explain(table, 0, LONDON, country=country))
+        assert {name: found[name].path_ms - home[name].path_ms for name in found} == pytest.approx(more)
+
+
+def test_what_a_border_costs_may_turn_the_order_round():
+    """From London to New York as if Frankfurt were behind an ocean."""
+    of_pops = {"fra": {"country": "DE"}, "nyc": {"country": "US"}, "sin": {"country": "SG"}, "par": {"country": "DE"}}
+    borders = BordersSpec(("DE", "US", "GB"), ((0,), (0, 0), (300, 0, 0)))
+    assert explain(table_of(Figures(1), of_pops=of_pops, borders=borders), 0, LONDON, country="GB").pop == "nyc"
+    assert explain(table_of(Figures(1), of_pops=of_pops), 0, LONDON, country="GB").pop == "par"
 
 
 def test_a_border_is_nothing_to_who_has_no_place():

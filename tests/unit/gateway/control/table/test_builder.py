@@ -35,7 +35,7 @@ def test_pops_services_and_routes_keep_their_order_and_the_table_takes_them(rows
     assert [endpoint.name for endpoint in fra.endpoints] == ["192.0.2.1:80"]
     assert fra.total == 2
     assert (nyc.endpoints, nyc.total) == ((), 0)
-    assert (spec.intercept_ms, spec.slope_ms_per_km, spec.abroad_ms) == PRIOR
+    assert (spec.intercept_ms, spec.slope_ms_per_km, spec.abroad_ms, spec.borders) == PRIOR
     assert [pop.country for pop in spec.pops] == ["DE", "US"]
     assert spec.gateway == (1, 2)
     assert [(item.identity.address, service.name) for item, _, service in built.selected] == [("192.0.2.1", "shop")]
