@@ -5,6 +5,7 @@ set alone, so all of the European one was left out of them. Nothing is measured 
 
     line            distance, and the same for any border
     + borders       by pair of subregions
+    + paths         and the PoPs know the round trips among each other
 
 Regret in ms: mean / p90 / p99 over the clients; then what the term takes off the mean of the one before it, client by client, with the 95 %
 of a paired bootstrap; and which of the clients it harms by more than 10 ms. Up: all PoPs are. Down: each client's best one is not, and
@@ -29,7 +30,7 @@ from routing_core import BordersSpec, EndpointSpec, Figures, PoolSpec, PopSpec, 
 POP_COUNTS = (12, 25, 50)
 HARM_MS = 10.0
 N_BOOTSTRAP = 10_000
-TERMS = ("line", "+ borders")
+TERMS = ("line", "+ borders", "+ paths")
 DOWN = ("up", "down")
 # With 25 PoPs: mean and p99.
 GOALS = {(WORLD, "up"): (4.2, 80.0), (WORLD, "down"): (6.0, 80.0), (EUROPE, "up"): (2.2, 20.0), (EUROPE, "down"): (3.2, None)}
@@ -51,7 +52,7 @@ class Fits:
         return self._found[country]
 
 
-def table_of(pops: Sequence[Place], line: Prior, borders: BordersSpec) -> Table:
+def table_of(pops: Sequence[Place], line: Prior, borders: BordersSpec, paths: tuple[tuple[int, int, float], ...] = ()) -> Table:
     figures = Figures(1)
     endpoints = [EndpointSpec(figures.acquire("endpoint"), f"192.0.2.{number + 1}", 80) for number in range(len(pops))]
     spec = TableSpec(
@@ -61,6 +62,7 @@ def table_of(pops: Sequence[Place], line: Prior, borders: BordersSpec) -> Table:
         (RouteSpec("all", 0),),
         *line,
         borders,
+        paths=paths,
     )
     return Table(spec, figures)
 
@@ -77,7 +79,8 @@ def regrets(setting: Setting, fits: Fits, term: str, down: str) -> Floats:
     for row, client in enumerate(setting.clients):
         if client.country not in tables:
             line, borders = fits.without(client.country)
-            tables[client.country] = table_of(setting.pops, line, BordersSpec() if term == "line" else borders)
+            paths = setting.paths_ms if term == "+ paths" else ()
+            tables[client.country] = table_of(setting.pops, line, BordersSpec() if term == "line" else borders, paths)
         left_out = [str(best[row])] if down == "down" else []
         explained = explain(tables[client.country], 0, point_of(client), **facts_of(client), left_out=left_out)
         left = np.delete(setting.rtt_ms[row], best[row]) if left_out else setting.rtt_ms[row]

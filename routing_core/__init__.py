@@ -3,6 +3,7 @@
 from routing_core._explain import CandidateExplained, Explained, draw, explain, match
 from routing_core._figures import BUCKETS_MS, MAX_WORKERS, Figures
 from routing_core._fitted import PRIOR
+from routing_core._latency import great_circle_km
 from routing_core._memory import live_blocks, trim
 from routing_core._readings import EndpointFigures, PoolFigures
 from routing_core._table import MAX_POPS, Table
@@ -40,6 +41,7 @@ __all__ = [
     "TableSpec",
     "draw",
     "explain",
+    "great_circle_km",
     "live_blocks",
     "match",
     "trim",

@@ -163,10 +163,11 @@ cdef object explain_candidate(const Candidate *candidate, const Crew *crew, bint
 cdef object explain_excluded(Table table, const Route *route, const Pool *pool, const Location *client, str why):
     cdef Candidate candidate
     cdef Start start
+    cdef int slot = <int>((load_relaxed(&table.data.pace.phase) >> 10) & 7)
     memset(&candidate, 0, sizeof(Candidate))
     candidate.pool = pool
-    find_start(table.data, route.leg, client, &start)
-    estimate(table.data, &start, pool, <int>((load_relaxed(&table.data.pace.phase) >> 10) & 7), &candidate.estimate)
+    find_start(table.data, route.leg, client, slot, &start)
+    estimate(table.data, &start, pool, slot, &candidate.estimate)
     candidate.admit = load_relaxed(&pool.gate.admit) / <double>SCALE
     candidate.is_available = pool.n_endpoints > 0 and candidate.admit > 0
     return explain_candidate(&candidate, table.data.crew, pool.pop.is_drained, 0.0, why)

@@ -30,6 +30,11 @@ cdef struct Pop:
     PopColumn *columns          # [n_workers]; NULL: not counted
     Text cookie                 # value that names it; empty: none
     Text public_url             # scheme and authority; empty: no redirect leads here
+    const PoolGate *gate        # of the first pool in it: this gateway's path to that is its path to the PoP; NULL: there is none
+
+cdef struct Path:               # from a landmark to a PoP
+    float ms                    # round trip; -1: nobody says
+    float per_prior             # 1 / what the prior says of it
 
 cdef struct Endpoint:
     Text name                   # "192.0.2.1:8080", for logs and explain
@@ -142,6 +147,10 @@ cdef struct TableData:
     double abroad_ms
     unsigned char subregions[N_COUNTRIES]   # of each country, by country_bit(); 0: none
     float borders_ms[MAX_SUBREGIONS][MAX_SUBREGIONS]    # abroad_ms, and what more a border between the two costs
+    int32_t n_landmarks         # PoPs of which paths to others are known
+    const int32_t *landmarks    # [n_landmarks]: their numbers; of Landmarks
+    const Path *paths           # [n_landmarks][n_pops]; of Landmarks
+    int32_t gateway_pop         # number of the PoP in which this gateway stands; -1: none
     bint has_gateway            # the gateway's own place is known
     double gateway_x            # unit vector
     double gateway_y

@@ -106,7 +106,7 @@ cdef void look_at_all(const TableData *table, const Route *route, const Asked *a
     cdef Candidate *candidate
     cdef const Pool *pool
     cdef int32_t i, n = 0
-    find_start(table, route.leg, asked.client, &start)
+    find_start(table, route.leg, asked.client, slot, &start)
     for i in range(n_candidates):
         pool = pools[i]
         if pool.pop.is_drained or is_named_in(asked, pool):

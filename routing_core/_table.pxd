@@ -5,9 +5,11 @@ pool that successive tables share. Who publishes it and frees it when workers ha
 Must not know sockets, clocks or logging.
 """
 from routing_core._layout cimport TableData
+from routing_core._paths cimport Landmarks
 
 cdef class Table:
     cdef TableData *data            # owned; immutable
     cdef readonly object spec       # what it was built from (gateway/control shows it)
     cdef object figures             # keeps the rows' memory
     cdef list members               # of each pool, in their order: Members
+    cdef Landmarks landmarks

@@ -17,7 +17,7 @@ from routing_core._figures cimport Figures
 from routing_core._layout cimport *
 from routing_core._location cimport unit_vector
 from routing_core._memory cimport TABLE, give, take
-from routing_core._paths cimport fill_borders
+from routing_core._paths cimport fill_borders, fill_landmarks, is_same_prior
 from routing_core._routes cimport build_matcher, free_matcher, share_matcher
 from routing_core._splice cimport MAX_ENDPOINTS, Members
 
@@ -136,6 +136,8 @@ cdef int fill_service(Arena *arena, TableData *data, object spec, int32_t positi
         if pop in seen:
             raise ValueError(f"{what}: must have at most one pool in a PoP, got two in {pop}")
         seen.add(pop)
+        if data.pops[pop].gate == NULL:
+            (<Pop *>data.pops)[pop].gate = figures.pool_gate(pool.row)
         fill_pool(arena.pool, pool, members[arena.pool - data.pools], data.pops + pop, service, figures, what)
         arena.pool += 1
     arena.service += 1
@@ -420,7 +422,7 @@ cdef tuple frame_of(object service):
 cdef bint is_renewal(object spec, Figures figures, Table before):
     """Whether what is in pools is all that is otherwise than in `before`."""
     if (before is None or before.figures is not figures or before.spec.pops is not spec.pops or before.spec.routes is not spec.routes
-            or before.spec.pins is not spec.pins or before.spec.borders is not spec.borders or before.spec.abroad_ms != spec.abroad_ms
+            or before.spec.pins is not spec.pins or not is_same_prior(spec, before.spec)
             or len(before.spec.services) != len(spec.services)):
         return False
     for service, was in zip(spec.services, before.spec.services):
@@ -479,6 +481,7 @@ cdef class Table:
         else:
             self.members = members_of(spec, figures, before)
             self.data = build(spec, figures, self.members)
+        self.landmarks = fill_landmarks(self.data, spec, None if before is None else before.landmarks)
         if before is not None and before.spec.routes is spec.routes:
             self.data.matcher = share_matcher(before.data.matcher)
         else:

@@ -122,4 +122,7 @@ class TableSpec:
     abroad_ms: float = field(default=0.0)
     borders: BordersSpec = BordersSpec()
     gateway: tuple[float, float] | None = None  # lat, lon of this gateway: for leg gateway-pop
+    gateway_pop: int | None = None  # the PoP in which this gateway stands: what it measures of its own path is that PoP's
+    # Round trips between PoPs: from, to, ms. They hold for the way back too, unless that is here as well.
+    paths: tuple[tuple[int, int, float], ...] = ()
     pins: tuple[tuple[int, ...], ...] = ()  # PoPs in order; a location's pin is an index from 1

@@ -4,6 +4,7 @@ Goals: 0.3, 1 and 3 us a decision among 10, 100 and 300 PoPs; with everything on
 shows the time of a round; `ns_per_decision` is in its extra info.
 """
 
+import itertools
 import random
 from collections.abc import Callable
 
@@ -31,7 +32,7 @@ N_KEYS = 20
 CLIENTS = [(random.Random(seed).uniform(-60, 70), random.Random(-seed).uniform(-180, 180), 20.0) for seed in range(1, 65)]
 
 
-def table_of(n_pops: int, n_endpoints: int, leg: str = "client-pop", admit: float = 1.0) -> Table:
+def table_of(n_pops: int, n_endpoints: int, leg: str = "client-pop", admit: float = 1.0, *, has_paths: bool = False) -> Table:
     rng = random.Random(1)
     figures = Figures(N_WORKERS)
     pools = []
@@ -42,7 +43,9 @@ def table_of(n_pops: int, n_endpoints: int, leg: str = "client-pop", admit: floa
         figures.set_pool(pools[-1].row, service_ms=rng.uniform(1, 20), path_ms=rng.uniform(1, 200), admit=admit, availability=admit)
     pops = tuple(PopSpec(f"pop-{number}", rng.uniform(-60, 70), rng.uniform(-180, 180)) for number in range(n_pops))
     service = ServiceSpec("shop", figures.acquire("service"), tuple(pools))
-    return Table(TableSpec(1, pops, (service,), (RouteSpec("all", 0, leg=leg),), *PRIOR, gateway=(50.0, 8.0)), figures)
+    pairs = itertools.combinations(range(n_pops), 2) if has_paths else ()
+    paths = tuple((one, other, rng.uniform(5, 300)) for one, other in pairs)
+    return Table(TableSpec(1, pops, (service,), (RouteSpec("all", 0, leg=leg),), *PRIOR, gateway=(50.0, 8.0), paths=paths), figures)
 
 
 def table_with_everything(n_pops: int, n_full: int) -> Table:
@@ -82,6 +85,13 @@ def measure(benchmark: BenchmarkFixture, run: Callable[[], None], n: int) -> Non
 @pytest.mark.parametrize("leg", ["client-pop", "gateway-pop"])
 def test_decision(benchmark: BenchmarkFixture, n_pops: int, leg: str) -> None:
     table, n = table_of(n_pops, 2, leg), 1_000_000 // n_pops
+    measure(benchmark, lambda: decide_many(table, 0, CLIENTS, n), n)
+
+
+@pytest.mark.parametrize("n_pops", [10, 300])
+def test_decision_by_paths_between_pops(benchmark: BenchmarkFixture, n_pops: int) -> None:
+    """Each two know their round trip."""
+    table, n = table_of(n_pops, 2, has_paths=True), 1_000_000 // n_pops
     measure(benchmark, lambda: decide_many(table, 0, CLIENTS, n), n)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ class Setting:
     clients: tuple[Place, ...]
     pops: tuple[Place, ...]
     rtt_ms: Floats  # [client, PoP]
+    paths_ms: tuple[tuple[int, int, float], ...] = ()  # between two PoPs, each pair once where it was measured
 
     @property
     def regret_ms(self) -> Floats:
@@ -80,10 +82,13 @@ class Measured:
         pops = np.flatnonzero(is_pop)
         there, back = self.rtt_ms, self.rtt_ms.T
         rtt = np.where(np.isfinite(there), np.where(np.isfinite(back), (there + back) / 2, there), back)[:, pops]
+        between = rtt[pops]
+        pairs = ((i, j, float(between[i, j])) for i, j in itertools.combinations(range(len(pops)), 2))
+        paths = tuple(path for path in pairs if math.isfinite(path[2]))
         clients = np.flatnonzero(~is_pop & np.isfinite(rtt).all(axis=1))
         if not len(pops) or not len(clients):
             raise ValueError(f"{self.name}: {len(pops)} PoPs and {len(clients)} clients for {n_pops} PoPs")
-        return Setting(self.name, self._named(clients), self._named(pops), rtt[clients])
+        return Setting(self.name, self._named(clients), self._named(pops), rtt[clients], paths)
 
     def _named(self, numbers: NDArray[np.int64]) -> tuple[Place, ...]:
         return tuple(self.places[number] for number in numbers)

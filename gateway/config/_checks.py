@@ -8,6 +8,7 @@ what was written and is lost must not look as if it had not been written.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,7 @@ from gateway.config._services import Service
 from gateway.config._tree import Loc, Node
 from gateway.errors import Fault
 from gateway.model import Address, permits, reachable_services
+from routing_core import great_circle_km
 
 _MAX_LISTED = 12
 _MAX_TARGETS = 64  # services of a route, as the core holds them
@@ -79,6 +81,7 @@ def judge(config: Config, root: Node, original: Node, file: str, lost: Collectio
     judging = Judge(config, root, original, file, lost)
     _filled(judging)
     _names(judging)
+    _paths(judging)
     _clients(judging)
     _binds(judging)
     for n, service in enumerate(config.services):
@@ -110,6 +113,28 @@ def _names(judging: Judge) -> None:
     for kind in ("listeners", "pops", "services", "routes"):
         named = [((kind, n, "name"), item.name) for n, item in enumerate(getattr(judging.config, kind))]
         _doubled(judging, named, "must be a name of its own")
+
+
+def _paths(judging: Judge) -> None:
+    pops = judging.written("pops", "name")
+    name = judging.config.gateway.pop
+    if name is not None and pops and name not in pops:
+        judging.unknown(("gateway", "pop"), name, pops, "pops")
+    places = {pop.name: pop for pop in judging.config.pops}
+    for n, pop in enumerate(judging.config.pops):
+        for name, trip in pop.paths:
+            at: Loc = ("pops", n, "paths", name)
+            if name == pop.name:
+                judging.note(at, "must be a path to another PoP, got one to itself")
+            elif name not in pops:
+                judging.unknown(at, name, pops, "pops")
+            elif name in places and trip < (least := _light_s(pop, places[name])):
+                judging.note(at, f"must be at least {math.ceil(least * 10000) / 10:g}ms, which is what light takes, got {str(trip)!r}")
+
+
+def _light_s(one: Pop, other: Pop) -> float:
+    """There and back on the straight line, in empty space: no coordinates are so wrong that a path could be shorter."""
+    return 2 * great_circle_km(one.lat, one.lon, other.lat, other.lon) / 299_792.458
 
 
 def _clients(judging: Judge) -> None:
@@ -216,11 +241,8 @@ def _route(judging: Judge, n: int, route: Route) -> None:
     reached = reachable_services(judging.config.services, [name for name, _ in route.targets])
     if len(reached) > _MAX_TARGETS:
         judging.note(at, f"must lead to at most {_MAX_TARGETS} services, those of their on_unavailable counted, got {len(reached)}")
-    if (
-        route.steering.leg == "gateway-pop"
-        and not judging.config.gateway.location
-        and not node_at(judging.original, ("gateway", "location"))
-    ):
+    has_home = any(node_at(judging.original, ("gateway", key)) for key in ("location", "pop"))
+    if route.steering.leg == "gateway-pop" and not has_home:
         judging.note(
             (*at, "steering", "leg"), "must be client-pop, or gateway.location must be given: the path starts there, got 'gateway-pop'"
         )

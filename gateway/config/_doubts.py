@@ -97,10 +97,10 @@ def _files(config: Config) -> Iterator[tuple[Loc, Path]]:
 def _unlocated(judging: Judge) -> None:
     geoip = judging.config.geoip
     if not geoip.city and not geoip.overrides:
-        has_home = judging.config.gateway.location is not None
-        who = "only private addresses will have a location, gateway.location" if has_home else "no client's location will be known"
+        home = next((key for key in ("location", "pop") if getattr(judging.config.gateway, key) is not None), None)
+        who = f"only private addresses will have a location, gateway.{home}" if home else "no client's location will be known"
         if any(route.steering.leg == "client-pop" for route in judging.config.routes):
-            judging.note(("geoip",), f"{who}: {'for others ' if has_home else ''}PoPs are tried in the order of pops")
+            judging.note(("geoip",), f"{who}: {'for others ' if home else ''}PoPs are tried in the order of pops")
     for n, one in enumerate(geoip.overrides):
         if one.asn is not None and not geoip.asn:
             judging.note(("geoip", "overrides", n, "asn"), "no database of geoip.asn says which clients these are")

@@ -94,7 +94,10 @@ class Gateway(Section):
     """Its name in `via`. A request that has been by this name is answered 508: give each gateway its own. Left out: `isochrone-` and 16
     random digits, others at each start."""
     location: Place | None = None
-    """Where it stands. Clients with a private or loopback address stand here too; `leg: gateway-pop` needs it."""
+    """Where it stands, else where its `pop` is. Clients with a private or loopback address stand here too; `leg: gateway-pop` needs it."""
+    pop: Name | None = None
+    """The PoP in which it stands, one of `pops`. What it measures of its own paths to the others then says where clients near that PoP are
+    best served, as its `paths` do; where both know a path the measured one counts."""
     zone: Name | None = None
     """The zone it runs in, as endpoints carry it (`topology.kubernetes.io/zone`). `services[].prefer_zone` needs it."""
     workers: Annotated[int | Literal["auto"], units.WORKERS] = "auto"
@@ -266,6 +269,9 @@ class Pop(Section):
     """Where clients reach this PoP by themselves. Routes with `mode: redirect` need it."""
     capacity: Capacity | None = None
     """What may be in flight in this PoP, all services together. Absent: no bound."""
+    paths: Annotated[tuple[tuple[str, Duration], ...], units.PATHS] = ()
+    """Round trips from here to other PoPs, as they were measured: `{nyc: 84ms}`. They hold for the way back too, unless that PoP says
+    otherwise. By them estimates for clients near here (`leg: client-pop`) are mended, and it is known which PoP takes over best."""
     kubernetes: KubernetesAccess | None = None
     """The cluster in this PoP; backends may then name its Services."""
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gateway.config._leaves import PRINTABLE, Leaf, as_is, choice, matched, pairs, share, text
-from gateway.model import Address, Network, Statuses
+from gateway.config._leaves import PRINTABLE, Leaf, as_is, choice, duration, matched, pairs, share, text
+from gateway.model import Address, Duration, Network, Statuses
 from geoip.countries import COUNTRIES, GROUPS
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
@@ -166,6 +166,20 @@ def _read_workers(raw: Any, _: Path) -> int | str:
     raise ValueError
 
 
+def _read_paths(raw: Any, folder: Path) -> tuple[tuple[str, Duration], ...]:
+    """Sorted pairs: those can be compared and hashed."""
+    if not isinstance(raw, dict):
+        raise ValueError
+    found = []
+    for name, value in sorted(raw.items()):
+        try:
+            found.append((name, PATH_MS.parse(value, folder)))
+        except ValueError:
+            came = repr(value) if isinstance(value, str | int | float) else "no duration"
+            raise ValueError(f"must have {PATH_MS.legal} at {name!r}, got {came}") from None
+    return tuple(found)
+
+
 def _read_flag(raw: Any, _: Path) -> bool:
     if not isinstance(raw, bool):
         raise ValueError
@@ -244,4 +258,11 @@ PROBE_HEADERS = pairs("header", _TOKEN, {"host": "use `host`", **_FRAMING})
 MODE = text('the mode of a file in octal and in quotes, such as "0660"', r"0[0-7]{3}")
 _USER = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}"
 OWNER = text("a user, user:group or :group, by name or number, such as isochrone:www-data", rf"{_USER}(:{_USER})?|:{_USER}")
+PATH_MS = duration("0.1ms", "10s")
+PATHS = Leaf(
+    _read_paths,
+    "a mapping of names of PoPs to round trips, such as {nyc: 84ms}",
+    {"type": "object", "additionalProperties": dict(PATH_MS.schema)},
+    lambda paths: {name: str(trip) for name, trip in paths},
+)
 QUERY = pairs("query", r"[^\x00-\x20\x7f-\x9f\u2028\u2029&=#]{1,128}", {})

@@ -66,6 +66,7 @@ class Place:
 class Gateway:
     name: str | None = None
     location: Place | None = None
+    pop: str | None = None  # in which it stands
     zone: str | None = None
     workers: int | Literal["auto"] = "auto"
 
@@ -137,6 +138,7 @@ class Pop(Named):
     continent: str | None = None
     public_url: str | None = None
     capacity: Capacity | None = None
+    paths: tuple[tuple[str, Duration], ...] = ()  # round trips to other PoPs
     kubernetes: KubernetesAccess | None = None
 
 

@@ -265,6 +265,38 @@ def test_a_header_says_who_the_client_is(client):
     assert site_of(client, "tenant", GERMAN) == "fra"
 
 
+# Paths between PoPs
+
+
+def paths_of(gateway, address):
+    """What the paths of a client are taken for, by PoP."""
+    return {one["pop"]: one["path_ms"] for one in gateway.admin(f"/explain?client={address}&host=plain")["candidates"]}
+
+
+def test_a_gateway_in_a_pop_tells_by_its_own_paths_of_the_clients_near_it(world, folder, sites):
+    """They are those of one machine, so from Frankfurt the whole world is next door, as far as light allows. Of others it knows nothing."""
+    (folder / "standing").mkdir()
+    plain, lights_ms = paths_of(world, GERMAN), {"nyc": 66, "tyo": 100}
+    with start(folder / "standing", sites, WORLD.replace("{{workers: 1}}", "{{workers: 1, pop: fra}}")) as gateway:
+        eventually(lambda: all(paths_of(gateway, GERMAN)[pop] < ms for pop, ms in lights_ms.items()), "the paths are measured")
+        assert paths_of(gateway, GERMAN)["fra"] == plain["fra"]
+        assert paths_of(gateway, JAPANESE) == paths_of(world, JAPANESE)
+        assert gateway.admin("/explain?client=127.0.0.1&host=plain")["location"]["override"] == "gateway.pop"
+
+
+def test_written_paths_say_who_takes_over(folder, sites):
+    """From Frankfurt, as if, Tokyo is behind a fast cable and New York behind a slow one."""
+    (folder / "written").mkdir()
+    text = WORLD.replace("country: DE, public_url", "country: DE, paths: {{nyc: 180ms, tyo: 100ms}}, public_url")
+    with start(folder / "written", sites, text) as gateway:
+        client = Client(gateway.port)
+        assert site_of(client, "plain", GERMAN) == "fra"
+        with drained(gateway, "fra"):
+            assert {site_of(client, "plain", GERMAN) for _ in range(20)} == {"tyo"}
+            assert {site_of(client, "plain", AMERICAN) for _ in range(20)} == {"nyc"}
+        client.close()
+
+
 # Penalties
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 INTERCEPT, SLOPE, ABROAD = 5.41, 0.0177, 4.96  # of the prior
 BORDERS = {("DE", "FR"): 12, ("DE", "US"): 12, ("FR", "US"): 3}  # beside ABROAD; of others nothing is known
+NEAR, NEAR_MS, NEXT_MS = 5, 20, 40  # landmarks
 RADIUS_KM, STEPS = 6371.0088, 7  # of the earth; versions' times that requests are spread over
 
 
@@ -30,11 +31,64 @@ def kilometres(one, other):
 
 def estimate(world, site, client, age):
     path, service = site.time(age)
-    here, there = world.gateway if world.is_gateway_leg else client.place and client.place[:2], world.places[site.pop]
-    prior = INTERCEPT + SLOPE * (kilometres(here, there.at) if here else math.pi * RADIUS_KM)
-    if client.place and not world.is_gateway_leg and client.country not in (None, there.country):
-        prior += ABROAD + BORDERS.get(tuple(sorted((client.country, there.country or ""))), 0)
+    here = world.gateway if world.is_gateway_leg else client.place and client.place[:2]
+    if here is None:
+        prior = INTERCEPT + SLOPE * math.pi * RADIUS_KM
+    elif world.is_gateway_leg:
+        prior = INTERCEPT + SLOPE * kilometres(here, world.places[site.pop].at)
+    else:
+        prior = by_landmarks(world, client, site.pop, near(world, client, age), path)
     return (path if world.is_gateway_leg and path >= 0 else prior) + service + site.penalty
+
+
+def from_client(world, client, pop):
+    there = world.places[pop]
+    border = 0 if client.country in (None, there.country) else ABROAD + cost(client.country, there.country)
+    return INTERCEPT + SLOPE * kilometres(client.place[:2], there.at) + border
+
+
+def between(world, one, other):
+    one, other = world.places[one], world.places[other]
+    is_home = one.country is not None and one.country == other.country
+    return INTERCEPT + SLOPE * kilometres(one.at, other.at) + (0 if is_home else ABROAD + cost(one.country, other.country))
+
+
+def cost(one, other):
+    return BORDERS.get(tuple(sorted((one or "", other or ""))), 0)
+
+
+def known(world, one, other, measured):
+    """None: nobody knows."""
+    if one == other:
+        return None
+    if one == world.gateway_pop and measured >= 0:
+        return measured
+    said = {(b, a): ms for a, b, ms in world.paths} | {(a, b): ms for a, b, ms in world.paths}
+    return said.get((one, other))
+
+
+def near(world, client, age):
+    """[(landmark, prior)], and the one that is next to the client with the path to it."""
+    landmarks = {pop for a, b, _ in world.paths for pop in (a, b)} | {world.gateway_pop} - {None}
+    found = sorted((from_client(world, client, pop), pop) for pop in landmarks)[:NEAR]
+    homes = {pop: next((site for sites in world.services for site in sites if site.pop == pop), None) for _, pop in found}
+    paths = [
+        (by_landmarks(world, client, pop, (found, None), -1 if homes[pop] is None else homes[pop].time(age)[0]), pop) for _, pop in found
+    ]
+    return found, min(paths, key=lambda one: one[0], default=None)
+
+
+def by_landmarks(world, client, pop, of_client, measured):
+    found, next_to = of_client
+    ms, least = from_client(world, client, pop), max(2, 0.0105 * kilometres(client.place[:2], world.places[pop].at))
+    terms = [(math.exp(-far / NEAR_MS), known(world, one, pop, measured) / between(world, one, pop)) for far, one in found
+             if known(world, one, pop, measured) is not None]  # fmt: skip
+    if found:
+        ms = max(least, ms * (1 + sum(weight * ratio for weight, ratio in terms)) / (1 + sum(weight for weight, _ in terms)))
+    if next_to is not None and ms > next_to[0] and known(world, next_to[1], pop, measured) is not None:
+        part = math.exp(-next_to[0] / NEXT_MS)
+        ms = max(least, (1 - part) * ms + part * (next_to[0] + known(world, next_to[1], pop, measured)))
+    return ms
 
 
 def is_available(site):

@@ -107,6 +107,8 @@ class World:
     affinity: str | None = None
     within: float = 0.0  # ms
     gateway: tuple[float, float] | None = None
+    gateway_pop: int | None = None
+    paths: tuple[tuple[int, int, float], ...] = ()  # round trips between PoPs, ms
     is_gateway_leg: bool = False
     begun: int = 1024  # 1024ths of its time that the newest version has been in force
 
@@ -136,7 +138,20 @@ def build(world: World, figures: Figures | None = None) -> Table:
         affinity=AffinitySpec(world.affinity, "" if world.affinity == "client" else "who", world.within) if world.affinity else None,
     )
     pins = (world.pin,) if world.pin else ()
-    spec = TableSpec(1, tuple(pops), services, (route,), INTERCEPT, SLOPE, ABROAD, BORDERS, gateway=world.gateway, pins=pins)
+    spec = TableSpec(
+        1,
+        tuple(pops),
+        services,
+        (route,),
+        INTERCEPT,
+        SLOPE,
+        ABROAD,
+        BORDERS,
+        gateway=world.gateway,
+        gateway_pop=world.gateway_pop,
+        paths=world.paths,
+        pins=pins,
+    )
     return Table(spec, figures)
 
 
@@ -178,7 +193,7 @@ def shares_of(explained) -> dict[int, float]:
 # Each world has some of the features and lacks the others (swarm testing: Groce et al., ISSTA 2012): with all of them at once a drain or
 # a dead PoP hides nearly everything else.
 
-FEATURES = ("capacity", "weights", "health", "drains", "shed", "times", "leg", "affinity", "pin", "rules", "services")
+FEATURES = ("paths", "capacity", "weights", "health", "drains", "shed", "times", "leg", "affinity", "pin", "rules", "services")
 NEAR = st.tuples(st.floats(48, 52), st.floats(4, 12))  # near each other, so that windows hold several
 ANYWHERE = st.tuples(st.floats(-80, 80), st.floats(-180, 180))
 WINDOWS = st.sampled_from([0.0, 2.0, 5.0, 5.0, 20.0])
@@ -212,7 +227,7 @@ def sites(draw, pop: int, on: frozenset[str]):
 def places(draw, on: frozenset[str]):
     lat, lon = draw(NEAR)
     high = draw(HIGHS) if "capacity" in on else 0
-    country = draw(st.sampled_from([None, "DE", "FR"])) if "rules" in on else None
+    country = draw(st.sampled_from([None, "DE", "FR"])) if on & {"rules", "paths"} else None
     return Place(lat, lon, "drains" in on and draw(st.integers(0, 3)) == 0, high, draw(IN_FLIGHT), country)
 
 
@@ -225,6 +240,13 @@ def rules(draw, n: int):
         pops = draw(st.frozensets(st.integers(0, n - 1)))
         found.append(Rule(pops, countries and frozenset(countries), continents and frozenset(continents)))
     return (*found, *draw(st.sampled_from([(Rule(),), (Rule(),), ()]))) or (Rule(),)
+
+
+@st.composite
+def paths(draw, n: int):
+    """Some with a word on the way back, some without."""
+    ends = st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)).filter(lambda pair: pair[0] != pair[1])
+    return tuple((*pair, draw(st.sampled_from([0.5, 8.0, 30.0, 250.0]))) for pair in draw(st.lists(ends, unique=True, max_size=2 * n)))
 
 
 @st.composite
@@ -247,6 +269,8 @@ def worlds(draw, max_pops: int = 5, features=FEATURES):
         affinity=draw(st.sampled_from(["cookie", "header", "client"])) if "affinity" in on else None,
         within=draw(st.sampled_from([0.0, 20.0])) if "affinity" in on else 0.0,
         gateway=draw(st.none() | NEAR) if "leg" in on else None,
+        gateway_pop=draw(st.none() | st.integers(0, n - 1)) if "paths" in on else None,
+        paths=draw(paths(n)) if "paths" in on else (),
         is_gateway_leg="leg" in on,
         begun=draw(st.integers(0, 1023)),
     )

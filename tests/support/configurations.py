@@ -242,6 +242,8 @@ def configurations(draw: Draw, around: Around) -> Said:
             name=name,
             public_url=one(draw, *TEXTS[units.URL]) if has_urls else None,
             capacity=maybe(draw, lambda: capacity(draw)),
+            # Light takes 134 ms to the other side of the earth and back.
+            paths=maybe(draw, lambda name=name: {other: one(draw, "134ms", "10s") for other in names if other != name}),
             kubernetes=None,
         )
         for name in names
@@ -254,6 +256,7 @@ def configurations(draw: Draw, around: Around) -> Said:
             workers=one(draw, *around.workers),
             zone=zone,
             location={"lat": 90, "lon": -180} if is_located else None,
+            pop=one(draw, None, *names),
         ),
         "listeners": listeners(draw, around),
         "geoip": maybe(draw, lambda: geoip(draw, names)),

@@ -334,7 +334,7 @@ def _override_of(config: Config | None, address: str, found: Found) -> str | Non
         return f"AS {found.asn}"
     if any(one.prefix is None and one.asn is None and one.country == found.country for one in overrides):
         return f"country {found.country}"
-    return "gateway.location"
+    return "gateway.location" if config.gateway.location is not None else "gateway.pop"
 
 
 def point_of(found: Found) -> Point | None:

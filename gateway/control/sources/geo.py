@@ -170,6 +170,6 @@ def pins_of(config: Config) -> list[Pin]:
 
 
 def home_of(config: Config) -> tuple[float, float] | None:
-    """Where private clients stand."""
-    place = config.gateway.location
+    """Where this gateway stands, and private clients with it."""
+    place = config.gateway.location or next((pop for pop in config.pops if pop.name == config.gateway.pop), None)
     return None if place is None else (place.lat, place.lon)

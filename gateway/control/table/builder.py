@@ -112,11 +112,8 @@ def build(config: Config, world: World, rows: Rows, generation: int, affinity_ke
     services = {service.name: number for number, service in enumerate(config.services)}
     building = _Building(config, world, rows, numbers, services, {})
     # What the configuration alone says: thousands of rules over hundreds of PoPs take seconds, and a drain changes none.
-    routes = (
-        before.spec.routes
-        if before is not None and before.config is config
-        else tuple(spec for route in config.routes for spec in _routes(route, building))
-    )
+    known = before.spec if before is not None and before.config is config else None
+    routes = tuple(spec for route in config.routes for spec in _routes(route, building)) if known is None else known.routes
     spec = TableSpec(
         generation=generation,
         pops=tuple(_pop(pop, building, affinity_key) for pop in config.pops),
@@ -127,6 +124,8 @@ def build(config: Config, world: World, rows: Rows, generation: int, affinity_ke
         abroad_ms=PRIOR[2],
         borders=PRIOR[3],
         gateway=home_of(config),
+        gateway_pop=None if config.gateway.pop is None else numbers.get(config.gateway.pop),
+        paths=_paths(config, numbers) if known is None else known.paths,
         pins=tuple(tuple(numbers[pop] for pop in pin.pops) for pin in config.geoip.pins),
     )
     return Built(config, spec, frozenset(world.drained), building.parts, frozenset(building.used))
@@ -144,6 +143,13 @@ def _build_again(before: Built, world: World, rows: Rows, generation: int) -> Bu
     )
     spec = replace(before.spec, generation=generation, services=services)
     return Built(config, spec, before.drained, building.parts, before.others)
+
+
+def _paths(config: Config, numbers: Mapping[str, int]) -> tuple[tuple[int, int, float], ...]:
+    """Of those PoPs that are there: another source may have refused one."""
+    return tuple(
+        (numbers[pop.name], numbers[name], float(trip) * 1000) for pop in config.pops for name, trip in pop.paths if name in numbers
+    )
 
 
 def _high(capacity: model.Capacity | None) -> int:

@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 import pytest
 
 from gateway.config import load
+from gateway.control.operator.offline import situation_of
 from gateway.demo import edge, places
 from gateway.demo.edge import Database, Edge
 from gateway.errors import StartError
+from routing_core import explain
 from tests.unit.gateway.demo_server import server
 
 POPS, CLIENTS = places.pops(), places.clients()
@@ -26,6 +28,18 @@ def test_the_configuration_is_one_without_a_database(tmp_path):
     assert {backend.pop: backend.endpoints[0].port for backend in config.services[0].backends} == PORTS
     assert [(str(one.prefix).partition("/")[0], one.country) for one in config.geoip.overrides] == [(c.address, c.country) for c in CLIENTS]
     assert (config.listeners[0].bind.port, config.admin.bind.port, config.debug_headers) == (20010, 20011, True)
+
+
+def test_without_frankfurt_its_european_clients_go_where_it_is_fastest(tmp_path):
+    """Tokyo is no farther from Stockholm than Virginia by much, and takes two and a half times as long."""
+    path = tmp_path / "demo.yaml"
+    path.write_text(edge.configuration(POPS, CLIENTS, PORTS, 20010, 20011, None))
+    table, trips = situation_of(load(path).config)[0].table, places.round_trips()
+    for client in CLIENTS:
+        if client.city in ("Stockholm", "Warsaw", "London", "Paris", "Istanbul", "Cairo"):
+            explained = explain(table, 0, (client.lat, client.lon, 0.0), country=client.country, left_out=["fra"])
+            fastest = min((trips[client.city, pop.name], pop.name) for pop in POPS if pop.name != "fra")
+            assert explained.pop == fastest[1] == "iad", client.city
 
 
 def test_the_configuration_names_the_database_whatever_its_path(tmp_path):

@@ -118,6 +118,8 @@ def test_what_is_refused_anew_is_refused_again(change, nothing_left):
         lambda spec, figures: dataclasses.replace(spec, gateway=None),
         lambda spec, figures: dataclasses.replace(spec, intercept_ms=1.0),
         lambda spec, figures: dataclasses.replace(spec, abroad_ms=9.0),
+        lambda spec, figures: dataclasses.replace(spec, paths=((3, 2, 9.0),)),
+        lambda spec, figures: dataclasses.replace(spec, gateway_pop=1),
         lambda spec, figures: dataclasses.replace(spec, borders=BordersSpec(("GB DE", "SG"), ((2,), (30, 0)))),
         lambda spec, figures: dataclasses.replace(spec, pops=(dataclasses.replace(spec.pops[0], is_drained=True), *spec.pops[1:])),
         lambda spec, figures: dataclasses.replace(

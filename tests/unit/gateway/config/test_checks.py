@@ -31,11 +31,22 @@ def steered(text, service="service: shop"):
     return f"[{{{service}, steering: {{{text}}}}}]"
 
 
+def pathed(text, instead=""):
+    """Both PoPs, and the paths of the first."""
+    return f"[{{name: fra, lat: 50, lon: 8, country: DE, paths: {instead or f'{{{text}}}'}}}, {{name: nyc, lat: 40, lon: -74}}]"
+
+
 FRA_URL = "[{name: fra, lat: 50, lon: 8, country: DE, public_url: 'https://fra.b'}, {name: nyc, lat: 40, lon: -74, country: US}]"
 SPLIT = "split: [{service: shop}, {service: api, weight: 0}]"
 RING = ", ".join(f'{{name: s{n}, backends: [{{pop: fra, endpoints: ["a:1"]}}], on_unavailable: [s{n + 1}]}}' for n in range(65))
 K8S = "{service: web, port: http}"
 FAULTS = [
+    ({"gateway": "{pop: frra}"}, "gateway.pop: must be one of pops: fra, nyc, got 'frra', did you mean fra?"),
+    ({"pops": pathed("lon: 84ms")}, "pops.fra.paths.lon: must be one of pops: fra, nyc, got 'lon'"),
+    ({"pops": pathed("fra: 84ms")}, "pops.fra.paths.fra: must be a path to another PoP, got one to itself"),
+    ({"pops": pathed("nyc: 30ms")}, "pops.fra.paths.nyc: must be at least 41.5ms, which is what light takes, got '30ms'"),
+    ({"pops": pathed("nyc: 84")}, "pops.fra.paths: must have a duration from 0.1ms to 10s, such as 250ms, 10s, 2m or 1h at 'nyc', got 84"),
+    ({"pops": pathed("", "[nyc]")}, "pops.fra.paths: must be a mapping of names of PoPs to round trips, such as {nyc: 84ms}, got a list"),
     ({"pops": "[]"}, "pops: must have at least one item"),
     ({"routes": ""}, "routes: must have at least one item"),
     (
@@ -171,6 +182,8 @@ def test_fault(more, words):
         {"listeners": '[{name: a, bind: "0.0.0.0:1"}, {name: b, bind: "[::]:1"}]'},
         {"routes": "[{service: shop, steering: {jurisdiction: {continents: [EU, NA], countries: [US]}}}]"},
         {"routes": "[{service: shop, steering: {leg: gateway-pop}}]", "gateway": "{location: {lat: 1, lon: 1}}"},
+        {"routes": "[{service: shop, steering: {leg: gateway-pop}}]", "gateway": "{pop: nyc}"},
+        {"pops": pathed("nyc: 42ms"), "gateway": "{pop: nyc}"},
         {
             "pops": "[{name: fra, lat: 50, lon: 8, kubernetes: {context: x}}, {name: nyc, lat: 1, lon: 1}]",
             "services": f"[{{name: shop, backends: [{{pop: fra, kubernetes: {K8S}}}, {{pop: nyc, endpoints: ['a:1']}}]}}]",

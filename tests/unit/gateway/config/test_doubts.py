@@ -67,6 +67,10 @@ def test_no_doubt(more):
             {"geoip": "{}", "gateway": "{location: {lat: 1, lon: 1}}"},
             "geoip: only private addresses will have a location, gateway.location: for others PoPs are tried in the order of pops",
         ),
+        (
+            {"geoip": "{}", "gateway": "{pop: fra}"},
+            "geoip: only private addresses will have a location, gateway.pop: for others PoPs are tried in the order of pops",
+        ),
         ({"geoip": "{overrides: [{asn: 64500, lat: 1, lon: 1}]}"}, "geoip.overrides[0].asn: no database of geoip.asn says which clients"),
         ({"geoip": "{overrides: [{country: DE, lat: 1, lon: 1}]}"}, "geoip.overrides[0].country: no database of geoip.city says which"),
         ({"affinity_key": "/nowhere/key"}, "affinity_key: there is no file /nowhere/key now"),

@@ -16,7 +16,7 @@ from tests.checks import config_docs
 
 EXAMPLES = sorted(Path("docs/examples").glob("*.yaml"))
 FULL = """
-gateway: {name: edge-1, location: {lat: 50.11, lon: 8.68}, zone: eu-central-1a, workers: 2}
+gateway: {name: edge-1, location: {lat: 50.11, lon: 8.68}, pop: fra, zone: eu-central-1a, workers: 2}
 listeners: [{name: web, bind: "0.0.0.0:8080"}, {name: local, bind: "unix:/run/isochrone.sock"}]
 client_ip: {trusted_proxies: [10.0.0.0/8, "2001:db8::/32"], forwarded_hops: 2, header: forwarded}
 geoip:
@@ -36,6 +36,7 @@ pops:
     country: US
     public_url: "https://nyc.example.com/"
     capacity: {requests_in_flight: 2000, low: 70%}
+    paths: {fra: 84.5ms}
 services:
   - name: shop
     health: {path: /healthz, host: shop, expect: [200, 300-399], interval: 5s, timeout: 500ms, jitter: 20%}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gateway.config import _leaves as leaves
 from gateway.config import _units as units
 from gateway.config._leaves import Leaf
-from gateway.model import Address, Statuses
+from gateway.model import Address, Duration, Statuses
 
 FOLDER = Path("/etc/isochrone")
 DURATION = leaves.duration("0s", "168h")
@@ -97,6 +97,8 @@ TAKEN = [
     (units.WORDS, "arn:aws:eks/x@y", "arn:aws:eks/x@y"),
     (units.HEADERS, {"x-b": "1", "X-A": "é"}, (("X-A", "é"), ("x-b", "1"))),
     (units.QUERY, {"a": ""}, (("a", ""),)),
+    (units.PATHS, {"nyc": "84ms", "fra": "0.1ms"}, (("fra", Duration(0.0001)), ("nyc", Duration(0.084)))),
+    (units.PATHS, {}, ()),
 ]
 
 REFUSED = [
@@ -145,6 +147,7 @@ REFUSED = [
     *((units.METHOD, raw) for raw in ("get", "", "A B", 1)),
     *((units.HEADERS, raw) for raw in ([], "a", {"a b": "x"}, {"Host": "x"}, {"a": 1}, {"a": "x\ny"})),
     *((units.QUERY, raw) for raw in ({"a=b": "x"}, {"a": None})),
+    *((units.PATHS, raw) for raw in ([], "84ms", {"nyc": 84}, {"nyc": "84"}, {"nyc": "0ms"}, {"nyc": "11s"}, {"nyc": None}, {"nyc": {}})),
 ]
 
 
@@ -171,6 +174,12 @@ def test_refusals_help():
         (units.BIND, "unix:/" + "x" * 200, "at most 107 bytes"),
         (units.BIND, "[::ffff:127.0.0.1]:80", "written as IPv4, 127.0.0.1:80"),
         (units.HEADERS, {"host": "x"}, "use `hosts`"),
+        (
+            units.PATHS,
+            {"fra": "3ms", "nyc": "84"},
+            "must have a duration from 0.1ms to 10s, such as 250ms, 10s, 2m or 1h at 'nyc', got '84'",
+        ),
+        (units.PATHS, {"nyc": ["84ms"]}, "at 'nyc', got no duration"),
         (units.URL, "https://fra.b:0", "a port from 1 to 65535"),
     ]:
         with pytest.raises(ValueError, match=re.escape(hint)):

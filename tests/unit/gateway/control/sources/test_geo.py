@@ -223,6 +223,12 @@ def test_location_and_overrides():
     assert home_of(config_of()) is None
 
 
+def test_a_gateway_without_a_location_is_where_its_pop_is():
+    (fra, _) = config_of().pops
+    assert home_of(config_of(gateway="{pop: fra}")) == (fra.lat, fra.lon)
+    assert home_of(config_of(gateway="{pop: fra, location: {lat: 1, lon: 2}}")) == (1, 2)
+
+
 def test_overrides_by_system_and_by_country():
     config = config_of(
         geoip="{overrides: [{asn: 64500, lat: 1, lon: 2, country: FR}, {asn: 64501, lat: 3, lon: 4}, {country: CH, lat: 5, lon: 6}]}"

@@ -8,7 +8,7 @@ from gateway.control.sources.world import Known, Origin, World
 from gateway.control.table.affinity import cookie_value
 from gateway.control.table.builder import build, fallbacks_of, rules_of
 from gateway.control.table.rows import Rows
-from gateway.model import Match, Service
+from gateway.model import Duration, Match, Service
 from k8s import State
 from routing_core import PRIOR, AffinitySpec, Figures, RuleSpec, Table, explain, match
 from tests.unit.gateway.control.helpers import TWO_POPS, config_of, known
@@ -39,6 +39,22 @@ def test_pops_services_and_routes_keep_their_order_and_the_table_takes_them(rows
     assert [pop.country for pop in spec.pops] == ["DE", "US"]
     assert spec.gateway == (1, 2)
     assert [(item.identity.address, service.name) for item, _, service in built.selected] == [("192.0.2.1", "shop")]
+
+
+def test_paths_and_where_the_gateway_stands_are_numbers_of_pops(rows):
+    """In milliseconds, and of PoPs that are there alone: another source may have been refused one."""
+    config = config_of(gateway="{pop: nyc}")
+    fra, nyc = config.pops
+    fra = replace(fra, paths=(("nyc", Duration(0.0845)), ("gone", Duration(0.01))))
+    config = replace(config, pops=(fra, nyc))
+    built = build(config, World(), rows, 1)
+    assert built.spec.paths == ((0, 1, 84.5),)
+    assert (built.spec.gateway_pop, built.spec.gateway) == (1, (nyc.lat, nyc.lon))
+    world = World()
+    world.drained.add("fra")
+    assert build(config, world, rows, 2, before=built).spec.paths is built.spec.paths
+    assert build(replace(config, gateway=replace(config.gateway, pop="gone")), World(), rows, 3).spec.gateway_pop is None
+    assert build(config_of(), World(), rows, 4).spec.paths == ()
 
 
 def test_used_rows_are_those_of_the_table_and_the_same_next_time(rows):
