@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from tests.support.stopping import wait_stopped
+
 ROOT = Path(__file__).resolve().parents[2]
 POLL_S = 0.02
 
@@ -67,6 +69,7 @@ class Program:
     def pause(self) -> None:
         """Stops it in its tracks: its sockets stay open and answer nothing."""
         self.signal(signal.SIGSTOP)
+        wait_stopped(self.pid)
 
     def resume(self) -> None:
         self.signal(signal.SIGCONT)

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 from aiohttp import web
 
 from tests.support.forked import Forked
+from tests.support.stopping import wait_stopped
 
 DEADLINE_S = 20.0
 
@@ -324,6 +325,8 @@ class Served:
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
+        if number == signal.SIGSTOP:
+            wait_stopped(self.process.pid)
 
     def wait_exit(self, deadline_s: float = DEADLINE_S) -> int:
         return self.process.wait(deadline_s)

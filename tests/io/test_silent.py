@@ -12,6 +12,7 @@ from collections import Counter
 import pytest
 
 from tests.io.serving import CONFIG, Client, backends, eventually, free_port, served
+from tests.support.stopping import wait_stopped
 
 pytestmark = pytest.mark.slow
 
@@ -62,6 +63,8 @@ class Process:
 
     def signal(self, number):
         self._process.send_signal(number)
+        if number == signal.SIGSTOP:
+            wait_stopped(self._process.pid)
 
     def close(self):
         self._process.kill()
