@@ -2,11 +2,14 @@
 
     python -m bench.steering                        # regret on every set of bench/data with 12, 25 and 50 PoPs, and all scenarios
     python -m bench.steering --data DIR --pops N --json OUT --picks FILE        # regret alone
+    python -m bench.steering --down best --clients EU --paths known             # the same of a part, with one or the other changed
     python -m bench.steering --scenario pop-dies --svg OUT                      # one scenario alone
     python -m bench.steering --real                                             # the simulator against processes alone
 
 Regret: the round trip to the PoP a request goes to less the lowest one of its client. Policies: every PoP alike (random), the PoP nearest
 to the middle of the client's country (centroid), the nearest (nearest), the product's own decision by its prior alone (ours), the best.
+The same where the PoPs know the paths among each other (ours, by paths). With --down a PoP of each client serves nobody: its best one, or
+the one to which the policy would send it; the regret is then against the best of the others.
 DIR: one set, or a folder of sets, as bench/data/README.md describes them; N: the PoPs are the places whose pop_set is at most N. The
 picks of one setting are client, pop, share: ids of places.csv and what share of the client's requests ours sends there, so that
 anyone may compute the regret himself.
@@ -28,6 +31,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +42,14 @@ from bench.steering.outcome import Outcome
 from bench.steering.real import LONG, compare
 from bench.steering.regret import judge
 from bench.steering.scenarios import SCENARIOS
+from geoip.countries import CONTINENTS
 
 DATA = Path("bench/data")
 RESULTS = Path("bench/results")
 POP_COUNTS = (12, 25, 50)
 WORLD, WORLD_POPS = "wondernetwork-2018-11", 12
+OURS = {"ours": policies.ours, "ours, by paths": policies.ours_by_paths}
+LEFT_OUT = {"known": "ours", "unknown": "ours, by paths"}  # of what is printed
 
 
 def arguments(given: Sequence[str]) -> argparse.Namespace:
@@ -51,6 +58,9 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=DATA, metavar="DIR", help="a set, or a folder of sets; default %(default)s")
     parser.add_argument("--pops", type=int, action="append", metavar="N", help="how many PoPs; default 12, 25 and 50")
     parser.add_argument("--window", type=float, metavar="MS", help="of ours, instead of the default: what would another be worth")
+    parser.add_argument("--down", choices=("best", "own"), help="each client's best PoP is down, or the one it would be sent to")
+    parser.add_argument("--clients", choices=CONTINENTS, metavar="CONTINENT", help=f"of one alone: {', '.join(CONTINENTS)}")
+    parser.add_argument("--paths", choices=("known", "unknown"), help="among the PoPs; default: both, and the picks are of unknown ones")
     parser.add_argument("--picks", type=Path, metavar="FILE", help="CSV of ours; wants one set and one number of PoPs")
     parser.add_argument("--scenario", action="append", default=[], choices=SCENARIOS, metavar="NAME", help=", ".join(SCENARIOS))
     parser.add_argument("--real", action="store_true", help="a gateway and six PoPs as processes: do they do what is simulated?")
@@ -69,19 +79,33 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     return found
 
 
-def judged(measured: Measured, n_pops: int, window_ms: float | None) -> report.Judged:
+def judged(measured: Measured, n_pops: int, options: argparse.Namespace) -> report.Judged:
     setting = measured.setting(n_pops)
-    shares = {name: policy(setting) for name, policy in policies.POLICIES.items()}
-    if window_ms is not None:
-        shares["ours"] = policies.ours(setting, window_ms)
-    return report.Judged(setting, shares, judge(setting, shares))
+    if options.clients is not None:
+        setting = setting.within(options.clients)
+    asked = {name: policy for name, policy in policies.POLICIES.items() if name != LEFT_OUT.get(options.paths)}
+    if options.window is not None:
+        asked |= {name: partial(OURS[name], window_ms=options.window) for name in OURS if name in asked}
+    if options.down == "best":
+        setting = setting.without(setting.rtt_ms.argmin(axis=1).tolist())
+    shares = {name: policy(setting) for name, policy in asked.items()}
+    if options.down != "own":
+        return report.Judged(setting, shares, judge(setting, shares))
+    # Each without its own, and beside the nearest without that one.
+    figures = {}
+    for name, policy in asked.items():
+        alone = setting.without(shares[name].argmax(axis=1).tolist())
+        shares[name] = policy(alone)
+        figures[name] = judge(alone, {"nearest": policies.nearest(alone), name: shares[name]})[name]
+    return report.Judged(setting, shares, figures)
 
 
 def write_picks(path: Path, one: report.Judged) -> None:
+    ours = next(name for name in OURS if name in one.shares)
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(("client", "pop", "share"))
-        for client, shares in zip(one.setting.clients, one.shares["ours"].tolist(), strict=True):
+        for client, shares in zip(one.setting.clients, one.shares[ours].tolist(), strict=True):
             rows.writerows((client.id, pop.id, repr(share)) for pop, share in zip(one.setting.pops, shares, strict=True) if share > 0)
 
 
@@ -121,7 +145,9 @@ def main(given: Sequence[str]) -> int:
         sets = sets_in(options.data) if options.wants_regret else []
         if options.picks and (len(sets) != 1 or len(options.pops) != 1):
             raise ValueError(f"--picks: wants one set and one --pops, got {len(sets)} and {len(options.pops)}")
-        found = [judged(measured, n_pops, options.window) for measured in sets for n_pops in options.pops]
+        if options.svg and options.down == "own":
+            raise ValueError("--svg: not with --down own, where each policy is judged by other regrets")
+        found = [judged(measured, n_pops, options) for measured in sets for n_pops in options.pops]
     except ValueError as error:
         print(f"bench.steering: {error}", file=sys.stderr)
         return 2
@@ -132,6 +158,8 @@ def main(given: Sequence[str]) -> int:
         "bench": "steering",
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": command,
+        "down": options.down,
+        "clients": options.clients,
         "machine": machine(),
         "versions": versions(),
         "limits": report.LIMITS,

@@ -12,6 +12,7 @@ from gateway.config import parse
 from gateway.model import Config
 
 SERVICE = "all"
+LEAST_MS = 0.1  # of a path, as a configuration takes it
 
 
 def name_of(place: Place) -> str:
@@ -30,6 +31,7 @@ def text_of(
     n_endpoints: int = 1,  # in each PoP, at most 254
     endpoints: Sequence[str] | None = None,  # one of each PoP instead, with its port
     capacity: Sequence[int | None] | None = None,  # requests in flight of each PoP
+    paths_ms: Sequence[tuple[int, int, float]] = (),  # round trips between PoPs, by their numbers
     service: Mapping[str, Any] | None = None,  # further keys of the service
     steering: Mapping[str, Any] | None = None,  # of the route
     top: Mapping[str, Any] | None = None,  # sections
@@ -39,10 +41,13 @@ def text_of(
     rooms = [None if n is None else {"requests_in_flight": n} for n in capacity or [None] * len(names)]
     written_out = [[f"{address_of(number, endpoint)}:80" for endpoint in range(n_endpoints)] for number in range(len(names))]
     found = [[one] for one in endpoints] if endpoints is not None else written_out
+    paths: dict[str, dict[str, str]] = {}
+    for one, other, ms in paths_ms:
+        paths.setdefault(names[one], {})[names[other]] = f"{max(ms, LEAST_MS):.3f}ms"
     written = {
         "listeners": [{"name": "web", "bind": "127.0.0.1:0"}],
         "pops": [
-            {"name": name, "lat": place.lat, "lon": place.lon, "country": place.country or None, "capacity": room}
+            {"name": name, "lat": place.lat, "lon": place.lon, "country": place.country or None, "capacity": room, "paths": paths.get(name)}
             for name, place, room in zip(names, pops, rooms, strict=True)
         ],
         "services": [

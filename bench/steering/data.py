@@ -11,7 +11,7 @@ import gzip
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from geoip.countries import COUNTRIES
 
 Floats = NDArray[np.float64]
+LIGHT_MS_PER_KM = 2 / 299.792458  # there and back, in empty space
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +54,27 @@ class Setting:
     pops: tuple[Place, ...]
     rtt_ms: Floats  # [client, PoP]
     paths_ms: tuple[tuple[int, int, float], ...] = ()  # between two PoPs, each pair once where it was measured
+    down: tuple[int, ...] = ()  # of each client the PoP that serves nobody; empty: all serve
 
     @property
     def regret_ms(self) -> Floats:
-        """[client, PoP]: above the lowest round trip of that client."""
-        return np.asarray(self.rtt_ms - self.rtt_ms.min(axis=1, keepdims=True))
+        """[client, PoP]: above the lowest round trip of that client to one that serves; 0 of the one that doesn't, where nobody goes."""
+        serving = self.rtt_ms.astype(float)
+        if self.down:
+            serving[np.arange(len(self.down)), self.down] = np.inf
+        regret = serving - serving.min(axis=1, keepdims=True)
+        return np.asarray(np.where(np.isfinite(regret), regret, 0.0))
+
+    def within(self, continent: str) -> Setting:
+        """With the clients of that continent, as the product's table has their countries. ValueError when there is none."""
+        kept = [number for number, place in enumerate(self.clients) if facts_of(place).get("continent") == continent]
+        if not kept:
+            raise ValueError(f"{self.name}: no client in {continent}")
+        return replace(self, clients=tuple(self.clients[number] for number in kept), rtt_ms=self.rtt_ms[kept])
+
+    def without(self, down: Sequence[int]) -> Setting:
+        """A PoP of each client down."""
+        return replace(self, down=tuple(map(int, down)))
 
 
 class Measured:
@@ -82,9 +99,10 @@ class Measured:
         pops = np.flatnonzero(is_pop)
         there, back = self.rtt_ms, self.rtt_ms.T
         rtt = np.where(np.isfinite(there), np.where(np.isfinite(back), (there + back) / 2, there), back)[:, pops]
-        between = rtt[pops]
-        pairs = ((i, j, float(between[i, j])) for i, j in itertools.combinations(range(len(pops)), 2))
-        paths = tuple(path for path in pairs if math.isfinite(path[2]))
+        between, places = rtt[pops], [(self.places[pop].lat, self.places[pop].lon) for pop in pops]
+        # No configuration takes what is faster than light: then a place is wrong.
+        is_known = between >= distances_km(places, places) * LIGHT_MS_PER_KM if places else between
+        paths = tuple((i, j, float(between[i, j])) for i, j in itertools.combinations(range(len(pops)), 2) if is_known[i, j])
         clients = np.flatnonzero(~is_pop & np.isfinite(rtt).all(axis=1))
         if not len(pops) or not len(clients):
             raise ValueError(f"{self.name}: {len(pops)} PoPs and {len(clients)} clients for {n_pops} PoPs")

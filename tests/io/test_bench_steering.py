@@ -114,6 +114,47 @@ def test_ours_is_the_cores_own_decision():
     assert 10 < estimates[0, 0] < 40 < 150 < estimates[0, 1]
 
 
+def test_a_pop_that_is_down_serves_nobody_whatever_the_policy():
+    """Paris for Berlin, Tokyo for Lyon."""
+    down = TWO.without([0, 1])
+    assert down.regret_ms.tolist() == [[0, 0], [0, 0]]  # of the one that serves, and of the one where nobody goes
+    for policy in policies.POLICIES.values():
+        assert policy(down) == pytest.approx(np.array([[0, 1], [1, 0]]))
+    three = Setting("three", (BERLIN,), (PARIS, TOKYO, Place("8", "Lille", "FR", 50.6, 3.1, 12)), np.array([[20.0, 230.0, 25.0]]))
+    assert three.without([0]).regret_ms.tolist() == [[0, 205, 0]]
+    assert policies.random(three.without([0])).tolist() == [[0, 0.5, 0.5]]
+
+
+def test_clients_may_be_those_of_a_continent():
+    kyoto = Place("9", "Kyoto", "JP", 35.0, 135.8, math.inf)
+    setting = Setting("x", (BERLIN, kyoto, LYON), TWO.pops, np.array([[20.0, 230.0], [240.0, 10.0], [9.0, 8.0]]))
+    assert [place.name for place in setting.within("EU").clients] == ["Berlin", "Lyon"]
+    assert setting.within("EU").rtt_ms.tolist() == [[20, 230], [9, 8]]
+    assert setting.within("AS").clients == (kyoto,)
+    with pytest.raises(ValueError, match="x: no client in AF"):
+        setting.within("AF")
+
+
+def test_pops_know_the_paths_among_each_other_where_these_were_measured(tmp_path):
+    """In the mean of both directions; none that is faster than light, which would be a fault of a place."""
+    rome = Place("5", "Rome", "IT", 41.9, 12.5, 12)
+    pairs = [("1", to, 50) for to in "235"] + [("2", "3", 220), ("3", "2", 240), ("5", "2", 20), ("3", "5", 2)]
+    setting = Measured(write_set(tmp_path / "own", (BERLIN, PARIS, TOKYO, rome), pairs)).setting(12)
+    assert setting.paths_ms == ((0, 1, 230.0), (0, 2, 20.0))
+    config = config_of(setting.pops, paths_ms=setting.paths_ms)
+    assert [dict(pop.paths) for pop in config.pops] == [{"at-3": 0.23, "at-5": 0.02}, {}, {}]
+
+
+def test_paths_tell_who_takes_over():
+    """As if Hamburg's cables led to Rome, and to Paris by way of America."""
+    hamburg, rome = Place("6", "Hamburg", "DE", 53.55, 9.99, 12), Place("5", "Rome", "IT", 41.9, 12.5, 12)
+    near = Setting("near", (BERLIN,), (hamburg, PARIS, rome), np.array([[6.0, 200.0, 30.0]]), ((0, 1, 190.0), (0, 2, 25.0)))
+    assert policies.ours(near) == pytest.approx(np.array([[1, 0, 0]]))
+    assert policies.ours_by_paths(near) == pytest.approx(np.array([[1, 0, 0]]))
+    assert policies.ours(near.without([0])) == pytest.approx(np.array([[0, 1, 0]]))
+    assert policies.ours_by_paths(near.without([0])) == pytest.approx(np.array([[0, 0, 1]]))
+
+
 def test_regret_by_hand():
     shares = {"nearest": policies.nearest(TWO), "best": policies.best(TWO), "half": np.array([[0.5, 0.5], [0.5, 0.5]])}
     found = judge(TWO, shares)
@@ -167,7 +208,35 @@ def test_picks_give_the_regret_that_the_json_has(tmp_path, capsys):
     assert "Limit: Round trips are of ICMP" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("given_", "said"), [(["--picks", "x"], "wants one set"), (["--data", "docs"], "no places.csv")])
+@pytest.mark.parametrize("down", ["best", "own"])
+def test_with_a_pop_down_nothing_is_sent_there(down, tmp_path):
+    """To the best one of each client; or to the one where most of its requests go while that is up."""
+    out = {kind: tmp_path / f"{kind}.csv" for kind in ("up", "down")}
+    asked = ["--data", str(DATA / "ripe-anchors-eu"), "--pops", "12", "--clients", "EU", "--paths", "known"]
+    for kind, more in (("up", []), ("down", ["--down", down, "--json", str(tmp_path / "out.json")])):
+        assert runner.main([*asked, "--picks", str(out[kind]), *more]) == 0
+    picks = {kind: [tuple(row.split(",")[:2]) for row in path.read_text().splitlines()[1:]] for kind, path in out.items()}
+    setting = Measured(DATA / "ripe-anchors-eu").setting(12)
+    gone = {(client.id, setting.pops[best].id) for client, best in zip(setting.clients, setting.rtt_ms.argmin(axis=1), strict=True)}
+    if down == "own":
+        shares = policies.ours_by_paths(setting)
+        gone = {(client.id, setting.pops[own].id) for client, own in zip(setting.clients, shares.argmax(axis=1), strict=True)}
+    assert not gone & set(picks["down"]) and gone & set(picks["up"])
+    (one,) = json.loads((tmp_path / "out.json").read_text())["regret"]
+    assert "ours" not in one["policies"]
+    assert one["policies"]["best"]["mean_ms"] == 0 < one["policies"]["ours, by paths"]["mean_ms"]
+    assert one["policies"]["ours, by paths"]["over_nearest_ms"] < 0 == one["policies"]["nearest"]["over_nearest_ms"]
+
+
+@pytest.mark.parametrize(
+    ("given_", "said"),
+    [
+        (["--picks", "x"], "wants one set"),
+        (["--data", "docs"], "no places.csv"),
+        (["--data", str(DATA / "ripe-anchors-eu"), "--clients", "SA"], "no client in SA"),
+        (["--svg", "x", "--down", "own"], "--svg: not with --down own"),
+    ],
+)
 def test_what_can_not_be_done_is_said(given_, said, capsys):
     assert runner.main(given_) == 2
     assert said in capsys.readouterr().err
