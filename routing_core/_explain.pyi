@@ -32,6 +32,8 @@ class CandidateExplained(NamedTuple):
     distance_km: float | None
     estimate_ms: float
     path_ms: float
+    border_ms: float  # of the path: what the border costs; 0 where the path is measured
+    by_paths_ms: float  # of the path: what known paths between PoPs take more than the prior says
     service_ms: float
     penalty_ms: float
     evidence: str

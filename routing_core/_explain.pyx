@@ -6,10 +6,10 @@ from routing_core._atomic cimport load_relaxed
 from routing_core._available cimport n_in_panic
 from routing_core._decision cimport DECIDED, MAX_LEFT_OUT, Asked, Candidate, Decision, Weighed, is_named_in
 from routing_core._endpoints cimport ADMITTING_ONLY, ANSWERING_FIRST, AVAILABLE, FULL, Availability, choose_endpoint
-from routing_core._figures cimport SCALE, Crew
+from routing_core._figures cimport SCALE
 from routing_core._headroom cimport free_share, has_limit
 from routing_core._jurisdiction cimport find_rule
-from routing_core._latency cimport Estimate, Start, estimate, find_start
+from routing_core._latency cimport PATH, Estimate, Start, border_ms, estimate, find_start, prior_ms
 from routing_core._layout cimport MAX_POPS, Endpoint, Pool, Pop, Rule, Service, Target
 from routing_core._location cimport DATABASE, unit_vector
 from routing_core._random cimport Random, seed as seed_random
@@ -58,6 +58,8 @@ class CandidateExplained(NamedTuple):
     distance_km: object
     estimate_ms: float
     path_ms: float
+    border_ms: float
+    by_paths_ms: float
     service_ms: float
     penalty_ms: float
     evidence: str
@@ -134,9 +136,10 @@ cdef str why_not(const Weighed *weighed, const Candidate *candidate, double shar
     return f"+{candidate.estimate.ms - weighed.candidates[weighed.best].estimate.ms:.1f} ms over the fastest"
 
 
-cdef object explain_candidate(const Candidate *candidate, const Crew *crew, bint is_permitted, double share, str why):
+cdef object explain_candidate(Table table, const Start *start, const Candidate *candidate, bint is_permitted, double share, str why):
     cdef const Pool *pool = candidate.pool
     cdef const Estimate *estimated = &candidate.estimate
+    cdef bint is_measured = estimated.evidence == PATH
     return CandidateExplained(
         pop=text_of(pool.pop.name),
         permitted=is_permitted,
@@ -146,10 +149,12 @@ cdef object explain_candidate(const Candidate *candidate, const Crew *crew, bint
         admit=candidate.admit,
         shed=load_relaxed(&pool.gate.shed) / <double>SCALE,
         ramp=load_relaxed(&pool.gate.ramp) / <double>SCALE,
-        headroom=min(max(free_share(pool, crew), 0.0), 1.0) if has_limit(pool) else None,
+        headroom=min(max(free_share(pool, table.data.crew), 0.0), 1.0) if has_limit(pool) else None,
         distance_km=estimated.distance_km if estimated.distance_km >= 0 else None,
         estimate_ms=estimated.ms,
         path_ms=estimated.path_ms,
+        border_ms=0.0 if is_measured else border_ms(start, pool.pop),
+        by_paths_ms=0.0 if is_measured else estimated.path_ms - prior_ms(table.data, start, pool.pop, estimated.distance_km),
         service_ms=estimated.service_ms,
         penalty_ms=estimated.penalty_ms,
         evidence=_steer.EVIDENCE[estimated.evidence],
@@ -170,20 +175,22 @@ cdef object explain_excluded(Table table, const Route *route, const Pool *pool, 
     estimate(table.data, &start, pool, slot, &candidate.estimate)
     candidate.admit = load_relaxed(&pool.gate.admit) / <double>SCALE
     candidate.is_available = pool.n_endpoints > 0 and candidate.admit > 0
-    return explain_candidate(&candidate, table.data.crew, pool.pop.is_drained, 0.0, why)
+    return explain_candidate(table, &start, &candidate, pool.pop.is_drained, 0.0, why)
 
 
 cdef tuple explain_candidates(Table table, const Route *route, const Target *target, const Asked *asked, Weighed *weighed):
     cdef double shares[MAX_POPS]
     cdef const Rule *rule
     cdef const Service *service = target.service
+    cdef Start start
     cdef int32_t i
+    find_start(table.data, route.leg, asked.client, 0, &start)
     work_out_shares(table.data, route, target, asked, weighed, shares)
     rule = weighed.rule
     out = []
     for i in range(weighed.n):
         why = why_not(weighed, &weighed.candidates[i], shares[i])
-        out.append((weighed.candidates[i].rank, explain_candidate(&weighed.candidates[i], weighed.crew, True, shares[i], why)))
+        out.append((weighed.candidates[i].rank, explain_candidate(table, &start, &weighed.candidates[i], True, shares[i], why)))
     out.sort(key=lambda ranked: ranked[0] if weighed.is_ordered else ranked[1].estimate_ms)
     out = [candidate for _, candidate in out]
     if rule == NULL:

@@ -70,9 +70,12 @@ cdef inline double distance_km(double dot) noexcept nogil:
 
 # Networks meet at home first: a path that crosses a border is longer than its distance says, by how much the subregions say. A PoP whose
 # country is not known counts as abroad; for a client of unknown country, and for the gateway's own leg, all are alike.
+cdef inline double border_ms(const Start *start, const Pop *pop) noexcept nogil:
+    return start.borders_ms[pop.subregion] if start.country != 0 and start.country != pop.country else 0.0
+
 cdef inline double prior_ms(const TableData *table, const Start *start, const Pop *pop, double km) noexcept nogil:
     cdef double ms = table.intercept_ms + table.slope_ms_per_km * (km if km >= 0 else 20015.1)    # half of its circumference
-    return ms + start.borders_ms[pop.subregion] if start.country != 0 and start.country != pop.country else ms
+    return ms + border_ms(start, pop)
 
 # The landmarks near a client: those PoPs of which paths to others are known to which its own path is shortest, whatever they serve.
 cdef void find_near(const TableData *table, int slot, Start *out) noexcept nogil

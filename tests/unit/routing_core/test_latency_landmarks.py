@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing_core import Figures, RouteSpec, Table, explain
+from routing_core import BordersSpec, Figures, RouteSpec, Table, explain
 from tests.unit.routing_core.tables import LONDON, pool_rows, table_of
 
 FRA, NYC, SIN, PAR = range(4)
@@ -45,6 +45,25 @@ def test_a_path_between_pops_tells_of_a_client_nearby():
     assert found["nyc"] == pytest.approx((1 - part) * to_new_york + part * (to_paris + 90), rel=1e-5)
     assert (found["fra"], found["sin"]) == (plain["fra"], plain["sin"])
     assert found["nyc"] < plain["nyc"]
+
+
+def test_it_is_said_of_what_an_estimate_was_made():
+    """The line, what the border adds, and what paths between PoPs change; of a path that is measured nothing."""
+    of_pops, borders = {"par": {"country": "FR"}, "nyc": {"country": "US"}}, BordersSpec(("FR", "US"), ((0,), (20, 0)))
+    routes = [RouteSpec("r", 0), RouteSpec("g", 0, leg="gateway-pop")]
+    options = {"of_pops": of_pops, "borders": borders, "abroad_ms": 5.0, "routes": routes, "gateway": NEAR_PARIS[:2]}
+    figures = Figures(1)
+    table = table_of(figures, paths=((PAR, NYC, 90.0),), **options)
+    figures.set_pool(pool_rows(table)[NYC], path_ms=33.0)
+    found = by_pop(explain(table, 0, NEAR_PARIS, country="FR"))
+    assert {name: one.border_ms for name, one in found.items()} == {"par": 0, "nyc": 25, "fra": 5, "sin": 5}
+    for one in found.values():
+        assert one.path_ms == pytest.approx(10 + 0.02 * one.distance_km + one.border_ms + one.by_paths_ms)
+    assert found["nyc"].by_paths_ms < -10 and found["fra"].by_paths_ms == found["sin"].by_paths_ms == 0
+    drained = by_pop(explain(table_of(Figures(1), paths=((PAR, NYC, 90.0),), drained=["nyc"], **options), 0, NEAR_PARIS, country="FR"))
+    assert drained["nyc"].by_paths_ms == found["nyc"].by_paths_ms
+    measured = by_pop(explain(table, 1, NEAR_PARIS, country="FR"))["nyc"]
+    assert (measured.path_ms, measured.border_ms, measured.by_paths_ms) == (33, 0, 0)
 
 
 def test_a_path_holds_for_the_way_back_unless_that_is_there_too():
