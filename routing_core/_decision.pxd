@@ -22,6 +22,7 @@ cdef enum Reason:               # metric label and JSON: REASONS in _steer.pyx
     PANIC                       # too little is available: what probes say is ignored
     ORDER                       # location unknown: the configured order
     RAMP                        # a better one has come back, and takes its traffic up step by step
+    EXPLORE                     # too little is known of it, and it may well be the better one
 
 cdef enum Failure:
     DECIDED
@@ -33,6 +34,7 @@ cdef struct Asked:              # what of a request concerns the choice
     uint64_t client_key         # hash of the client's network, for what is to be the same each time; 0: nothing is
     uint64_t header_key         # hash of the header that affinity goes by; 0: it is not there
     const Pop *kept             # named by the client's cookie; NULL: none
+    bint may_explore            # whether it may be sent where little is known: it does no harm twice, and nothing keeps it elsewhere
     int32_t n_left_out
     const Pool *left_out[MAX_LEFT_OUT]      # as if the operator had drained them, for this request: nobody there could be asked
 

@@ -37,7 +37,8 @@ class CandidateExplained(NamedTuple):
     service_ms: float
     penalty_ms: float
     evidence: str
-    samples: int
+    samples: int  # behind the service time
+    spread_ms: float  # one standard deviation of what the service time may be in truth
     in_window: bool  # for the one pick named
     share: float
     why_not: str | None  # a few words for a person; None for those with a share, unless the pick named passed it over
@@ -60,6 +61,7 @@ class _Facts(TypedDict, total=False):
     client_key: int  # hash of its network; 0: nothing is to be the same each time
     header_key: int
     kept: str | None  # the PoP that its cookie names
+    may_explore: bool  # a request that does no harm twice; shares are worked out without it
     left_out: Sequence[str]  # PoPs of which nobody took this request, as if they were drained for it: a decision made anew
 
 def explain(table: Table, route: int, location: tuple[float, float, float] | None, seed: int = 1, **facts: Unpack[_Facts]) -> Explained:

@@ -64,6 +64,7 @@ class CandidateExplained(NamedTuple):
     penalty_ms: float
     evidence: str
     samples: int
+    spread_ms: float
     in_window: bool
     share: float
     why_not: object
@@ -159,6 +160,7 @@ cdef object explain_candidate(Table table, const Start *start, const Candidate *
         penalty_ms=estimated.penalty_ms,
         evidence=_steer.EVIDENCE[estimated.evidence],
         samples=load_relaxed(&pool.gate.samples),
+        spread_ms=load_relaxed(&pool.gate.spread_us) * 0.001,
         in_window=candidate.is_in_window,
         share=share,
         why_not=why,
@@ -249,7 +251,7 @@ cdef int leave_pop_out(Asked *out, Table table, const Pop *pop) except -1:
 
 
 cdef int fill_asked(Asked *out, Location *client, Table table, location, dict facts) except -1:
-    unknown = facts.keys() - {"country", "continent", "pin", "client_key", "header_key", "kept", "left_out"}
+    unknown = facts.keys() - {"country", "continent", "pin", "client_key", "header_key", "kept", "left_out", "may_explore"}
     if unknown:
         raise TypeError(f"unknown facts: {', '.join(sorted(unknown))}")
     fill_location(client, location, facts.get("country"), facts.get("continent"), facts.get("pin", 0))
@@ -260,6 +262,7 @@ cdef int fill_asked(Asked *out, Location *client, Table table, location, dict fa
     out.kept = NULL
     if kept is not None:
         out.kept = pop_named(table, kept)
+    out.may_explore = bool(facts.get("may_explore", False))
     out.n_left_out = 0
     for name in facts.get("left_out", ()):
         leave_pop_out(out, table, pop_named(table, name))

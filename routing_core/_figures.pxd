@@ -9,7 +9,7 @@ Must not know tables, sockets or clocks.
 """
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
-from routing_core._atomic cimport load_relaxed, store_relaxed
+from routing_core._atomic cimport add_own, load_relaxed, store_relaxed
 
 cdef enum:
     MAX_WORKERS = 64
@@ -22,6 +22,7 @@ cdef enum:
     PACED_STEPS = 7         # how many versions' time a change of an estimate takes to reach every request
     GROUPS = 8              # of client networks, by their hash: see group_of
     GROUP_CELLS = 4         # half a cell a group
+    SQUARE_BITS = 6         # the unit of times that are squared is 64 us: or the sum would soon have run through 64 bits
 
 cdef enum GateState:
     ADMITTING = 0           # takes exchanges
@@ -101,9 +102,12 @@ cdef struct PoolColumn:
     int64_t bad_by[GROUP_CELLS]         # failures and server errors
     int64_t good_us             # mean of the last good answers' time to first byte; 0: none yet
     int64_t tunnels             # of those in flight: no load, and nothing of a capacity
-    int64_t unused[2]
+    int64_t served_squares      # sum of the squares of service times, in units as of SQUARE_BITS
+    int64_t unused
     int64_t held[GROUPS]        # of those in flight: they go on for as long as their client likes, by its group. See note_hold
     int64_t waiting_by[GROUPS]  # of `waiting`, by group
+    int64_t served_us_by[GROUPS]    # service times, summed by group of the client: see add_served
+    int64_t served_by[GROUPS]       # their counts
 
 cdef struct PoolGate:           # three cache lines
     int64_t admit               # of SCALE: the share of requests it takes: availability * shed * ramp
@@ -120,7 +124,10 @@ cdef struct PoolGate:           # three cache lines
     int64_t spared              # of those in flight, what its capacity is not filled by: see beyond_part
     int64_t spared_in_pop       # the same of its PoP's
     int64_t all_zones           # of SCALE: the share of requests for which its zones are alike; the others prefer the own one
-    int64_t unused[4]
+    int64_t most_us             # for which a service time counts at most; 0: as it is. See add_served
+    int64_t spread_us           # of service_us: one standard deviation of what it may be in truth; 0: nothing is known of it
+    int64_t hope_us             # where too little is known of its service time: the least that it may well be; -1: enough is known
+    int64_t usual               # in flight: as many as are no sign of a queue, by what it had lately
 
 # --- A PoP: all services in it ---
 cdef struct PopColumn:          # one cache line a worker
@@ -179,6 +186,21 @@ cdef inline void add_to_group(int64_t *cells, int group) noexcept nogil:
     cdef uint64_t was = <uint64_t>load_relaxed(cell)
     cdef uint64_t mask = <uint64_t>0xFFFFFFFF << (32 * (group % 2))
     store_relaxed(cell, <int64_t>((was & ~mask) | ((was + (<uint64_t>1 << (32 * (group % 2)))) & mask)))
+
+# One service time: of an answer what its first byte took, less the gateway's own path. One that took ten times as long as others do
+# counts for so much and no more: heavy tails are what a mean over few of them is made of.
+cdef inline void add_served(PoolColumn *own, const PoolGate *gate, int group, int64_t first_byte_us) noexcept nogil:
+    cdef int64_t path_us = load_relaxed(&gate.path_us)
+    cdef int64_t most_us = load_relaxed(&gate.most_us)
+    cdef int64_t us = first_byte_us - path_us if path_us > 0 else first_byte_us
+    cdef uint64_t root
+    us = us if us > 0 else 0
+    if us > most_us and most_us > 0:
+        us = most_us
+    root = <uint64_t>us >> SQUARE_BITS
+    add_own(&own.served_us_by[group], us)
+    add_own(&own.served_by[group], 1)
+    add_own(&own.served_squares, <int64_t>(root * root))
 
 # 0..N_CODES-1. The codes of RFC 9110 and what proxies use have a slot each; others share one per class.
 cdef int slot_of_code(int code) noexcept nogil

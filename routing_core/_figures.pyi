@@ -10,7 +10,8 @@ CODE_LABELS: tuple[str, ...]  # label of each slot: "200", ..., "4xx" for the ot
 GATE_STATES: tuple[str, ...]  # "admitting", "probing", "shut", "silent": index is GateState
 KINDS: tuple[str, ...]  # "endpoint", "pool", "service", "pop"
 CODES: tuple[int, ...]  # those with a slot of their own
-REASONS: tuple[str, ...]  # "none", "fastest", "window", "affinity", "spill", "failover", "panic", "order", "ramp": index is Reason
+# "none", "fastest", "window", "affinity", "spill", "failover", "panic", "order", "ramp", "explore": index is Reason
+REASONS: tuple[str, ...]
 RETRY_OUTCOMES: tuple[str, ...]  # "good", "bad", "no_budget", "no_tries", "unsafe"
 MAX_WORKERS: int
 
@@ -34,6 +35,8 @@ class Figures:
         """What is asked of every pool ten times a second: in_flight, connect_us, connects, first_byte_us, first_bytes, waiting,
         lay_us of read_pool()."""
     def read_pool(self, row: int) -> PoolFigures: ...
+    def read_pool_served(self, row: int) -> tuple[int, ...]:
+        """Service times in us: by groups of client networks their sums (8), then their counts (8), then the sum of all squares, in us^2."""
     def read_pool_outcomes(self, row: int) -> tuple[int, int, int, int, int]:
         """attempts, failures, server_errors, rate_limited, retry_after_ms of read_pool()."""
     def read_pool_groups(self, row: int) -> tuple[int, int, int]:
@@ -91,8 +94,12 @@ class Figures:
         spared: int | None = None,
         spared_in_pop: int | None = None,
         all_zones: float | None = None,
+        spread_ms: float | None = None,
+        hope_ms: float | None = None,
+        most_ms: float | None = None,
+        usual: int | None = None,
     ) -> None:
-        """Writes what is given into the gate; service_ms 0 and path_ms -1 mean unknown. The times, given together, go into the version
-        of that number, into all of them without one. ValueError: nothing was written."""
+        """Writes what is given into the gate; service_ms 0, path_ms -1 and hope_ms -1 mean unknown, most_ms 0 no bound. The times, given
+        together, go into the version of that number, into all of them without one. ValueError: nothing was written."""
     def set_phase(self, phase: int) -> None:
         """Of the pace, in 1/1024 of a version's time; never falls. The version that begins is written before."""

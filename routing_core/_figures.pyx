@@ -22,8 +22,8 @@ globals()["MAX_WORKERS"] = MAX_WORKERS      # an enum of the .pxd is not seen fr
 KINDS = ("endpoint", "pool", "service", "pop")
 GATE_STATES = ("admitting", "probing", "shut", "silent")
 RETRY_OUTCOMES = ("good", "bad", "no_budget", "no_tries", "unsafe")
-cdef const char *REASON_TEXTS[9]       # index is Reason
-REASON_TEXTS = ["none", "fastest", "window", "affinity", "spill", "failover", "panic", "order", "ramp"]
+cdef const char *REASON_TEXTS[10]       # index is Reason
+REASON_TEXTS = ["none", "fastest", "window", "affinity", "spill", "failover", "panic", "order", "ramp", "explore"]
 REASONS = tuple([text.decode() for text in REASON_TEXTS])
 BUCKETS_MS = (0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10000.0, 30000.0)
 # RFC 9110, the WebDAV codes that proxies meet, 425, 429, 431, 451, 511, and 499: the client went away (nginx).
@@ -272,7 +272,7 @@ cdef class Figures:
         elif number == POOL_ROW:
             clear(<int64_t *>self.pool_gate(row), POOL_GATE_CELLS)
             clear(<int64_t *>self.pool_columns(row), self.n_workers * POOL_CELLS)
-            self.set_pool(row, admit=1, availability=1, shed=1, ramp=1, path_ms=-1, service_ms=0)
+            self.set_pool(row, admit=1, availability=1, shed=1, ramp=1, path_ms=-1, service_ms=0, hope_ms=-1)
         elif number == POP_ROW:
             clear(<int64_t *>self.pop_columns(row), self.n_workers * POP_CELLS)
         else:
@@ -331,6 +331,12 @@ cdef class Figures:
         cdef const PoolColumn *columns = self.pool_columns(row)
         return (sum_levels(&columns.in_flight, POOL_CELLS, self.crew), *read_cells(&columns.connect_us, 4, POOL_CELLS, self.n_workers),
                 sum_levels(&columns.waiting, POOL_CELLS, self.crew), sum_cells(&columns.lay_us, POOL_CELLS, self.n_workers))
+
+    def read_pool_served(self, int row) -> tuple:
+        """Service times in us: by groups of client networks their sums, then their counts, then the sum of all squares, in us^2."""
+        cdef const PoolColumn *columns = self.pool_columns(row)
+        return (*read_cells(columns.served_us_by, 2 * GROUPS, POOL_CELLS, self.n_workers),
+                sum_cells(&columns.served_squares, POOL_CELLS, self.n_workers) << 2 * SQUARE_BITS)
 
     def read_pool_outcomes(self, int row) -> tuple:
         """attempts, failures, server_errors, rate_limited, retry_after_ms of read_pool()."""
@@ -474,6 +480,10 @@ cdef class Figures:
             "service_ms": load_relaxed(&gate.service_us) / 1000.0,
             "path_ms": -1.0 if load_relaxed(&gate.path_us) < 0 else load_relaxed(&gate.path_us) / 1000.0,
             "samples": load_relaxed(&gate.samples),
+            "spread_ms": load_relaxed(&gate.spread_us) / 1000.0,
+            "hope_ms": -1.0 if load_relaxed(&gate.hope_us) < 0 else load_relaxed(&gate.hope_us) / 1000.0,
+            "usual": load_relaxed(&gate.usual),
+            "most_ms": load_relaxed(&gate.most_us) / 1000.0,
         }
 
     def read_service(self, int row) -> dict:
@@ -499,9 +509,10 @@ cdef class Figures:
             store_release(&gate.state, GATE_STATES.index(state))
 
     def set_pool(self, int row, *, admit=None, availability=None, shed=None, ramp=None, penalty_ms=None, service_ms=None, path_ms=None,
-                 samples=None, version=None, answering=None, spared=None, spared_in_pop=None, all_zones=None) -> None:
-        """Writes what is given into the gate; service_ms 0 and path_ms -1 mean unknown. The times, given together, go into the version
-        of that number, into all of them without one. ValueError: nothing was written."""
+                 samples=None, version=None, answering=None, spared=None, spared_in_pop=None, all_zones=None, spread_ms=None,
+                 hope_ms=None, most_ms=None, usual=None) -> None:
+        """Writes what is given into the gate; service_ms 0, path_ms -1 and hope_ms -1 mean unknown, most_ms 0 no bound. The times,
+        given together, go into the version of that number, into all of them without one. ValueError: nothing was written."""
         cdef PoolGate *gate = self.pool_gate(row)
         cdef int64_t admit_fixed = 0 if admit is None else fixed_point(admit, "admit")
         cdef int64_t availability_fixed = 0 if availability is None else fixed_point(availability, "availability")
@@ -515,6 +526,10 @@ cdef class Figures:
         cdef int64_t spared_count = 0 if spared is None else whole(spared, "spared")
         cdef int64_t all_zones_fixed = 0 if all_zones is None else fixed_point(all_zones, "all_zones")
         cdef int64_t spared_in_pop_count = 0 if spared_in_pop is None else whole(spared_in_pop, "spared_in_pop")
+        cdef int64_t spread_us = 0 if spread_ms is None else whole(spread_ms * 1000, "spread_ms")
+        cdef int64_t hope_us = -1 if hope_ms is None or hope_ms == -1 else whole(hope_ms * 1000, "hope_ms")
+        cdef int64_t usual_count = 0 if usual is None else whole(usual, "usual")
+        cdef int64_t most_us = 0 if most_ms is None else whole(most_ms * 1000, "most_ms")
         cdef int slot
         if path_ms is not None:
             path_us = -1 if path_ms == -1 else whole(path_ms * 1000, "path_ms")
@@ -540,6 +555,14 @@ cdef class Figures:
             store_release(&gate.spared_in_pop, spared_in_pop_count)
         if all_zones is not None:
             store_release(&gate.all_zones, all_zones_fixed)
+        if spread_ms is not None:
+            store_release(&gate.spread_us, spread_us)
+        if hope_ms is not None:
+            store_release(&gate.hope_us, hope_us)
+        if usual is not None:
+            store_release(&gate.usual, usual_count)
+        if most_ms is not None:
+            store_release(&gate.most_us, most_us)
         if service_ms is None and path_ms is None:
             return
         store_release(&gate.service_us, service_us)

@@ -11,6 +11,7 @@ from routing_core._text cimport Text    # all texts of a table are owned by the 
 cdef enum:
     MAX_POPS = 512              # scratch of a decision is sized by it
     ADDRESS_BYTES = 110         # sizeof(sockaddr_un)
+    EXPLORED_BITS = 20          # the lowest of a draw: all else goes by its hashes
 
 cdef struct Address:            # a sockaddr, as connect() takes it
     unsigned char bytes[ADDRESS_BYTES]
@@ -151,6 +152,8 @@ cdef struct TableData:
     const int32_t *landmarks    # [n_landmarks]: their numbers; of Landmarks
     const Path *paths           # [n_landmarks][n_pops]; of Landmarks
     int32_t gateway_pop         # number of the PoP in which this gateway stands; -1: none
+    double exploration          # of the requests that may, the share that is sent where little is known, at most
+    uint64_t explored_below     # the same of the EXPLORED_BITS of a request's draw
     bint has_gateway            # the gateway's own place is known
     double gateway_x            # unit vector
     double gateway_y

@@ -60,3 +60,7 @@ class PoolFigures(TypedDict):
     service_ms: float
     path_ms: float
     samples: int
+    spread_ms: float
+    hope_ms: float
+    most_ms: float
+    usual: int

@@ -107,7 +107,7 @@ cdef int32_t gather_window(const Weighed *weighed, const int32_t *order, int32_t
         if weighed.is_hashed:   # by size alone, see _rendezvous
             members[n_members].weight = <double>candidate.pool.n_endpoints * candidate.pool.weight
         members[n_members].admit = 1 if k == 0 else candidate.admit
-        members[n_members].cost = cost_of(candidate, weighed.crew)
+        members[n_members].cost = cost_of(weighed, candidate, spills)
         n_members += 1
     return n_members
 

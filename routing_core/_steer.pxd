@@ -10,8 +10,9 @@ from routing_core._layout cimport Route, TableData, Target
 from routing_core._random cimport Random
 
 # What pick() draws with, for explain, which works out the shares instead.
-# Of the two that are looked at the lower one serves: (estimate + 1 ms) * (1 + in flight / endpoints).
-cdef double cost_of(const Candidate *candidate, const Crew *crew) noexcept nogil
+# Of the two that are looked at the lower one serves: (estimate + 1 ms) * (1 + load / endpoints). The load is what is in flight; among
+# near-equals what is beyond the usual there: how many are served at a time is no sign of how many can be.
+cdef double cost_of(const Weighed *weighed, const Candidate *candidate, bint spills) noexcept nogil
 # How often one of the window of `best` is drawn; 0: outside.
 cdef double window_weight(const Weighed *weighed, const Candidate *best, const Candidate *candidate, bint spills) noexcept nogil
 cdef bint has_spilled(const Weighed *weighed, const Candidate *best) noexcept nogil

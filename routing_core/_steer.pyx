@@ -11,6 +11,9 @@ much in flight as it may have now. What is passed over for lack of room knows no
 that each has and by `(best + 1 ms)^2 / (estimate + 1 ms)^2`, so that the next best PoP alone is not overrun, wherever the others lie.
 Affinity by hash stays near: by size alone, it takes those within SPILL_WINDOWS windows.
 
+Exploration. What is not asked is not known: of the requests that may a small share goes to a PoP of which too little is known, where it
+would be the better one if it were as good as it may well be. Most tables have none.
+
 Over 400 lines: the passes and draws of one decision, in their order.
 """
 from libc.math cimport INFINITY
@@ -23,7 +26,7 @@ from routing_core._figures cimport PACED_STEPS, SCALE, PoolGate
 from routing_core._headroom cimport free_share, is_out_of_room, requests_in
 from routing_core._jurisdiction cimport find_rule
 from routing_core._latency cimport PATH, Start, estimate, find_start
-from routing_core._layout cimport BY_CLIENT, BY_COOKIE, BY_HEADER, CLIENT_POP, NO_AFFINITY, Pin
+from routing_core._layout cimport BY_CLIENT, BY_COOKIE, BY_HEADER, CLIENT_POP, EXPLORED_BITS, NO_AFFINITY, Pin
 from routing_core._random cimport mixed, next_double, next_u64
 from routing_core._rendezvous cimport find_rendezvous
 
@@ -34,15 +37,19 @@ cdef enum:
     WIDEST = 4
     SPILL_WINDOWS = 3
 
+cdef double EXPLORE_MS = 0.15
+
 
 # The request's draw, hashed with the PoP, against what the PoP admits: independent from PoP to PoP.
 cdef inline bint is_over(uint64_t draw, uint64_t salt, int64_t admit) noexcept nogil:
     return <int64_t>(mixed(draw ^ salt) >> 54) >= admit     # 10 bits: SCALE
 
 
-cdef double cost_of(const Candidate *candidate, const Crew *crew) noexcept nogil:
-    cdef double load = <double>requests_in(candidate.pool, crew) / candidate.pool.n_endpoints
-    return (candidate.estimate.ms + 1) * (1 + load)
+cdef double cost_of(const Weighed *weighed, const Candidate *candidate, bint spills) noexcept nogil:
+    cdef int64_t load = requests_in(candidate.pool, weighed.crew)
+    if not (spills or candidate.pool.service.has_weights):
+        load = max(load - load_relaxed(&candidate.pool.gate.usual), <int64_t>0)
+    return (candidate.estimate.ms + 1) * (1 + <double>load / candidate.pool.n_endpoints)
 
 
 # Of the faster one, or of two alike the one that is found first: look_at_all() and find_best() go by this.
@@ -69,8 +76,9 @@ cdef double window_weight(const Weighed *weighed, const Candidate *best, const C
     cdef double window_ms = weighed.window_ms * SPILL_WINDOWS if spills else weighed.window_ms
     cdef double nearness = 1
     if spills and not weighed.is_hashed:
-        nearness = (best.estimate.ms + 1) / (candidate.estimate.ms + 1)
-        nearness *= nearness * max(free_share(candidate.pool, weighed.crew), 1e-3)
+        # Beyond what the work takes anywhere: or where that is long the farthest would be as good as the next.
+        nearness = (best.estimate.ms - best.estimate.service_ms + 1) / (candidate.estimate.ms - best.estimate.service_ms + 1)
+        nearness *= nearness * nearness * max(free_share(candidate.pool, weighed.crew), 1e-3)
     elif excess > 0:
         nearness = 1 - excess / window_ms if excess < window_ms else 0.0
         nearness *= nearness * nearness
@@ -339,7 +347,7 @@ cdef int32_t pick(const Weighed *weighed, Random *rng) noexcept nogil:
     if weighed.is_panic:
         return other
     one = draw_one(weighed, rng) if weighed.spills or weighed.candidates[other].pool.service.has_weights else weighed.best
-    if cost_of(&weighed.candidates[other], weighed.crew) < cost_of(&weighed.candidates[one], weighed.crew):
+    if cost_of(weighed, &weighed.candidates[other], weighed.spills) < cost_of(weighed, &weighed.candidates[one], weighed.spills):
         return other
     return one
 
@@ -475,10 +483,43 @@ cdef void decide(const TableData *table, const Route *route, const Target *targe
     out.target = target
 
 
+# Who is to be asked although another was chosen: one of which too little is known, and which would be the better one if it were as good as
+# it may well be. Where that is far the chance falls, so that on the whole a request pays no more than EXPLORE_MS for what is learned.
+cdef int32_t find_unknown(const Weighed *weighed, const Decision *decided, double chance, Random *rng) noexcept nogil:
+    cdef const Candidate *candidate
+    cdef int64_t hope_us
+    cdef double excess, least = INFINITY
+    cdef int32_t i, found = -1
+    for i in range(weighed.n):
+        candidate = &weighed.candidates[i]
+        hope_us = load_relaxed(&candidate.pool.gate.hope_us)
+        if hope_us < 0 or candidate.pool == decided.pool or candidate.is_passed or not is_usable(weighed, candidate):
+            continue
+        if candidate.estimate.path_ms + candidate.estimate.penalty_ms + hope_us * 0.001 >= decided.estimate.ms:
+            continue
+        excess = candidate.estimate.ms - decided.estimate.ms
+        if excess < least and not is_out_of_room(candidate.pool, weighed.crew):
+            least = excess
+            found = i
+    return found if found >= 0 and (least <= 0 or next_double(rng) * chance * least < EXPLORE_MS) else -1
+
+
+cdef void explore(const TableData *table, Weighed *weighed, Random *rng, Decision *out) noexcept nogil:
+    cdef int32_t found = find_unknown(weighed, out, table.exploration, rng)
+    if found >= 0:
+        out.reason = EXPLORE
+        out.pool = weighed.candidates[found].pool
+        out.estimate = weighed.candidates[found].estimate
+        find_fallbacks(weighed, found, out)
+
+
 cdef void steer(const TableData *table, const Route *route, const Asked *asked, Random *rng, Weighed *scratch,
                 Decision *out) noexcept nogil:
     out.target = draw_target(route, asked, rng)
     steer_again(table, route, asked, rng, scratch, out)
+    if (scratch.draw & ((1 << EXPLORED_BITS) - 1)) < table.explored_below and asked.may_explore and route.affinity == NO_AFFINITY and (
+            out.failure == DECIDED and not (scratch.is_panic or scratch.is_ordered or out.target.service.is_long_lived)):
+        explore(table, scratch, rng, out)
 
 
 cdef void steer_again(const TableData *table, const Route *route, const Asked *asked, Random *rng, Weighed *scratch,

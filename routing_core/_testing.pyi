@@ -48,6 +48,9 @@ def add_to_pool(
     bad_by: bytes = b"",
     held: int = 0,
     held_by: int = 0,
+    served_us: int = -1,
+    served_by: int = -1,
+    served_n: int = 1,
 ) -> None: ...
 def add_to_pop(figures: Figures, row: int, worker: int, in_flight: int) -> None: ...
 def add_to_service(figures: Figures, row: int, worker: int, outcome: int) -> None: ...

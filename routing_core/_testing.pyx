@@ -10,7 +10,8 @@ from routing_core._decision cimport Asked, Decision, Weighed
 from routing_core._endpoints cimport (ADMITTING_ONLY, ANSWERING_FIRST, AVAILABLE, MAX_TRIED, Availability, choose_endpoint,
                                       observe_latency)
 from routing_core._explain cimport fill_asked, route_of
-from routing_core._figures cimport EndpointColumn, Figures, PoolColumn, add_to_group, bucket_of_us, group_of, slot_of_code
+from routing_core._figures cimport (GROUPS, EndpointColumn, Figures, PoolColumn, add_served, add_to_group, bucket_of_us, group_of,
+                                    slot_of_code)
 from routing_core._layout cimport Endpoint, Pool, Route
 from routing_core._location cimport Location
 from routing_core._pages cimport give_pages, take_pages
@@ -75,9 +76,13 @@ def add_to_endpoint(Figures figures not None, int row, int worker, *, int64_t in
 
 def add_to_pool(Figures figures not None, int row, int worker, *, int64_t in_flight=0, int code=0, int reason=0, int64_t attempts=0,
                 int64_t failures=0, int64_t first_bytes=0, int64_t first_byte_us=0, int64_t waiting=0,
-                int64_t lay_us=0, bytes answered_by=b"", bytes limited_by=b"", bytes bad_by=b"", int held=0, int held_by=0) -> None:
-    """As a worker counts in its own column; code 0: none; held_by: of that group. By: whose, an address of 16 bytes."""
+                int64_t lay_us=0, bytes answered_by=b"", bytes limited_by=b"", bytes bad_by=b"", int held=0, int held_by=0,
+                int64_t served_us=-1, int served_by=-1,
+                int64_t served_n=1) -> None:
+    """As a worker counts in its own column; code 0: none; held_by: of that group. served_us: what the first
+    byte of served_n answers took each, -1: there are none; served_by: their group, -1: all in turn. By: whose, an address of 16 bytes."""
     cdef PoolColumn *own = &figures.pool_columns(row)[worker]
+    cdef int64_t k
     add_own(&own.in_flight, in_flight)
     add_own(&own.attempts, attempts)
     add_own(&own.failures, failures)
@@ -86,6 +91,8 @@ def add_to_pool(Figures figures not None, int row, int worker, *, int64_t in_fli
     add_own(&own.waiting, waiting)
     add_own(&own.lay_us, lay_us)
     add_own(&own.held[held_by], held)
+    for k in range(served_n if served_us >= 0 else 0):
+        add_served(own, figures.pool_gate(row), served_by if served_by >= 0 else <int>(k % GROUPS), served_us)
     if code:
         add_own(&own.codes[slot_of_code(code)], 1)
         add_own(&own.reasons[reason], 1)

@@ -121,6 +121,7 @@ class TableSpec:
     slope_ms_per_km: float = field(default=0.0)
     abroad_ms: float = field(default=0.0)
     borders: BordersSpec = BordersSpec()
+    exploration: float = field(default=0.0)  # of the requests that may, the share that is sent where little is known, at most
     gateway: tuple[float, float] | None = None  # lat, lon of this gateway: for leg gateway-pop
     gateway_pop: int | None = None  # the PoP in which this gateway stands: what it measures of its own path is that PoP's
     # Round trips between PoPs: from, to, ms. They hold for the way back too, unless that is here as well.

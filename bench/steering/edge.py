@@ -18,6 +18,7 @@ from bench.steering.events import Events
 from bench.steering.servers import Server, Site
 from gateway.control.health.ejections import Ejections
 from gateway.control.health.gates import Gate, Gates
+from gateway.control.health.networks import N_GROUPS
 from gateway.control.sources.world import Identity, Known, World
 from gateway.control.steering.refresh import INTERVAL_S, Refresh
 from gateway.control.table.publisher import Publisher
@@ -116,7 +117,7 @@ class Edge:
     def ask(self, ask: Ask) -> None:
         """A request arrives."""
         enter_service(self.figures, self._service_row, int(1000 * self.config.retries.budget_share))
-        decided = draw(self.publisher.table, 0, point_of(ask.place), 1, ask.seed, **facts_of(ask.place))
+        decided = draw(self.publisher.table, 0, point_of(ask.place), 1, ask.seed, may_explore=True, **facts_of(ask.place))
         ask.first = ask.pop = next(iter(decided))
         if ask.pop:
             self._attempt(ask)
@@ -211,7 +212,9 @@ class Edge:
     def _go_on(self, ask: Ask) -> bool:
         """To the next PoP. False: there is none."""
         if ask.left_over is None:  # the same draws as decided it
-            ask.left_over = list(explain(self.publisher.table, 0, point_of(ask.place), ask.seed, **facts_of(ask.place)).fallbacks)
+            found = explain(self.publisher.table, 0, point_of(ask.place), ask.seed, may_explore=True, **facts_of(ask.place))
+            # What was refused meanwhile may have changed whom they lead to.
+            ask.left_over = [pop for pop in (found.pop, *found.fallbacks) if pop not in (None, ask.pop)]
         if not ask.left_over:
             return False
         ask.pop = ask.left_over.pop(0)
@@ -242,7 +245,9 @@ class Edge:
     def _answered(self, ask: Ask, row: int, pool_row: int, began: float) -> None:
         took_us = round((self.events.now - began) * 1e6)
         self._count(ask.pop, row, pool_row, -1)
-        add_to_pool(self.figures, pool_row, WORKER, first_bytes=1, first_byte_us=took_us)
+        add_to_pool(
+            self.figures, pool_row, WORKER, first_bytes=1, first_byte_us=took_us, served_us=took_us, served_by=ask.client % N_GROUPS
+        )
         add_to_endpoint(self.figures, row, WORKER, answers=1, first_bytes=1, first_byte_us=took_us)
         observe(self.figures, row, WORKER, took_us, int(self.events.now * 1000))
         ask.is_answered = True

@@ -11,6 +11,7 @@ import numpy as np
 
 from bench.steering import chart
 from bench.steering.data import Floats, Setting
+from bench.steering.noise import Noise, Noisy
 from bench.steering.outcome import Outcome
 from bench.steering.real import MOST_APART, Agreement
 from bench.steering.regret import Figures, exceedance
@@ -30,6 +31,7 @@ COLOURS = {
     "ours, by paths": "#9a4f9f",
     "best": "#3d8f5f",
 }
+Noises = Sequence[tuple[Setting, Noisy, Noise]]
 STEPS_MS = np.geomspace(1, 400, 120)
 
 
@@ -102,6 +104,37 @@ def picture(judged: Sequence[Judged], caption: str) -> str:
             )
         )
     return chart.draw(panels, min(3, len(panels)), caption, COLOURS)
+
+
+def noise_table(noises: Noises) -> str:
+    """In Markdown."""
+    lines = [
+        "\n| set, PoPs, clients | work | requests | regret, ms | the prior's | beyond it | first second's round trip, ms | swing, points |",
+        "| --- | --- |" + " ---: |" * 6,
+    ]
+    for setting, noisy, it in noises:
+        cells = (f"{it.regret_ms:.2f}", f"{it.prior_ms:.2f}", f"{it.beyond_ms:+.2f}", f"{it.first_ms:.0f}", f"{100 * it.swing:.1f}")
+        name = f"{setting.name}, {len(setting.pops)}, {len(setting.clients)}"
+        lines.append(f"| {name} | {noisy} | {it.n_requests:,} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def noise_figures(noises: Noises) -> list[dict[str, Any]]:
+    """As it is written."""
+    return [
+        {
+            "set": setting.name,
+            "n_pops": len(setting.pops),
+            "n_clients": len(setting.clients),
+            "work": {"mean_ms": noisy.work.mean_ms, "sigma": noisy.work.sigma, "per_s": noisy.per_s},
+            "n_requests": it.n_requests,
+            "regret_ms": round(it.regret_ms, 6),
+            "of_the_prior_ms": round(it.prior_ms, 6),
+            "first_second_ms": round(it.first_ms, 6) if math.isfinite(it.first_ms) else None,
+            "swing": round(it.swing, 6),
+        }
+        for setting, noisy, it in noises
+    ]
 
 
 def scenario_table(outcomes: Mapping[str, Outcome]) -> str:

@@ -18,13 +18,17 @@ Done = Callable[[bool], None]  # True: the answer is there; False: the server di
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a request takes of a server: log-normal, as service times mostly are, `sigma` being its width on the logarithm's scale."""
+    """What a request takes of a server: log-normal, as service times mostly are, `sigma` being its width on the logarithm's scale; some
+    of them of another mean, as what misses a cache is."""
 
     mean_ms: float = 20.0
     sigma: float = 0.6
+    other_share: float = 0.0
+    other_ms: float = 0.0
 
     def draw_s(self, rng: random.Random) -> float:
-        return rng.lognormvariate(math.log(self.mean_ms / 1000) - self.sigma**2 / 2, self.sigma)
+        mean_ms = self.other_ms if self.other_share and rng.random() < self.other_share else self.mean_ms
+        return rng.lognormvariate(math.log(mean_ms / 1000) - self.sigma**2 / 2, self.sigma)
 
 
 class Server:
@@ -38,6 +42,7 @@ class Server:
         self.slowness = 1.0  # what work takes, times this; of what begins from now on
         self.pinned_s: float | None = None  # what every request takes instead
         self.is_up = True
+        self.stalled_until = 0.0  # seconds: nothing begins or ends before, as while garbage is collected
         self._running: dict[int, Done] = {}
         self._waiting: deque[Done] = deque()
         self._count = 0
@@ -48,6 +53,10 @@ class Server:
             self._begin(on_done)
         else:
             self._waiting.append(on_done)
+
+    def stall(self, for_s: float) -> None:
+        """Everything stands still from now on for so long."""
+        self.stalled_until = self.events.now + for_s
 
     def die(self) -> None:
         """What it had is reset; from now on it refuses connections."""
@@ -65,9 +74,12 @@ class Server:
         self._count += 1
         self._running[self._count] = on_done
         took_s = self.work.draw_s(self.rng) * self.slowness if self.pinned_s is None else self.pinned_s
-        self.events.after(took_s, self._finish, self._count)
+        self.events.after(max(0.0, self.stalled_until - self.events.now) + took_s, self._finish, self._count)
 
     def _finish(self, number: int) -> None:
+        if self.events.now < self.stalled_until:
+            self.events.at(self.stalled_until, self._finish, number)
+            return
         on_done = self._running.pop(number, None)
         if on_done is None:
             return  # the server died meanwhile

@@ -304,6 +304,7 @@ class Route(Named):
 class ChangeControl:
     pace: float = 0.1
     margin: float = 0.05
+    exploration: float = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,7 @@ REASONS = {
     "failover": "the better ones are not available",
     "panic": "too little is healthy: health is ignored",
     "ramp": "a better one has come back, and takes its traffic up step by step",
+    "explore": "too little is known of it, and it may well be the better one",
     "order": "the first in the configured order, the client's place being unknown",
 }
 PINNED = "the first of its pin that can serve"
@@ -52,6 +53,12 @@ def _estimate(one: Said, name: str, unit: str = "") -> str:
     return f"{one[name]:.1f}{unit}" if is_known else "unknown"
 
 
+def _service(one: Said) -> str:
+    """Plus and minus one standard deviation; an older gateway doesn't say it."""
+    spread_ms = one.get("spread_ms", 0.0)
+    return f"{one['service_ms']:.1f}" + (f" ±{spread_ms:.1f}" if spread_ms else "")
+
+
 # Named as the sum or product that they are read as, from left to right.
 COLUMNS = (
     Column("PoP", lambda one: str(one["pop"]), is_number=False),
@@ -67,7 +74,7 @@ COLUMNS = (
     ),
     Column("km", lambda one: "" if one["distance_km"] is None else f"{one['distance_km']:.0f}"),
     Column("path", lambda one: _estimate(one, "path_ms")),
-    Column("+ service", lambda one: f"{one['service_ms']:.1f}"),
+    Column("+ service", _service),
     Column("+ penalty", lambda one: f"{one['penalty_ms']:.1f}", is_shown=lambda one: one.get("penalty_ms", 0) > 0),
     Column("= estimate", lambda one: _estimate(one, "estimate_ms", " ms")),
     Column(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 INTERCEPT, SLOPE, ABROAD = 5.41, 0.0177, 4.96  # of the prior
 BORDERS = {("DE", "FR"): 12, ("DE", "US"): 12, ("FR", "US"): 3}  # beside ABROAD; of others nothing is known
 NEAR, NEAR_MS, NEXT_MS = 5, 20, 40  # landmarks
+EXPLORE_MS = 0.15
 RADIUS_KM, STEPS = 6371.0088, 7  # of the earth; versions' times that requests are spread over
 
 
@@ -149,7 +150,7 @@ def spills(world, site):
     return ({"ramp"} if is_ramping else {"spill"}) | ({"spill"} if room(world, site) <= 0 else set())
 
 
-def near_equals(world, client, service, ms, here, bound):
+def near_equals(world, client, service, age, ms, here, bound):
     """(shares, reasons) of a request that may use `here`: it has the best of them and its near-equals."""
     best = min(here, key=ms.get)
     better = [s for s in ms if ms[s] < ms[best]]
@@ -161,7 +162,8 @@ def near_equals(world, client, service, ms, here, bound):
     for s in here:
         nearness = max(0.0, 1 - (ms[s] - ms[best]) / window if ms[s] > ms[best] and window else float(ms[s] == ms[best])) ** 3
         if is_spilled and not bound:  # no window
-            nearness = ((ms[best] + 1) / (ms[s] + 1)) ** 2 * max(room(world, s), 1e-3)
+            work = best.time(age)[1]
+            nearness = ((ms[best] - work + 1) / (ms[s] - work + 1)) ** 3 * max(room(world, s), 1e-3)
         weights[s] = nearness * s.endpoints * s.weight
     weights = {s: w for s, w in weights.items() if w > 0}
     if bound and len(weights) > 1:
@@ -169,11 +171,27 @@ def near_equals(world, client, service, ms, here, bound):
     # Of those as fast one may be named, or not.
     reasons = set().union(*(spills(world, s) if is_available(s) else {"failover"} for s in as_fast))
     reasons |= set() if better else {"window" if len(weights) > 1 else "fastest"}
-    firsts = weights if is_spilled or len({s.weight for s in world.services[service]}) > 1 else {best: 1}
-    return by_two(weights, firsts, {s: (ms[s] + 1) * (1 + s.in_flight / s.endpoints) for s in weights}), reasons
+    draws_both = is_spilled or len({s.weight for s in world.services[service]}) > 1
+    load = {s: s.in_flight if draws_both else max(0, s.in_flight - s.usual) for s in weights}
+    cost = {s: (ms[s] + 1) * (1 + load[s] / s.endpoints) for s in weights}
+    return by_two(weights, weights if draws_both else {best: 1}, cost), reasons
 
 
-def decided(world, client, service, sites, age, let_in, bound):
+def explored(world, age, ms, here, shares):
+    """Of the requests that may go where little is known. A PoP is worth it that would be better if it were as good as it may well be; the
+    next such one is asked, so seldom that it costs EXPLORE_MS on average at most."""
+    found = dict.fromkeys([*shares, *here], 0.0)
+    for site, share in shares.items():
+        hopeful = [s for s in here if s.pop != site.pop and s.hope >= 0 and ms[s] - s.time(age)[1] + s.hope < ms[site]]
+        asked = min(hopeful, key=lambda s: (ms[s], s.pop), default=site)
+        beyond = ms[asked] - ms[site]
+        part = min(world.exploration, EXPLORE_MS / beyond if beyond > 0 else 1) if hopeful else 0
+        found[site] += share * (1 - part)
+        found[asked] += share * part
+    return {site: share for site, share in found.items() if share}
+
+
+def decided(world, client, service, sites, age, let_in, bound, explores):
     """(shares, reasons) of a request that the draws let into these. Draws refuse nobody, and nobody overfills a PoP while one has room."""
     ms = {s: estimate(world, s, client, age) for s in sites}
     roomy = [s for s in sites if is_available(s) and room(world, s) > 0]
@@ -189,7 +207,10 @@ def decided(world, client, service, sites, age, let_in, bound):
         return {pinned[0]: 1.0}, {"order"}
     if world.affinity == "cookie" and (kept := [s for s in here if s.pop == client.kept]):
         return {kept[0]: 1.0}, {"affinity"}
-    return ({min(taken, key=rank): 1.0}, {"order"}) if is_unknown else near_equals(world, client, service, ms, taken, bound)
+    if is_unknown:
+        return {min(taken, key=rank): 1.0}, {"order"}
+    shares, reasons = near_equals(world, client, service, age, ms, taken, bound)
+    return (explored(world, age, ms, here, shares), {*reasons, "explore"}) if explores and not world.affinity else (shares, reasons)
 
 
 def panic(world, client, sites):
@@ -201,8 +222,9 @@ def panic(world, client, sites):
     return {s: s.endpoints / sum(s.endpoints for s in roomy) for s in roomy}, {"panic"}
 
 
-def decide(world, client, service, *, bound=0.0):
-    """What becomes of requests that the split led to this service. bound above 0: they are kept by a hash, under this bound on loads."""
+def decide(world, client, service, *, bound=0.0, explores=False):
+    """What becomes of requests that the split led to this service. bound above 0: they are kept by a hash, under this bound on loads.
+    explores: they may be sent where little is known."""
     chain = [service, *world.on_unavailable]
     able = [one for one in chain if any(map(is_available, permitted(world, one, client)))]
     answer = Answer((able or chain)[0])
@@ -218,7 +240,7 @@ def decide(world, client, service, *, bound=0.0):
             chance = part / STEPS * math.prod(s.admit if is_in else 1 - s.admit for s, is_in in zip(maybe, draws, strict=True))
             out = {s for s, is_in in zip(maybe, draws, strict=True) if not is_in}
             if chance:
-                answer.add(chance, *decided(world, client, answer.service, sites, age, set(sites) - out, bound))
+                answer.add(chance, *decided(world, client, answer.service, sites, age, set(sites) - out, bound, explores))
     if answer.service != service:
         answer.outcomes = {(pop, "panic" if reason == "panic" else "failover") for pop, reason in answer.outcomes}
     return answer

@@ -48,8 +48,8 @@ def of_everybody(world, client):
     return models(world, replace(client, kept=None), bound=math.inf if bound_of(world, client) else 0.0)
 
 
-def of_this_one(world, client):
-    return models(world, client, bound=bound_of(world, client))
+def of_this_one(world, client, **how):
+    return models(world, client, bound=bound_of(world, client), **how)
 
 
 def agree(world, client, seed=1):
@@ -69,15 +69,15 @@ def agree(world, client, seed=1):
     return explained
 
 
-def traffic_agrees(world, client, n=3000):
+def traffic_agrees(world, client, n=3000, explores=False):
     """One decision after another; without a key, which would make each the same."""
     client = replace(client, key=0)
     total = sum(weight for _, weight in world.split)
     expected = Counter()
-    for (_, weight), answer in zip(world.split, of_this_one(world, client), strict=True):
+    for (_, weight), answer in zip(world.split, of_this_one(world, client, explores=explores), strict=True):
         for pop, share in ((str(pop), share) for pop, share in answer.shares.items()) if not answer.error else [("", 1.0)]:
             expected[pop] += share * weight / total
-    counts = draw(build(world), 0, client.place, n, 7, **facts(world, client))
+    counts = draw(build(world), 0, client.place, n, 7, may_explore=explores, **facts(world, client))
     assert sum(counts.values()) == n
     for pop in {*expected, *counts}:
         assert counts.get(pop, 0) == pytest.approx(n * expected[pop], abs=spread(expected[pop], n)), pop
@@ -119,6 +119,13 @@ def test_what_is_said_of_each_pop_is_so(world, client, seed):
 def test_traffic_is_split_as_the_model_says(world, client):
     assume(not is_murky(world, client))
     traffic_agrees(world, client)
+
+
+@given(worlds(), CLIENTS, st.sampled_from([0.03, 1.0]), st.booleans())
+def test_where_little_is_known_is_asked_as_the_model_says(world, client, exploration, may_explore):
+    world = replace(world, exploration=exploration)
+    assume(not is_murky(world, client) and any(site.hope >= 0 for site in all_sites(world)))
+    traffic_agrees(world, client, explores=may_explore)
 
 
 @given(worlds(max_pops=3), CLIENTS, st.sampled_from(HASHED))
@@ -225,6 +232,65 @@ FULL = {"high": 1, "in_flight": 1}
 def test_corners(world, client):
     agree(world, client)
     traffic_agrees(world, client)
+
+
+LONG_WORK = ((-1.0, 200.0),)
+LITTLE_KNOWN = Site(1, times=LONG_WORK, hope=140.0)
+
+
+@pytest.mark.parametrize(
+    "sites",
+    [
+        (Site(0, times=LONG_WORK), LITTLE_KNOWN),
+        (Site(0, times=LONG_WORK), replace(LITTLE_KNOWN, in_flight=3, usual=9), Site(2, times=LONG_WORK, hope=0.0)),
+        (Site(0, times=((-1.0, 600.0),)), replace(LITTLE_KNOWN, hope=0.0), Site(2, times=LONG_WORK)),  # better than the one that serves
+        (Site(0, times=LONG_WORK), replace(LITTLE_KNOWN, hope=199.0)),  # too far for that
+        (Site(0, times=LONG_WORK), replace(LITTLE_KNOWN, penalty=500.0)),
+        (Site(0, times=LONG_WORK), replace(LITTLE_KNOWN, high=1, in_flight=1)),
+        (Site(0, times=LONG_WORK), replace(LITTLE_KNOWN, shed=0.5)),
+        (Site(0, times=LONG_WORK), replace(LITTLE_KNOWN, availability=0.0)),
+        (Site(0, times=((-1.0, 200.0), (-1.0, 10.0))), LITTLE_KNOWN),  # one of the versions is far better
+        (Site(0, hope=0.0, times=LONG_WORK), LITTLE_KNOWN),
+    ],
+)
+@pytest.mark.parametrize("exploration", [0.0, 0.03, 1.0])
+@pytest.mark.parametrize("affinity", [None, "cookie"])
+def test_corners_of_exploration(sites, exploration, affinity):
+    world = in_line(8.0, 30.0, 50.0, services=(sites,), exploration=exploration, affinity=affinity)
+    world = replace(world, places=world.places[: len(sites)])
+    agree(world, AT_8)
+    for explores in (False, True):
+        traffic_agrees(world, AT_8, n=10_000, explores=explores)
+
+
+def test_exploring_costs_no_more_than_it_may_however_far_it_is():
+    world = in_line(8.0, 100.0, services=((Site(0, times=LONG_WORK), replace(LITTLE_KNOWN, hope=0.0)),), exploration=1.0)
+    far = estimate(world, LITTLE_KNOWN, AT_8, 0) - estimate(world, world.services[0][0], AT_8, 0)
+    n = 100_000
+    explored = draw(build(world), 0, AT_8.place, n, 3, may_explore=True, **facts(world, AT_8))["1"]
+    assert explored * far / n == pytest.approx(0.15, rel=0.3)
+
+
+@pytest.mark.parametrize("service_ms", [0.0, 20.0, 1000.0])
+def test_who_takes_what_another_has_no_room_for_is_a_matter_of_paths(service_ms):
+    """However long the work takes: it takes that anywhere."""
+    times = ((-1.0, service_ms),)
+    sites = (Site(0, shed=0.25, times=times), Site(1, times=times), Site(2, times=times))
+    world = in_line(8.0, 20.0, 60.0, services=(sites,))
+    agree(world, AT_8)
+    shares = shares_of(asked(build(world), world, AT_8))
+    assert shares[2] == pytest.approx(shares_of(asked(build(in_line(8.0, 20.0, 60.0, services=(NO_WORK,))), world, AT_8))[2], rel=1e-3)
+
+
+NO_WORK = (Site(0, shed=0.25), Site(1), Site(2))
+
+
+@pytest.mark.parametrize(("in_flight", "usual", "share"), [(6, 6, 0.0), (6, 0, 0.5), (7, 5, 0.5), (6, 9, 0.0)])
+def test_what_is_usual_is_no_load(in_flight, usual, share):
+    """Of two PoPs that are as near; of the two that are looked at the other one is drawn as often as the first."""
+    world = in_line(8.0, 8.0, services=((Site(0, in_flight=in_flight, usual=usual), Site(1)),))
+    assert agree(world, AT_8)
+    assert shares_of(asked(build(world), world, AT_8)).get(1, 0.0) == pytest.approx(share, abs=0.01)
 
 
 # --- What holds whatever the model says ---

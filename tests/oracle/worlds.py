@@ -62,6 +62,8 @@ class Site:
     spared: int = 0  # of those
     spared_in_pop: int = 0
     penalty: float = 0.0  # ms
+    usual: int = 0  # in flight
+    hope: float = -1.0  # ms, the least that its service time may well be; -1: enough is known
     times: tuple[tuple[float, float], ...] = (
         (-1.0, 0.0),
     )  # ms (path, service) of the newest version, the one before, ...; path -1: unknown
@@ -110,6 +112,7 @@ class World:
     gateway_pop: int | None = None
     paths: tuple[tuple[int, int, float], ...] = ()  # round trips between PoPs, ms
     is_gateway_leg: bool = False
+    exploration: float = 0.0  # share of the requests
     begun: int = 1024  # 1024ths of its time that the newest version has been in force
 
 
@@ -147,6 +150,7 @@ def build(world: World, figures: Figures | None = None) -> Table:
         SLOPE,
         ABROAD,
         BORDERS,
+        exploration=world.exploration,
         gateway=world.gateway,
         gateway_pop=world.gateway_pop,
         paths=world.paths,
@@ -159,7 +163,7 @@ def pool_of(figures: Figures, site: Site) -> PoolSpec:
     endpoints = tuple(EndpointSpec(figures.acquire("endpoint"), f"10.0.{site.pop}.{k + 1}", 80) for k in range(site.endpoints))
     row = figures.acquire("pool")
     figures.set_pool(row, admit=site.admit, availability=site.availability, shed=site.shed, ramp=site.ramp, penalty_ms=site.penalty)
-    figures.set_pool(row, spared=site.spared, spared_in_pop=site.spared_in_pop)
+    figures.set_pool(row, spared=site.spared, spared_in_pop=site.spared_in_pop, usual=site.usual, hope_ms=site.hope)
     for age in range(N_VERSIONS):
         path, service = site.time(age)
         figures.set_pool(row, path_ms=path, service_ms=service, version=N_VERSIONS - age)
@@ -193,7 +197,22 @@ def shares_of(explained) -> dict[int, float]:
 # Each world has some of the features and lacks the others (swarm testing: Groce et al., ISSTA 2012): with all of them at once a drain or
 # a dead PoP hides nearly everything else.
 
-FEATURES = ("paths", "capacity", "weights", "health", "drains", "shed", "times", "leg", "affinity", "pin", "rules", "services")
+FEATURES = (
+    "paths",
+    "capacity",
+    "weights",
+    "health",
+    "drains",
+    "shed",
+    "times",
+    "leg",
+    "affinity",
+    "pin",
+    "rules",
+    "services",
+    "usual",
+    "hope",
+)
 NEAR = st.tuples(st.floats(48, 52), st.floats(4, 12))  # near each other, so that windows hold several
 ANYWHERE = st.tuples(st.floats(-80, 80), st.floats(-180, 180))
 WINDOWS = st.sampled_from([0.0, 2.0, 5.0, 5.0, 20.0])
@@ -219,6 +238,8 @@ def sites(draw, pop: int, on: frozenset[str]):
         spared=draw(st.sampled_from([0, 0, 1])) if "capacity" in on else 0,
         spared_in_pop=draw(st.sampled_from([0, 0, 2])) if "capacity" in on else 0,
         penalty=draw(st.sampled_from([0.0, 0.0, 2.5])) if "times" in on else 0.0,
+        usual=draw(st.sampled_from([0, 1, 4])) if "usual" in on else 0,
+        hope=draw(st.sampled_from([-1.0, 0.0, 1.25, 10.0])) if "hope" in on else -1.0,
         times=draw(TIMES) if "times" in on else ((-1.0, 0.0),),
     )
 

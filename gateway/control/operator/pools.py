@@ -218,7 +218,7 @@ class Pools:
         states = endpoint_states(self.publisher.world, self.publisher.gates.all, (service.name, backend.pop))
         refused = self.publisher.world.refused.get((service.name, backend.pop), {})
         path_ms = None if seen["path_ms"] < 0 else seen["path_ms"]
-        has_service_time = seen["samples"] > 0
+        is_served = seen["samples"] > 0 or seen["service_ms"] > 0
         described: dict[str, Any] = {
             "service": service.name,
             "availability": round(seen["availability"], 4),
@@ -239,7 +239,9 @@ class Pools:
             # This gateway's own leg; what a client's request is expected to take depends on the client: `explain`.
             "estimate_ms": None if path_ms is None else round(path_ms + seen["service_ms"], 3),
             "path_ms": None if path_ms is None else round(path_ms, 3),
-            "service_ms": round(seen["service_ms"], 3) if has_service_time else None,
+            # Where there are no samples of its own, what the others of its service take.
+            "service_ms": round(seen["service_ms"], 3) if is_served else None,
+            "spread_ms": round(seen["spread_ms"], 3) if is_served else None,
             "penalty_ms": round(seen["penalty_ms"], 3),
             "fails_more": self.refresh.fails_more((service.name, backend.pop)),
             "samples": seen["samples"],

@@ -13,12 +13,13 @@ from itertools import islice
 from operator import attrgetter
 from typing import NamedTuple
 
-from gateway.control.health.networks import Unanswered, Window
+from gateway.control.health.networks import N_GROUPS, Unanswered, Window
 from gateway.control.sources.others import ends_of
 from gateway.control.sources.world import PoolKey
 from gateway.control.steering.backlog import Backlog
-from gateway.control.steering.estimates import PathTime, ServiceTime
-from gateway.control.steering.headroom import Filling
+from gateway.control.steering.estimates import Evidence, FirstByte, PathTime, ServiceTime
+from gateway.control.steering.headroom import Filling, Usual
+from gateway.control.steering.levels import Level
 from gateway.control.steering.pacing import Versions
 from gateway.control.steering.penalties import Penalty, Terms
 from gateway.control.steering.ramps import Ramp
@@ -43,6 +44,7 @@ class Published(NamedTuple):
     spared: int
     spared_in_pop: int
     all_zones: float
+    usual: int
 
 
 @dataclass(slots=True)
@@ -50,6 +52,9 @@ class PoolState:
     """What was learned of one pool."""
 
     service_time: ServiceTime = field(default_factory=ServiceTime)
+    evidence: Evidence | None = None  # what that said last
+    thick_at: float = -math.inf  # monotonic seconds, when it last had samples enough to say anything
+    first_byte: FirstByte = field(default_factory=FirstByte)
     path: PathTime = field(default_factory=PathTime)
     versions: Versions = field(default_factory=Versions)
     penalty: Penalty = field(default_factory=Penalty)
@@ -57,8 +62,12 @@ class PoolState:
     unanswered: Unanswered = field(default_factory=Unanswered)
     backlog: Backlog = field(default_factory=Backlog)
     filling: Filling = field(default_factory=Filling)
+    usual: Usual = field(default_factory=Usual)
     ramp: Ramp = field(default_factory=Ramp)
     times: tuple[int, ...] = (0, 0, 0, 0, 0, 0, 0)  # read_pool_times() when it was last worked on
+    served: tuple[int, ...] = (0,) * (2 * N_GROUPS + 1)  # read_pool_served()
+    known: tuple[int, float, float] = (0, 0.0, -1.0)  # samples, spread_ms, hope_ms of its figures, as they are
+    written: tuple[int, float, float] = (0, 0.0, -1.0)  # and as they were last written
     outcomes: tuple[int, ...] = (0, 0, 0, 0, 0)  # read_pool_outcomes()
     worked_at: float = math.inf  # monotonic seconds, when it last was; infinite: never
     ready: int = 0
@@ -84,6 +93,7 @@ class Group:
 
     service: Service
     terms: Terms
+    level: Level
     pools: list[Pool] = field(default_factory=list)
     is_whole: bool = True  # a PoP of it does not ramp, or none may take anything: no ramp of it depends on another
 
@@ -139,6 +149,7 @@ class Agenda:
     seen: array[int] = field(default_factory=lambda: array("Q"))  # of `rows`, see Figures.moved
     endpoints_seen: array[int] = field(default_factory=lambda: array("Q"))
     due: dict[int, float] = field(default_factory=dict)  # numbers of the pools that wait, the longest waiting first; see Pool.since
+    touched: dict[Group, None] = field(default_factory=dict)  # of which anything was learned since their level was looked at
     unsettled: dict[int, None] = field(default_factory=dict)  # of those whose estimate is to change when a version begins, likewise
     _next_swept: int = 0
 
@@ -200,6 +211,7 @@ def agenda_of(
     is_starting: bool,
     state_of: Callable[[PoolKey], PoolState],
     filling_of: Callable[[str], Filling],
+    level_of: Callable[[str], Level],
 ) -> Agenda:
     """Of a table that was built of `config`; everyone is due."""
     agenda = Agenda(config, spec, is_starting)
@@ -210,13 +222,14 @@ def agenda_of(
     for service, built in zip(config.services, spec.services, strict=True):
         penalties = service.penalties
         terms = Terms(penalties.failure * 1000, penalties.server_errors, penalties.rate_limited, penalties.compared)
-        group = Group(service, terms)
+        group = Group(service, terms, level_of(service.name))
         agenda.groups.append(group)
         for backend, pool in zip(service.backends, built.pools, strict=True):
             _add_pool(agenda, group, pool, capacity_of(backend.capacity), state_of)
     agenda.seen.extend([0] * len(agenda.rows))
     agenda.endpoints_seen.extend([0] * len(agenda.endpoint_rows))
     agenda.add(range(len(agenda.pools)), -math.inf)
+    agenda.touched.update(dict.fromkeys(agenda.groups))  # there may be pools less
     return agenda
 
 

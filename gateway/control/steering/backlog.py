@@ -37,7 +37,7 @@ FEW = 2  # waiting requests that are no queue; and networks whose waiting may be
 MUTE_S = 1.0  # without an answer, beyond twice what one takes: from there on nobody is answered
 FEW_MUTE_S = 5.0  # the same where two networks are all that have waited
 FORGOTTEN_S = 10.0  # without anybody who waits
-DEVIATIONS = 2.0  # by chance n answers are as many as n + sqrt(n)
+DEVIATIONS = 3.0
 WINDOW_S = 10.0
 
 
@@ -49,6 +49,7 @@ class Seen(NamedTuple):
     first_byte_ms: float  # the mean that is measured; 0 where it is unknown
     lay_ms: float = 0.0  # what those answers lay here, all together, before a starved worker saw them: till then they were waited for
     networks: int = 0  # that have waited since the last answer, where these are most that ask here
+    variance: float = 1.0  # of a service time, in squares of its mean
 
 
 @dataclass(slots=True)
@@ -109,11 +110,14 @@ class Backlog:
         if self.per_s < LEAST_PER_S:
             # Nobody answers any more: what waits goes on waiting. Little does: then it is nobody's queue.
             return self.wait_ms if seen.waiting > FEW else 0.0
-        beyond = self.waiting - (self.per_s * seen.first_byte_ms + self.lay_ms_per_s) / 1000
+        law = (self.per_s * seen.first_byte_ms + self.lay_ms_per_s) / 1000
+        beyond = self.waiting - law
         if now - self._began > WINDOW_S:
             self._before, self._least, self._began = self._least, (math.inf, 1.0), now
         self._least = min(self._least, (max(0.0, beyond), self.per_s))
         usual, per_s = min(self._least, self._before)
-        chance = self.waiting * min(1.0, DEVIATIONS / math.sqrt(self.per_s * tau_s))
+        # Who is served at one moment is mostly served at the next, and long ones longest: so much of a mean over tau_s is chance.
+        alike = min(1.0, seen.first_byte_ms * (1 + seen.variance) / 2000 / tau_s)
+        chance = DEVIATIONS * math.sqrt(law * alike + law * law * (1 + seen.variance) / (self.per_s * tau_s))
         queue = beyond - usual * max(1.0, self.per_s / per_s) - chance
         return min(MOST_MS, max(0.0, 1000 * queue / self.per_s))

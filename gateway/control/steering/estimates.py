@@ -1,74 +1,136 @@
-"""Estimates: the gateway's own path to a PoP and a pool's service time, from sums and samples. Arithmetic over time given.
+"""Estimates: the gateway's own path to a PoP and what is known of a pool's service time, from sums and samples. Arithmetic over time given.
 
-Must not know figures, probes or tables. Times are seconds (monotonic) and milliseconds, as the names say.
+Must not know figures, probes or tables. Times are seconds (monotonic) and milliseconds, as the names say. What is made of a pool's service
+time beside those of the other PoPs of its service: `levels`.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
-SERVICE_TAU_S = 10.0  # time constant of the service time's average
+from gateway.control.health.networks import N_GROUPS
+
+TAU_S = 10.0  # time constant of the average of a service time
 BUSY_TAU_S = 2.0  # the same where there are samples enough: a PoP that slows down is then known within seconds
-BUSY_COUNT = 50  # samples' worth that is enough
-SILENCE_S = 10.0  # without a sample: from here on the service time fades to 0, and what was left because it was slow is tried again
-SILENCE_TAU_S = 30.0
-SERVICE_EXPIRES_S = 300.0  # without a sample for this long the load has changed: unknown again
+BUSY_COUNT = 1000.0  # samples' worth that is enough
+RARE_TAU_S = 120.0  # and where there are hardly any
+RARE_COUNT = 12.0
+EXPIRES_S = 300.0  # without a sample for this long the load has changed: unknown again
+ALONE = 1 / 16  # of the samples: one group may weigh as much as so many, whatever the others have
+FIRST_BYTE_TAU_S = 10.0
 PATH_WINDOW_S = 60.0
 PATH_EXPIRES_S = 3600.0  # a path changes less often than a load
 
 
+class Evidence(NamedTuple):
+    """What a pool's own samples say of its service time."""
+
+    mean_ms: float
+    n: float  # independent samples' worth
+    apart: float  # variance of the mean, in ms^2, as the differences between its client networks have it; 0 where there are few of them
+    lately: float  # samples of the last TAU_S
+    bursts: float  # times what it would be if samples had nothing to do with one another: the variance of what comes together; at least 1
+    squares: float  # mean of a sample's square over the square of its mean: 1 where all are alike
+
+
 @dataclass(slots=True)
 class ServiceTime:
-    """Exponentially fading mean: sums and counts fade alike, so the mean stays while little comes. It fades sooner the more samples there
-    are, and never so fast that fewer than BUSY_COUNT stand behind it by that alone.
+    """Fading sums of one pool's samples, by groups of client networks. They fade sooner the more there are, and never so fast that fewer
+    than BUSY_COUNT stay by that alone.
 
-    Where nothing comes the mean itself fades: an estimate that keeps requests away would otherwise be its own proof. A decision takes an
-    unknown service time for 0; so this goes there by degrees, and who is nearest to the PoP tries it first."""
+    The mean is one over groups, and none of them weighs more than the next: what one network asks for may be slow by itself. And how far
+    the groups' own means are apart says as much of the mean's error as the samples do, so one network alone can't prove anything."""
 
-    sum_ms: float = 0.0
-    count: float = 0.0
+    sums_ms: list[float] = field(default_factory=lambda: [0.0] * N_GROUPS)
+    counts: list[float] = field(default_factory=lambda: [0.0] * N_GROUPS)
+    squares: float = 0.0  # of all, in ms^2
+    count: float = 0.0  # of all
+    lately: float = 0.0  # of all, fading with TAU_S whatever there are
+    weights: float = 0.0  # sum of the squared weights of all samples: by it n samples' worth are told from n samples
+    together: float = 0.0  # of what came together, the squares of how far its sum was from what the mean has it
+    alone: float = 0.0  # and what they would be if each came by itself
     at: float = 0.0  # of the last fading
     seen_at: float = -math.inf  # of the last sample
 
-    def add(self, sum_ms: float, count: int, now: float) -> None:
-        if self.count:
-            kept, trusted = self._kept(now), self._trusted(now)
-            # The count by one factor more than the mean, the sum by both.
-            self.count *= kept * trusted
-            self.sum_ms *= kept * trusted * trusted
-        self.sum_ms += sum_ms
-        self.count += count
+    def add(self, sums_ms: Sequence[float], counts: Sequence[int], squares: float, now: float) -> None:
+        kept, n = self._kept(now), sum(counts)
+        if n:
+            self._compare(sum(sums_ms), n, kept)
+        self.sums_ms = [kept * old + new for old, new in zip(self.sums_ms, sums_ms, strict=True)]
+        self.counts = [kept * old + new for old, new in zip(self.counts, counts, strict=True)]
+        self.squares = kept * self.squares + squares
+        self.count = kept * self.count + n
+        self.weights = kept * kept * self.weights + n
+        self.lately = math.exp(-(now - self.at) / TAU_S) * self.lately + n
         self.at = now
-        if count:
+        if n:
             self.seen_at = now
 
-    def mean_ms(self, now: float) -> float | None:
+    def evidence(self, now: float) -> Evidence | None:
         """None: unknown."""
-        silent_s = now - self.seen_at
-        if silent_s <= SILENCE_S:  # mostly
-            return self.sum_ms / self.count
-        if self.count <= 0 or silent_s > SERVICE_EXPIRES_S:
+        if self.count <= 0 or now - self.seen_at > EXPIRES_S:
             return None
-        return self.sum_ms / self.count * self._trusted(now)
+        kept = self._kept(now)
+        # Of what one group has more than any other nothing counts; but what is left of one that asked long ago is nobody to compare with.
+        most = max(sorted(self.counts)[-2], ALONE * self.count)
+        weights = [min(count, most) for count in self.counts]
+        whole = sum(weights)
+        means = [total / count if count else 0.0 for total, count in zip(self.sums_ms, self.counts, strict=True)]
+        mean_ms = sum(weight * mean for weight, mean in zip(weights, means, strict=True)) / whole
+        n = whole * whole / sum(weight * weight / count for weight, count in zip(weights, self.counts, strict=True) if count)
+        n_groups = N_GROUPS - weights.count(0.0)
+        apart = 0.0
+        if n_groups > 1:
+            apart = sum((weight / whole * (mean - mean_ms)) ** 2 for weight, mean in zip(weights, means, strict=True))
+            apart *= n_groups / (n_groups - 1)
+        plain_ms = sum(self.sums_ms) / self.count
+        squares = self.squares / self.count / (plain_ms * plain_ms) if plain_ms > 0 else 1.0
+        lately = math.exp(-(now - self.at) / TAU_S) * self.lately
+        bursts = max(1.0, self.together / self.alone) if self.alone > 0 else 1.0
+        return Evidence(mean_ms, kept * n * self.count / self.weights, apart, lately, bursts, max(1.0, squares))
 
-    def samples(self, now: float) -> int:
-        """How many samples' worth of evidence stands behind the mean now; at least 1 while there is a mean."""
-        if self.mean_ms(now) is None:
-            return 0
-        return max(1, round(self.count * self._kept(now) * self._trusted(now)))
+    def _compare(self, sum_ms: float, n: int, kept: float) -> None:
+        """Of what came together now: a pause delays all of it at once, and so many samples say no more than one."""
+        self.together *= kept
+        self.alone *= kept
+        if self.count > 0:
+            mean_ms = sum(self.sums_ms) / self.count
+            self.together += (sum_ms - n * mean_ms) ** 2
+            self.alone += n * max(0.0, self.squares / self.count - mean_ms * mean_ms)
 
     def _kept(self, now: float) -> float:
         """The share of the samples that age has left since the last fading."""
+        if self.count <= 0:
+            return 0.0
         age_s = now - self.at
-        slowly = math.exp(-age_s / SERVICE_TAU_S)
+        if self.count <= RARE_COUNT:
+            return math.exp(-age_s / RARE_TAU_S)
+        slowly = max(math.exp(-age_s / TAU_S), RARE_COUNT / self.count * math.exp(-age_s / RARE_TAU_S))
         enough = BUSY_COUNT / self.count
         return slowly if enough >= 1 else min(slowly, max(math.exp(-age_s / BUSY_TAU_S), enough))
 
-    def _trusted(self, now: float) -> float:
-        """What silence has left of the mean since the last fading."""
-        silent_s = now - max(self.at, self.seen_at + SILENCE_S)
-        return math.exp(-silent_s / SILENCE_TAU_S) if silent_s > 0 else 1.0
+
+@dataclass(slots=True)
+class FirstByte:
+    """Fading mean of the time to first byte as it was, for what waits: by the law of means over the same time."""
+
+    sum_ms: float = 0.0
+    count: float = 0.0
+    at: float = 0.0
+
+    def add(self, sum_ms: float, count: int, now: float) -> None:
+        kept = math.exp(-(now - self.at) / FIRST_BYTE_TAU_S)
+        self.sum_ms = kept * self.sum_ms + sum_ms
+        self.count = kept * self.count + count
+        self.at = now
+
+    @property
+    def mean_ms(self) -> float:
+        """0: unknown."""
+        return self.sum_ms / self.count if self.count > 0 else 0.0
 
 
 @dataclass(slots=True)

@@ -22,6 +22,10 @@ from dataclasses import dataclass
 
 from gateway.control.table.capacity import Capacity
 
+USUAL_TAU_S = 10.0
+USUAL_DEVIATIONS = 4.0
+USUAL_LEAST = 3
+USUAL_STEP = 0.1  # of what was said last: a change below that is not said
 FILLING_TAU_S = 2.0  # at turns of 100 ms steady up to an offered load of seven times the capacity with watermarks at 80 % and 100 %
 
 
@@ -74,3 +78,22 @@ class Filling:
         self.mean = counted + (min(self.mean, capacity.high) - counted) * kept
         self.at = now
         return self.mean
+
+
+@dataclass(slots=True)
+class Usual:
+    """As many in flight as are no sign of a queue, by a mean that fades: who serves ten at a time has ten in flight, give or take what
+    chance does (Poisson: a mean's square root)."""
+
+    mean: float = 0.0
+    at: float | None = None  # monotonic seconds, of the last count
+    said: int = 0
+
+    def add(self, in_flight: int, now: float) -> int:
+        kept = 0.0 if self.at is None else math.exp(-(now - self.at) / USUAL_TAU_S)
+        self.mean = in_flight + (self.mean - in_flight) * kept
+        self.at = now
+        usual = math.ceil(self.mean + USUAL_DEVIATIONS * math.sqrt(self.mean) + USUAL_LEAST)
+        if abs(usual - self.said) > USUAL_STEP * self.said + 1:
+            self.said = usual
+        return self.said

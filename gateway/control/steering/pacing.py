@@ -15,10 +15,11 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from gateway.control.steering.levels import MARGIN_MS
+
 N_VERSIONS = 8  # slots of a pool; version n is in slot n % 8
 N_STEPS = 7  # versions' times that requests are spread over
 UNITS = 1024  # of a version's time: the fixed point of the phase
-MARGIN_MS = 0.5  # a difference below this is the measurement's own
 
 
 @dataclass(slots=True)
@@ -76,21 +77,18 @@ class Slots(enum.Enum):
 
 @dataclass(slots=True)
 class Versions:
-    """One pool's estimate, as it was last published. Milliseconds; None: unknown."""
+    """One pool's estimate, as it was last published, in milliseconds."""
 
-    path_ms: float | None = None
-    service_ms: float | None = None
+    path_ms: float | None = None  # None: unknown
+    above_ms: float = 0.0  # its service time beyond its service's level
+    is_known: bool = False  # whether anything was published
 
-    def turn(self, path_ms: float | None, service_ms: float | None, margin: float, has_begun: bool, is_starting: bool) -> Slots:
-        """Take what is known now, and say where `path_ms` and `service_ms` are to be written. What is first known of a pool changes
-        nobody's mind, and while the process starts there is no traffic to move: both are in force at once."""
-        is_unknown = self.path_ms is None and self.service_ms is None
-        if is_starting or (is_unknown and (path_ms is not None or service_ms is not None)):
-            self.path_ms, self.service_ms = path_ms, service_ms
-            return Slots.ALL
-        if not has_begun:
+    def turn(self, path_ms: float | None, above_ms: float, is_known: bool, has_begun: bool, is_starting: bool) -> Slots:
+        """Take what is to be in force, and say where it is to be written. What is first known of a pool changes nobody's mind, and while
+        the process starts there is no traffic to move: both are in force at once."""
+        is_other = (path_ms, above_ms) != (self.path_ms, self.above_ms)
+        is_at_once = is_known and (is_starting or not self.is_known)
+        if not (is_at_once or has_begun) or not (is_other or is_known > self.is_known):
             return Slots.NONE
-        # Written also where nothing changed: the slot still holds the version of eight before.
-        self.path_ms = settle(self.path_ms, path_ms, margin)
-        self.service_ms = settle(self.service_ms, service_ms, margin)
-        return Slots.NEWEST
+        self.path_ms, self.above_ms, self.is_known = path_ms, above_ms, is_known
+        return Slots.ALL if is_at_once else Slots.NEWEST

@@ -2,8 +2,9 @@
 
 Owns one pool's fading mean. Arithmetic over counts and time given; must not know figures, tables or configuration. That a
 failure counts as a latency of five seconds is Linkerd's rule, which is about endpoints; here it is about pools, and about everything that
-is no answer. The mean is over attempts: a PoP that fails a share p of them looks p * 5 s slower. What of it one client network alone
-has met (a poisoned request) moves nobody: the caller knows which part of the failures others have met as well.
+is no answer. The mean is over attempts: a PoP that fails a share p of them looks p * 5 s slower. One failure among few attempts is no share
+yet: so PRIOR_ATTEMPTS that went well are taken for granted, and of n failures those are left out that chance explains, sqrt(n). What of it
+one client network alone has met (a poisoned request) moves nobody: the caller knows which part of the failures others have met as well.
 
 Who is told to come later (429) may have asked too much, which is nobody else's business: that counts only when it came to many, which the
 caller knows, for a second at most, farther than which no other PoP is, and not for longer than ten seconds after the last one.
@@ -21,6 +22,7 @@ MOST_MS = 300_000.0
 LATER_MS = 1000.0  # the most that one who is told to come later counts
 LATER_S = 10.0  # after the last one of these nothing is left of them
 LEAST_MS = 0.1  # less is forgotten
+PRIOR_ATTEMPTS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class Penalty:
     """One pool's. Costs and attempts fade alike, so the mean stays while nothing comes, for a while."""
 
     cost_ms: float = 0.0
+    failed: float = 0.0  # how many failures that is of
     later_ms: float = 0.0
     later_at: float = -math.inf  # when somebody was last told to come later
     attempts: float = 0.0
@@ -97,21 +100,24 @@ class Penalty:
             self.attempts += outcomes.attempts
             self.bad += bad
             self.cost_ms += cost_ms(outcomes, terms) * part
+            self.failed += (outcomes.failures + outcomes.server_errors * terms.server_errors) * part
             self.later_ms += later_ms(outcomes, terms)
         if outcomes.rate_limited:
             self.later_at = now
         left = max(0.0, 1 - (now - self.later_at) / LATER_S)
         if self.cost_ms < LEAST_MS * max(self.attempts, self.bad):
-            self.cost_ms = 0.0
+            self.cost_ms = self.failed = 0.0
         if self.later_ms * left < LEAST_MS * max(self.attempts, self.bad):
             self.later_ms = 0.0
-        cost = self.cost_ms + (self.later_ms * left if is_limited else 0.0)
-        return cost / max(self.attempts, self.bad) if cost > 0 else 0.0
+        beyond_chance = 1 - 1 / math.sqrt(self.failed) if self.failed > 1 else 0.0
+        cost = self.cost_ms * beyond_chance / (max(self.attempts, self.bad) + PRIOR_ATTEMPTS)
+        return cost + (self.later_ms * left / max(self.attempts, self.bad) if is_limited and self.later_ms > 0 else 0.0)
 
     def _fade(self, now: float) -> None:
         kept = math.exp((self.at - now) / TAU_S)
         self.attempts *= kept
         self.bad *= kept
+        self.failed *= kept
         self.later_ms *= kept
         if self.cost_ms > 0:
             silent = max(0.0, now - max(self.at, self.seen_at + SILENCE_S))

@@ -31,9 +31,11 @@ from gateway.control.steering.agenda import Agenda, Group, Pool, PoolState, Publ
 from gateway.control.steering.backlog import FEW, Backlog, Seen
 from gateway.control.steering.comparison import Comparison, counts_of
 from gateway.control.steering.headroom import Filling, beyond_part, shed
-from gateway.control.steering.pacing import Pace, Slots, Versions, settle
+from gateway.control.steering.levels import Level
+from gateway.control.steering.pacing import Pace, Versions
 from gateway.control.steering.penalties import Outcomes, Penalty
 from gateway.control.steering.ramps import LONGEST_S, Ramp, Stage, relative
+from gateway.control.steering.times import Times
 from gateway.control.table.capacity import Capacity
 from gateway.control.table.rows import Rows
 from gateway.control.table.zones import for_all_zones
@@ -49,7 +51,6 @@ LOW_SHARE = 0.25  # below this a PoP is drained automatically
 PANIC_BELOW = 0.5  # sum of the availabilities
 LEAST = 1 / 1024  # of what an available pool admits: with nothing it would count as dead, not as full
 MOST_WORKED = 250  # pools a turn: about a millisecond
-MOST_SETTLED = 500  # pools whose estimate is changed when a version begins; the others take the next
 SETTLED = 0.5  # requests: a mean that is so near to what is in flight is followed no further
 STEPS = 1024  # of a share, as the figures have it: what is less is no change
 
@@ -80,11 +81,16 @@ class Refresh:
     pools: dict[PoolKey, PoolState] = field(default_factory=dict)
     pops: dict[str, Filling] = field(default_factory=dict)
     comparisons: dict[str, Comparison] = field(default_factory=dict)  # by service
+    levels: dict[str, Level] = field(default_factory=dict)  # likewise
     away: dict[PoolKey, Ramp] = field(default_factory=dict)  # of pools that the table has no more, whether they keep their row or not
     pace: Pace = field(default_factory=Pace)
+    _times: Times = field(init=False)
     _began: float | None = None  # when serving began
     _turned: float = -math.inf  # when the last turn was
     _agenda: Agenda | None = None
+
+    def __post_init__(self) -> None:
+        self._times = Times(self.figures, self.pace)
 
     def fails_more(self, pool: PoolKey) -> str | None:
         """The cause, while it counts."""
@@ -122,11 +128,14 @@ class Refresh:
             pool.since = before
         self._fill(agenda, before, now)
         agenda.sweep(before)
-        for pool in dict.fromkeys([*urgent, *agenda.take(None if is_new else MOST_WORKED)]):
-            self._work(agenda, pool, now, has_begun)
+        worked = dict.fromkeys([*urgent, *agenda.take(None if is_new else MOST_WORKED)])
+        for pool in worked:
+            self._work(agenda, pool, now)
+        self._times.level(agenda, now, has_begun)
+        for pool in worked:
+            self._times.publish(agenda, pool, now, has_begun)
         if has_begun:
-            for pool in agenda.take_unsettled(MOST_SETTLED):
-                self._publish_times(agenda, pool, pool.state.service_time.mean_ms(now), now, has_begun)
+            self._times.settle(agenda, now)
         # After the versions: a request that draws the newest finds it.
         self.figures.set_phase(self.pace.phase)
 
@@ -150,6 +159,7 @@ class Refresh:
             is_starting,
             lambda key: self.pools.setdefault(key, PoolState()),
             lambda pop: self.pops.setdefault(pop, Filling()),
+            lambda service: self.levels.setdefault(service, Level()),
         )
         if before is not None:
             self._part(before, agenda, now)
@@ -175,6 +185,8 @@ class Refresh:
             self.away[key] = pool.state.ramp
             self.comparisons.pop(key[0], None)
         self.away = {key: ramp for key, ramp in self.away.items() if now - ramp.since < LONGEST_S}
+        for gone in {group.service.name for group in before.groups} - {group.service.name for group in after.groups}:
+            self.levels.pop(gone, None)
 
     # Who is available
 
@@ -261,22 +273,23 @@ class Refresh:
             asked |= pool.state.window.asked(self.figures.read_pool_groups(pool.spec.row))
         return beyond_part(held, count(asked), capacity)
 
-    def _work(self, agenda: Agenda, pool: Pool, now: float, has_begun: bool) -> None:
-        """All that is published of one pool."""
+    def _work(self, agenda: Agenda, pool: Pool, now: float) -> None:
+        """All that is published of one pool but its times, and what is learned of those."""
         state = pool.state
         was, times = state.times, self.figures.read_pool_times(pool.spec.row)
         in_flight, connect_us, connects, first_byte_us, first_bytes, waiting, lay_us = state.times = times
         answers = first_bytes - was[4]
         if answers > 0:
-            state.service_time.add((first_byte_us - was[3]) / 1000, answers, now)
+            state.first_byte.add((first_byte_us - was[3]) / 1000, answers, now)
         if connects > was[2]:
             state.path.add((connect_us - was[1]) / (connects - was[2]) / 1000, now)
-        first_byte_ms = state.service_time.mean_ms(now)
+        first_byte_ms = state.first_byte.mean_ms
         if pool.since > state.worked_at:  # until then all was as it had been: what fades has faded to that
             if pool.capacity is not None:
                 state.filling.add(max(0, was[0] - state.tunnels - state.spared), pool.capacity, pool.since)
+            state.usual.add(was[0], pool.since)
             networks = count(state.unanswered.met) if state.backlog.is_mute else 0
-            state.backlog.turn(Seen(was[5], 0, first_byte_ms or 0.0, networks=networks), pool.since)
+            state.backlog.turn(Seen(was[5], 0, first_byte_ms, networks=networks, variance=pool.group.level.variance), pool.since)
         was_held_up, state.worked_at = state.worked_at < self.resumed_at(), now
         is_returning = state.ramp.stage is Stage.RETURNING
         if is_returning and pool.group.is_whole:
@@ -294,7 +307,8 @@ class Refresh:
         seen = None
         if not was_held_up:
             networks = self._networks_in_vain(pool, waiting, answers, now)
-            seen = Seen(self._in_line(pool, waiting), answers, first_byte_ms or 0.0, (lay_us - was[6]) / 1000, networks)
+            lay_ms, variance = (lay_us - was[6]) / 1000, pool.group.level.variance
+            seen = Seen(self._in_line(pool, waiting), answers, first_byte_ms, lay_ms, networks, variance)
         penalty_ms = self._penalty_ms(pool, seen, now)
         # Who uses it although it is drained for most does so by its availability.
         published = Published(
@@ -306,13 +320,12 @@ class Refresh:
             state.spared,
             0 if pool.bounded is None else pool.bounded.spared,
             state.all_zones,
+            state.usual.add(times[0], now),
         )
         if published != state.published:
             state.published = published
             self._publish(pool, published)
-        has_written = self._publish_times(agenda, pool, first_byte_ms, now, has_begun)
-        if answers == 0 and not has_written:
-            self.figures.set_pool(pool.spec.row, samples=state.service_time.samples(now))
+        self._times.learn(agenda, pool, now)
         # Where some wait and nothing is counted any more, the time that this lasts is the news.
         is_waited_for = waiting > FEW and not pool.group.service.long_lived
         if is_filling or is_returning or penalty_ms > 0 or is_waited_for or state.backlog.is_mute:
@@ -381,27 +394,3 @@ class Refresh:
     def _counts(self, pool: Pool) -> Counts:
         row = pool.spec.row
         return counts_of(Outcomes(*self.figures.read_pool_outcomes(row)), self.figures.read_pool_groups(row))
-
-    def _publish_times(self, agenda: Agenda, pool: Pool, first_byte_ms: float | None, now: float, has_begun: bool) -> bool:
-        """The estimate, with what stands behind it, where that is to be written now."""
-        state, versions, margin = pool.state, pool.state.versions, agenda.config.steering.margin
-        path = state.path.ms(now)
-        # Time to first byte over a connection that is open is one round trip and the service's own time.
-        service = None if first_byte_ms is None else max(0.0, first_byte_ms - (path or 0.0))
-        slots = versions.turn(path, service, margin, has_begun, agenda.is_starting)
-        if slots is not Slots.NONE:
-            self.figures.set_pool(
-                pool.spec.row,
-                service_ms=versions.service_ms or 0.0,
-                path_ms=-1.0 if versions.path_ms is None else versions.path_ms,
-                samples=state.service_time.samples(now),
-                version=None if slots is Slots.ALL else self.pace.number,
-            )
-            agenda.unsettled.pop(pool.number, None)
-            return True
-        if (
-            settle(versions.path_ms, path, margin) != versions.path_ms
-            or settle(versions.service_ms, service, margin) != versions.service_ms
-        ):
-            agenda.unsettled[pool.number] = None
-        return False

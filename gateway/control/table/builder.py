@@ -123,6 +123,7 @@ def build(config: Config, world: World, rows: Rows, generation: int, affinity_ke
         slope_ms_per_km=PRIOR[1],
         abroad_ms=PRIOR[2],
         borders=PRIOR[3],
+        exploration=config.steering.exploration,
         gateway=home_of(config),
         gateway_pop=None if config.gateway.pop is None else numbers.get(config.gateway.pop),
         paths=_paths(config, numbers) if known is None else known.paths,

@@ -13,7 +13,7 @@ from gateway.dataplane.transport._buffers cimport open_buffer
 from routing_core._atomic cimport add_own, load_relaxed, store_release
 from routing_core._budget cimport leave
 from routing_core._endpoints cimport observe_latency
-from routing_core._figures cimport EndpointColumn, PoolColumn, RetryOutcome, add_to_group, bucket_of_us, group_of, slot_of_code
+from routing_core._figures cimport EndpointColumn, PoolColumn, RetryOutcome, add_served, add_to_group, bucket_of_us, group_of, slot_of_code
 from routing_core._layout cimport Pool, Text
 from routing_core._random cimport next_u64
 
@@ -142,7 +142,7 @@ cdef void note_first_byte(Core *core, Exchange *exchange, int64_t lay_us) noexce
     exchange.first_byte_us = clock_us(core)
 
 
-cdef void feed_latency(Core *core, Exchange *exchange, bint is_good) noexcept nogil:
+cdef void feed_latency(Core *core, Exchange *exchange, int group, bint is_good) noexcept nogil:
     cdef PoolColumn *own = own_pool(core, exchange)
     cdef EndpointColumn *of_endpoint = &exchange.endpoint.columns[core.number]
     cdef int64_t us = exchange.waited_us
@@ -158,6 +158,7 @@ cdef void feed_latency(Core *core, Exchange *exchange, bint is_good) noexcept no
         add_to_group(of_endpoint.slow_by, group_of(exchange.client))
     # Who refuses at once is not quick at what is asked of it: no better than those who do it (Finagle, Linkerd).
     if is_good:
+        add_served(own, exchange.pool.gate, group, us + exchange.queued_us)
         store_release(&own.good_us, us + (own.good_us - us) * (GOOD_ANSWERS - 1) // GOOD_ANSWERS if own.good_us else max(us, 1))
     else:
         us = max(us, own.good_us)
@@ -195,7 +196,7 @@ cdef void note_answer(Core *core, Exchange *exchange, int status, bint is_long_l
         add_own(&own.retry_after_ms, retry_after_ms)
         add_to_group(own.limited_by, group)
     if not is_long_lived:
-        feed_latency(core, exchange, not is_server_error and not is_limited)
+        feed_latency(core, exchange, group, not is_server_error and not is_limited)
 
 
 cdef void count_retry(Core *core, Exchange *exchange, RetryOutcome outcome) noexcept nogil:

@@ -9,7 +9,8 @@ from libc.string cimport memchr, memcmp, memcpy
 from gateway.dataplane._core cimport *
 from gateway.dataplane.downstream._client cimport Span, find_forwarded, first_element, is_v4, take_parameter
 from gateway.dataplane.http1._octets cimport is_word, token_octets
-from gateway.dataplane.http1._words cimport FIELD_COOKIE, FIELD_X_FORWARDED_PROTO, Field, says_nothing
+from gateway.dataplane.http1._words cimport (FIELD_COOKIE, FIELD_X_FORWARDED_PROTO, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, Field,
+                                             says_nothing)
 from gateway.dataplane.proxy._forward cimport append
 from gateway.dataplane.shared._settings cimport Settings
 from routing_core._layout cimport BY_COOKIE, BY_HEADER, NO_AFFINITY, Pop, Text
@@ -137,6 +138,9 @@ cdef void ask(const TableData *table, Exchange *exchange, const char *text, cons
     out.header_key = 0
     out.kept = NULL
     out.n_left_out = 0
+    # Safe methods (RFC 9110 9.2.1) alone, and nothing that goes on for as long as its client likes.
+    out.may_explore = not exchange.is_upgrade and (
+        exchange.method == METHOD_GET or exchange.method == METHOD_HEAD or exchange.method == METHOD_OPTIONS)
     if route.affinity != NO_AFFINITY or route.is_split_sticky:
         out.client_key = key_of_client(exchange.client)
     if route.affinity == BY_HEADER:

@@ -50,6 +50,7 @@ def test_a_fresh_pool_admits_everything_and_knows_no_path():
     read = figures.read_pool(figures.acquire("pool"))
     assert (read["admit"], read["availability"], read["shed"], read["ramp"], read["penalty_ms"]) == (1.0, 1.0, 1.0, 1.0, 0.0)
     assert (read["service_ms"], read["path_ms"], read["samples"]) == (0.0, -1.0, 0)
+    assert (read["spread_ms"], read["hope_ms"], read["most_ms"], read["usual"]) == (0.0, -1.0, 0.0, 0)
     assert read["codes"] == read["reasons"] == {}
     assert read["first_byte_buckets"] == read["duration_buckets"] == [0] * (len(BUCKETS_MS) + 1)
 
@@ -274,6 +275,8 @@ def test_a_wrong_gate_is_refused_whole(wrong):
         {"admit": -0.1}, {"availability": 2}, {"shed": 1.01}, {"ramp": -1}, {"ramp": float("nan")}, {"penalty_ms": -1}, {"service_ms": -1},
         {"path_ms": -2}, {"samples": -1}, {"admit": 0.5, "path_ms": float("nan")}, {"service_ms": 5, "version": -1},
         {"service_ms": 5, "version": 1.0}, {"service_ms": 5, "version": True}, {"shed": 0.5, "version": "1"},
+        {"spread_ms": -1}, {"hope_ms": -2}, {"hope_ms": float("nan")}, {"most_ms": -1}, {"usual": -1},
+        {"usual": 3, "spread_ms": float("inf")},
     ],
 )  # fmt: skip
 def test_a_wrong_pool_is_refused_whole(wrong):

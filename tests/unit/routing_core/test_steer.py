@@ -34,7 +34,7 @@ def outcome(table, location=LONDON, seed=1):
 
 
 def test_names_stand_where_the_enums_are():
-    assert REASONS == ("none", "fastest", "window", "affinity", "spill", "failover", "panic", "order", "ramp")
+    assert REASONS == ("none", "fastest", "window", "affinity", "spill", "failover", "panic", "order", "ramp", "explore")
     assert FAILURES == (None, "no_permitted_pop", "no_endpoint")
     assert EVIDENCE == ("prior", "path")
 

@@ -186,7 +186,8 @@ def test_what_is_shed_spills(figures):
     counts = draw(table, 0, LONDON, N)
     assert not surprises(counts, shares_of(explain(table, 0, LONDON)))
     assert counts["par"] / N == pytest.approx(0.25, abs=0.02)
-    assert counts["fra"] > counts["nyc"] > counts["sin"] > 0
+    assert counts["fra"] > counts["nyc"] > 0
+    assert {each.pop: each.share for each in explain(table, 0, LONDON).candidates}["sin"] > 0
     found = {outcome(table, seed=seed) for seed in range(50)}
     assert found >= {("par", "fastest", ("fra", "nyc")), ("fra", "spill", ("nyc", "sin"))}
     assert {reason for pop, reason, _ in found if pop != "par"} == {"spill"}
@@ -244,7 +245,7 @@ def line(figures, window=5.0, **options):
 
 
 def farther(estimates, best):
-    return {name: ((estimates[best] + 1) / (ms + 1)) ** 2 for name, ms in estimates.items() if ms >= estimates[best]}
+    return {name: ((estimates[best] + 1) / (ms + 1)) ** 3 for name, ms in estimates.items() if ms >= estimates[best]}
 
 
 def estimates_of(table):
@@ -267,7 +268,7 @@ def test_a_spill_knows_no_window(figures, cause):
     counts.pop("a", None)
     cost = {name: (ms + 1) * (6 if name == "b" else 1) for name, ms in others.items()}
     assert not surprises(counts, both_drawn_shares(farther(others, "b"), cost))
-    assert counts["d"] > N / 20
+    assert counts["d"] > N / 30
 
 
 def test_a_spill_over_several_goes_as_far(figures):

@@ -159,6 +159,14 @@ def test_a_step_shows_as_soon_as_it_concerns_one(change, heads, texts):
     assert all(column.text(one) is not None for column in shown for one in said["candidates"])
 
 
+def test_a_service_time_is_told_with_what_it_may_be_off_by():
+    said = asked()
+    said["candidates"][0].update(service_ms=20.04, spread_ms=1.25)
+    assert cells(said, "fra")["+ service"] == "20.0 ±1.2"
+    del said["candidates"][0]["spread_ms"]  # as an older gateway has it
+    assert cells(said, "fra")["+ service"] == "20.0"
+
+
 def test_cells():
     said = asked()
     said["candidates"][0].update(samples=3, evidence="path", service_ms=1.25, availability=0.7, admit=0.7)

@@ -5,6 +5,7 @@ import pytest
 from gateway.control.sources.world import Known, Origin, World
 from gateway.control.steering.agenda import LEAST_SWEPT, SWEEP_TURNS, PoolState, agenda_of
 from gateway.control.steering.headroom import Filling
+from gateway.control.steering.levels import Level
 from gateway.control.table.builder import build
 from gateway.control.table.capacity import Capacity
 from gateway.control.table.rows import Rows
@@ -21,7 +22,7 @@ def agenda(text=TWO_POPS, drained=(), **more):
         world.describe(("shop", pop), known)
     world.drained.update(drained)
     spec = build(config, world, Rows(Figures(1)), 1).spec
-    return agenda_of(config, spec, False, lambda key: PoolState(), lambda pop: Filling())
+    return agenda_of(config, spec, False, lambda key: PoolState(), lambda pop: Filling(), lambda service: Level())
 
 
 def many(n):
@@ -113,7 +114,7 @@ def test_with_the_next_table_only_the_pools_that_changed_are_others():
     world.describe(("shop", "fra"), [one])
     world.describe(("shop", "nyc"), [two, three])
     built = build(config, world, rows, 1)
-    found = agenda_of(config, built.spec, False, lambda key: PoolState(), lambda pop: Filling())
+    found = agenda_of(config, built.spec, False, lambda key: PoolState(), lambda pop: Filling(), lambda service: Level())
     fra, nyc = found.pools
     found.endpoints_seen[:] = type(found.endpoints_seen)("Q", [7, 8, 9])
     world.describe(("shop", "nyc"), [two, four, three])

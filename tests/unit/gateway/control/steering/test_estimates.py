@@ -1,123 +1,175 @@
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.control.health.networks import N_GROUPS
 from gateway.control.steering.estimates import (
     BUSY_COUNT,
     BUSY_TAU_S,
+    EXPIRES_S,
+    FIRST_BYTE_TAU_S,
     PATH_EXPIRES_S,
     PATH_WINDOW_S,
-    SERVICE_EXPIRES_S,
-    SERVICE_TAU_S,
-    SILENCE_S,
-    SILENCE_TAU_S,
+    RARE_COUNT,
+    RARE_TAU_S,
+    TAU_S,
+    FirstByte,
     PathTime,
     ServiceTime,
 )
 
 
+def add(time, now, *samples):
+    """(group, ms) of each."""
+    sums, counts = [0.0] * N_GROUPS, [0] * N_GROUPS
+    for group, ms in samples:
+        sums[group] += ms
+        counts[group] += 1
+    time.add(sums, counts, sum(ms * ms for _, ms in samples), now)
+
+
+def evenly(ms, n):
+    """So many alike, from all networks."""
+    return [(number % N_GROUPS, ms) for number in range(n)]
+
+
 def test_service_time_is_unknown_then_the_mean():
     time = ServiceTime()
-    assert time.mean_ms(0) is None
-    assert time.samples(0) == 0
-    time.add(30, 3, 0)
-    assert time.mean_ms(0) == pytest.approx(10)
-    assert time.samples(0) == 3
+    assert time.evidence(0) is None
+    add(time, 0, (0, 5.0), (1, 10.0), (2, 15.0))
+    found = time.evidence(0)
+    assert found.mean_ms == pytest.approx(10)
+    assert found.n == pytest.approx(3)
+    assert found.squares == pytest.approx((25 + 100 + 225) / 300)
 
 
 def test_old_samples_fade_and_new_ones_count():
     time = ServiceTime()
-    time.add(400, 40, 0)
-    time.add(40 * 50, 40, SERVICE_TAU_S)
+    add(time, 0, *evenly(10, 80))
+    add(time, TAU_S, *evenly(50, 80))
     weight = math.exp(-1)
-    assert time.mean_ms(SERVICE_TAU_S) == pytest.approx((400 * weight + 2000) / (40 * weight + 40))
+    found = time.evidence(TAU_S)
+    assert found.mean_ms == pytest.approx((10 * weight + 50) / (weight + 1))
+    assert found.n == pytest.approx(80 * (weight + 1) ** 2 / (weight * weight + 1))
+
+
+def test_what_came_lately_is_told_however_slowly_the_rest_fades():
+    time = ServiceTime()
+    add(time, 0, *evenly(20, 10))
+    found = time.evidence(TAU_S)
+    assert (found.n, found.lately) == pytest.approx((10 * math.exp(-TAU_S / RARE_TAU_S), 10 * math.exp(-1)))
+    add(time, TAU_S)
+    add(time, 2 * TAU_S, (1, 20.0))
+    assert time.evidence(2 * TAU_S).lately == pytest.approx(10 * math.exp(-2) + 1)
+    busy = ServiceTime()
+    add(busy, 0, *evenly(20, 10_000))
+    assert busy.evidence(BUSY_TAU_S).lately == pytest.approx(10_000 * math.exp(-BUSY_TAU_S / TAU_S))
 
 
 def slowed(per_turn, seconds):
     """What is known of a service that took 20 ms for long and now takes 120, so many requests each 100 ms."""
     time = ServiceTime()
     for turn in range(-600, round(seconds * 10)):
-        time.add((20 if turn < 0 else 120) * per_turn, per_turn, 60 + turn / 10)
-    return time.mean_ms(60 + seconds)
+        add(time, 60 + turn / 10, *evenly(20 if turn < 0 else 120, per_turn))
+    return time.evidence(60 + seconds).mean_ms
 
 
 def test_where_there_are_samples_enough_a_change_is_known_sooner():
-    assert slowed(1000, BUSY_TAU_S) == pytest.approx(20 + 100 * (1 - math.exp(-1)), abs=2)
+    assert slowed(1000, BUSY_TAU_S) == pytest.approx(20 + 100 * (1 - math.exp(-1)), abs=3)
     assert slowed(1000, 5) > 110
-    assert slowed(1, 5) == pytest.approx(20 + 100 * (1 - math.exp(-1)), abs=2)  # ten a second: the last five seconds' are enough
-    assert slowed(1, BUSY_TAU_S) < 55
+    # Ten a second fade with the long one: what many say within 2 s takes them 10.
+    assert slowed(1, BUSY_TAU_S) == pytest.approx(20 + 100 * (1 - math.exp(-BUSY_TAU_S / TAU_S)), abs=1)
+    assert slowed(1, TAU_S) == pytest.approx(20 + 100 * (1 - math.exp(-1)), abs=1)
 
 
 @pytest.mark.parametrize(
     ("count", "after", "left"),
     [
-        (1000, BUSY_TAU_S, 1000 * math.exp(-1)),
-        (1000, 3 * BUSY_TAU_S, BUSY_COUNT),  # as fast as enough of them stay
-        (10_000, BUSY_TAU_S / 10, 10_000 * math.exp(-0.1)),
-        (60, BUSY_TAU_S, 60 * math.exp(-BUSY_TAU_S / SERVICE_TAU_S)),  # few: as slowly as ever
-        (BUSY_COUNT, BUSY_TAU_S, BUSY_COUNT * math.exp(-BUSY_TAU_S / SERVICE_TAU_S)),
-        (1000, SILENCE_S, BUSY_COUNT),
+        (10_000, BUSY_TAU_S, 10_000 * math.exp(-1)),
+        # As fast as enough of them stay.
+        (10_000, 5 * BUSY_TAU_S, BUSY_COUNT * math.exp(-(5 * BUSY_TAU_S - BUSY_TAU_S * math.log(10_000 / BUSY_COUNT)) / TAU_S)),
+        (160, TAU_S, 160 * math.exp(-1)),  # few: more slowly
+        # As fast as a few of them stay, and those go slowly.
+        (16, RARE_TAU_S, RARE_COUNT * math.exp(-(RARE_TAU_S - TAU_S * math.log(16 / RARE_COUNT)) / RARE_TAU_S)),
+        (12, RARE_TAU_S, 12 * math.exp(-1)),
     ],
 )
-def test_fading_fast_leaves_enough(count, after, left):
+def test_they_fade_as_fast_as_there_are_enough(count, after, left):
     time = ServiceTime()
-    time.add(20 * count, count, 0)
-    assert time.samples(after) == max(1, round(left))
-    time.add(0, 0, after)
-    assert time.count == pytest.approx(left)
-    assert time.mean_ms(after) == pytest.approx(20)
+    add(time, 0, *evenly(20, count))
+    for look in range(1, 1001):
+        add(time, after * look / 1000)
+    assert time.count == pytest.approx(left, rel=0.01)
+    assert time.evidence(after).mean_ms == pytest.approx(20)
 
 
-@pytest.mark.parametrize("looks", [1, 7, 3000])
-def test_the_mean_stays_for_a_while_then_fades_and_expires(looks):
-    """However often it is looked at."""
+def test_it_expires():
     time = ServiceTime()
-    time.add(2000, 100, 0)
-
-    def wait(until):
-        began = time.at
-        for look in range(1, looks + 1):
-            time.add(0, 0, began + (until - began) * look / looks)
-
-    wait(SILENCE_S)
-    assert time.mean_ms(SILENCE_S) == pytest.approx(20)
-    before = time.count
-    wait(SILENCE_S + SILENCE_TAU_S)
-    assert time.mean_ms(SILENCE_S + SILENCE_TAU_S) == pytest.approx(20 / math.e)
-    assert time.mean_ms(SILENCE_S + 2 * SILENCE_TAU_S) == pytest.approx(20 / math.e**2)
-    assert time.count == pytest.approx(before * math.exp(-SILENCE_TAU_S / SERVICE_TAU_S - 1))
-    assert time.samples(SERVICE_EXPIRES_S) == 1
-    assert time.mean_ms(SERVICE_EXPIRES_S) == pytest.approx(0, abs=0.01)
-    assert time.mean_ms(SERVICE_EXPIRES_S + 1) is None
-    assert time.samples(SERVICE_EXPIRES_S + 1) == 0
+    add(time, 0, *evenly(20, 100))
+    assert time.evidence(EXPIRES_S).mean_ms == pytest.approx(20)
+    assert 0 < time.evidence(EXPIRES_S).n < RARE_COUNT
+    assert time.evidence(EXPIRES_S + 1) is None
 
 
-def test_what_silence_has_faded_stays_faded_and_the_next_samples_count():
-    """A PoP that is tried again and is still slow is known for that at once; one that is well is not held to what it was."""
-    for now_ms in (100, 20):
-        time = ServiceTime()
-        time.add(100 * 1000, 1000, 0)
-        assert time.mean_ms(60) < 20
-        time.add(5 * now_ms, 5, 60)
-        assert time.mean_ms(60) == pytest.approx(now_ms, rel=0.1)
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.97])
+def test_what_one_network_asks_for_proves_nothing(share):
+    """It is slow by itself: the mean moves by less than it is known to."""
     time = ServiceTime()
-    time.add(0, 0, 5)
-    assert time.mean_ms(6) is None  # nothing ever came
+    rng = np.random.default_rng(1)
+    own = round(3000 * share)
+    add(time, 0, *[(0, 2000.0)] * own, *[(1 + n % 7, float(ms)) for n, ms in enumerate(rng.lognormal(3, 0.5, 3000 - own))])
+    found = time.evidence(0)
+    assert found.mean_ms - 23 < 4 * math.sqrt(found.apart)
 
 
-@given(st.lists(st.tuples(st.floats(0, SILENCE_S), st.lists(st.floats(0.1, 1000), min_size=1, max_size=2)), min_size=1, max_size=20))
-def test_service_time_is_the_weighted_mean_of_all_samples(turns):
-    """Naive model: each sample by itself, weighted by its age. Never silence, never so many that they fade fast."""
-    time, now, samples = ServiceTime(), 0.0, []
-    for gap, values in turns:
+def test_what_all_networks_meet_proves_all():
+    time = ServiceTime()
+    rng = np.random.default_rng(1)
+    add(time, 0, *[(n % 8, float(ms)) for n, ms in enumerate(rng.lognormal(3, 0.5, 3000))])
+    found = time.evidence(0)
+    assert math.sqrt(found.apart) < 0.03 * found.mean_ms
+    assert found.squares == pytest.approx(math.exp(0.25), rel=0.1)
+
+
+def test_who_asks_alone_is_believed_and_one_that_asked_long_ago_changes_nothing():
+    time = ServiceTime()
+    add(time, 0, (3, 5000.0))
+    add(time, EXPIRES_S, *[(5, 20.0)] * 500)
+    found = time.evidence(EXPIRES_S)
+    assert found.mean_ms == pytest.approx(20, rel=0.7)
+    assert found.n > 5
+    alone = ServiceTime()
+    add(alone, 0, *[(5, 20.0)] * 500)
+    assert alone.evidence(0)[:3] == (pytest.approx(20), pytest.approx(500), 0.0)
+
+
+SAMPLES = st.lists(st.tuples(st.integers(0, N_GROUPS - 1), st.floats(0.1, 60_000)), min_size=1, max_size=30)
+
+
+@given(st.lists(st.tuples(st.floats(0, 400), SAMPLES), min_size=1, max_size=8))
+def test_the_mean_is_among_the_samples_and_never_more_than_they_are(turns):
+    time, now, seen = ServiceTime(), 0.0, []
+    for gap, samples in turns:
         now += gap
-        time.add(sum(values), len(values), now)
-        samples += [(now, value) for value in values]
-    weights = [math.exp(-(now - at) / SERVICE_TAU_S) for at, _ in samples]
-    expected = sum(w * value for w, (_, value) in zip(weights, samples, strict=True)) / sum(weights)
-    assert time.mean_ms(now) == pytest.approx(expected, rel=1e-6)
+        add(time, now, *samples)
+        seen += [ms for _, ms in samples]
+    found = time.evidence(now)
+    assert min(seen) * 0.999999 <= found.mean_ms <= max(seen) * 1.000001
+    assert 0 < found.n <= len(seen) * 1.000001
+    assert found.apart >= 0
+    assert found.squares >= 1
+
+
+def test_first_byte_is_the_mean_of_the_last_seconds():
+    mean = FirstByte()
+    assert mean.mean_ms == 0
+    mean.add(200, 10, 0)
+    mean.add(800, 10, FIRST_BYTE_TAU_S)
+    weight = math.exp(-1)
+    assert mean.mean_ms == pytest.approx((20 * weight + 80) / (weight + 1))
 
 
 def test_path_is_the_least_of_the_last_windows():

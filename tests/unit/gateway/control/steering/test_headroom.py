@@ -1,10 +1,24 @@
 import math
+from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.control.steering.headroom import FILLING_TAU_S, Filling, beyond_part, headroom, least_headroom, shed
+from gateway.control.steering.headroom import (
+    FILLING_TAU_S,
+    USUAL_DEVIATIONS,
+    USUAL_LEAST,
+    USUAL_STEP,
+    USUAL_TAU_S,
+    Filling,
+    Usual,
+    beyond_part,
+    headroom,
+    least_headroom,
+    shed,
+)
 from gateway.control.table.capacity import Capacity
 
 TURN_S = 0.1
@@ -117,3 +131,59 @@ def test_of_what_clients_hold_a_groups_part_counts(held, n_groups, beyond):
 
 def test_of_the_least_capacity_everybody_has_a_part():
     assert beyond_part((3, 0), 2, Capacity(high=1, low=0)) == 2
+
+
+# What is usual
+
+
+def bound(mean):
+    return math.ceil(mean + USUAL_DEVIATIONS * math.sqrt(mean) + USUAL_LEAST)
+
+
+def counted(usual, counts, begin=0.0):
+    """What was said, each turn."""
+    return [usual.add(int(count), begin + turn * TURN_S) for turn, count in enumerate(counts)]
+
+
+@pytest.mark.parametrize(("in_flight", "usual"), [(0, 3), (1, 8), (10, 26), (100, 143)])
+def test_usual_is_what_is_there_and_what_chance_adds(in_flight, usual):
+    """The first count is all that is known."""
+    assert bound(in_flight) == usual
+    assert set(counted(Usual(), [in_flight] * 100)) == {usual}
+
+
+@pytest.mark.parametrize("mean", [0.1, 1, 10, 100, 1000])
+def test_chance_is_hardly_ever_more_than_usual_and_little_is_said_of_it(mean):
+    counts = np.random.default_rng(1).poisson(mean, 6000)
+    said = counted(Usual(), counts)
+    assert np.mean(counts[100:] > np.array(said[100:])) < 0.001
+    assert sum(one != other for one, other in pairwise(said[100:])) <= 3
+
+
+@pytest.mark.parametrize("mean", [1, 10, 100])
+def test_a_queue_is_not_usual_while_it_is_new(mean):
+    """Ten times as much is there at once. For a second most of it is beyond; in the end nothing is."""
+    usual = Usual()
+    counted(usual, [mean] * 100)
+    said = counted(usual, [10 * mean + 10] * 600, begin=10.0)
+    assert said == sorted(said)
+    assert max(said[:10]) < (10 * mean + 10) / 1.5
+    assert said[-1] >= 10 * mean + 10
+
+
+def test_it_goes_as_it_comes():
+    usual = Usual()
+    usual.add(100, 7.0)
+    assert usual.add(0, 7.0 + USUAL_TAU_S) == bound(100 / math.e)
+    assert usual.add(0, 1e6) == USUAL_LEAST
+
+
+@given(st.lists(st.tuples(st.floats(0, 30), st.integers(0, 10_000)), min_size=1, max_size=30))
+def test_a_change_is_said_when_it_is_one(turns):
+    usual, now, before = Usual(), 0.0, 0
+    for gap, in_flight in turns:
+        now += gap
+        said = usual.add(in_flight, now)
+        exact = bound(usual.mean)
+        assert said == (exact if abs(exact - before) > USUAL_STEP * before + 1 else before)
+        before = said

@@ -13,19 +13,21 @@ EPS = 1e-9
 
 @dataclass
 class Gateway:
-    """A pool's eight slots, written as `Slots` says, and who decides by what."""
+    """A pool's eight slots, written as `Slots` says, and who decides by what: path and what is above the level. A version begins as the one
+    before."""
 
     pace: Pace
-    margin: float = 0.0
     versions: Versions = field(default_factory=Versions)
-    slots: list = field(default_factory=lambda: [(None, None)] * N_VERSIONS)
+    slots: list = field(default_factory=lambda: [(None, 0.0)] * N_VERSIONS)
     phase: int = N_VERSIONS * UNITS
 
-    def turn(self, now, path_ms=None, service_ms=None, is_starting=False):
+    def turn(self, now, path_ms=None, above_ms=0.0, *, has_level=False, is_starting=False):
         """The slots are written before the phase is published."""
         has_begun = self.pace.turn(now)
-        where = self.versions.turn(path_ms, service_ms, self.margin, has_begun, is_starting)
-        times = (self.versions.path_ms, self.versions.service_ms)
+        if has_begun:
+            self.slots[self.pace.number % N_VERSIONS] = self.slots[(self.pace.number - 1) % N_VERSIONS]
+        where = self.versions.turn(path_ms, above_ms, has_level or path_ms is not None, has_begun, is_starting)
+        times = (self.versions.path_ms, self.versions.above_ms)
         if where is Slots.ALL:
             self.slots = [times] * N_VERSIONS
         elif where is Slots.NEWEST:
@@ -142,42 +144,70 @@ def test_what_is_published_is_never_further_off_than_the_margin(published, fresh
     assert settle(now, fresh, margin) == now
 
 
-def test_a_drift_within_the_margin_moves_nothing_and_beyond_it_does():
-    versions = Versions()
-    versions.turn(None, 100.0, 0.05, False, False)
-    for fresh in (101.0, 104.0, 96.0):
-        assert versions.turn(None, fresh, 0.05, True, False) is Slots.NEWEST
-        assert versions.service_ms == 100
-    versions.turn(None, 106.0, 0.05, True, False)
-    assert versions.service_ms == 106
-
-
 # The versions of a pool
 
 
 def test_what_is_first_known_is_in_force_at_once():
     gateway = Gateway(Pace(0.1))
     gateway.turn(0)
-    assert gateway.shares() == {(None, None): 1}
-    gateway.turn(0.1, 12.0, None)
-    assert gateway.shares() == {(12.0, None): 1}
+    assert gateway.shares() == {(None, 0.0): 1}
+    gateway.turn(0.1, 12.0)
+    assert gateway.shares() == {(12.0, 0.0): 1}
+
+
+def test_a_level_that_is_first_known_is_written_although_the_pool_is_at_it():
+    """None of its own figures is another one."""
+    versions = Versions()
+    assert versions.turn(None, 0.0, True, False, False) is Slots.ALL
+    assert versions.is_known
+    assert versions.turn(None, 0.0, True, False, False) is Slots.NONE
 
 
 def test_while_the_process_starts_all_is_in_force_at_once():
-    gateway = Gateway(Pace(0.1), margin=0.5)
+    gateway = Gateway(Pace(0.1))
     for turn, path_ms in enumerate((30.0, 29.0, 80.0)):
-        gateway.turn(turn * TURN_S, path_ms, None, is_starting=True)
-        assert gateway.shares() == {(path_ms, None): 1}
+        gateway.turn(turn * TURN_S, path_ms, 5.0 * turn, is_starting=True)
+        assert gateway.shares() == {(path_ms, 5.0 * turn): 1}
+
+
+def test_while_it_starts_and_nothing_is_known_nothing_is_written():
+    assert Versions().turn(None, 0.0, False, False, True) is Slots.NONE
+    assert Versions().turn(None, 0.0, False, True, True) is Slots.NONE
 
 
 def test_between_two_versions_nothing_is_written():
     versions = Versions()
-    assert versions.turn(None, None, 0.05, False, False) is Slots.NONE
-    assert versions.turn(None, 5.0, 0.05, False, False) is Slots.ALL
-    assert versions.turn(None, 500.0, 0.05, False, False) is Slots.NONE
-    assert versions.service_ms == 5
-    assert versions.turn(None, 500.0, 0.05, True, False) is Slots.NEWEST
-    assert versions.service_ms == 500
+    assert versions.turn(None, 0.0, False, False, False) is Slots.NONE
+    assert versions.turn(None, 5.0, True, False, False) is Slots.ALL
+    assert versions.turn(None, 500.0, True, False, False) is Slots.NONE
+    assert versions.above_ms == 5
+    assert versions.turn(None, 500.0, True, True, False) is Slots.NEWEST
+    assert versions.above_ms == 500
+
+
+@pytest.mark.parametrize("has_begun", [False, True])
+@pytest.mark.parametrize("is_starting", [False, True])
+def test_where_nothing_changed_nothing_is_written(has_begun, is_starting):
+    """A version begins as the one before: it holds what was written into that."""
+    unknown, known = Versions(), Versions(10.0, 20.0, True)
+    assert unknown.turn(None, 0.0, False, has_begun, is_starting) is Slots.NONE
+    assert known.turn(10.0, 20.0, True, has_begun, is_starting) is Slots.NONE
+    assert (unknown, known) == (Versions(), Versions(10.0, 20.0, True))
+
+
+def test_what_is_forgotten_is_paced_and_then_first_known_again():
+    """A path that expired, of a service that never answered."""
+    versions = Versions(10.0, 0.0, True)
+    assert versions.turn(None, 0.0, False, False, False) is Slots.NONE
+    assert versions.turn(None, 0.0, False, True, False) is Slots.NEWEST
+    assert versions.turn(12.0, 0.0, True, False, False) is Slots.ALL
+
+
+def test_with_a_level_a_path_that_was_forgotten_is_paced_also_when_it_is_known_again():
+    versions = Versions(10.0, 0.0, True)
+    assert versions.turn(None, 0.0, True, True, False) is Slots.NEWEST
+    assert versions.turn(12.0, 0.0, True, False, False) is Slots.NONE
+    assert versions.turn(12.0, 0.0, True, True, False) is Slots.NEWEST
 
 
 def test_a_change_reaches_everybody_evenly_over_ten_seconds():
@@ -195,14 +225,14 @@ def test_a_change_reaches_everybody_evenly_over_ten_seconds():
 
 
 def test_a_part_that_becomes_known_or_unknown_later_is_paced():
-    gateway = settled(Pace(0.1), (10.0, None))
+    gateway = settled(Pace(0.1), (10.0, 0.0))
     for turn in range(1, 26):  # the version of 1.43 s knows, that of 2.86 s is still to come
         gateway.turn(turn * TURN_S, 10.0, 300.0)
-    assert gateway.shares() == pytest.approx({(10.0, None): 0.893, (10.0, 300.0): 0.107}, abs=0.001)
+    assert gateway.shares() == pytest.approx({(10.0, 0.0): 0.893, (10.0, 300.0): 0.107}, abs=0.001)
     gateway = settled(Pace(0.1), (10.0, 20.0))
     for turn in range(1, 26):
-        gateway.turn(turn * TURN_S, None, None)
-    assert gateway.shares() == pytest.approx({(10.0, 20.0): 0.893, (None, None): 0.107}, abs=0.001)
+        gateway.turn(turn * TURN_S, None, 0.0, has_level=True)
+    assert gateway.shares() == pytest.approx({(10.0, 20.0): 0.893, (None, 0.0): 0.107}, abs=0.001)
 
 
 def test_a_change_that_is_taken_back_moves_little():
@@ -212,23 +242,22 @@ def test_a_change_that_is_taken_back_moves_little():
     assert gateway.shares() == {(10.0, 20.0): 1}
 
 
-ESTIMATES = st.sampled_from([None, 5.0, 20.0, 80.0])
+PATHS = st.sampled_from([None, 5.0, 20.0, 80.0])
+ABOVE = st.sampled_from([-5.0, 0.0, 20.0, 80.0])
 
 
 @given(
-    st.lists(st.tuples(st.floats(0, 3), ESTIMATES, ESTIMATES), min_size=1, max_size=40),
+    st.lists(st.tuples(st.floats(0, 3), PATHS, ABOVE), min_size=1, max_size=40),
     st.sampled_from([0.01, 0.1, 0.5, 1.0]),
 )
 def test_no_more_than_the_pace_moves(turns, share_per_s):
     """Between any two moments, whatever the estimates do and however late the turns come: at most the pace, and one turn's tick."""
     gateway = settled(Pace(share_per_s))
     now, longest, moments = 0.0, 0, [(0.0, gateway.shares())]
-    for gap, path_ms, service_ms in turns:
+    for gap, path_ms, above_ms in turns:
         now += gap
         before = gateway.phase
-        if (gateway.versions.path_ms, gateway.versions.service_ms) == (None, None):
-            path_ms = service_ms = None  # what is first known is not paced, and has its own test
-        between = gateway.turn(now, path_ms, service_ms)
+        between = gateway.turn(now, path_ms, above_ms, has_level=True)  # what is first known is not paced, and has its own test
         longest = max(longest, gateway.phase - before)
         moments += [(now, between), (now, gateway.shares())]
     tick = (longest + 1) / (N_STEPS * UNITS)
@@ -238,11 +267,9 @@ def test_no_more_than_the_pace_moves(turns, share_per_s):
 
 
 @settings(max_examples=20)
-@given(st.lists(ESTIMATES, max_size=20), st.sampled_from([0.0, 0.05, 0.3]))
-def test_in_the_end_all_are_decided_within_the_margin_of_what_is_known(estimates, margin):
-    gateway = Gateway(Pace(0.1), margin=margin)
-    turns = [*estimates, *[42.0] * 120]
-    for turn, service_ms in enumerate(turns):
-        gateway.turn(turn * TURN_S, None, service_ms)
-    for (_, service_ms), share in gateway.shares().items():
-        assert share == 0 or abs(service_ms - 42) <= max(MARGIN_MS, margin * service_ms)
+@given(st.lists(st.tuples(PATHS, ABOVE), max_size=20), st.booleans())
+def test_in_the_end_all_are_decided_by_what_is_known(estimates, is_starting):
+    gateway = Gateway(Pace(0.1))
+    for turn, times in enumerate([*estimates, *[(42.0, 7.0)] * 120]):
+        gateway.turn(turn * TURN_S, *times, is_starting=is_starting)
+    assert {times for times, share in gateway.shares().items() if share > 0} == {(42.0, 7.0)}

@@ -10,7 +10,7 @@ from gateway.control.steering.refresh import Refresh, availability_of, left_out
 from gateway.control.table.builder import build
 from k8s import State
 from tests.unit.gateway.control.helpers import Bench, config_of, identity
-from tests.unit.gateway.control.refreshing import FRA, NYC, read, scene_of
+from tests.unit.gateway.control.refreshing import FRA, NYC, answer, read, scene_of
 
 CONFIG = config_of()
 
@@ -111,7 +111,7 @@ def test_service_time_is_first_byte_less_path(scene):
     row = bench.rows.pool(*FRA)
     refresh.on_connect(FRA, 0.010)
     refresh.turn(CONFIG, spec)
-    bench.figures.pools[row] = {"first_byte_us": 300_000, "first_bytes": 10}
+    answer(bench, FRA, 30, 10)
     bench.clock.advance(0.1)
     refresh.turn(CONFIG, spec)
     seen = bench.figures.figures.read_pool(row)
@@ -126,9 +126,11 @@ def test_service_time_is_never_negative_and_path_unknown_is_said(scene):
     refresh.turn(CONFIG, spec)
     assert bench.figures.figures.read_pool(row)["path_ms"] == -1
     refresh.on_connect(FRA, 0.050)
-    bench.figures.pools[row] = {"first_byte_us": 10_000, "first_bytes": 1}
     refresh.turn(CONFIG, spec)
-    assert bench.figures.figures.read_pool(row)["service_ms"] == 0
+    answer(bench, FRA, 10, 1)
+    refresh.turn(CONFIG, spec)
+    seen = bench.figures.figures.read_pool(row)
+    assert (seen["service_ms"], seen["samples"]) == (0, 1)
 
 
 def test_connects_of_traffic_are_evidence_of_the_path(scene):

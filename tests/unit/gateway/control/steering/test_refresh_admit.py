@@ -1,8 +1,10 @@
+import math
 from dataclasses import replace
 
 import pytest
 
 from gateway.control.sources.world import Known, Origin, World
+from gateway.control.steering.penalties import PRIOR_ATTEMPTS
 from gateway.control.steering.ramps import LONGEST_S
 from gateway.control.steering.refresh import LEAST, STARTING_S
 from gateway.control.table.builder import build
@@ -289,16 +291,22 @@ def test_a_drained_pop_stands_at_the_beginning_before_it_is_taken_back():
 # Penalties
 
 
+def worth(failed, each_ms=5000):
+    """So many of ten attempts, see test_penalties."""
+    return each_ms * (failed - math.sqrt(failed)) / (10 + PRIOR_ATTEMPTS)
+
+
 @pytest.mark.parametrize(
     ("more", "outcomes", "penalty_ms"),
     [
         ("", {}, 0),
-        ("", {"failures": 1}, 500),  # a tenth of 5 s
+        ("", {"failures": 1}, 0),  # chance
+        ("", {"failures": 4}, worth(4)),
         ("", {"server_errors": 5}, 0),
         ("", {"rate_limited": 1}, 100),  # a tenth of a second
         ("", {"rate_limited": 1, "retry_after_ms": 60_000}, 100),
-        ("penalties: {failure: 1s}", {"failures": 1, "rate_limited": 1}, 200),
-        ("penalties: {server_errors: true}", {"server_errors": 5}, 2500),
+        ("penalties: {failure: 1s}", {"failures": 4, "rate_limited": 1}, worth(4, 1000) + 100),
+        ("penalties: {server_errors: true}", {"server_errors": 5}, worth(5)),
         ("penalties: {rate_limited: false}", {"rate_limited": 10}, 0),
         ("penalties: {failure: 0s}", {"failures": 10}, 0),
     ],

@@ -10,6 +10,7 @@ from gateway.control.health.ejections import Ejections
 from gateway.control.sources.world import Known, Origin
 from gateway.control.steering.agenda import PoolState, agenda_of
 from gateway.control.steering.headroom import Filling
+from gateway.control.steering.levels import Level
 from gateway.control.steering.refresh import Refresh
 from gateway.control.table import publisher as module
 from gateway.control.table.affinity import cookie_value
@@ -251,7 +252,7 @@ def test_what_is_built_upon_the_last_table_is_what_all_of_it_anew_would_be(playe
         assert {one for one, gate in gates.all.items() if not gate.is_parked} == selected
         refresh.turn(publisher.config, spec)
         ejections.turn(publisher.config, spec)
-        whole = agenda_of(publisher.config, spec, True, lambda key: PoolState(), lambda pop: Filling())
+        whole = agenda_of(publisher.config, spec, True, lambda key: PoolState(), lambda pop: Filling(), lambda service: Level())
         assert refresh._agenda.endpoint_rows == whole.endpoint_rows
         assert [pool.pop for pool in refresh._agenda.endpoint_pools] == [pool.pop for pool in whole.endpoint_pools]
         assert {gate.identity for pool in ejections.pools.values() for gate in pool.members} == selected
