@@ -22,6 +22,7 @@ cdef enum:
     PACED_STEPS = 7         # how many versions' time a change of an estimate takes to reach every request
     GROUPS = 8              # of client networks, by their hash: see group_of
     GROUP_CELLS = 4         # half a cell a group
+    SLOW_TIMES = 8
     SQUARE_BITS = 6         # the unit of times that are squared is 64 us: or the sum would soon have run through 64 bits
 
 cdef enum GateState:
@@ -187,7 +188,7 @@ cdef inline void add_to_group(int64_t *cells, int group) noexcept nogil:
     cdef uint64_t mask = <uint64_t>0xFFFFFFFF << (32 * (group % 2))
     store_relaxed(cell, <int64_t>((was & ~mask) | ((was + (<uint64_t>1 << (32 * (group % 2)))) & mask)))
 
-# One service time: of an answer what its first byte took, less the gateway's own path. One that took ten times as long as others do
+# One service time: of an answer what its first byte took, less the gateway's own path. One that took many times as long as others do
 # counts for so much and no more: heavy tails are what a mean over few of them is made of.
 cdef inline void add_served(PoolColumn *own, const PoolGate *gate, int group, int64_t first_byte_us) noexcept nogil:
     cdef int64_t path_us = load_relaxed(&gate.path_us)
@@ -196,7 +197,7 @@ cdef inline void add_served(PoolColumn *own, const PoolGate *gate, int group, in
     cdef uint64_t root
     us = us if us > 0 else 0
     if us > most_us and most_us > 0:
-        us = most_us
+        us = min(us, max(most_us, SLOW_TIMES * own.good_us))    # where all take that long it is no tail
     root = <uint64_t>us >> SQUARE_BITS
     add_own(&own.served_us_by[group], us)
     add_own(&own.served_by[group], 1)

@@ -19,6 +19,7 @@ BUSY_COUNT = 1000.0  # samples' worth that is enough
 RARE_TAU_S = 120.0  # and where there are hardly any
 RARE_COUNT = 12.0
 EXPIRES_S = 300.0  # without a sample for this long the load has changed: unknown again
+LEAST_MS = 1.0
 ALONE = 1 / 16  # of the samples: one group may weigh as much as so many, whatever the others have
 FIRST_BYTE_TAU_S = 10.0
 PATH_WINDOW_S = 60.0
@@ -33,7 +34,7 @@ class Evidence(NamedTuple):
     apart: float  # variance of the mean, in ms^2, as the differences between its client networks have it; 0 where there are few of them
     lately: float  # samples of the last TAU_S
     bursts: float  # times what it would be if samples had nothing to do with one another: the variance of what comes together; at least 1
-    squares: float  # mean of a sample's square over the square of its mean: 1 where all are alike
+    variance: float  # of a sample, in squares of the mean
 
 
 @dataclass(slots=True)
@@ -50,15 +51,16 @@ class ServiceTime:
     count: float = 0.0  # of all
     lately: float = 0.0  # of all, fading with TAU_S whatever there are
     weights: float = 0.0  # sum of the squared weights of all samples: by it n samples' worth are told from n samples
-    together: float = 0.0  # of what came together, the squares of how far its sum was from what the mean has it
-    alone: float = 0.0  # and what they would be if each came by itself
+    before: tuple[float, int] = (0.0, 0)  # what came together last: its mean, and how many
+    together: float = 0.0  # variance of a sample as the differences of those have it, summed and fading
+    alone: float = 0.0  # and as the samples have it
     at: float = 0.0  # of the last fading
     seen_at: float = -math.inf  # of the last sample
 
     def add(self, sums_ms: Sequence[float], counts: Sequence[int], squares: float, now: float) -> None:
         kept, n = self._kept(now), sum(counts)
         if n:
-            self._compare(sum(sums_ms), n, kept)
+            self._compare(sum(sums_ms) / n, n, kept)
         self.sums_ms = [kept * old + new for old, new in zip(self.sums_ms, sums_ms, strict=True)]
         self.counts = [kept * old + new for old, new in zip(self.counts, counts, strict=True)]
         self.squares = kept * self.squares + squares
@@ -87,19 +89,23 @@ class ServiceTime:
             apart = sum((weight / whole * (mean - mean_ms)) ** 2 for weight, mean in zip(weights, means, strict=True))
             apart *= n_groups / (n_groups - 1)
         plain_ms = sum(self.sums_ms) / self.count
-        squares = self.squares / self.count / (plain_ms * plain_ms) if plain_ms > 0 else 1.0
+        # Of what is as good as nothing the relative spread is measurement's alone.
+        variance = max(0.0, self.squares / self.count - plain_ms * plain_ms) / max(plain_ms, LEAST_MS) ** 2
         lately = math.exp(-(now - self.at) / TAU_S) * self.lately
         bursts = max(1.0, self.together / self.alone) if self.alone > 0 else 1.0
-        return Evidence(mean_ms, kept * n * self.count / self.weights, apart, lately, bursts, max(1.0, squares))
+        return Evidence(mean_ms, kept * n * self.count / self.weights, apart, lately, bursts, variance)
 
-    def _compare(self, sum_ms: float, n: int, kept: float) -> None:
-        """Of what came together now: a pause delays all of it at once, and so many samples say no more than one."""
+    def _compare(self, mean_ms: float, n: int, kept: float) -> None:
+        """What came together now with what came together before: a pause delays all of it at once, and so many samples say no more than
+        one. By the differences of neighbours (von Neumann 1941), so that what has become slower for good counts once."""
         self.together *= kept
         self.alone *= kept
-        if self.count > 0:
-            mean_ms = sum(self.sums_ms) / self.count
-            self.together += (sum_ms - n * mean_ms) ** 2
-            self.alone += n * max(0.0, self.squares / self.count - mean_ms * mean_ms)
+        before_ms, before_n = self.before
+        if before_n:
+            plain_ms = sum(self.sums_ms) / self.count
+            self.together += (mean_ms - before_ms) ** 2 * n * before_n / (n + before_n)
+            self.alone += max(0.0, self.squares / self.count - plain_ms * plain_ms)
+        self.before = mean_ms, n
 
     def _kept(self, now: float) -> float:
         """The share of the samples that age has left since the last fading."""

@@ -27,7 +27,8 @@ BACK = 2.0  # of them, where that leads back toward the level: to be as the othe
 MARGIN_MS = 0.5  # a difference below this is the measurement's own
 VARIANCE = 1.0  # of one sample, in squares of its mean, before there are any
 VARIANCE_N = 10.0  # samples that this counts for
-MOST_TIMES = 8.0  # the level: what a sample counts for at most
+MOST_TIMES = 8.0  # the service time in use: what a sample counts for at most
+MOST_MS = 50.0  # but so much in any case
 FEW = 12.0  # samples: those who had fewer lately are not known well enough to be left alone
 THIN = 6.0  # and with fewer than these it fades
 THIN_S = 10.0
@@ -61,7 +62,7 @@ class Level:
         if not known:
             return
         dof = sum(max(0.0, each.n - 1) for each in known)
-        self.variance = (sum(each.n * (each.squares - 1) for each in known) + VARIANCE * VARIANCE_N) / (dof + VARIANCE_N)
+        self.variance = (sum(each.n * each.variance for each in known) + VARIANCE * VARIANCE_N) / (dof + VARIANCE_N)
         middle = _median([(each.mean_ms, each.n / (each.n + FEW)) for each in known])
         noises = [max(self._error_ms(each, middle) ** 2, 1e-9) for each in known]
         # Where nothing but noise is seen they still differ by a little: or who is known best would be the level, and never beyond it.

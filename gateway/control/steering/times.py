@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from gateway.control.health.networks import N_GROUPS
 from gateway.control.steering.agenda import Agenda, Group, Pool
-from gateway.control.steering.levels import MOST_TIMES, THIN
+from gateway.control.steering.levels import MOST_MS, MOST_TIMES, THIN
 from gateway.control.steering.pacing import Pace, Slots, settle
 from routing_core import Figures
 
@@ -96,13 +96,15 @@ class Times:
             self.figures.set_pool(pool.spec.row, samples=samples, spread_ms=spread_ms, hope_ms=hope_ms)
             return
         versions = state.versions
+        service_ms = 0.0 if level.ms is None else max(0.0, level.ms + versions.above_ms)
         self.figures.set_pool(
             pool.spec.row,
-            service_ms=0.0 if level.ms is None else max(0.0, level.ms + versions.above_ms),
+            service_ms=service_ms,
             path_ms=-1.0 if versions.path_ms is None else versions.path_ms,
             samples=samples,
             spread_ms=spread_ms,
             hope_ms=hope_ms,
-            most_ms=MOST_TIMES * (level.ms or 0.0),
+            # By what is said of it: one that is a hundred times as slow as the others is known for that step by step.
+            most_ms=0.0 if level.ms is None else max(MOST_TIMES * max(level.ms, service_ms), MOST_MS),
             version=None if slots is Slots.ALL else self.pace.number,
         )

@@ -43,7 +43,7 @@ def test_service_time_is_unknown_then_the_mean():
     found = time.evidence(0)
     assert found.mean_ms == pytest.approx(10)
     assert found.n == pytest.approx(3)
-    assert found.squares == pytest.approx((25 + 100 + 225) / 300)
+    assert found.variance == pytest.approx((25 + 100 + 225) / 300 - 1)
 
 
 def test_old_samples_fade_and_new_ones_count():
@@ -131,7 +131,7 @@ def test_what_all_networks_meet_proves_all():
     add(time, 0, *[(n % 8, float(ms)) for n, ms in enumerate(rng.lognormal(3, 0.5, 3000))])
     found = time.evidence(0)
     assert math.sqrt(found.apart) < 0.03 * found.mean_ms
-    assert found.squares == pytest.approx(math.exp(0.25), rel=0.1)
+    assert found.variance == pytest.approx(math.exp(0.25) - 1, rel=0.1)
 
 
 def test_who_asks_alone_is_believed_and_one_that_asked_long_ago_changes_nothing():
@@ -160,7 +160,7 @@ def test_the_mean_is_among_the_samples_and_never_more_than_they_are(turns):
     assert min(seen) * 0.999999 <= found.mean_ms <= max(seen) * 1.000001
     assert 0 < found.n <= len(seen) * 1.000001
     assert found.apart >= 0
-    assert found.squares >= 1
+    assert found.variance >= 0
 
 
 def test_first_byte_is_the_mean_of_the_last_seconds():
@@ -191,3 +191,19 @@ def test_path_is_known_for_hours_without_samples():
     path.add(9, 0)
     assert path.ms(PATH_EXPIRES_S) == 9
     assert path.ms(PATH_EXPIRES_S + 1) is None
+
+
+def test_of_what_takes_as_good_as_nothing_the_spread_is_no_doubt_of_others():
+    """Mostly zeros once the path is taken off: one answer in thirty is all there is, and thirty times as far from the mean."""
+    time = ServiceTime()
+    add(time, 0, *evenly(0.0, 29), (3, 0.3))
+    assert time.evidence(0).variance < 0.01
+
+
+def test_what_comes_together_and_is_late_together_says_less_and_what_stays_slow_says_it_all():
+    pauses, slower = ServiceTime(), ServiceTime()
+    for turn in range(100):
+        add(pauses, turn / 10, *evenly(300.0 if turn % 33 == 32 else 20.0 + turn % 3, 16))
+        add(slower, turn / 10, *evenly((300.0 if turn >= 50 else 20.0) + turn % 3, 16))
+    assert pauses.evidence(10).bursts > 10
+    assert slower.evidence(10).bursts < 2

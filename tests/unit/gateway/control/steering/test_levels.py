@@ -12,7 +12,7 @@ MARGIN = 0.05
 
 
 def known(mean_ms, n=1000.0, *, apart=0.0, variance=1.0, lately=None):
-    return Evidence(mean_ms, n, apart, n if lately is None else lately, 1.0, 1 + variance)
+    return Evidence(mean_ms, n, apart, n if lately is None else lately, 1.0, variance)
 
 
 def level_of(*found):
