@@ -517,8 +517,11 @@ cdef void steer(const TableData *table, const Route *route, const Asked *asked, 
                 Decision *out) noexcept nogil:
     out.target = draw_target(route, asked, rng)
     steer_again(table, route, asked, rng, scratch, out)
-    if (scratch.draw & ((1 << EXPLORED_BITS) - 1)) < table.explored_below and asked.may_explore and route.affinity == NO_AFFINITY and (
-            out.failure == DECIDED and not (scratch.is_panic or scratch.is_ordered or out.target.service.is_long_lived)):
+    if (scratch.draw & ((1 << EXPLORED_BITS) - 1)) >= table.explored_below or not asked.may_explore or out.failure != DECIDED:
+        return
+    # Who is redirected is answered elsewhere, and nothing is learned of it here.
+    if route.affinity == NO_AFFINITY and route.redirect_status == 0 and not (
+            scratch.is_panic or scratch.is_ordered or out.target.service.is_long_lived):
         explore(table, scratch, rng, out)
 
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from routing_core import draw, explain
+from routing_core import Figures, Table, draw, explain
 from tests.oracle.naive_model import decide, estimate, is_available, permitted, room, rule_of, usable
-from tests.oracle.worlds import CLIENTS, NEAR, Client, Place, Rule, Site, World, asked, build, facts, shares_of, spread, worlds
+from tests.oracle.worlds import CLIENTS, N_WORKERS, NEAR, Client, Place, Rule, Site, World, asked, build, facts, shares_of, spread, worlds
 
 HASHED = ("header", "client")
 SEEDS = st.integers(0, 2**40)
@@ -269,6 +269,23 @@ def test_exploring_costs_no_more_than_it_may_however_far_it_is():
     n = 100_000
     explored = draw(build(world), 0, AT_8.place, n, 3, may_explore=True, **facts(world, AT_8))["1"]
     assert explored * far / n == pytest.approx(0.15, rel=0.3)
+
+
+@pytest.mark.parametrize("kind", ["redirected", "long_lived", "placeless"])
+def test_who_would_teach_nothing_is_not_sent_to_find_out(kind):
+    """Who is redirected is answered elsewhere; how long an event stream takes says nothing; and without a place no PoP is far."""
+    world = in_line(8.0, 30.0, services=((Site(0, times=LONG_WORK), LITTLE_KNOWN),), exploration=1.0)
+    figures = Figures(N_WORKERS)
+    table = build(world, figures)
+    (route,), (service,) = table.spec.routes, table.spec.services
+    if kind == "redirected":
+        route = replace(route, redirect_status=307)
+    if kind == "long_lived":
+        service = replace(service, is_long_lived=True)
+    spec = replace(table.spec, routes=(route,), services=(service,))
+    place = None if kind == "placeless" else AT_8.place
+    assert set(draw(Table(spec, figures), 0, place, 1000, 1, may_explore=True)) == {"0"}
+    assert set(draw(table, 0, AT_8.place, 1000, 1, may_explore=True)) == {"0", "1"}
 
 
 @pytest.mark.parametrize("service_ms", [0.0, 20.0, 1000.0])
