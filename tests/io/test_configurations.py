@@ -1,5 +1,6 @@
 """`isochrone serve` on configurations of all kinds: it begins, each listener answers, and it ends as it is told to."""
 
+import contextlib
 import os
 import re
 import signal
@@ -62,10 +63,14 @@ def connected(bind):
 
 
 def answer_of(bind):
-    """All that comes."""
-    with connected(bind) as asking:
-        asking.sendall(REQUEST)
-        return b"".join(iter(lambda: asking.recv(65536), b""))
+    """All that comes. Where one connection is all that may be open, the one before may not have been seen to end yet: then once more."""
+
+    def ask():
+        with connected(bind) as asking, contextlib.suppress(ConnectionResetError):
+            asking.sendall(REQUEST)
+            return b"".join(iter(lambda: asking.recv(65536), b""))
+
+    return eventually(ask, "an answer")
 
 
 def serve(folder, backend, data):
