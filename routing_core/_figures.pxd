@@ -22,7 +22,7 @@ cdef enum:
     PACED_STEPS = 7         # how many versions' time a change of an estimate takes to reach every request
     GROUPS = 8              # of client networks, by their hash: see group_of
     GROUP_CELLS = 4         # half a cell a group
-    SLOW_TIMES = 8
+    SLOW_TIMES = 8          # the mean of the last good answers: beyond that it is a tail. As control's MOST_TIMES
     SQUARE_BITS = 6         # the unit of times that are squared is 64 us: or the sum would soon have run through 64 bits
 
 cdef enum GateState:

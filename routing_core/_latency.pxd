@@ -121,7 +121,7 @@ cdef inline void path_ms(const TableData *table, const Start *start, const Pool 
 cdef inline void estimate(const TableData *table, const Start *start, const Pool *pool, int slot, Estimate *out) noexcept nogil:
     cdef int64_t version = load_relaxed(&pool.gate.versions[slot])
     path_ms(table, start, pool, version, out)
-    # Unknown is 0, on purpose: a PoP that has not answered yet is tried, and known after that.
+    # Where it is unknown control has put what its service takes elsewhere, and 0 only where nobody has answered.
     out.service_ms = service_in(version) * 0.001
     out.penalty_ms = load_relaxed(&pool.gate.penalty_us) * 0.001
     out.ms = out.path_ms + out.service_ms + out.penalty_ms

@@ -152,8 +152,7 @@ cdef struct TableData:
     const int32_t *landmarks    # [n_landmarks]: their numbers; of Landmarks
     const Path *paths           # [n_landmarks][n_pops]; of Landmarks
     int32_t gateway_pop         # number of the PoP in which this gateway stands; -1: none
-    double exploration          # of the requests that may, the share that is sent where little is known, at most
-    uint64_t explored_below     # the same of the EXPLORED_BITS of a request's draw
+    uint64_t explored_below     # of the EXPLORED_BITS of a draw: requests that may go where little is known, at most
     bint has_gateway            # the gateway's own place is known
     double gateway_x            # unit vector
     double gateway_y

@@ -2,13 +2,14 @@
 
 The window. Near-equals are the usable PoPs with `estimate < best + window`. Two are looked at: the best, and one that is drawn with
 weight `endpoints * weight * (1 - (estimate - best) / window)^3`, which fades out toward the edge, so a PoP that drifts across it moves no
-traffic at once; the one with the lower `(estimate + 1 ms) * (1 + in flight / endpoints)` serves. So an idle service goes to the fastest,
+traffic at once; the one with the lower `(estimate + 1 ms) * (1 + load / endpoints)` serves. So an idle service goes to the fastest,
 and load spreads over its near-equals before a queue builds up. Where the PoPs of a service have different weights both are drawn.
 A vague location widens the window to what its radius is worth in time by the prior, at most WIDEST times the configured one.
 
 Capacity. `admit` sheds what a PoP is short of, from figures that are up to 100 ms old; beside it nobody is sent to a PoP that has as
 much in flight as it may have now. What is passed over for lack of room knows no window: both are drawn among all others, by the room
-that each has and by `(best + 1 ms)^2 / (estimate + 1 ms)^2`, so that the next best PoP alone is not overrun, wherever the others lie.
+that each has and by `(best + 1 ms)^3 / (estimate + 1 ms)^3`, both less what the work takes at the best, so that the next best PoP
+alone is not overrun, wherever the others lie.
 Affinity by hash stays near: by size alone, it takes those within SPILL_WINDOWS windows.
 
 Exploration. What is not asked is not known: of the requests that may a small share goes to a PoP of which too little is known, where it
@@ -37,7 +38,7 @@ cdef enum:
     WIDEST = 4
     SPILL_WINDOWS = 3
 
-cdef double EXPLORE_MS = 0.15
+cdef double EXPLORE_MS = 0.15    # what a request pays for exploration, on average and at most
 
 
 # The request's draw, hashed with the PoP, against what the PoP admits: independent from PoP to PoP.
@@ -505,7 +506,7 @@ cdef int32_t find_unknown(const Weighed *weighed, const Decision *decided, doubl
 
 
 cdef void explore(const TableData *table, Weighed *weighed, Random *rng, Decision *out) noexcept nogil:
-    cdef int32_t found = find_unknown(weighed, out, table.exploration, rng)
+    cdef int32_t found = find_unknown(weighed, out, table.explored_below * (1.0 / (1 << EXPLORED_BITS)), rng)
     if found >= 0:
         out.reason = EXPLORE
         out.pool = weighed.candidates[found].pool

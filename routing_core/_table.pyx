@@ -386,8 +386,7 @@ cdef int fill_head(TableData *data, object spec) except -1:
     data.intercept_ms = number(spec.intercept_ms, 0, 1000, "intercept_ms")
     data.slope_ms_per_km = number(spec.slope_ms_per_km, 0, 1, "slope_ms_per_km")
     data.abroad_ms = number(spec.abroad_ms, 0, 1000, "abroad_ms")
-    data.exploration = number(spec.exploration, 0, 1, "exploration")
-    data.explored_below = round(data.exploration * (1 << EXPLORED_BITS))
+    data.explored_below = round(number(spec.exploration, 0, 1, "exploration") * (1 << EXPLORED_BITS))
     data.has_gateway = spec.gateway is not None
     if data.has_gateway:
         lat, lon = spec.gateway

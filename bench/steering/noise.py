@@ -15,6 +15,7 @@ import numpy as np
 from bench.steering import policies
 from bench.steering.configuration import config_of
 from bench.steering.data import Floats, Setting
+from bench.steering.outcome import shares_of
 from bench.steering.servers import Work
 from bench.steering.simulator import Records, Simulation
 
@@ -69,9 +70,8 @@ class Noise:
 
 def swing_of(records: Records, pop: int, end_s: float) -> float:
     """Standard deviation of a PoP's share from one ten seconds to the next, beyond what chance explains: sqrt(var - p (1 - p) / n)."""
-    parts = [records.between(at, at + BIN_S) for at in np.arange(0, end_s - BIN_S / 2, BIN_S)]
-    shares = np.array([part.share_of(pop) for part in parts])
-    n, p = float(np.mean([len(part.at_s) for part in parts])), float(shares.mean())
+    shares = shares_of(records, pop, 0, end_s, BIN_S)
+    n, p = len(records.between(0, BIN_S * len(shares)).at_s) / len(shares), float(shares.mean())
     return math.sqrt(max(0.0, float(shares.var()) - p * (1 - p) / max(n, 1.0)))
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.support.stopping import wait_stopped
+from tests.support.stopping import is_stopped
 
 ROOT = Path(__file__).resolve().parents[2]
 POLL_S = 0.02
@@ -69,7 +69,7 @@ class Program:
     def pause(self) -> None:
         """Stops it in its tracks: its sockets stay open and answer nothing."""
         self.signal(signal.SIGSTOP)
-        wait_stopped(self.pid)
+        wait_until(lambda: is_stopped(self.pid), 10.0, f"{self.name} stands still")
 
     def resume(self) -> None:
         self.signal(signal.SIGCONT)

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from aiohttp import web
 
 from tests.support.forked import Forked
-from tests.support.stopping import wait_stopped
+from tests.support.stopping import is_stopped
 
 DEADLINE_S = 20.0
 
@@ -55,6 +55,13 @@ def eventually(condition: Callable[[], Any], what: str, deadline_s: float = DEAD
         assert time.monotonic() < end, f"not within {deadline_s} s: {what}"
         time.sleep(0.01)
     return found
+
+
+def send_signal(process: Forked | subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Who is stopped stands still when this returns."""
+    process.send_signal(number)
+    if number == signal.SIGSTOP:
+        eventually(lambda: is_stopped(process.pid), f"{process.pid} stands still")
 
 
 class Backend:
@@ -324,9 +331,7 @@ class Served:
             return json.loads(connection.getresponse().read())
 
     def signal(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
-        if number == signal.SIGSTOP:
-            wait_stopped(self.process.pid)
+        send_signal(self.process, number)
 
     def wait_exit(self, deadline_s: float = DEADLINE_S) -> int:
         return self.process.wait(deadline_s)

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import logging
 import random
 
 import numpy as np
@@ -14,19 +13,11 @@ from bench.steering.events import Events
 from bench.steering.noise import LONGEST_S, SHORTEST_S, Noisy, play, swing_of
 from bench.steering.servers import Server, Work
 from bench.steering.simulator import Records
-from tests.io.test_bench_steering import BERLIN, LYON, PARIS, TOKYO, write_set
+from tests.io.measured import BERLIN, LYON, PARIS, TOKYO, quiet, write_set
+
+__all__ = ["quiet"]  # a fixture that is used by itself
 
 NEAR_PARIS = Setting("two", (BERLIN, LYON), (PARIS, TOKYO), np.array([[20.0, 230.0], [10.0, 240.0]]))
-
-
-@pytest.fixture(autouse=True)
-def _quiet():
-    """Control logs every endpoint that comes or goes; a run of the bench turns that off for good."""
-    log = logging.getLogger("isochrone")
-    before = log.level
-    log.setLevel(logging.CRITICAL)
-    yield
-    log.setLevel(before)
 
 
 def test_work_is_three_numbers():

@@ -2,7 +2,6 @@ import csv
 import gzip
 import itertools
 import json
-import logging
 import math
 import random
 import xml.etree.ElementTree as ET
@@ -25,32 +24,12 @@ from bench.steering.real import MOST_APART, SHORT, Agreement, compare
 from bench.steering.regret import judge, quantile, standard_error
 from bench.steering.servers import Server, Work
 from bench.steering.simulator import Records, Simulation
+from tests.io.measured import BERLIN, LYON, PARIS, TOKYO, quiet, write_set
+
+__all__ = ["quiet"]  # a fixture that is used by itself
 
 DATA = Path("bench/data")
-BERLIN = Place("1", "Berlin", "DE", 52.52, 13.41, math.inf)
-PARIS = Place("2", "Paris", "FR", 48.86, 2.35, 12)
-TOKYO = Place("3", "Tokyo", "JP", 35.68, 139.69, 12)
-LYON = Place("4", "Lyon", "FR", 45.76, 4.84, math.inf)
 TWO = Setting("two", (BERLIN, LYON), (PARIS, TOKYO), np.array([[20.0, 230.0], [240.0, 10.0]]))
-
-
-@pytest.fixture(autouse=True)
-def _quiet():
-    """Control logs every endpoint that comes or goes; a run of the bench turns that off for good."""
-    log = logging.getLogger("isochrone")
-    before = log.level
-    log.setLevel(logging.CRITICAL)
-    yield
-    log.setLevel(before)
-
-
-def write_set(folder, places, pairs):
-    folder.mkdir(parents=True)
-    rows = ["id,name,country,lat,lon,pop_set", *(f"{p.id},{p.name},{p.country},{p.lat},{p.lon},{p.pop_set}" for p in places)]
-    (folder / "places.csv").write_text("\n".join(rows).replace(",inf", ",") + "\n")
-    with gzip.open(folder / "rtt.csv.gz", "wt") as file:
-        file.write("src,dst,min_ms,avg_ms\n" + "".join(f"{src},{dst},{ms},{ms + 1}\n" for src, dst, ms in pairs))
-    return folder
 
 
 # --- Data ---

@@ -11,8 +11,7 @@ from collections import Counter
 
 import pytest
 
-from tests.io.serving import CONFIG, Client, backends, eventually, free_port, served
-from tests.support.stopping import wait_stopped
+from tests.io.serving import CONFIG, Client, backends, eventually, free_port, send_signal, served
 
 pytestmark = pytest.mark.slow
 
@@ -62,9 +61,7 @@ class Process:
         return f"127.0.0.1:{self.port}"
 
     def signal(self, number):
-        self._process.send_signal(number)
-        if number == signal.SIGSTOP:
-            wait_stopped(self._process.pid)
+        send_signal(self._process, number)
 
     def close(self):
         self._process.kill()

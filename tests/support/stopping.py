@@ -1,19 +1,12 @@
-"""Stopping: a process that is to stand still does. kill(2) comes back before: a thread stops at its next way back from the kernel, and
-till then it may take and answer a request."""
+"""Stopping: whether a process that was sent SIGSTOP stands still. kill(2) comes back before: a thread stops at its next way back from the
+kernel, and till then it may take and answer a request."""
 
-import time
 from pathlib import Path
 
-DEADLINE_S = 10.0
-POLL_S = 0.001
 
-
-def wait_stopped(pid: int) -> None:
-    """After a SIGSTOP, until every thread stands still, or there is none any more. AssertionError after DEADLINE_S."""
-    end = time.monotonic() + DEADLINE_S
-    while moving := [state for state in _states(pid) if state not in "TtZX"]:
-        assert time.monotonic() < end, f"{pid}: stopped {DEADLINE_S:g} s ago, and threads are {moving}"
-        time.sleep(POLL_S)
+def is_stopped(pid: int) -> bool:
+    """Every thread of it stands still, or there is none any more."""
+    return all(state in "TtZX" for state in _states(pid))
 
 
 def _states(pid: int) -> list[str]:

@@ -37,7 +37,7 @@ FEW = 2  # waiting requests that are no queue; and networks whose waiting may be
 MUTE_S = 1.0  # without an answer, beyond twice what one takes: from there on nobody is answered
 FEW_MUTE_S = 5.0  # the same where two networks are all that have waited
 FORGOTTEN_S = 10.0  # without anybody who waits
-DEVIATIONS = 3.0
+DEVIATIONS = 3.0  # of what the law has in service: what is beyond it by less is chance
 WINDOW_S = 10.0
 
 

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from gateway.control.table.capacity import Capacity
 
 USUAL_TAU_S = 10.0
-USUAL_DEVIATIONS = 4.0
-USUAL_LEAST = 3
+USUAL_DEVIATIONS = 4.0  # that chance may add
+USUAL_LEAST = 3  # requests: so many at once are no queue where hardly any come
 USUAL_STEP = 0.1  # of what was said last: a change below that is not said
 FILLING_TAU_S = 2.0  # at turns of 100 ms steady up to an offered load of seven times the capacity with watermarks at 80 % and 100 %
 

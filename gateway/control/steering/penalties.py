@@ -22,7 +22,7 @@ MOST_MS = 300_000.0
 LATER_MS = 1000.0  # the most that one who is told to come later counts
 LATER_S = 10.0  # after the last one of these nothing is left of them
 LEAST_MS = 0.1  # less is forgotten
-PRIOR_ATTEMPTS = 10.0
+PRIOR_ATTEMPTS = 10.0  # that are taken to have gone well
 
 
 @dataclass(frozen=True, slots=True)
