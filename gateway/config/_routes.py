@@ -168,7 +168,8 @@ class Steering(Section):
     """Which path's latency is estimated. `client-pop`: from the client to each PoP, right for gateways near their clients.
     `gateway-pop`: this gateway's own path to each PoP, the same for all clients."""
     window: Annotated[Duration, duration("0s", "1s")] = Duration(0.005)
-    """PoPs within this of the fastest are near-equals and share the traffic. Wider when a client's location is vague."""
+    """PoPs within this of the fastest are near-equals: what comes while it has more in flight than usual may go to them. Wider when a
+    client's location is vague."""
     jurisdiction: Annotated[Jurisdiction | _Rules, WrapValidator(_read_jurisdiction)] = Jurisdiction()
     """Which PoPs are permitted: for all clients, or a list of rules, of which the first that is for the client counts. A client that no
     rule is for is permitted nothing: 503."""
