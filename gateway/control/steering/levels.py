@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gateway.control.steering.estimates import Evidence
+from gateway.control.steering.estimates import LEAST_MS, Evidence
 
 SPREAD = 0.3  # of the level: by how much PoPs of a service differ, before anything is known of one
 TOGETHER = 2.0  # times what samples explain: by chance what comes together is hardly ever so far apart
@@ -30,6 +30,7 @@ VARIANCE_N = 10.0  # samples that this counts for
 MOST_TIMES = 8.0  # the service time in use: what a sample counts for at most
 MOST_MS = 50.0  # but so much in any case
 FEW = 12.0  # samples: those who had fewer lately are not known well enough to be left alone
+FAR = 0.5  # times what is taken for the truth: a mean below that is no longer normally distributed about it
 THIN = 6.0  # and with fewer than these it fades
 THIN_S = 10.0
 THIN_TAU_S = 30.0
@@ -116,12 +117,21 @@ class Level:
         return max(0.0, self.ms + min(above_ms, 0.0) - said.spread_ms)
 
     def _error_ms(self, evidence: Evidence, mean_ms: float) -> float:
-        """Standard error of its mean, if the truth is `mean_ms`. The mean of few is skewed as they are: they count for less. What came
-        together and was late together is one; and where its networks are further apart than chance has them, that is what it goes by."""
-        noise = self.variance * mean_ms * mean_ms / evidence.n * (1 + FEW / evidence.n)
+        """Standard error of its mean, if the truth is `mean_ms`. The mean of few is skewed as they are: they count for less. Where it is
+        far below that, on the scale of logarithms: or ten answers of 1 ms would not contradict 100. What came together and was late
+        together is one, by as many milliseconds whatever the truth is; and where its networks are further apart than chance has them,
+        that is what it goes by."""
+        samples = (1 + FEW / evidence.n) / evidence.n
+        noise = self.variance * _between(mean_ms, evidence.mean_ms) ** 2 * samples
         if evidence.bursts > TOGETHER:
-            noise *= evidence.bursts
+            noise += (evidence.bursts - 1) * evidence.variance * max(evidence.mean_ms, LEAST_MS) ** 2 * samples
         return math.sqrt(evidence.apart if evidence.apart > APART * noise else noise)
+
+
+def _between(truth_ms: float, mean_ms: float) -> float:
+    """The logarithmic mean of the two where a mean is far below what is taken for the truth, else that."""
+    low_ms = max(mean_ms, LEAST_MS)
+    return (truth_ms - low_ms) / math.log(truth_ms / low_ms) if low_ms < FAR * truth_ms else truth_ms
 
 
 def _apart(means_ms: list[float], noises: list[float]) -> float:

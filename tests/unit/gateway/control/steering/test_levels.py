@@ -11,8 +11,8 @@ from gateway.control.steering.levels import CERTAIN, FEW, MARGIN_MS, MOST_TIMES,
 MARGIN = 0.05
 
 
-def known(mean_ms, n=1000.0, *, apart=0.0, variance=1.0, lately=None):
-    return Evidence(mean_ms, n, apart, n if lately is None else lately, 1.0, variance)
+def known(mean_ms, n=1000.0, *, apart=0.0, variance=1.0, lately=None, bursts=1.0):
+    return Evidence(mean_ms, n, apart, n if lately is None else lately, bursts, variance)
 
 
 def level_of(*found):
@@ -65,6 +65,17 @@ def test_a_difference_is_shrunk_by_its_error_and_counts_beyond_four_of_them(n):
     assert said.band_ms == pytest.approx(max(CERTAIN * math.hypot(error, level.error_ms), MARGIN * level.ms))
     assert level.error_ms == pytest.approx(error / math.sqrt(12), rel=0.1)
     assert (said.above_ms > said.band_ms) == (n > 300)
+
+
+@pytest.mark.parametrize("bursts", [1, 50])
+@pytest.mark.parametrize("n", [8, 30])
+def test_a_pop_that_is_a_hundred_times_as_quick_is_known_for_that_by_few_answers(n, bursts):
+    """One of two whose service takes 600 ms, mostly by the other's answers. What came together once was late by its own milliseconds."""
+    quick = known(6, n, bursts=bursts)
+    level = level_of(known(600, 400, variance=0.01), quick)
+    said = level.say(quick, 0.0, 0.0, MARGIN)
+    assert level.ms + said.above_ms < 100
+    assert abs(said.above_ms) > said.band_ms
 
 
 @pytest.mark.parametrize("n", [300, 3000, 1e6])
