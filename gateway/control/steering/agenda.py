@@ -16,6 +16,7 @@ from typing import NamedTuple
 from gateway.control.health.networks import N_GROUPS, Unanswered, Window
 from gateway.control.sources.others import ends_of
 from gateway.control.sources.world import PoolKey
+from gateway.control.steering.admission import Admission
 from gateway.control.steering.backlog import Backlog
 from gateway.control.steering.estimates import Evidence, FirstByte, PathTime, ServiceTime
 from gateway.control.steering.headroom import Filling, Usual
@@ -61,6 +62,7 @@ class PoolState:
     window: Window = field(default_factory=Window)
     unanswered: Unanswered = field(default_factory=Unanswered)
     backlog: Backlog = field(default_factory=Backlog)
+    admission: Admission = field(default_factory=Admission)
     filling: Filling = field(default_factory=Filling)
     usual: Usual = field(default_factory=Usual)
     ramp: Ramp = field(default_factory=Ramp)
@@ -94,6 +96,7 @@ class Group:
     service: Service
     terms: Terms
     level: Level
+    keeps: bool  # clients are kept with their PoP, by affinity or as their requests last: a queue moves none of them
     pools: list[Pool] = field(default_factory=list)
     is_whole: bool = True  # a PoP of it does not ramp, or none may take anything: no ramp of it depends on another
 
@@ -112,6 +115,11 @@ class Pool:
     is_drained: bool  # by the operator
     endpoint_rows: array[int]
     since: float = -math.inf  # monotonic seconds: until then, where it was not worked on, all was as it had been
+
+    @property
+    def learns_admission(self) -> bool:
+        """Whether its queue sheds what it can't do: where a capacity was said, that is what it can."""
+        return self.capacity is None and self.bounded is None and not self.group.keeps
 
     @property
     def may_take(self) -> bool:
@@ -219,10 +227,11 @@ def agenda_of(
         capacity = capacity_of(configured.capacity)
         if capacity is not None and of.row is not None:
             agenda.bounded[pop] = Bounded(of.row, capacity, filling_of(of.name))
+    kept = {target.service for route in config.routes if route.steering.affinity is not None for target in route.targets}
     for service, built in zip(config.services, spec.services, strict=True):
         penalties = service.penalties
         terms = Terms(penalties.failure * 1000, penalties.server_errors, penalties.rate_limited, penalties.compared)
-        group = Group(service, terms, level_of(service.name))
+        group = Group(service, terms, level_of(service.name), service.long_lived or service.name in kept)
         agenda.groups.append(group)
         for backend, pool in zip(service.backends, built.pools, strict=True):
             _add_pool(agenda, group, pool, capacity_of(backend.capacity), state_of)

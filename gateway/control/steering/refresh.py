@@ -2,7 +2,7 @@
 
 Owns `availability`, `shed`, `ramp`, `admit`, the penalty, the path and the service time of the live figures, and their pace. One turn,
 no wait; must not know how a probe is made. What each of these means is arithmetic of its own: `headroom`, `ramps`, `penalties`,
-`comparison`, `backlog`, `pacing`, `estimates`.
+`comparison`, `backlog`, `admission`, `pacing`, `estimates`.
 
 How it works. A gateway may have thousands of pools, most of which have nothing to do in most turns. One scan in C says of which pools
 the counters moved, and which endpoints admit that did not, or the other way. What changes who is available is worked on in the same
@@ -27,6 +27,7 @@ from gateway.control.health.gates import Gates
 from gateway.control.health.networks import SEVERAL, beyond_one, cell_of, count
 from gateway.control.health.outliers import Counts
 from gateway.control.sources.world import PoolKey
+from gateway.control.steering.admission import Admission, admitted
 from gateway.control.steering.agenda import Agenda, Group, Pool, PoolState, Published, agenda_of
 from gateway.control.steering.backlog import FEW, Backlog, Seen
 from gateway.control.steering.comparison import Comparison, counts_of
@@ -310,6 +311,11 @@ class Refresh:
             lay_ms, variance = (lay_us - was[6]) / 1000, pool.group.level.variance
             seen = Seen(self._in_line(pool, waiting), answers, first_byte_ms, lay_ms, networks, variance)
         penalty_ms = self._penalty_ms(pool, seen, now)
+        if pool.learns_admission:
+            state.admission.turn(0.0 if seen is None else state.backlog.queue_ms, first_byte_ms, now)
+            shed_by_both = min(shed_by_both, self._admitted(pool))
+        elif state.admission.share < 1:  # a reload said what it can take
+            state.admission = Admission()
         # Who uses it although it is drained for most does so by its availability.
         published = Published(
             state.availability,
@@ -328,8 +334,13 @@ class Refresh:
         self._times.learn(agenda, pool, now)
         # Where some wait and nothing is counted any more, the time that this lasts is the news.
         is_waited_for = waiting > FEW and not pool.group.service.long_lived
-        if is_filling or is_returning or penalty_ms > 0 or is_waited_for or state.backlog.is_mute:
+        if is_filling or state.admission.share < 1 or is_returning or penalty_ms > 0 or is_waited_for or state.backlog.is_mute:
             agenda.add((pool.number,), now)
+
+    @staticmethod
+    def _admitted(pool: Pool) -> float:
+        share = pool.state.admission.share
+        return 1.0 if share >= 1 else admitted(share, (each.state.admission.share for each in pool.group.pools if each.may_take))
 
     def _in_line(self, pool: Pool, waiting: int) -> int:
         """What waits for the pool: of one network no more than of the next, or its slow pages would be a queue. Where hardly another asks
@@ -359,7 +370,7 @@ class Refresh:
         was, outcomes = state.outcomes, self.figures.read_pool_outcomes(pool.spec.row)
         state.outcomes = outcomes
         if pool.is_drained or state.availability <= 0:  # it is forgotten: its return is the ramp's matter
-            state.penalty, state.backlog = Penalty(), Backlog()
+            state.penalty, state.backlog, state.admission = Penalty(), Backlog(), Admission()
             return 0.0
         penalty_ms = 0.0
         window, row = state.window, pool.spec.row

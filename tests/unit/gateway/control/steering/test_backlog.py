@@ -86,6 +86,41 @@ def test_within_two_windows_a_new_kind_of_them_is_taken_for_what_it_is():
     assert run(backlog, FORGET_S, 51, 60, 100)[-1] < waits / 2
 
 
+@pytest.mark.parametrize("per_s", [50.0, 100.0, 2000.0])
+@pytest.mark.parametrize("pause_s", [0.3, 0.8])
+def test_a_pause_is_no_queue(per_s, pause_s):
+    """Nobody is answered meanwhile, then all who came are at once."""
+    backlog, _ = calm(per_s)
+    law = per_s * USUAL_MS / 1000
+    said = run(backlog, pause_s, 30, lambda after: law + per_s * after, 0)
+    before = backlog.wait_ms
+    said.append(backlog.turn(Seen(round(law), round(per_s * (pause_s + TURN_S)), USUAL_MS), 30 + pause_s + TURN_S))
+    assert backlog.queue_ms == 0
+    said += run(backlog, 5, 30 + pause_s + TURN_S, law, per_s)
+    assert set(said[2:]) == {0}, "before two turns nobody knows that it is one"
+    assert before == 0
+
+
+def test_what_a_pause_leaves_waiting_is_a_queue():
+    """It can't answer them faster than before."""
+    backlog, _ = calm()
+    run(backlog, 0.5, 30, lambda after: 10 + 100 * after, 0)
+    assert min(run(backlog, 5, 30.5, 60, 100)) > 200
+
+
+def test_where_nobody_was_answered_for_seconds_the_first_answer_ends_no_wait():
+    backlog, _ = calm()
+    for turn in range(1, 41):
+        most = backlog.turn(Seen(10 * turn, 0, USUAL_MS, networks=3), 30 + turn * TURN_S)
+    assert most > 3000
+    assert backlog.turn(Seen(100, 300, USUAL_MS), 34.1) > 0.9 * most
+
+
+def test_who_pauses_for_longer_is_a_queue_again():
+    backlog, _ = calm()
+    assert run(backlog, 2, 30, lambda after: 10 + 100 * after, 0)[-1] > 500
+
+
 def test_where_next_to_nothing_is_answered_nothing_is_said():
     assert set(run(Backlog(), 20, 0, 50, LEAST_PER_S / 2)) == {0}
 

@@ -4,14 +4,16 @@ from dataclasses import replace
 import pytest
 
 from gateway.control.sources.world import Known, Origin, World
+from gateway.control.steering import admission
 from gateway.control.steering.penalties import PRIOR_ATTEMPTS
 from gateway.control.steering.ramps import LONGEST_S
 from gateway.control.steering.refresh import LEAST, STARTING_S
 from gateway.control.table.builder import build
+from gateway.model import Affinity, Capacity
 from k8s import State
 from routing_core._testing import add_to_pool
 from tests.unit.gateway.control.helpers import TWO_POPS, by_group, config_of, identity
-from tests.unit.gateway.control.refreshing import FRA, NYC, read, scene_of, started
+from tests.unit.gateway.control.refreshing import FRA, NYC, ManyPops, read, scene_of, started
 
 CONFIG = config_of()
 
@@ -367,3 +369,67 @@ def test_what_most_clients_met_long_ago_says_nothing_of_now():
     bench.clock.advance(0.1)
     refresh.turn(CONFIG, spec)
     assert bench.figures.figures.read_pool(row)["penalty_ms"] == 0
+
+
+def queued(scene, seconds=4):
+    """100 requests a second are answered in p0, and 200 come; in the other 50 and all are answered."""
+    for turn in range(10 * (10 + seconds)):
+        for number in range(len(scene.spec.pops)):
+            scene.answer(number, 50, 5 if number else 10)
+        if turn >= 100:
+            add_to_pool(scene.figures, scene.row(0), 0, waiting=10)
+        scene.turn()
+
+
+def test_who_queues_sheds_what_it_cannot_do():
+    scene = ManyPops(2)
+    queued(scene)
+    seen = scene.pool(0)
+    assert seen["shed"] == pytest.approx(admission.LEAST, abs=0.001)
+    assert seen["admit"] == pytest.approx(seen["shed"], abs=0.002)
+    assert scene.pool(1)["shed"] == 1
+
+
+def test_where_all_queue_nobody_sheds():
+    """The rest has to go somewhere."""
+    scene = ManyPops(1)
+    queued(scene)
+    assert scene.pool(0)["penalty_ms"] > 1000
+    assert scene.pool(0)["shed"] == 1
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"backend": ", capacity: {requests_in_flight: 100000}"},
+        {"pop": ", capacity: {requests_in_flight: 100000}"},
+        {"service": "long_lived: true"},
+    ],
+    ids=str,
+)
+def test_a_queue_sheds_nothing_where_a_capacity_was_said_or_requests_last(said):
+    scene = ManyPops(2, **said)
+    queued(scene)
+    assert scene.pool(0)["shed"] == 1
+
+
+@pytest.mark.parametrize("affinity", [Affinity(cookie="pop"), Affinity(header="x-session"), Affinity(client=True)], ids=str)
+def test_a_queue_moves_nobody_who_is_kept_by_affinity(affinity):
+    scene = ManyPops(2)
+    (route,) = scene.config.routes
+    scene.config = replace(scene.config, routes=(replace(route, steering=replace(route.steering, affinity=affinity)),))
+    queued(scene)
+    assert scene.pool(0)["shed"] == 1
+    assert scene.pool(0)["penalty_ms"] > 1000
+
+
+def test_a_capacity_that_a_reload_brings_ends_what_was_learned():
+    scene = ManyPops(2)
+    queued(scene)
+    assert scene.pool(0)["shed"] < 1
+    service = scene.config.services[0]
+    backends = tuple(replace(behind, capacity=Capacity(requests_in_flight=100000)) for behind in service.backends)
+    scene.config = replace(scene.config, services=(replace(service, backends=backends),))
+    scene.spec = scene.build()
+    scene.turn()
+    assert scene.pool(0)["shed"] == 1
