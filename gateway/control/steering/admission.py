@@ -14,12 +14,13 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-GAIN_PER_S = 2.0  # of the share, for each answer's time that is waited
+GAIN_PER_S = 4.0  # of the share, for each answer's time that is waited longer than WORTH_MS
+WORTH_MS = 20.0  # a wait: for less nobody is sent to another PoP, which is farther than that as a rule
 MOST_PER_S = 1.0
 GROWS_PER_S = 0.005  # right after a queue
 PATIENCE_S = 30.0  # without a queue; then it grows twice as fast, after twice that five times
 LEAST = 0.1  # who is asked by nobody is known by nobody
-LEAST_MS = 1.0  # of an answer's time
+LEAST_MS = 50.0  # of an answer's time: or a hiccup of what takes 1 ms would be a hundred of them
 
 
 @dataclass(slots=True)
@@ -34,9 +35,10 @@ class Admission:
         """`queue_ms`: how long a request waits there; `answer_ms`: what one takes."""
         elapsed_s = 0.0 if self.at is None else now - self.at
         self.at = now
-        if queue_ms > 0:
+        if queue_ms > WORTH_MS:
             self.queued_at = now
-            self.share *= math.exp(-elapsed_s * min(MOST_PER_S, GAIN_PER_S * queue_ms / max(answer_ms, LEAST_MS)))
+            too_long = (queue_ms - WORTH_MS) / max(answer_ms, LEAST_MS)
+            self.share *= math.exp(-elapsed_s * min(MOST_PER_S, GAIN_PER_S * too_long))
         elif self.share < 1:
             patience = (now - self.queued_at) / PATIENCE_S
             self.share += elapsed_s * GROWS_PER_S * (1 + patience * patience)

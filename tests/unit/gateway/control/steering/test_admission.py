@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.control.steering.admission import LEAST, MOST_PER_S, PATIENCE_S, Admission, admitted
+from gateway.control.steering.admission import LEAST, MOST_PER_S, PATIENCE_S, WORTH_MS, Admission, admitted
 
 TURN_S = 0.1
 
@@ -22,11 +22,19 @@ def test_without_a_queue_all_are_taken():
     assert set(run(Admission(), 60, 0, 0.0)) == {1.0}
 
 
-@pytest.mark.parametrize(("queue_ms", "per_s"), [(5, 0.1), (20, 0.4), (50, MOST_PER_S), (5000, MOST_PER_S)])
+@pytest.mark.parametrize(
+    ("queue_ms", "per_s"), [(WORTH_MS, 0.0), (WORTH_MS + 5, 0.2), (WORTH_MS + 20, 0.8), (WORTH_MS + 50, MOST_PER_S), (5000, MOST_PER_S)]
+)
 def test_while_requests_queue_the_share_shrinks_by_how_long_they_wait(queue_ms, per_s):
     admission = Admission()
     run(admission, 1, 0, 0.0)
     assert run(admission, 1, 1, queue_ms)[-1] == pytest.approx(math.exp(-per_s))
+
+
+def test_a_hiccup_of_what_takes_a_millisecond_is_not_a_hundred_of_them():
+    admission = Admission()
+    run(admission, 1, 0, 0.0)
+    assert run(admission, 0.5, 1, WORTH_MS + 5, answer_ms=0.2)[-1] > 0.8
 
 
 def test_somebody_is_always_taken():
@@ -68,4 +76,4 @@ def test_whatever_comes_it_is_in_its_bounds(turns):
         before = admission.share
         admission.turn(queue_ms, answer_ms, now)
         assert LEAST <= admission.share <= 1
-        assert admission.share <= before if queue_ms > 0 else admission.share >= before
+        assert admission.share <= before if queue_ms > WORTH_MS else admission.share >= before
