@@ -107,10 +107,10 @@ cdef int fill_location(Location *out, object location, object country=None, obje
 
 
 cdef str shortage(const Candidate *candidate):
-    """What keeps it from taking all requests, the least factor of its admission."""
+    """What keeps it from taking all requests, the least factor of its admission. Without a capacity it is a queue that sheds."""
     cdef const Pool *pool = candidate.pool
     factors = {
-        "availability": load_relaxed(&pool.gate.availability), "headroom": load_relaxed(&pool.gate.shed),
+        "availability": load_relaxed(&pool.gate.availability), "headroom" if has_limit(pool) else "queue": load_relaxed(&pool.gate.shed),
         "ramp": load_relaxed(&pool.gate.ramp)}
     name = min(factors, key=factors.get)
     return f"{name} {factors[name] / <double>SCALE:.2f}"

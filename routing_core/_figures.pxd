@@ -113,7 +113,7 @@ cdef struct PoolColumn:
 cdef struct PoolGate:           # three cache lines
     int64_t admit               # of SCALE: the share of requests it takes: availability * shed * ramp
     int64_t availability        # of SCALE: min(1, 1.4 * ready / total)
-    int64_t shed                # of SCALE: what its headroom and its PoP's let through
+    int64_t shed                # of SCALE: what its headroom and its PoP's let through; without a capacity its queue
     int64_t ramp                # of SCALE: below all while it comes back
     int64_t penalty_us          # what failures and refusals add to every estimate; not paced
     int64_t samples             # behind service_us

@@ -370,7 +370,7 @@ OF_POOL: tuple[Family[PoolReading], ...] = (
     Family(
         "isochrone_pop_shed",
         "gauge",
-        "Share of requests that the PoP's capacities leave it; below 1 a part is passed on to others.",
+        "Share of requests that the PoP's capacities, or without any its queue, leave it; below 1 a part is passed on to others.",
         POOL,
         lambda pool: pool.figures["shed"],
     ),

@@ -201,10 +201,11 @@ def test_what_sheds_everything_is_passed_over_not_gone(figures):
     assert outcome(table)[:2] == ("fra", "spill")
 
 
-def test_why_a_pop_was_passed_over_is_the_least_factor(figures):
-    table = table_of(figures)
+@pytest.mark.parametrize(("limits", "shed"), [({}, "queue 0.25"), ({"par": 1000}, "headroom 0.25")], ids=["no capacity", "capacity"])
+def test_why_a_pop_was_passed_over_is_the_least_factor(figures, limits, shed):
+    table = table_of(figures, of_pools=high(**limits))
     row = pool_rows(table)[3]
-    for least, told in (({"shed": 0.25}, "headroom 0.25"), ({"ramp": 0.125}, "ramp 0.12"), ({"availability": 0.5}, "availability 0.50")):
+    for least, told in (({"shed": 0.25}, shed), ({"ramp": 0.125}, "ramp 0.12"), ({"availability": 0.5}, "availability 0.50")):
         figures.set_pool(row, **{"availability": 1, "shed": 1, "ramp": 1, **least, "admit": min(least.values())})
         explained = next(found for seed in range(50) if (found := explain(table, 0, LONDON, seed)).pop == "fra")
         assert explained.reason == ("ramp" if "ramp" in least else "spill")
