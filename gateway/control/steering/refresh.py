@@ -46,6 +46,8 @@ from routing_core import Figures, TableSpec
 logger = logging.getLogger("isochrone.health")
 
 INTERVAL_S = 0.1
+LATE_S = 1.5 * INTERVAL_S  # a turn that comes so long after the one before: this process was not there all the time
+LATE_FOR_S = 3.0  # until the means of what waits have forgotten it
 STARTING_S = 10.0  # after serving began: what is learned by then is nobody's move, and nobody's return
 HEALTHY_SHARE = 1.4  # a PoP with five of seven endpoints ready still takes its whole share
 LOW_SHARE = 0.25  # below this a PoP is drained automatically
@@ -88,6 +90,7 @@ class Refresh:
     _times: Times = field(init=False)
     _began: float | None = None  # when serving began
     _turned: float = -math.inf  # when the last turn was
+    _late_at: float = -math.inf  # when the last one that came late
     _agenda: Agenda | None = None
 
     def __post_init__(self) -> None:
@@ -111,6 +114,8 @@ class Refresh:
         """Publish the figures of the pools of the table in use, which was built of `config`."""
         now = self.clock()
         before, self._turned = self._turned, now
+        if now - before > LATE_S:
+            self._late_at = now
         if self._began is None and not self.gates.is_starting:
             self._began = now
         self.pace.share_per_s = config.steering.pace
@@ -312,7 +317,8 @@ class Refresh:
             seen = Seen(self._in_line(pool, waiting), answers, first_byte_ms, lay_ms, networks, variance)
         penalty_ms = self._penalty_ms(pool, seen, now)
         if pool.learns_admission:
-            state.admission.turn(0.0 if seen is None else state.backlog.queue_ms, first_byte_ms, now)
+            is_own = now - self._late_at < LATE_FOR_S  # what waits may have waited for this gateway
+            state.admission.turn(0.0 if is_own else state.backlog.queue_ms, first_byte_ms, now)
             shed_by_both = min(shed_by_both, self._admitted(pool))
         elif state.admission.share < 1:  # a reload said what it can take
             state.admission = Admission()

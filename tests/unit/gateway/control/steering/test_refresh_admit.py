@@ -7,7 +7,7 @@ from gateway.control.sources.world import Known, Origin, World
 from gateway.control.steering import admission
 from gateway.control.steering.penalties import PRIOR_ATTEMPTS
 from gateway.control.steering.ramps import LONGEST_S
-from gateway.control.steering.refresh import LEAST, STARTING_S
+from gateway.control.steering.refresh import LATE_S, LEAST, STARTING_S
 from gateway.control.table.builder import build
 from gateway.model import Affinity, Capacity
 from k8s import State
@@ -371,13 +371,15 @@ def test_what_most_clients_met_long_ago_says_nothing_of_now():
     assert bench.figures.figures.read_pool(row)["penalty_ms"] == 0
 
 
-def queued(scene, seconds=4):
+def queued(scene, seconds=4, late_every=0):
     """100 requests a second are answered in p0, and 200 come; in the other 50 and all are answered."""
     for turn in range(10 * (10 + seconds)):
         for number in range(len(scene.spec.pops)):
             scene.answer(number, 50, 5 if number else 10)
         if turn >= 100:
             add_to_pool(scene.figures, scene.row(0), 0, waiting=10)
+        if late_every and turn % late_every == 0:
+            scene.clock.advance(2 * LATE_S)
         scene.turn()
 
 
@@ -388,6 +390,14 @@ def test_who_queues_sheds_what_it_cannot_do():
     assert seen["shed"] == pytest.approx(admission.LEAST, abs=0.001)
     assert seen["admit"] == pytest.approx(seen["shed"], abs=0.002)
     assert scene.pool(1)["shed"] == 1
+
+
+def test_who_was_late_himself_blames_no_pop():
+    """Each second one of its turns comes late: what waits may have waited for it."""
+    scene = ManyPops(2)
+    queued(scene, late_every=10)
+    assert scene.pool(0)["penalty_ms"] > 1000
+    assert scene.pool(0)["shed"] == 1
 
 
 def test_where_all_queue_nobody_sheds():
