@@ -10,7 +10,6 @@ from collections import Counter
 
 import pytest
 
-from gateway.control.steering.admission import WORTH_MS
 from tests.io.outlying import endpoint, pool_of
 from tests.io.outlying import standing as one_pop
 from tests.io.serving import CONFIG, eventually
@@ -152,8 +151,7 @@ def test_the_slow_pages_of_one_client_are_no_queue(tmp_path, n, pause_s):
         while time.monotonic() - began < 5:
             # A wait that others have met is theirs to tell.
             assert pool_of(gateway)["penalty_ms"] < 100 + 1000 * crowd.longest_s
-        # Nobody is sent elsewhere; but where the machine itself had all of them wait for longer than that is worth, some may be.
-        assert set(crowd.answers) == {b"fra"} or 1000 * crowd.longest_s > WORTH_MS
+        assert set(crowd.answers) == {b"fra"}
 
 
 def test_what_fails_for_everybody_still_moves_all(tmp_path):

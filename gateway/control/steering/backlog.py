@@ -11,6 +11,9 @@ What waits is what the endpoint has all of: an upload that its client dribbles, 
 counted. But not all of it is a queue: a long poll waits for something to happen. What waited beyond the law at the quietest moment of the
 last 10 to 20 s is taken for that, and to grow as the answers do.
 
+Where answers are few, who is there at one turn and not at the next has not waited: a turn sees one moment, and clients that ask on the
+second are all there when it falls on that.
+
 Where nobody is answered at all the law says nothing. What is known then is how long that has lasted; one client's requests that hang prove
 nothing of a PoP, so that is asked of several networks: at once or, where requests are few, one after another since the last answer. Of two
 networks it takes longer: two may ask for the same slow page by chance.
@@ -64,6 +67,7 @@ class Backlog:
     at: float | None = None  # monotonic seconds, of the last turn
     wait_ms: float = 0.0  # what that said
     queue_ms: float = 0.0  # of that, what waits now where some are answered
+    _waiting: float = math.inf  # at the last turn
     _least: tuple[float, float] = (math.inf, 1.0)  # beyond the law at the window's quietest, and the answers a second then
     _before: tuple[float, float] = (math.inf, 1.0)  # the same of the window before
     _began: float = -math.inf  # of the window
@@ -84,7 +88,9 @@ class Backlog:
                 return self.wait_ms
             tau_s = max(TAU_S, ENOUGH / max(self.per_s, ENOUGH / LONGEST_TAU_S))
             kept = math.exp(-elapsed_s / tau_s)
-            self.waiting = seen.waiting + (self.waiting - seen.waiting) * kept
+            waiting = seen.waiting if tau_s == TAU_S else min(seen.waiting, self._waiting)
+            self.waiting = waiting + (self.waiting - waiting) * kept
+            self._waiting = seen.waiting
             self.per_s = seen.answers / elapsed_s * (1 - kept) + self.per_s * kept
             self.lay_ms_per_s = seen.lay_ms / elapsed_s * (1 - kept) + self.lay_ms_per_s * kept
             self.at = now

@@ -86,6 +86,21 @@ def test_within_two_windows_a_new_kind_of_them_is_taken_for_what_it_is():
     assert run(backlog, FORGET_S, 51, 60, 100)[-1] < waits / 2
 
 
+@pytest.mark.parametrize("n", [2, 6, 15])
+def test_clients_that_ask_on_the_second_are_no_queue_where_a_turn_falls_on_it(n):
+    """Each is answered in a millisecond. Before, seven of them were a wait of 100 ms for as long as the two clocks kept pace."""
+    backlog = Backlog()
+    said = [backlog.turn(Seen(n if turn % 10 == 0 else 0, n if turn % 10 == 1 else 0, 1.0), turn * TURN_S) for turn in range(1, 600)]
+    assert set(said) == {0}
+
+
+def test_a_queue_where_answers_are_few_is_known():
+    """One at a time, 300 ms each: four wait all the while."""
+    backlog = Backlog()
+    run(backlog, 30, 0, 1, 3.3, first_byte_ms=300)
+    assert run(backlog, 10, 30, 5, 3.3, first_byte_ms=300)[-1] > 300
+
+
 @pytest.mark.parametrize("per_s", [50.0, 100.0, 2000.0])
 @pytest.mark.parametrize("pause_s", [0.3, 0.8])
 def test_a_pause_is_no_queue(per_s, pause_s):
@@ -166,7 +181,7 @@ def test_chance_alone_is_rarely_a_wait_worth_speaking_of(per_s, sigma):
 
 def test_how_much_is_chance_goes_by_how_much_the_work_varies():
     """Heavy tails taken for work that is all alike are a queue now and then."""
-    said, alike = by_chance(15, 1.2, math.exp(1.44) - 1), by_chance(15, 1.2, 0.0)
+    said, alike = by_chance(300, 1.2, math.exp(1.44) - 1), by_chance(300, 1.2, 0.0)
     assert sum(said) < sum(alike) / 10 > 0
 
 
