@@ -389,6 +389,13 @@ OF_POOL: tuple[Family[PoolReading], ...] = (
         lambda pool: pool.figures["service_ms"] / 1000 if pool.figures["samples"] > 0 else None,
     ),
     Family(
+        "isochrone_pop_service_spread_seconds",
+        "gauge",
+        "One standard deviation of what that time may be in truth; a difference within four of them moves nobody.",
+        POOL,
+        lambda pool: pool.figures["spread_ms"] / 1000 if pool.figures["samples"] > 0 else None,
+    ),
+    Family(
         "isochrone_in_flight",
         "gauge",
         "Exchanges under way.",

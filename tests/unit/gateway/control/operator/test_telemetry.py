@@ -149,15 +149,19 @@ def test_headroom_has_a_series_only_where_there_is_a_capacity():
 
 def test_path_and_service_time_have_series_only_where_they_were_measured(gateway):
     row = pool_row(gateway, "fra")
-    gateway.figures.set_pool(row, path_ms=12.5, service_ms=250.0, samples=3, shed=0.75)
+    gateway.figures.set_pool(row, path_ms=12.5, service_ms=250.0, spread_ms=40.0, samples=3, shed=0.75)
+    # One that is unknown has its service's level, with a spread: nothing of its own.
+    gateway.figures.set_pool(pool_row(gateway, "nyc"), service_ms=250.0, spread_ms=90.0, samples=0)
     for accept in ("", OPEN):
         found = {key: number for key, number in samples(scrape(gateway, accept)).items() if key[0].startswith("isochrone_pop_")}
         fra = (("pop", "fra"), ("service", "shop"))
         assert (found["isochrone_pop_path_seconds", *fra], found["isochrone_pop_service_seconds", *fra]) == (0.0125, 0.25)
+        assert found["isochrone_pop_service_spread_seconds", *fra] == 0.04
         assert found["isochrone_pop_shed", *fra] == 0.75
         assert found["isochrone_pop_shed", ("pop", "nyc"), ("service", "shop")] == 1
         assert ("isochrone_pop_path_seconds", ("pop", "nyc"), ("service", "shop")) not in found
         assert ("isochrone_pop_service_seconds", ("pop", "nyc"), ("service", "shop")) not in found
+        assert ("isochrone_pop_service_spread_seconds", ("pop", "nyc"), ("service", "shop")) not in found
 
 
 def test_ejections_are_counted_by_rule(gateway):
