@@ -13,8 +13,8 @@ import sys
 
 from bench.steering.servers import Work
 
-# Long enough for some to be in flight at few requests a second; alike, or chance would say which of two near PoPs looks faster.
-WORK = Work(mean_ms=100.0, sigma=0.05)
+# Long enough for some to be in flight at few requests a second, and as unlike one another as real work is.
+WORK = Work(mean_ms=100.0, sigma=1.0)
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b"
 HEALTH = "/healthz"
 LATENESS = "/lateness"
