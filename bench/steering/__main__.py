@@ -19,7 +19,8 @@ anyone may compute the regret himself.
 many come a second, and every PoP has room. Beside the regret of the prior alone; with the swing of the PoP whose share moves most.
 
 Scenarios: a world in time, simulated on the product's core and control turns (simulator.py); what happens and which goals must hold then
-is told in scenarios.py and unsure.py. They play on the worldwide set with 12 PoPs. Whether processes do what is simulated: real.py.
+is told in scenarios.py, outages.py and unsure.py. They play on the worldwide set with 12 PoPs. Whether processes do what is simulated:
+real.py.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.proxy.__main__ import machine
-from bench.steering import noise, policies, report, scenarios, unsure
+from bench.steering import noise, outages, policies, report, scenarios, unsure
 from bench.steering.data import Floats, Measured, Setting, sets_in
 from bench.steering.outcome import Outcome
 from bench.steering.real import LONG, compare
@@ -51,7 +52,7 @@ DATA = Path("bench/data")
 RESULTS = Path("bench/results")
 POP_COUNTS = (12, 25, 50)
 WORLD, WORLD_POPS = "wondernetwork-2018-11", 12
-SCENARIOS = scenarios.SCENARIOS | unsure.SCENARIOS
+SCENARIOS = scenarios.SCENARIOS | outages.SCENARIOS | unsure.SCENARIOS
 OURS = {"ours": policies.ours, "ours, by paths": policies.ours_by_paths}
 LEFT_OUT = {"known": "ours", "unknown": "ours, by paths"}  # of what is printed
 

@@ -14,6 +14,7 @@ from bench.steering import policies
 from bench.steering.best_split import best_split
 from bench.steering.configuration import address_of, config_of
 from bench.steering.data import Floats, Place, Setting
+from bench.steering.names import RESOLVED_S, rotate
 from bench.steering.outcome import Goal, Outcome, first_time, panels_of, shares_of
 from bench.steering.servers import Server, Work
 from bench.steering.simulator import Simulation, known_of, middle_of
@@ -64,9 +65,21 @@ def pop_dies(setting: Setting) -> Outcome:
 def pop_slows(setting: Setting) -> Outcome:
     """The busiest PoP takes five times as long for everything, for 60 s. Of the traffic that ends up elsewhere nine tenths must be gone
     after 12 s, and stay gone; and when it is well again, they must come back."""
+    return _slows(setting, "the busiest PoP slows to a fifth", "slows x5", rotates=False)
+
+
+def name_slows(setting: Setting) -> Outcome:
+    """The same, and it is given by a name of which each look-up, every 30 s, gives four other addresses: what is known of the PoP is not
+    known of them, and must not go with them."""
+    return _slows(setting, "the busiest PoP, a name that rotates, slows to a fifth", "slows x5, rotates", rotates=True)
+
+
+def _slows(setting: Setting, title: str, short: str, rotates: bool) -> Outcome:
     over_s, end_s = 80.0, 140.0
     simulation = Simulation(setting, config_of(setting.pops), per_s=PER_S, n_slots=ROOMY)
     victim = busiest(setting)
+    if rotates:
+        rotate(simulation, victim, 0.5 * RESOLVED_S, end_s, 4, -60.0)
     for at, slowness in ((HAPPENS_S, 5.0), (over_s, 1.0)):
         simulation.events.at(at, simulation.sites[victim].each, lambda server, slowness=slowness: setattr(server, "slowness", slowness))
     records = simulation.run(end_s)
@@ -90,7 +103,7 @@ def pop_slows(setting: Setting) -> Outcome:
         Goal("requests that failed", figures["failed"], 0),
     )
     marks = ((HAPPENS_S, "x5"), (over_s, "as before"))
-    return Outcome("the busiest PoP slows to a fifth", figures, goals, panels_of(setting, records, end_s, "slows x5", marks))
+    return Outcome(title, figures, goals, panels_of(setting, records, end_s, short, marks))
 
 
 def many_gateways(setting: Setting) -> Outcome:
@@ -337,6 +350,7 @@ def slow_endpoint(_setting: Setting) -> Outcome:
 SCENARIOS: dict[str, Callable[[Setting], Outcome]] = {
     "pop-dies": pop_dies,
     "pop-slows": pop_slows,
+    "name-slows": name_slows,
     "many-gateways": many_gateways,
     "overrun-gateways": overrun_gateways,
     "crunch-1.2": crunch_12,

@@ -1,10 +1,12 @@
 """Servers: the endpoints of a PoP as queues: so many requests at a time, the others wait in the order they came. Must not know gateways.
 
-A server that dies resets what it has and refuses connections after that: a process that was killed, not a cable that was cut.
+A server that dies resets what it has and refuses connections after that: a process that was killed. One that becomes a hole says no word
+more: the answers of what it has never come.
 """
 
 from __future__ import annotations
 
+import enum
 import math
 import random
 from collections import deque
@@ -14,6 +16,13 @@ from dataclasses import dataclass
 from bench.steering.events import Events
 
 Done = Callable[[bool], None]  # True: the answer is there; False: the server died before
+
+
+class Hole(enum.Enum):
+    """What swallows requests."""
+
+    DEAF = "deaf"  # nothing reaches it: a cable that was cut, a machine that is gone, a packet filter that drops
+    MUTE = "mute"  # its system accepts connections, and nobody behind them answers: a process that was stopped, a lock that is never freed
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +51,8 @@ class Server:
         self.slowness = 1.0  # what work takes, times this; of what begins from now on
         self.pinned_s: float | None = None  # what every request takes instead
         self.is_up = True
+        self.is_unwell = False  # a probe is told so; what is asked of it is answered
+        self.hole: Hole | None = None
         self.stalled_until = 0.0  # seconds: nothing begins or ends before, as while garbage is collected
         self._running: dict[int, Done] = {}
         self._waiting: deque[Done] = deque()
@@ -49,6 +60,8 @@ class Server:
 
     def submit(self, on_done: Done) -> None:
         """The server must be up."""
+        if self.hole is not None:
+            return
         if len(self._running) < self.n_slots:
             self._begin(on_done)
         else:
@@ -60,15 +73,23 @@ class Server:
 
     def die(self) -> None:
         """What it had is reset; from now on it refuses connections."""
-        lost = [*self._running.values(), *self._waiting]
         self.is_up = False
-        self._running.clear()
-        self._waiting.clear()
-        for on_done in lost:
+        for on_done in self._lose():
             on_done(False)
 
+    def swallow(self, hole: Hole) -> None:
+        """From now on; also what it had."""
+        self.hole = hole
+        self._lose()
+
     def rise(self) -> None:
-        self.is_up = True
+        self.is_up, self.is_unwell, self.hole = True, False, None
+
+    def _lose(self) -> list[Done]:
+        lost = [*self._running.values(), *self._waiting]
+        self._running.clear()
+        self._waiting.clear()
+        return lost
 
     def _begin(self, on_done: Done) -> None:
         self._count += 1

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from bench.steering.configuration import SERVICE, address_of, name_of
 from bench.steering.data import Floats, Setting, distances_km
-from bench.steering.edge import Ask, Edge
+from bench.steering.edge import Edge
 from bench.steering.events import Events
 from bench.steering.servers import Site, Work
+from bench.steering.worker import Ask
 from gateway.control.sources.world import Identity, Known, Origin
 from gateway.control.steering.refresh import INTERVAL_S
 from gateway.model import Config

@@ -14,6 +14,7 @@ import numpy as np
 from bench.steering import policies
 from bench.steering.configuration import SERVICE, config_of
 from bench.steering.data import Setting
+from bench.steering.names import RESOLVED_S, rotate
 from bench.steering.noise import ROOM, Noisy, play
 from bench.steering.outcome import Goal, Outcome, panels_of
 from bench.steering.servers import Server, Work
@@ -22,6 +23,7 @@ from geoip.countries import COUNTRIES
 
 BEYOND_MS = 0.3  # regret above the prior's own, at most
 IDLE_BEYOND_MS = 1.0
+GONE_BEYOND_MS = 1.0
 SWING = 0.03
 SLOWS_S, FOUND_S, END_S = 40.0, 20.0, 75.0
 N_SEEDS = 40
@@ -103,6 +105,30 @@ def slows_by_30(setting: Setting, mean_ms: float = 200.0) -> Outcome:
     return Outcome(title, figures, (Goal("of 40 runs: not found within 20 s", late, 0.05),), panels)
 
 
+def names_rotate(setting: Setting) -> Outcome:
+    """Every PoP is given by a name that stands for a load balancer: each look-up, every 30 s, each PoP's at another time, gives four
+    addresses that it never gave; the old ones answer for a minute more. Nobody may notice."""
+    return _rotation(setting, "names that give other addresses each time", 4, -60.0, BEYOND_MS)
+
+
+def names_late(setting: Setting) -> Outcome:
+    """Half of the addresses of each are others, and those that went refuse for 5 s before the look-up that says so. Nobody's request may
+    fail; but a PoP of which half refuses takes 70 % of its clients."""
+    return _rotation(setting, "names that tell 5 s late who is gone", 2, 5.0, GONE_BEYOND_MS)
+
+
+def _rotation(setting: Setting, title: str, n_others: int, gone_s: float, beyond_ms: float) -> Outcome:
+    works = [Noisy.parse("100,1.0,400"), Noisy.parse("20,0.6,1000")]
+
+    def plan(simulation: Simulation) -> None:
+        for number in range(len(simulation.sites)):
+            rotate(simulation, number, RESOLVED_S * (1 + number / len(simulation.sites)), 150.0, n_others, gone_s)
+
+    outcome = _noise(setting, title, works, beyond_ms, plan, is_steady=gone_s < 0)
+    failed = sum(value for name, value in outcome.figures.items() if name.startswith("failed"))
+    return replace(outcome, goals=(*outcome.goals, Goal("requests that failed", failed, 0)))
+
+
 def _slow_down(server: Server) -> None:
     server.slowness = 1.3
 
@@ -125,7 +151,12 @@ def _busiest_in(setting: Setting, continent: str) -> int:
 
 
 def _noise(
-    setting: Setting, title: str, works: Sequence[Noisy], beyond_ms: float, plan: Callable[[Simulation], None] | None = None
+    setting: Setting,
+    title: str,
+    works: Sequence[Noisy],
+    beyond_ms: float,
+    plan: Callable[[Simulation], None] | None = None,
+    is_steady: bool = False,  # whatever is planned, shares are to stay as they are
 ) -> Outcome:
     figures: dict[str, float] = {}
     goals, records, end_s = [], None, 0.0
@@ -133,9 +164,10 @@ def _noise(
         noise, records = play(setting, noisy, plan=plan)
         end_s = noisy.seconds
         figures |= {f"regret_ms ({noisy})": noise.regret_ms, f"of_the_prior_ms ({noisy})": noise.prior_ms, f"swing ({noisy})": noise.swing}
-        figures[f"first_second_ms ({noisy})"] = noise.first_ms
+        figures |= {f"first_second_ms ({noisy})": noise.first_ms, f"failed ({noisy})": records.n_failed}
+        figures[f"more_than_one_attempt ({noisy})"] = int((records.attempts > 1).sum())
         goals.append(Goal(f"{noisy}: ms of regret above the prior's own", noise.beyond_ms, beyond_ms))
-        if plan is None:
+        if plan is None or is_steady:
             goals.append(Goal(f"{noisy}: swing of any PoP's share", noise.swing, SWING))
     assert records is not None
     return Outcome(title, figures, tuple(goals), panels_of(setting, records, end_s, title, ()))
@@ -149,6 +181,8 @@ SCENARIOS: dict[str, Callable[[Setting], Outcome]] = {
     "two-pops": two_pops,
     "pauses": pauses,
     "day-and-night": by_day_and_night,
+    "names-rotate": names_rotate,
+    "names-late": names_late,
     "slows-by-30": slows_by_30,
     "slows-by-30-short": partial(slows_by_30, mean_ms=20.0),
     "slows-by-30-long": partial(slows_by_30, mean_ms=1000.0),

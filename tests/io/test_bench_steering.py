@@ -362,7 +362,7 @@ def test_a_dead_pop_is_left_at_once_by_everyone_and_taken_back():
     for edge in simulation.edges:  # nothing is lost count of: what is in flight is what has not ended
         spec = edge.publisher.table.spec
         for pool in spec.services[0].pools:
-            assert edge.figures.read_pool(pool.row)["in_flight"] == edge.in_flight[spec.pops[pool.pop].name] <= 20
+            assert edge.figures.read_pool(pool.row)["in_flight"] == edge.worker.counting.in_flight[spec.pops[pool.pop].name] <= 20
 
 
 def test_rates_change_when_told():
