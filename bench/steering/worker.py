@@ -3,7 +3,8 @@
 Decisions are `draw` and `explain` of routing_core, endpoints are chosen by its own choice. Written down here, as `proxy/_attempts` and
 `proxy/_elsewhere` have it: go on to the next endpoint, then the next PoP, then to whom it is decided for anew without those; heed less
 where all of that is a panic; wait for a connect or a first byte until its deadline; leave an endpoint that has fallen silent. Every request
-may be repeated. A new connection takes no time of its own where somebody accepts it; of those that were kept the latest is used first.
+may be repeated. A new connection takes no time of its own where somebody accepts it; of those that were kept the latest is used first. Not
+here: clients that give up, bounds on connections, and that who leaves a silent endpoint waits on where nobody takes him at once.
 """
 
 from __future__ import annotations
