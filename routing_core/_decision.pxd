@@ -50,7 +50,8 @@ cdef struct Candidate:
     Estimate estimate
     double admit                # 0 to 1, as published
     int64_t availability        # of SCALE, as published
-    int32_t rank                # in the configured order, or in a pin's
+    int32_t place               # among the rule's: of two that are alike the first is taken
+    int32_t rank                # the same, or in a pin's order
     bint is_available           # has an endpoint, admit > 0, and is not left out
     bint is_left_out            # drained automatically, for this request
     bint is_passed              # admit lies below this request's draw, or it is full
@@ -60,10 +61,13 @@ cdef struct Candidate:
 cdef struct Weighed:            # scratch of the caller: one per worker
     Candidate candidates[MAX_POPS]
     int32_t n
+    bint has_all                # who may serve; else those near the client
+    bint is_short               # of these, and not all are here that matter
+    bint needs_room             # likewise: it matters who of them is full
     int32_t best                # index of the best that this request may use; -1
     int32_t fastest             # index of the lowest estimate of all, usable or not; -1
     int32_t n_window
-    int32_t window[MAX_POPS]    # indices of the near-equals; when location is unknown or all were passed over: one
+    int32_t window[MAX_POPS]    # indices of the near-equals, by place; when location is unknown or all were passed over: one
     double weights[MAX_POPS]    # of those in the window: how often each is drawn
     double total_weight
     double window_ms            # after widening for a vague location and for affinity

@@ -280,7 +280,7 @@ def explain(Table table not None, int route, location, int64_t seed=1, **facts) 
     cdef const Rule *rule
     fill_asked(&asked, &client, table, location, facts)
     seed_random(&rng, <uint64_t>seed)
-    steer(table.data, asked_route, &asked, &rng, &weighed, &decision)
+    steer(table.data, asked_route, &asked, &rng, NULL, &weighed, &decision)
     is_decided = decision.failure == DECIDED
     endpoint = endpoint_name(table, &decision, &rng) if is_decided else None
     candidates = explain_candidates(table, asked_route, decision.target, &asked, &weighed)
@@ -318,7 +318,7 @@ def draw(Table table not None, int route, location, int64_t n, int64_t seed=1, *
     seed_random(&rng, <uint64_t>seed)
     with nogil:
         for _k in range(n):
-            steer(table.data, asked_route, &asked, &rng, &weighed, &decision)
+            steer(table.data, asked_route, &asked, &rng, NULL, &weighed, &decision)
             counts[MAX_POPS if decision.pool == NULL else decision.pool.pop.number] += 1
     out = {text_of(table.data.pops[i].name): counts[i] for i in range(table.data.n_pops) if counts[i]}
     return {**out, "": counts[MAX_POPS]} if counts[MAX_POPS] else out

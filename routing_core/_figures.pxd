@@ -61,7 +61,8 @@ cdef struct EndpointColumn:
     int64_t good_by[GROUP_CELLS]    # all other answers likewise
     int64_t slow_by[GROUP_CELLS]    # of all answers: those far slower than the pool's good ones are
     int64_t idle                # of the connections: they carry no exchange
-    int64_t also_unused[3]
+    int64_t awaiting            # of those in flight: the endpoint has what it needs and owes the first byte
+    int64_t also_unused[2]
 
 cdef struct EndpointShare:      # one cache line: what workers have of its limits; all write it, none for an exchange on a pooled connection
     int64_t n_open              # connections, tunnels apart
@@ -141,7 +142,9 @@ cdef struct Pace:               # one cache line
     # In 1/SCALE of a version's time, since the first began: the newest version is pace >> 10. A request is decided by the version that was
     # the newest some time ago, drawn evenly from the last PACED_STEPS versions' times: so no change moves them all at once.
     int64_t phase
-    int64_t unused[7]
+    int64_t times               # how often a version of any pool has been written that was another before
+    int64_t paths               # how often its path was another
+    int64_t unused[5]
 
 cdef struct Crew:               # one cache line: the workers
     int64_t n_workers
@@ -232,6 +235,7 @@ cdef class Figures:
     cdef void *row_block(self, int row) except NULL
     cdef int add_block(self, int kind) except -1
     cdef int64_t *columns_of(self, int row, int kind, int gate_cells, int column_cells) except NULL
+    cdef void put_version(self, PoolGate *gate, int slot, int64_t version) noexcept
     # Of a row of that kind; columns are [n_workers]. Raise IndexError for another kind's or a free row.
     cdef EndpointGate *endpoint_gate(self, int row) except NULL
     cdef EndpointColumn *endpoint_columns(self, int row) except NULL

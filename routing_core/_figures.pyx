@@ -115,9 +115,12 @@ cdef uint64_t ODD = 0x9E3779B97F4A7C15u     # spreads the bits of a number: 2**6
 
 
 cdef int group_of(const uint8_t *client) noexcept nogil:
-    cdef bint is_v4 = memcmp(client, MAPPED, 12) == 0
+    # In steps that are a load each: of twelve bytes, or of so many as it turns out, memcmp() and memcpy() are calls.
     cdef uint64_t network = 0
-    memcpy(&network, client + 12 if is_v4 else client, 3 if is_v4 else 6)
+    if memcmp(client, MAPPED, 8) == 0 and memcmp(client + 8, <const char *>MAPPED + 8, 4) == 0:
+        memcpy(&network, client + 12, 3)
+    else:
+        memcpy(&network, client, 6)
     network *= ODD
     return <int>((network ^ network >> 32) * ODD >> 61)
 
@@ -314,6 +317,7 @@ cdef class Figures:
         return {
             "in_flight": sum_levels(&columns.in_flight, ENDPOINT_CELLS, self.crew),
             "connections": sum_levels(&columns.connections, ENDPOINT_CELLS, self.crew),
+            "awaiting": sum_levels(&columns.awaiting, ENDPOINT_CELLS, self.crew),
             **dict(zip(names, read_cells(&columns.attempts, 3, ENDPOINT_CELLS, self.n_workers), strict=True)),
             **dict(zip(("answers", "errors", "first_bytes", "first_byte_us", "server_errors"), self.read_endpoint_outcomes(row)[:5],
                        strict=True)),
@@ -436,7 +440,17 @@ cdef class Figures:
         slot, before = version % N_VERSIONS, (version - 1) % N_VERSIONS
         for i in range(rows.shape[0]):
             gate = self.pool_gate(rows[i])
-            store_release(&gate.versions[slot], load_relaxed(&gate.versions[before]))
+            self.put_version(gate, slot, load_relaxed(&gate.versions[before]))
+
+    # What workers keep of versions goes by the counts: they advance once the version is there.
+    cdef void put_version(self, PoolGate *gate, int slot, int64_t version) noexcept:
+        cdef int64_t was = load_relaxed(&gate.versions[slot])
+        if version == was:
+            return
+        store_release(&gate.versions[slot], version)
+        store_release(&self.pace.times, load_relaxed(&self.pace.times) + 1)
+        if path_in(version) != path_in(was):
+            store_release(&self.pace.paths, load_relaxed(&self.pace.paths) + 1)
 
     def read_pop(self, int row) -> int:
         """In flight, all services together."""
@@ -569,7 +583,7 @@ cdef class Figures:
         store_release(&gate.path_us, path_us)
         for slot in range(N_VERSIONS):
             if version is None or version % N_VERSIONS == slot:
-                store_release(&gate.versions[slot], pack_version(min(path_us, <int64_t>MAX_US), min(service_us, <int64_t>MAX_US)))
+                self.put_version(gate, slot, pack_version(min(path_us, <int64_t>MAX_US), min(service_us, <int64_t>MAX_US)))
 
     def set_phase(self, phase) -> None:
         """Of the pace, in 1/1024 of a version's time; never falls. The version that begins is written before."""

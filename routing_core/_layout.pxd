@@ -124,6 +124,7 @@ cdef struct Pin:
 
 cdef struct TableData:
     int64_t generation
+    int64_t places              # the same in tables whose PoPs, services, rules and prior are, and where each stands; else another; from 1
     int32_t n_pops
     int32_t n_services
     int32_t n_routes

@@ -8,6 +8,7 @@ class EndpointFigures(TypedDict):
 
     in_flight: int
     connections: int
+    awaiting: int
     attempts: int
     connect_failures: int
     failures: int

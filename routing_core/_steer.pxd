@@ -7,6 +7,7 @@ from libc.stdint cimport int32_t, uint64_t
 from routing_core._decision cimport Asked, Candidate, Decision, Weighed
 from routing_core._figures cimport Crew
 from routing_core._layout cimport Route, TableData, Target
+from routing_core._shortlists cimport Shortlists
 from routing_core._random cimport Random
 
 # What pick() draws with, for explain, which works out the shares instead.
@@ -29,7 +30,8 @@ cdef const Target *draw_target(const Route *route, const Asked *asked, Random *r
 cdef void weigh(const TableData *table, const Route *route, const Target *target, const Asked *asked, uint64_t draw, int slot,
                 Weighed *out) noexcept nogil
 cdef void choose(Weighed *weighed, const Route *route, const Asked *asked, Random *rng, Decision *out) noexcept nogil
-cdef void steer(const TableData *table, const Route *route, const Asked *asked, Random *rng, Weighed *scratch,
+# shortlists: of this worker; NULL: all PoPs are looked at. The decision is the same, `scratch` has all of them only where NULL.
+cdef void steer(const TableData *table, const Route *route, const Asked *asked, Random *rng, Shortlists *shortlists, Weighed *scratch,
                 Decision *out) noexcept nogil
 # The same once more, for the target that `out` was decided for, when asked.left_out has grown.
 cdef void steer_again(const TableData *table, const Route *route, const Asked *asked, Random *rng, Weighed *scratch,

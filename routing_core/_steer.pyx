@@ -1,5 +1,8 @@
 """One pass over the PoPs estimates each, another gathers those near the fastest; then two draws among these.
 
+Who the first pass looks at. Those on the shortlist of the client's place, as far as these say what looking at all would;
+where they do not, all. The decision is the same.
+
 The window. Near-equals are the usable PoPs with `estimate < best + window`. Two are looked at: the best, and one that is drawn with
 weight `endpoints * weight * (1 - (estimate - best) / window)^3`, which fades out toward the edge, so a PoP that drifts across it moves no
 traffic at once; the one with the lower `(estimate + 1 ms) * (1 + load / endpoints)` serves. So an idle service goes to the fastest,
@@ -21,13 +24,14 @@ from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from routing_core._atomic cimport load_relaxed
-from routing_core._available cimport PANIC_BELOW, POOR, has_answering, is_usable, leave_out, n_in_panic
+from routing_core._available cimport is_usable, n_in_panic
+from routing_core._candidates cimport SPILL_WINDOWS, is_faster, look_along, look_at_all
 from routing_core._decision cimport *
 from routing_core._figures cimport PACED_STEPS, SCALE, PoolGate
 from routing_core._headroom cimport free_share, is_out_of_room, requests_in
 from routing_core._jurisdiction cimport find_rule
-from routing_core._latency cimport PATH, Start, estimate, find_start
 from routing_core._layout cimport BY_CLIENT, BY_COOKIE, BY_HEADER, CLIENT_POP, EXPLORED_BITS, NO_AFFINITY, Pin
+from routing_core._shortlists cimport Shortlist, Shortlists, find_shortlist, least_service_ms
 from routing_core._random cimport mixed, next_double, next_u64
 from routing_core._rendezvous cimport find_rendezvous
 
@@ -36,14 +40,9 @@ EVIDENCE = ("prior", "path")                            # index is Evidence
 
 cdef enum:
     WIDEST = 4
-    SPILL_WINDOWS = 3
+    LEAST_LISTED = 3            # candidates: fewer are looked at as soon as their shortlist is found
 
 cdef double EXPLORE_MS = 0.15    # what a request pays for exploration, on average and at most
-
-
-# The request's draw, hashed with the PoP, against what the PoP admits: independent from PoP to PoP.
-cdef inline bint is_over(uint64_t draw, uint64_t salt, int64_t admit) noexcept nogil:
-    return <int64_t>(mixed(draw ^ salt) >> 54) >= admit     # 10 bits: SCALE
 
 
 cdef double cost_of(const Weighed *weighed, const Candidate *candidate, bint spills) noexcept nogil:
@@ -51,11 +50,6 @@ cdef double cost_of(const Weighed *weighed, const Candidate *candidate, bint spi
     if not (spills or candidate.pool.service.has_weights):
         load = max(load - load_relaxed(&candidate.pool.gate.usual), <int64_t>0)
     return (candidate.estimate.ms + 1) * (1 + <double>load / candidate.pool.n_endpoints)
-
-
-# Of the faster one, or of two alike the one that is found first: look_at_all() and find_best() go by this.
-cdef inline bint is_first(const Candidate *one, const Candidate *other) noexcept nogil:
-    return one.estimate.ms < other.estimate.ms or (one.estimate.ms == other.estimate.ms and one < other)
 
 
 # Whether a faster one has been passed over because it lacks room.
@@ -66,7 +60,7 @@ cdef bint has_spilled(const Weighed *weighed, const Candidate *best) noexcept no
         return False
     for i in range(weighed.n):
         candidate = &weighed.candidates[i]
-        if candidate != best and is_first(candidate, best) and candidate.is_available and (
+        if candidate != best and is_faster(candidate, best) and candidate.is_available and (
                 load_relaxed(&candidate.pool.gate.shed) < SCALE or is_out_of_room(candidate.pool, weighed.crew)):
             return True
     return False
@@ -102,60 +96,14 @@ cdef double widened(const TableData *table, const Route *route, const Asked *ask
     return max(window_ms, min(table.slope_ms_per_km * asked.client.accuracy_km, WIDEST * route.window_ms))
 
 
-# First pass: the permitted PoPs that the operator has not drained, each with its estimate and whether this request may use it.
-# On the way, what nearly always is the answer: the fastest of all, and of those that may be used. find_best() knows the rest.
-cdef void look_at_all(const TableData *table, const Route *route, const Asked *asked, uint64_t draw, int slot,
-                      Weighed *out) noexcept nogil:
-    cdef Start start
-    cdef int64_t admit, availability = 0
-    cdef bint has_path = False, has_available = False
-    cdef int32_t n_poor = 0, fastest_at = -1, best_at = -1, n_candidates = out.rule.n_candidates if out.rule != NULL else 0
-    cdef const Pool **pools = out.rule.candidates if out.rule != NULL else NULL
-    cdef double lowest = INFINITY, best = INFINITY
-    cdef Candidate *candidate
-    cdef const Pool *pool
-    cdef int32_t i, n = 0
-    find_start(table, route.leg, asked.client, slot, &start)
-    for i in range(n_candidates):
-        pool = pools[i]
-        if pool.pop.is_drained or is_named_in(asked, pool):
-            continue
-        candidate = &out.candidates[n]
-        admit = load_relaxed(&pool.gate.admit)
-        candidate.pool = pool
-        estimate(table, &start, pool, slot, &candidate.estimate)
-        candidate.admit = admit * (1.0 / SCALE)
-        candidate.availability = load_relaxed(&pool.gate.availability)
-        candidate.rank = n
-        candidate.is_available = pool.n_endpoints > 0 and admit > 0
-        candidate.is_passed = admit < SCALE and candidate.is_available and is_over(draw, pool.pop.salt, admit)
-        candidate.is_full = False
-        candidate.is_left_out = False
-        candidate.is_in_window = False
-        has_available |= candidate.is_available
-        has_path |= candidate.estimate.evidence == PATH
-        if candidate.is_available:
-            availability += candidate.availability
-            n_poor += candidate.availability < POOR
-        if candidate.estimate.ms < lowest:
-            lowest = candidate.estimate.ms
-            fastest_at = n
-        if candidate.estimate.ms < best and candidate.is_available and not candidate.is_passed:
-            best = candidate.estimate.ms
-            best_at = n
-        n += 1
-    out.n = n
-    out.fastest = fastest_at
-    out.best = best_at
-    out.has_available = has_available
-    if n_poor > 0:
-        availability = leave_out(out, availability)
-        if best_at >= 0 and out.candidates[best_at].is_left_out:
-            out.best = -1
-    out.is_panic = availability < PANIC_BELOW
-    out.has_answering = out.is_panic and has_answering(out)
-    out.is_placeless = not (start.is_known or has_path)
-    out.is_ordered = out.is_placeless
+cdef inline bint is_to_explore(const TableData *table, uint64_t draw) noexcept nogil:
+    return (draw & ((1 << EXPLORED_BITS) - 1)) < table.explored_below
+
+
+# Whether a shortlist can be enough: not for who is to be found among all, or knows better than by paths.
+cdef inline bint may_look_along(const TableData *table, const Rule *rule, const Asked *asked, uint64_t draw) noexcept nogil:
+    return (rule != NULL and rule.n_candidates >= LEAST_LISTED and asked.n_left_out == 0 and asked.client.pin == 0
+            and not (asked.may_explore and is_to_explore(table, draw)))
 
 
 # A pinned client's PoPs come first, in the pin's order, while one of them can serve. In panic nobody knows which can.
@@ -182,6 +130,10 @@ cdef void apply_pin(const TableData *table, int32_t number, Weighed *out) noexce
                 out.candidates[i].rank = k
 
 
+cdef inline bint is_better(const Weighed *weighed, const Candidate *one, const Candidate *other) noexcept nogil:
+    return one.rank < other.rank if weighed.is_ordered else is_faster(one, other)
+
+
 # Better of two that both have been passed over, or in panic.
 cdef inline bint is_wider(const Weighed *weighed, const Candidate *one, const Candidate *other) noexcept nogil:
     if one.is_full != other.is_full:
@@ -190,7 +142,7 @@ cdef inline bint is_wider(const Weighed *weighed, const Candidate *one, const Ca
         return free_share(one.pool, weighed.crew) > free_share(other.pool, weighed.crew)
     if one.admit != other.admit:
         return one.admit > other.admit
-    return one.rank < other.rank if weighed.is_ordered else one.estimate.ms < other.estimate.ms
+    return is_better(weighed, one, other)
 
 
 cdef int32_t find_widest(const Weighed *weighed) noexcept nogil:
@@ -200,10 +152,6 @@ cdef int32_t find_widest(const Weighed *weighed) noexcept nogil:
                 widest < 0 or is_wider(weighed, &weighed.candidates[i], &weighed.candidates[widest])):
             widest = i
     return widest
-
-
-cdef inline bint is_better(const Weighed *weighed, const Candidate *one, const Candidate *other) noexcept nogil:
-    return one.rank < other.rank if weighed.is_ordered else one.estimate.ms < other.estimate.ms
 
 
 # The best that this request may use. Draws refuse nobody: when all were passed over, the widest.
@@ -242,10 +190,15 @@ cdef void settle_best(Weighed *out) noexcept nogil:
         find_best(out)
 
 
-cdef void add_to_window(Weighed *out, int32_t i, double weight) noexcept nogil:
+cdef inline void add_to_window(Weighed *out, int32_t i, double weight) noexcept nogil:
+    cdef int32_t k = out.n_window
     out.candidates[i].is_in_window = True
-    out.window[out.n_window] = i
-    out.weights[out.n_window] = weight
+    while k > 0 and out.candidates[out.window[k - 1]].place > out.candidates[i].place:
+        out.window[k] = out.window[k - 1]
+        out.weights[k] = out.weights[k - 1]
+        k -= 1
+    out.window[k] = i
+    out.weights[k] = weight
     out.total_weight += weight
     out.n_window += 1
 
@@ -260,6 +213,7 @@ cdef void find_window(Weighed *out) noexcept nogil:
     out.spills = spills
     if spills and not out.is_hashed:
         edge = INFINITY
+        out.is_short |= not out.has_all
     for i in range(out.n_window):
         out.candidates[out.window[i]].is_in_window = False
     out.n_window = 0
@@ -303,7 +257,7 @@ cdef bint has_full(const Weighed *weighed) noexcept nogil:
     return False
 
 
-cdef void weigh(const TableData *table, const Route *route, const Target *target, const Asked *asked, uint64_t draw, int slot,
+cdef inline void begin(const TableData *table, const Route *route, const Target *target, const Asked *asked, uint64_t draw,
                 Weighed *out) noexcept nogil:
     out.crew = table.crew
     out.draw = draw
@@ -311,7 +265,10 @@ cdef void weigh(const TableData *table, const Route *route, const Target *target
     out.is_hashed = hash_key(route, asked) != 0
     out.n_window = 0
     out.rule = find_rule(target, asked.client)
-    look_at_all(table, route, asked, draw, slot, out)
+
+
+# Behind the first pass.
+cdef inline void settle(const TableData *table, const Asked *asked, Weighed *out) noexcept nogil:
     apply_pin(table, asked.client.pin, out)
     if out.n > 0 and (out.is_panic or out.is_ordered or out.best < 0):     # look_at_all() went by health and by estimate
         out.fastest = find_first(out)
@@ -323,11 +280,22 @@ cdef void weigh(const TableData *table, const Route *route, const Target *target
         out.failure = NO_ENDPOINT
     else:
         find_window(out)
-        if has_full(out) and mark_full(out):
+        if not has_full(out):
+            return
+        if not out.has_all:
+            out.needs_room = True
+        elif mark_full(out):
             if out.pin > 0:     # who was passed over by all of the pin, and finds the others full, is the pin's again
                 out.is_pinned = out.is_ordered = True
             settle_best(out)
             find_window(out)
+
+
+cdef void weigh(const TableData *table, const Route *route, const Target *target, const Asked *asked, uint64_t draw, int slot,
+                Weighed *out) noexcept nogil:
+    begin(table, route, target, asked, draw, out)
+    look_at_all(table, route, asked, slot, out)
+    settle(table, asked, out)
 
 
 cdef int32_t draw_one(const Weighed *weighed, Random *rng) noexcept nogil:
@@ -353,7 +321,7 @@ cdef int32_t pick(const Weighed *weighed, Random *rng) noexcept nogil:
     return one
 
 
-cdef int32_t find_kept(const Weighed *weighed, const Pop *kept) noexcept nogil:
+cdef int32_t find_kept(Weighed *weighed, const Pop *kept) noexcept nogil:
     """The PoP of the client's cookie, if it can serve now. -1."""
     cdef const Candidate *candidate
     cdef int32_t i
@@ -364,6 +332,7 @@ cdef int32_t find_kept(const Weighed *weighed, const Pop *kept) noexcept nogil:
                     and not is_out_of_room(candidate.pool, weighed.crew)):
                 return i
             return -1
+    weighed.is_short |= not weighed.has_all
     return -1
 
 
@@ -404,7 +373,7 @@ cdef void list_fallbacks(const Weighed *weighed, int32_t chosen, Decision *out) 
     out.n_fallbacks = 0
     for i in range(weighed.n):
         candidate = &weighed.candidates[i]
-        if candidate.estimate.ms >= limit or i == chosen or not is_usable(weighed, candidate):
+        if candidate.estimate.ms > limit or i == chosen or not is_usable(weighed, candidate):
             continue
         k = out.n_fallbacks
         if k == MAX_FALLBACKS:
@@ -429,8 +398,10 @@ cdef void find_fallbacks(Weighed *weighed, int32_t chosen, Decision *out) noexce
     list_fallbacks(weighed, chosen, out)
     for k in range(out.n_fallbacks):
         if is_out_of_room(out.fallbacks[k], weighed.crew):
-            mark_full(weighed)
-            list_fallbacks(weighed, chosen, out)
+            weighed.needs_room = not weighed.has_all
+            if weighed.has_all:
+                mark_full(weighed)
+                list_fallbacks(weighed, chosen, out)
             return
 
 
@@ -477,11 +448,36 @@ cdef inline int draw_slot(const TableData *table, uint64_t draw) noexcept nogil:
     return <int>(((<uint64_t>load_relaxed(&table.pace.phase) + 8 * SCALE - 1 - age) >> 10) & 7)
 
 
+# Along the shortlist of the client's place; who is full is asked only where it matters. False: nothing was decided, or drawn.
+cdef bint decide_along(const TableData *table, const Route *route, const Asked *asked, int slot, Random *rng, Shortlists *shortlists,
+                       Weighed *scratch, Decision *out) noexcept nogil:
+    cdef const Shortlist *shortlist = find_shortlist(shortlists, table, route.leg, scratch.rule, asked.client, slot)
+    cdef double least_ms = least_service_ms(shortlists, table, out.target.service, slot)
+    cdef Random before = rng[0]
+    cdef bint asks_room = False
+    while shortlist != NULL and look_along(shortlist, least_ms, asks_room, slot, scratch):
+        settle(table, asked, scratch)
+        choose(scratch, route, asked, rng, out)
+        if not (scratch.is_short or scratch.needs_room):
+            return True
+        rng[0] = before
+        if scratch.is_short or asks_room:
+            return False
+        asks_room = True
+    return False
+
+
 cdef void decide(const TableData *table, const Route *route, const Target *target, const Asked *asked, uint64_t draw, Random *rng,
-                 Weighed *scratch, Decision *out) noexcept nogil:
-    weigh(table, route, target, asked, draw, draw_slot(table, draw), scratch)
-    choose(scratch, route, asked, rng, out)
+                 Shortlists *shortlists, Weighed *scratch, Decision *out) noexcept nogil:
+    cdef int slot = draw_slot(table, draw)
     out.target = target
+    begin(table, route, target, asked, draw, scratch)
+    if shortlists != NULL and may_look_along(table, scratch.rule, asked, draw):
+        if decide_along(table, route, asked, slot, rng, shortlists, scratch, out):
+            return
+    look_at_all(table, route, asked, slot, scratch)
+    settle(table, asked, scratch)
+    choose(scratch, route, asked, rng, out)
 
 
 # Who is to be asked although another was chosen: one of which too little is known, and which would be the better one if it were as good as
@@ -514,11 +510,11 @@ cdef void explore(const TableData *table, Weighed *weighed, Random *rng, Decisio
         find_fallbacks(weighed, found, out)
 
 
-cdef void steer(const TableData *table, const Route *route, const Asked *asked, Random *rng, Weighed *scratch,
+cdef void steer(const TableData *table, const Route *route, const Asked *asked, Random *rng, Shortlists *shortlists, Weighed *scratch,
                 Decision *out) noexcept nogil:
     out.target = draw_target(route, asked, rng)
-    steer_again(table, route, asked, rng, scratch, out)
-    if (scratch.draw & ((1 << EXPLORED_BITS) - 1)) >= table.explored_below or not asked.may_explore or out.failure != DECIDED:
+    decide_any(table, route, asked, rng, shortlists, scratch, out)
+    if not (asked.may_explore and is_to_explore(table, scratch.draw)) or out.failure != DECIDED:
         return
     # Who is redirected is answered elsewhere, and nothing is learned of it here.
     if route.affinity == NO_AFFINITY and route.redirect_status == 0 and not (
@@ -528,18 +524,24 @@ cdef void steer(const TableData *table, const Route *route, const Asked *asked, 
 
 cdef void steer_again(const TableData *table, const Route *route, const Asked *asked, Random *rng, Weighed *scratch,
                       Decision *out) noexcept nogil:
+    decide_any(table, route, asked, rng, NULL, scratch, out)
+
+
+# For the target that `out` has, or those after it.
+cdef void decide_any(const TableData *table, const Route *route, const Asked *asked, Random *rng, Shortlists *shortlists, Weighed *scratch,
+                     Decision *out) noexcept nogil:
     cdef const Target *target = out.target
     cdef uint64_t key = asked.header_key if route.affinity == BY_HEADER else asked.client_key
     # Under affinity the same clients are shed first, and each of them moves once.
     cdef uint64_t draw = mixed(key) if route.affinity != NO_AFFINITY and key != 0 else next_u64(rng)
     cdef int32_t k
-    decide(table, route, target, asked, draw, rng, scratch, out)
+    decide(table, route, target, asked, draw, rng, shortlists, scratch, out)
     if scratch.has_available or route.n_targets == route.n_split:
         return
     for k in range(route.n_split, route.n_targets):
-        decide(table, route, &route.targets[k], asked, draw, rng, scratch, out)
+        decide(table, route, &route.targets[k], asked, draw, rng, shortlists, scratch, out)
         if scratch.has_available:
             if out.reason != PANIC:
                 out.reason = FAILOVER
             return
-    decide(table, route, target, asked, draw, rng, scratch, out)   # nobody can: the failure, or the panic, of the first
+    decide(table, route, target, asked, draw, rng, shortlists, scratch, out)   # nobody can: the failure, or the panic, of the first

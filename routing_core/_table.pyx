@@ -380,6 +380,15 @@ cdef TableData *build(object spec, Figures figures, list members) except NULL:
     return data
 
 
+cdef int64_t n_places = 0       # given out
+
+
+cdef int64_t next_places():
+    global n_places
+    n_places += 1
+    return n_places
+
+
 cdef int fill_head(TableData *data, object spec) except -1:
     cdef double xyz[3]
     data.generation = whole(spec.generation, 0, 1 << 62, "generation")
@@ -399,6 +408,7 @@ cdef int fill(TableData *data, Arena *arena, object spec, dict names, list membe
     cdef dict known = {}
     cdef set rows = set()
     cdef int32_t position
+    data.places = next_places()
     fill_head(data, spec)
     fill_borders(data, spec.borders)
     pop_rows = [pop.row for pop in spec.pops if pop.row is not None]
@@ -457,6 +467,8 @@ cdef TableData *build_again(object spec, Figures figures, Table before, list mem
         raise MemoryError
     try:
         fill_head(data, spec)
+        if spec.gateway != before.spec.gateway:
+            data.places = next_places()
         renew_pools(data, spec, figures, before, members)
     except BaseException:
         give(TABLE, data)

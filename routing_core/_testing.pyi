@@ -27,6 +27,7 @@ def add_to_endpoint(
     bad_by: bytes = b"",
     good_by: bytes = b"",
     slow_by: bytes = b"",
+    awaiting: int = 0,
     n_open: int = 0,
 ) -> None: ...
 def add_to_pool(
@@ -77,7 +78,27 @@ def choose(
     max_open: int = ...,
 ) -> dict[tuple[str, int], int]: ...
 def choose_many(table: Table, service: int, pool: int, n: int) -> None: ...
-def decide_many(table: Table, route: int, locations: Sequence[tuple[float, float, float] | None], n: int, **facts: object) -> None: ...
+
+class KeptShortlists: ...
+
+def decide_one(
+    table: Table,
+    route: int,
+    location: tuple[float, float, float] | None,
+    seed: int,
+    shortlists: KeptShortlists | None = None,
+    **facts: object,
+) -> tuple[int | None, str, tuple[int, ...], tuple[float, ...], int]:
+    """(PoP or None, reason, fallbacks, the estimate and its parts, how many PoPs were looked at)."""
+
+def decide_many(
+    table: Table,
+    route: int,
+    locations: Sequence[tuple[float, float, float] | None],
+    n: int,
+    shortlists: KeptShortlists | None = None,
+    **facts: object,
+) -> None: ...
 def match_many(table: Table, hosts: list[bytes], path: bytes, n: int) -> int: ...
 def address_of(table: Table, service: int, pool: int, endpoint: int) -> bytes: ...
 def endpoints_of(table: Table, service: int, pool: int) -> list[tuple[bytes, bytes, int, int, int, int]]:

@@ -2,6 +2,7 @@
 
 Not imported by the package. Must not hold logic of its own.
 """
+cimport cython
 from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint32_t, uint64_t
 
 from routing_core._atomic cimport add_own, add_shared, clear_bits, set_bits
@@ -14,6 +15,7 @@ from routing_core._figures cimport (GROUPS, EndpointColumn, Figures, PoolColumn,
                                     slot_of_code)
 from routing_core._layout cimport Endpoint, Pool, Route
 from routing_core._location cimport Location
+from routing_core._shortlists cimport Shortlists, free_shortlists
 from routing_core._pages cimport give_pages, take_pages
 from routing_core._random cimport Random, seed as seed_random
 from routing_core._routes cimport RequestFacts, match_route
@@ -53,7 +55,7 @@ def group(bytes client not None) -> int:
 def add_to_endpoint(Figures figures not None, int row, int worker, *, int64_t in_flight=0, int64_t connections=0,
                     int64_t connect_failures=0, int64_t answers=0, int64_t errors=0, int64_t first_bytes=0,
                     int64_t first_byte_us=0, int64_t attempts=0, int64_t tunnels=0, bytes bad_by=b"", bytes good_by=b"",
-                    bytes slow_by=b"", int64_t n_open=0) -> None:
+                    bytes slow_by=b"", int64_t n_open=0, int64_t awaiting=0) -> None:
     """As a worker counts in its own column, n_open in what is all workers'. By: whose, an address of 16 bytes."""
     cdef EndpointColumn *own = &figures.endpoint_columns(row)[worker]
     add_own(&own.in_flight, in_flight)
@@ -61,6 +63,7 @@ def add_to_endpoint(Figures figures not None, int row, int worker, *, int64_t in
     add_shared(<int64_t *>&figures.endpoint_gate(row).share.n_open, n_open)
     add_own(&own.attempts, attempts)
     add_own(&own.tunnels, tunnels)
+    add_own(&own.awaiting, awaiting)
     add_own(&own.connect_failures, connect_failures)
     add_own(&own.answers, answers)
     add_own(&own.errors, errors)
@@ -178,7 +181,35 @@ def choose_many(Table table not None, int service, int pool, int64_t n) -> None:
             choose_endpoint(asked, 0, table.data.crew, INT64_MAX, _k, &rng, NULL, 0, ADMITTING_ONLY, &chosen)
 
 
-def decide_many(Table table not None, int route, locations, int64_t n, **facts) -> None:
+@cython.final
+cdef class KeptShortlists:
+    """As a worker has them."""
+
+    cdef Shortlists data
+
+    def __dealloc__(self):
+        free_shortlists(&self.data)
+
+
+def decide_one(Table table not None, int route, location, int64_t seed, KeptShortlists shortlists=None, **facts) -> tuple:
+    """(PoP or None, reason, fallbacks, the estimate and its parts, how many PoPs were looked at)."""
+    cdef Weighed weighed
+    cdef Decision decision
+    cdef Location client
+    cdef Asked asked
+    cdef Random rng
+    fill_asked(&asked, &client, table, location, facts)
+    seed_random(&rng, <uint64_t>seed)
+    steer(table.data, route_of(table, route), &asked, &rng, NULL if shortlists is None else &shortlists.data, &weighed, &decision)
+    if decision.pool == NULL:
+        return None, _figures.REASONS[decision.reason], (), (), weighed.n
+    return (decision.pool.pop.number, _figures.REASONS[decision.reason],
+            tuple([decision.fallbacks[k].pop.number for k in range(decision.n_fallbacks)]),
+            (decision.estimate.ms, decision.estimate.path_ms, decision.estimate.service_ms, decision.estimate.penalty_ms,
+             decision.estimate.evidence, <float>decision.estimate.distance_km), weighed.n)
+
+
+def decide_many(Table table not None, int route, locations, int64_t n, KeptShortlists shortlists=None, **facts) -> None:
     """n decisions, the clients in turn, for benchmarks."""
     cdef const Route *asked_route = route_of(table, route)
     cdef Location clients[MAX_CLIENTS]
@@ -194,7 +225,7 @@ def decide_many(Table table not None, int route, locations, int64_t n, **facts) 
     seed_random(&rng, 1)
     with nogil:
         for k in range(n):
-            steer(table.data, asked_route, &asked[k % n_clients], &rng, &weighed, &decision)
+            steer(table.data, asked_route, &asked[k % n_clients], &rng, NULL if shortlists is None else &shortlists.data, &weighed, &decision)
 
 
 def match_many(Table table not None, list hosts not None, bytes path not None, int64_t n) -> int:

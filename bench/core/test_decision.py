@@ -1,7 +1,8 @@
 """Nanoseconds a decision and an endpoint choice: the loops run in C, without the GIL, Python's part is one call.
 
-Goals: 0.3, 1 and 3 us a decision among 10, 100 and 300 PoPs; with everything on 0.5 us among 10 and 3 us among 300. pytest-benchmark
-shows the time of a round; `ns_per_decision` is in its extra info.
+Goals: 0.15 us a decision among 10 PoPs and 0.3 us among 300 with everything on, along kept shortlists of paths; 1.5 us among 300 where the
+shortlist is still to be found. Beside each what looking at all PoPs takes, as explain does. pytest-benchmark shows the time of a round;
+`ns_per_decision` is in its extra info.
 """
 
 import itertools
@@ -24,7 +25,7 @@ from routing_core import (
     Table,
     TableSpec,
 )
-from routing_core._testing import add_to_pool, add_to_pop, choose_many, decide_many
+from routing_core._testing import KeptShortlists, add_to_pool, add_to_pop, choose_many, decide_many
 
 N_WORKERS = 2
 N_KEYS = 20
@@ -81,35 +82,50 @@ def measure(benchmark: BenchmarkFixture, run: Callable[[], None], n: int) -> Non
     benchmark.extra_info["ns_per_decision"] = {name: round(time * 1e9 / n, 1) for name, of in names.items() for time in of}
 
 
-@pytest.mark.parametrize("n_pops", [10, 100, 300])
+LOOKS = pytest.mark.parametrize("shortlists", [KeptShortlists(), None], ids=["along shortlists", "at all"])
+
+
+@LOOKS
+@pytest.mark.parametrize("n_pops", [3, 10, 100, 300])
 @pytest.mark.parametrize("leg", ["client-pop", "gateway-pop"])
-def test_decision(benchmark: BenchmarkFixture, n_pops: int, leg: str) -> None:
+def test_decision(benchmark: BenchmarkFixture, n_pops: int, leg: str, shortlists: KeptShortlists | None) -> None:
     table, n = table_of(n_pops, 2, leg), 1_000_000 // n_pops
-    measure(benchmark, lambda: decide_many(table, 0, CLIENTS, n), n)
+    measure(benchmark, lambda: decide_many(table, 0, CLIENTS, n, shortlists), n)
 
 
+@LOOKS
 @pytest.mark.parametrize("n_pops", [10, 300])
-def test_decision_by_paths_between_pops(benchmark: BenchmarkFixture, n_pops: int) -> None:
+def test_decision_by_paths_between_pops(benchmark: BenchmarkFixture, n_pops: int, shortlists: KeptShortlists | None) -> None:
     """Each two know their round trip."""
     table, n = table_of(n_pops, 2, has_paths=True), 1_000_000 // n_pops
-    measure(benchmark, lambda: decide_many(table, 0, CLIENTS, n), n)
-
-
-def test_decision_where_every_pop_sheds(benchmark: BenchmarkFixture) -> None:
-    """100 PoPs, each admits half: a hash for each, and the window moves with every draw."""
-    table, n = table_of(100, 2, admit=0.5), 10_000
-    measure(benchmark, lambda: decide_many(table, 0, CLIENTS, n), n)
+    measure(benchmark, lambda: decide_many(table, 0, CLIENTS, n, shortlists), n)
 
 
 @pytest.mark.parametrize("n_pops", [10, 300])
+@pytest.mark.parametrize("has_paths", [False, True], ids=["", "by paths between PoPs"])
+def test_first_decision_of_a_place(benchmark: BenchmarkFixture, n_pops: int, has_paths: bool) -> None:
+    """Its shortlist is still to be found."""
+    table = table_of(n_pops, 2, has_paths=has_paths)
+    measure(benchmark, lambda: decide_many(table, 0, CLIENTS, len(CLIENTS), KeptShortlists()), len(CLIENTS))
+
+
+@LOOKS
+def test_decision_where_every_pop_sheds(benchmark: BenchmarkFixture, shortlists: KeptShortlists | None) -> None:
+    """100 PoPs, each admits half: a hash for each, and the window moves with every draw."""
+    table, n = table_of(100, 2, admit=0.5), 10_000
+    measure(benchmark, lambda: decide_many(table, 0, CLIENTS, n, shortlists), n)
+
+
+@LOOKS
+@pytest.mark.parametrize("n_pops", [10, 300])
 @pytest.mark.parametrize("full", ["none full", "a tenth full"])
-def test_decision_with_everything(benchmark: BenchmarkFixture, n_pops: int, full: str) -> None:
+def test_decision_with_everything(benchmark: BenchmarkFixture, n_pops: int, full: str, shortlists: KeptShortlists | None) -> None:
     """The clients' keys change from call to call: each says anew what is shed and which version decides."""
     table, n = table_with_everything(n_pops, n_pops // 10 if full == "a tenth full" else 0), 60_000 // n_pops
 
     def run() -> None:
         for key in range(1, N_KEYS + 1):
-            decide_many(table, 0, CLIENTS, n, country="DE", continent="EU", client_key=key << 32 | key)
+            decide_many(table, 0, CLIENTS, n, shortlists, country="DE", continent="EU", client_key=key << 32 | key)
 
     measure(benchmark, run, n * N_KEYS)
 

@@ -16,6 +16,7 @@ from gateway.dataplane.transport._linux cimport epoll_event, iovec
 from gateway.dataplane.transport._timers cimport Timer, Wheel
 from geoip._cache cimport Cache
 from routing_core._decision cimport Asked, Decision, Weighed
+from routing_core._shortlists cimport Shortlists
 from routing_core._endpoints cimport MAX_TRIED, Heed
 from routing_core._figures cimport Crew, EndpointColumn, EndpointGate, EndpointShare
 from routing_core._layout cimport Endpoint, Pool, Pop, Route, Service, Target
@@ -293,6 +294,7 @@ cdef struct Exchange:
     int64_t waited_us       # for it, by then
     int64_t lay_us          # how long it lay here
     uint8_t client[16]      # whom it is decided for: the peer, or who a trusted hop says
+    int group               # of its network, see group_of; from when it is routed
     uint64_t place          # in the tally of exchanges; 0: none
     Location location
     Note note
@@ -376,6 +378,7 @@ cdef struct Core:
     RequestHead request     # scratch of the parser
     ResponseHead response
     Weighed weighed         # scratch of the decision
+    Shortlists shortlists
     int64_t told            # how often epoll has told
     int n_events            # that it told last
     int n_handled           # of these

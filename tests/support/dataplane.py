@@ -120,7 +120,8 @@ class Bench:
         """Nothing is under way, and no figure says so."""
         counted = self.counters.read()
         assert sum(counted["active"]) == 0 and counted["figures"]["bad_transitions"] == 0
-        assert all(self.figures.read_endpoint(row)["in_flight"] == 0 for rows in self.rows for row in rows)
+        endpoints = [self.figures.read_endpoint(row) for rows in self.rows for row in rows]
+        assert all(seen["in_flight"] == seen["awaiting"] == 0 for seen in endpoints)
         pools = [self.figures.read_pool(row) for _, rows in self.services.values() for row in rows]
         assert all(seen["in_flight"] == seen["waiting"] == 0 for seen in pools)
         assert all(self.figures.read_pop(row) == 0 for row in self.pop_rows)

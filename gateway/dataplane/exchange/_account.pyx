@@ -13,7 +13,7 @@ from gateway.dataplane.transport._buffers cimport open_buffer
 from routing_core._atomic cimport add_own, load_relaxed, store_release
 from routing_core._budget cimport leave
 from routing_core._endpoints cimport observe_latency
-from routing_core._figures cimport EndpointColumn, PoolColumn, RetryOutcome, add_served, add_to_group, bucket_of_us, group_of, slot_of_code
+from routing_core._figures cimport EndpointColumn, PoolColumn, RetryOutcome, add_served, add_to_group, bucket_of_us, slot_of_code
 from routing_core._layout cimport Pool, Text
 from routing_core._random cimport next_u64
 
@@ -82,16 +82,19 @@ cdef void end_queueing(Core *core, Exchange *exchange) noexcept nogil:
 
 
 cdef void note_wait(Core *core, Exchange *exchange, bint is_waiting) noexcept nogil:
+    cdef int64_t by = 1 if is_waiting else -1
     if exchange.is_waiting != is_waiting:
         exchange.is_waiting = is_waiting
-        add_own(&own_pool(core, exchange).waiting, 1 if is_waiting else -1)
-        add_own(&own_pool(core, exchange).waiting_by[group_of(exchange.client)], 1 if is_waiting else -1)
+        add_own(&own_pool(core, exchange).waiting, by)
+        add_own(&own_pool(core, exchange).waiting_by[exchange.group], by)
+        if exchange.endpoint != NULL:       # else it waits in a queue
+            add_own(&exchange.endpoint.columns[core.number].awaiting, by)
 
 
 cdef void note_hold(Core *core, Exchange *exchange, bint is_held) noexcept nogil:
     if exchange.is_held != is_held:
         exchange.is_held = is_held
-        add_own(&own_pool(core, exchange).held[group_of(exchange.client)], 1 if is_held else -1)
+        add_own(&own_pool(core, exchange).held[exchange.group], 1 if is_held else -1)
 
 
 cdef void note_tunnel(Core *core, Exchange *exchange) noexcept nogil:
@@ -112,7 +115,7 @@ cdef void note_cut(Core *core, Exchange *exchange) noexcept nogil:
     add_own(&own.failures, 1)
     if exchange.status < 500:
         add_own(&own.server_errors, 1)
-        add_to_group(own.bad_by, group_of(exchange.client))
+        add_to_group(own.bad_by, exchange.group)
     note_pool_failure(core, exchange, exchange.pool)
 
 
@@ -123,7 +126,7 @@ cdef void note_failure(Core *core, Exchange *exchange, bint is_connect) noexcept
     else:
         add_own(&own.failures, 1)
         add_own(&own.errors, 1)
-        add_to_group(own.bad_by, group_of(exchange.client))
+        add_to_group(own.bad_by, exchange.group)
         note_pool_failure(core, exchange, exchange.pool)
         # No answer is an answer too: or the average of one that hangs would fade, and it would look ever quicker.
         observe_latency(own, max(core.now_us - asked_us(exchange), load_relaxed(&own.latency_us)), core.now_ms)
@@ -132,7 +135,7 @@ cdef void note_failure(Core *core, Exchange *exchange, bint is_connect) noexcept
 cdef void note_pool_failure(Core *core, const Exchange *exchange, const Pool *pool) noexcept nogil:
     cdef PoolColumn *own = &pool.columns[core.number]
     add_own(&own.failures, 1)
-    add_to_group(own.bad_by, group_of(exchange.client))
+    add_to_group(own.bad_by, exchange.group)
 
 
 cdef void note_first_byte(Core *core, Exchange *exchange, int64_t lay_us) noexcept nogil:
@@ -142,7 +145,7 @@ cdef void note_first_byte(Core *core, Exchange *exchange, int64_t lay_us) noexce
     exchange.first_byte_us = clock_us(core)
 
 
-cdef void feed_latency(Core *core, Exchange *exchange, int group, bint is_good) noexcept nogil:
+cdef void feed_latency(Core *core, Exchange *exchange, bint is_good) noexcept nogil:
     cdef PoolColumn *own = own_pool(core, exchange)
     cdef EndpointColumn *of_endpoint = &exchange.endpoint.columns[core.number]
     cdef int64_t us = exchange.waited_us
@@ -155,10 +158,10 @@ cdef void feed_latency(Core *core, Exchange *exchange, int group, bint is_good) 
     add_own(&of_endpoint.first_bytes, 1)
     add_own(&of_endpoint.first_byte_us, us)
     if own.good_us and us > own.good_us * 3 // 2 and us > own.good_us + SLOW_US:
-        add_to_group(of_endpoint.slow_by, group_of(exchange.client))
+        add_to_group(of_endpoint.slow_by, exchange.group)
     # Who refuses at once is not quick at what is asked of it: no better than those who do it (Finagle, Linkerd).
     if is_good:
-        add_served(own, exchange.pool.gate, group, us + exchange.queued_us)
+        add_served(own, exchange.pool.gate, exchange.group, us + exchange.queued_us)
         store_release(&own.good_us, us + (own.good_us - us) * (GOOD_ANSWERS - 1) // GOOD_ANSWERS if own.good_us else max(us, 1))
     else:
         us = max(us, own.good_us)
@@ -175,7 +178,6 @@ cdef void note_given_up(Core *core, Exchange *exchange) noexcept nogil:
 cdef void note_answer(Core *core, Exchange *exchange, int status, bint is_long_lived, int64_t retry_after_ms) noexcept nogil:
     cdef EndpointColumn *of_endpoint = &exchange.endpoint.columns[core.number]
     cdef PoolColumn *own = own_pool(core, exchange)
-    cdef int group = group_of(exchange.client)
     cdef bint is_server_error = 500 <= status <= 599
     # Who says when to come back has answered: that one asks too much, or all do.
     cdef bint is_limited = status == 429 or (status == 503 and retry_after_ms > 0)
@@ -184,19 +186,19 @@ cdef void note_answer(Core *core, Exchange *exchange, int status, bint is_long_l
     note_wait(core, exchange, False)
     add_own(&own.lay_us, exchange.lay_us)
     add_own(&of_endpoint.errors if is_error else &of_endpoint.answers, 1)
-    add_to_group(&of_endpoint.bad_by[0] if is_server_error else &of_endpoint.good_by[0], group)
-    add_to_group(own.answered_by, group)
+    add_to_group(&of_endpoint.bad_by[0] if is_server_error else &of_endpoint.good_by[0], exchange.group)
+    add_to_group(own.answered_by, exchange.group)
     if is_server_error:
         add_own(&own.server_errors, 1)
-        add_to_group(own.bad_by, group)
+        add_to_group(own.bad_by, exchange.group)
         if not is_error:
             add_own(&of_endpoint.server_errors, 1)
     if is_limited:
         add_own(&own.rate_limited, 1)
         add_own(&own.retry_after_ms, retry_after_ms)
-        add_to_group(own.limited_by, group)
+        add_to_group(own.limited_by, exchange.group)
     if not is_long_lived:
-        feed_latency(core, exchange, group, not is_server_error and not is_limited)
+        feed_latency(core, exchange, not is_server_error and not is_limited)
 
 
 cdef void count_retry(Core *core, Exchange *exchange, RetryOutcome outcome) noexcept nogil:

@@ -29,6 +29,7 @@ from routing_core._atomic cimport add_own
 from routing_core._budget cimport enter
 from routing_core._decision cimport NO_PERMITTED_POP
 from routing_core._endpoints cimport ADMITTING_ONLY, ANSWERING_ONLY
+from routing_core._figures cimport group_of
 from routing_core._location cimport Location
 from routing_core._random cimport next_u64
 from routing_core._steer cimport steer
@@ -165,8 +166,9 @@ cdef void begin(Core *core, Stream *downstream, const char *text, const RequestH
     if exchange.route.n_targets == 0:
         refuse(core, exchange, 500, CAUSE_ROUTE_REFUSED, False)
         return
+    exchange.group = group_of(exchange.client)
     ask(core.snapshot.table, exchange, text, head, &exchange.asked)
-    steer(core.snapshot.table, exchange.route, &exchange.asked, &core.rng, &core.weighed, &exchange.decision)
+    steer(core.snapshot.table, exchange.route, &exchange.asked, &core.rng, &core.shortlists, &core.weighed, &exchange.decision)
     if exchange.decision.pool == NULL:
         refuse(core, exchange, 503, CAUSE_NO_PERMITTED_POP if exchange.decision.failure == NO_PERMITTED_POP else CAUSE_NO_ENDPOINT,
                False)

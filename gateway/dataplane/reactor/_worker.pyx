@@ -36,6 +36,7 @@ from routing_core._atomic cimport add_own, add_shared, load_acquire, store_point
 from routing_core._figures cimport Figures
 from routing_core._layout cimport Endpoint
 from routing_core._memory cimport WORKER, give, take
+from routing_core._shortlists cimport free_shortlists
 from routing_core._random cimport seed as seed_random
 
 
@@ -247,6 +248,7 @@ cdef class Worker:
         leave(core.board, core.number)
         close_cache(core.geo)
         close_ring(core.log)
+        free_shortlists(&core.shortlists)
         if core.wake >= 0:
             close(core.wake)
         if core.epoll >= 0:

@@ -28,6 +28,7 @@ def test_a_fresh_endpoint_admits_and_has_counted_nothing():
     assert figures.read_endpoint(figures.acquire("endpoint")) == {
         "in_flight": 0,
         "connections": 0,
+        "awaiting": 0,
         "attempts": 0,
         "connect_failures": 0,
         "failures": 0,

@@ -210,16 +210,23 @@ def test_what_was_waited_for_at_a_worker_that_hangs_is_no_backlog(make_bench):
     def seen():
         times = figures.read_pool_times(pool)
         of_endpoint = figures.read_endpoint(bench.rows[0][0])
-        return times[0], times[5], figures.read_pop(pop), sum(figures.read_waiting(pool)), of_endpoint["connections"]
+        return (
+            times[0],
+            times[5],
+            figures.read_pop(pop),
+            sum(figures.read_waiting(pool)),
+            of_endpoint["connections"],
+            of_endpoint["awaiting"],
+        )
 
-    assert seen() == (1, 1, 1, 1, 1)
+    assert seen() == (1, 1, 1, 1, 1, 1)
     counted = figures.read_pool_outcomes(pool)
     hang(bench)
-    assert seen() == (0, 0, 0, 0, 0)
+    assert seen() == (0, 0, 0, 0, 0, 0)
     assert figures.read_pool_outcomes(pool) == counted, "what it has done is done"
     assert figures.in_use(pool) == figures.in_use(pop) == 1 and figures.in_use(bench.rows[0][0]) == 2
     bench.turn()
-    assert seen() == (1, 1, 1, 1, 1)
+    assert seen() == (1, 1, 1, 1, 1, 1)
 
 
 def test_whoever_went_on_just_now_judges_nobody(make_crew):
