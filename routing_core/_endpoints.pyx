@@ -104,7 +104,7 @@ cdef double cost_of(const Ask *ask, const Endpoint *endpoint) noexcept nogil:
     cdef double us = latency_us
     if latency_us == 0:     # in a panic one that was asked before and has not answered is no newcomer
         us = UNKNOWN_US if waiting > 0 or (ask.heed != ADMITTING_ONLY and load_relaxed(&own.attempts) > 0) else 0
-    elif age_ms > 0:
+    elif age_ms > 0 and load_relaxed(&own.awaiting) == 0:   # while it is owed an answer nobody knows it to be any better
         us *= exp(-<double>age_ms / DECAY_MS)
     return us * (waiting + 1) / endpoint.weight
 

@@ -79,7 +79,7 @@ class Counting:
     def _count(self, pop: str, rows: Rows, client: int, by: int) -> None:
         self.in_flight[pop] += by
         self.waiting.setdefault(rows.pool, [0] * N_GROUPS)[client % N_GROUPS] += by
-        add_to_endpoint(self.figures, rows.endpoint, WORKER, in_flight=by)
+        add_to_endpoint(self.figures, rows.endpoint, WORKER, in_flight=by, awaiting=by)
         add_to_pool(self.figures, rows.pool, WORKER, in_flight=by, waiting=by)
         if rows.pop is not None:
             add_to_pop(self.figures, rows.pop, WORKER, in_flight=by)

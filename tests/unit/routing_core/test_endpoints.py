@@ -111,6 +111,17 @@ def test_a_peak_fades_until_the_endpoint_is_tried_again():
     assert set(available(choose(table, 0, 0, 50, now_ms=40_000))) == {rows[0]}
 
 
+def test_what_is_known_of_an_endpoint_does_not_fade_while_it_owes_an_answer():
+    """Before, one that never answers drew ever more: after a minute each request that waits there was worth a four hundredth."""
+    figures, table, rows = pool_table(2)
+    observe(figures, rows[0], 0, 20_000, 0)
+    add_to_endpoint(figures, rows[0], 0, in_flight=1, awaiting=1)
+    observe(figures, rows[1], 0, 20_000, 60_000)
+    assert set(available(choose(table, 0, 0, 50, now_ms=60_000))) == {rows[1]}
+    add_to_endpoint(figures, rows[0], 0, awaiting=-1)  # a download goes on
+    assert set(available(choose(table, 0, 0, 50, now_ms=60_000))) == {rows[0]}
+
+
 @pytest.mark.parametrize("n", [3, 20])
 @pytest.mark.parametrize("state", ["shut", "probing"])
 def test_gates_are_kept_and_the_last_open_one_is_always_found(n, state):
