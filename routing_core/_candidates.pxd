@@ -17,7 +17,7 @@ cdef inline bint is_faster(const Candidate *one, const Candidate *other) noexcep
 
 # Before either: `out` has the rule, the draw, the window and whether it is hashed.
 cdef void look_at_all(const TableData *table, const Route *route, const Asked *asked, int slot, Weighed *out) noexcept nogil
-# Along the shortlist of the client's place, for who is not pinned and leaves nobody out: from where nobody can be near-equal to the best, or one of
-# the two that are tried next, nobody is looked at. least_ms: what those take at least besides their paths. asks_room: whether each is asked
-# if it is full. False: these don't say it all.
+# Along the shortlist of the client's place, for who is not pinned and leaves nobody out: from where nobody can be near-equal to the best,
+# or one of the two that are tried next, nobody is looked at. least_ms: what those take at least besides their paths. asks_room: whether
+# each is asked if it is full. False: these don't say it all.
 cdef bint look_along(const Shortlist *shortlist, double least_ms, bint asks_room, int slot, Weighed *out) noexcept nogil

@@ -1,7 +1,8 @@
 """Shortlists: the PoPs of a rule as seen from one place, the shortest path first, kept: so a decision looks at the first few.
 
-One cache a worker, without locks. What a shortlist stands on is in its key: place and country, rule and leg, the table's `places`, and where
-measured paths are in it the version and how often paths have changed. Changes of endpoints, health, load and service times leave it alone.
+One cache a worker, without locks. What a shortlist stands on is in its key: place and country, rule and leg, the table's `places`, and
+where measured paths are in it the version and how often paths have changed. Changes of endpoints, health, load and service times leave it
+alone.
 Must not know requests, or who may be sent where.
 """
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
@@ -49,6 +50,6 @@ cdef struct Shortlists:             # zeroed: nothing is kept
 cdef void free_shortlists(Shortlists *shortlists) noexcept nogil
 # Kept, or worked out; NULL: no memory. slot: which version of measured paths, see Pace.
 cdef const Shortlist *find_shortlist(Shortlists *shortlists, const TableData *table, Leg leg, const Rule *rule, const Location *client,
-                             int slot) noexcept nogil
+                                     int slot) noexcept nogil
 # The least service time of any pool of the service in that version: what a PoP that is not looked at takes besides its path.
 cdef double least_service_ms(Shortlists *shortlists, const TableData *table, const Service *service, int slot) noexcept nogil

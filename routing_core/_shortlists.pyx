@@ -64,7 +64,7 @@ cdef void insert(Shortlist *shortlist, const Estimate *found, int32_t at) noexce
         shortlist.nearest[k] = shortlist.nearest[k - 1]
         k -= 1
     shortlist.nearest[k] = Near(path_ms=found.path_ms, distance_km=<float>found.distance_km, at=<uint16_t>at,
-                              evidence=<unsigned char>found.evidence)
+                                evidence=<unsigned char>found.evidence)
 
 
 cdef void work_out(Shortlist *out, const TableData *table, Leg leg, const Rule *rule, const Location *client, int slot) noexcept nogil:
@@ -81,7 +81,7 @@ cdef void work_out(Shortlist *out, const TableData *table, Leg leg, const Rule *
 
 
 cdef const Shortlist *find_shortlist(Shortlists *shortlists, const TableData *table, Leg leg, const Rule *rule, const Location *client,
-                             int slot) noexcept nogil:
+                                     int slot) noexcept nogil:
     cdef ShortlistKey key
     cdef Shortlist **pair
     cdef Shortlist *shortlist

@@ -258,7 +258,7 @@ cdef bint has_full(const Weighed *weighed) noexcept nogil:
 
 
 cdef inline void begin(const TableData *table, const Route *route, const Target *target, const Asked *asked, uint64_t draw,
-                Weighed *out) noexcept nogil:
+                       Weighed *out) noexcept nogil:
     out.crew = table.crew
     out.draw = draw
     out.window_ms = widened(table, route, asked)

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from typing import final
 
 from routing_core._figures import Figures
 from routing_core._table import Table
@@ -79,6 +80,7 @@ def choose(
 ) -> dict[tuple[str, int], int]: ...
 def choose_many(table: Table, service: int, pool: int, n: int) -> None: ...
 
+@final
 class KeptShortlists: ...
 
 def decide_one(

@@ -215,6 +215,7 @@ def decide_many(Table table not None, int route, locations, int64_t n, KeptShort
     cdef Location clients[MAX_CLIENTS]
     cdef Asked asked[MAX_CLIENTS]
     cdef int n_clients = len(locations)
+    cdef Shortlists *kept = NULL if shortlists is None else &shortlists.data
     cdef Weighed weighed
     cdef Decision decision
     cdef Random rng
@@ -225,7 +226,7 @@ def decide_many(Table table not None, int route, locations, int64_t n, KeptShort
     seed_random(&rng, 1)
     with nogil:
         for k in range(n):
-            steer(table.data, asked_route, &asked[k % n_clients], &rng, NULL if shortlists is None else &shortlists.data, &weighed, &decision)
+            steer(table.data, asked_route, &asked[k % n_clients], &rng, kept, &weighed, &decision)
 
 
 def match_many(Table table not None, list hosts not None, bytes path not None, int64_t n) -> int:
