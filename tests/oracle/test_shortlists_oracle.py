@@ -110,7 +110,7 @@ def some_client(rng):
 
 
 def change(rng, table, figures, world):
-    """Something of a pool becomes another; or an endpoint comes; or a PoP is drained: then by another table."""
+    """Something of a pool becomes another; or an endpoint comes, a PoP is drained, this gateway is elsewhere: then by another table."""
     pool = rng.choice(table.spec.services[0].pools)
     kind = rng.randrange(7)
     if kind == 0:
@@ -135,7 +135,7 @@ def change(rng, table, figures, world):
             replace(table.spec, generation=table.spec.generation + 1, services=(service, *table.spec.services[1:])), figures, table
         )
     else:
-        pops = tuple(replace(pop, is_drained=rng.random() < 0.2) for pop in table.spec.pops)
+        pops = rng.choice([table.spec.pops, tuple(replace(pop, is_drained=rng.random() < 0.2) for pop in table.spec.pops)])
         gateway = rng.choice([None, (0.0, 0.0), (50.0, 8.0)])
         return Table(replace(table.spec, generation=table.spec.generation + 1, pops=pops, gateway=gateway), figures, table)
     return table

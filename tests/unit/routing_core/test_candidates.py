@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from routing_core._testing import KeptShortlists
+from routing_core._testing import KeptShortlists, decide_one
 from tests.oracle.test_shortlists_oracle import agree
 from tests.oracle.worlds import Client, Place, Site, World, build
 
@@ -41,3 +41,20 @@ def in_line(first=None, **others):
 )
 def test_how_many_are_looked_at(world, client, looked_at):
     assert agree(build(world), world, client, 1, KeptShortlists()) == looked_at
+
+
+@pytest.mark.parametrize("affinity", ["header", "client"])
+def test_three_windows_count_where_a_faster_one_sheds(affinity):
+    world = in_line({"shed": 0.5}, affinity=affinity, window=2.0)
+    table, shortlists = build(world), KeptShortlists()
+    looked = [agree(table, world, replace(AT_8, key=key << 32 | key), key, shortlists) for key in range(1, 200)]
+    assert {*looked} == {3, 6}  # the best and two more; or up to 6 ms behind the second
+
+
+def test_of_two_that_are_alike_the_first_is_tried_next_however_long_its_path():
+    times = [((13.0, 10.0),), ((8.0, 15.0),), ((3.0, 20.0),), ((3.0, 20.0),), ((1.0, 22.0),)]
+    sites = tuple(Site(pop, times=each) for pop, each in enumerate(times))
+    world = World((Place(50.0, 8.0),) * 5, (sites,), gateway=(50.0, 8.0), is_gateway_leg=True, window=0.0)
+    table = build(world)
+    agree(table, world, AT_8, 1, KeptShortlists())
+    assert decide_one(table, 0, AT_8.place, 1, KeptShortlists())[2] == (1, 2)
